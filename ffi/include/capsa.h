@@ -1,0 +1,64 @@
+/* libcapsa, the C interface that Bun loads: starting a virtual machine monitor, and asking what this machine can do. */
+#ifndef CAPSA_H
+#define CAPSA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CAPSA_API __attribute__((visibility("default")))
+
+/* Raised with every incompatible change of this header or of ffi/vmm.cddl; compare with capsa_abi_version(). */
+#define CAPSA_ABI_VERSION 1
+
+CAPSA_API uint32_t capsa_abi_version(void);
+
+/* A started VMM: its process, and this side of its control channel (ffi/vmm.cddl). The caller closes `control` and
+ * reaps `pid` with capsa_reap. */
+struct capsa_vmm {
+	int32_t pid;
+	int32_t control; /* stream socket, non-blocking, close-on-exec */
+};
+
+/*
+ * Start the program `vmm` (path of capsa-vmm) with a CBOR configuration (`vmm-config` in ffi/vmm.cddl, copied).
+ * Returns at once; "started", "failed" or "exited" arrives as a frame. When `control` closes, an attached VMM ends.
+ * 0, or -errno with nothing started: -EINVAL null pointer or empty config, -E2BIG over 1 MiB, errors of socketpair(2),
+ * memfd_create(2), posix_spawn(3).
+ */
+CAPSA_API int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, struct capsa_vmm *out);
+
+/* Collect an ended VMM: 1 and *status (as waitpid(2) gives it), 0 when it still runs, -errno. Never blocks. */
+CAPSA_API int32_t capsa_reap(int32_t pid, int32_t *status);
+
+/* What a run of a few guest instructions on /dev/kvm showed. */
+enum capsa_kvm_state {
+	CAPSA_KVM_OK = 0,
+	CAPSA_KVM_ABSENT = 1,     /* no /dev/kvm */
+	CAPSA_KVM_DENIED = 2,     /* no permission to open it */
+	CAPSA_KVM_SOFTWARE = 3,   /* answers, but runs a 64-bit guest too slowly: instructions are emulated */
+	CAPSA_KVM_BROKEN = 4,     /* answers, but cannot run a 64-bit guest at all */
+	CAPSA_KVM_UNSUPPORTED = 5 /* this build has no KVM engine */
+};
+
+struct capsa_kvm_probe {
+	int32_t state;        /* enum capsa_kvm_state */
+	int32_t error;        /* errno of the failing call, 0 where none failed */
+	int32_t api_version;  /* KVM_GET_API_VERSION, 0 when not reached */
+	int32_t cpu_virt;     /* 1 when the processor says it has VMX or SVM */
+	uint64_t guest_ns;    /* time the guest loop took (or ran until the budget), nanoseconds */
+	uint64_t guest_loops; /* iterations it managed in that time */
+};
+
+/* Probe within `budget_ms` milliseconds (a run that is not done by then is stopped). Leaves nothing behind. 0 or
+ * -errno. */
+CAPSA_API int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

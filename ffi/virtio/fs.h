@@ -1,0 +1,51 @@
+/* virtio-fs device (virtio 1.2, section 5.11): a FUSE server over one or many shared host directories. */
+#ifndef CAPSA_VIRTIO_FS_H
+#define CAPSA_VIRTIO_FS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/virtio.h"
+
+/* Who the guest sees as owner of the files of a share. */
+enum fs_ownership {
+	FS_OWNER_ROOT,        /* every file is root's; chown succeeds and is remembered for the device's life */
+	FS_OWNER_CALLER,      /* every file is the asking process's */
+	FS_OWNER_PASSTHROUGH, /* host ids as they are, chown reaches the host */
+	FS_OWNER_MAP,         /* ranges of guest ids are ranges of host ids; an id outside shows as 65534 */
+};
+
+struct fs_id_range {
+	uint32_t guest, host, count;
+};
+
+/* How long the guest may trust what it has cached of a share. */
+enum fs_cache {
+	FS_CACHE_AUTO,   /* 1 s: changes made on the host show within a second */
+	FS_CACHE_ALWAYS, /* for the device's life: the host side does not change */
+	FS_CACHE_NEVER,  /* asked each time */
+};
+
+struct fs_root {
+	const char *name; /* entry in the device's root directory, "0", "1", …; ignored when `single` */
+	int fd; /* O_PATH directory (or a single file's parent; see file) of the share; the device takes it over */
+	bool read_only; /* refused here with EROFS, whatever the guest does */
+	enum fs_cache cache;
+	enum fs_ownership ownership;
+	const struct fs_id_range *uid_map, *gid_map; /* FS_OWNER_MAP only */
+	unsigned uid_map_count, gid_map_count;
+};
+
+struct fs_options {
+	const char *tag; /* mount tag, at most 36 bytes */
+	/* single: the one root is the file system's root. Else the root is a made, read-only directory in which each
+	 * share is a sub-mount with its own device number (FUSE_ATTR_SUBMOUNT). */
+	bool single;
+	const struct fs_root *roots; /* copied */
+	unsigned root_count;
+};
+
+/* The caller owns *out until it hands it to a transport; `ops->destroy` ends it. On failure no fd is taken. */
+__attribute__((warn_unused_result)) int virtio_fs__new(const struct fs_options *options, struct virtio_device **out);
+
+#endif

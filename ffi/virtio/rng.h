@@ -1,0 +1,9 @@
+/* virtio-rng device (virtio 1.2, section 5.4): entropy from the host's getrandom(2). */
+#ifndef CAPSA_VIRTIO_RNG_H
+#define CAPSA_VIRTIO_RNG_H
+
+#include "virtio/virtio.h"
+
+__attribute__((warn_unused_result)) int virtio_rng__new(struct virtio_device **out);
+
+#endif

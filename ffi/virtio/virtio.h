@@ -1,0 +1,72 @@
+/* The contract between a virtio device and the transport that carries it (virtio-mmio under KVM, vhost-user under
+ * QEMU). */
+#ifndef CAPSA_VIRTIO_VIRTIO_H
+#define CAPSA_VIRTIO_VIRTIO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "os/loop.h"
+#include "virtio/queue.h"
+
+/* Device IDs, virtio 1.2 section 5. */
+enum virtio_id {
+	VIRTIO_ID_NET = 1,
+	VIRTIO_ID_BLOCK = 2,
+	VIRTIO_ID_CONSOLE = 3,
+	VIRTIO_ID_RNG = 4,
+	VIRTIO_ID_BALLOON = 5,
+	VIRTIO_ID_VSOCK = 19,
+	VIRTIO_ID_FS = 26,
+};
+
+/* Feature bits that belong to the transport and the ring, section 6. The rest is the device's. */
+#define VIRTIO_F_RING_INDIRECT_DESC (1ULL << 28)
+#define VIRTIO_F_RING_EVENT_IDX (1ULL << 29)
+#define VIRTIO_F_VERSION_1 (1ULL << 32)
+
+#define VIRTIO_MAX_QUEUES 16
+
+struct virtio_device;
+
+/*
+ * Order of calls, all on the device's worker loop thread: read_config/write_config at any time;
+ * activate once the driver is ready (features fixed, all queues it uses enabled); queue_ready for each kick;
+ * reset when the driver resets the device or the transport goes away (the device forgets its queues and all streams,
+ * then may be activated again); destroy last. A device does not know its transport nor where in memory it is.
+ */
+struct virtio_device_ops {
+	const char *name; /* "fs", "vsock": used in logs and in the plan */
+	uint32_t id;      /* enum virtio_id */
+	unsigned num_queues;
+	uint64_t features; /* device feature bits offered (not the VIRTIO_F_ transport ones) */
+
+	/* Device configuration space; offset+len was checked against config_size. */
+	size_t config_size;
+	void (*read_config)(struct virtio_device *dev, size_t offset, void *to, size_t len);
+	void (*write_config)(struct virtio_device *dev, size_t offset, const void *from, size_t len);
+
+	/* Returns 0 or -errno (the transport then marks the device as needing reset). */
+	int (*activate)(struct virtio_device *dev);
+	/* The guest kicked queue `index`, or the transport asks for a look (after activation, after a resume). */
+	void (*queue_ready)(struct virtio_device *dev, unsigned index);
+	void (*reset)(struct virtio_device *dev);
+	void (*destroy)(struct virtio_device *dev);
+};
+
+/*
+ * Embedded as the first member of each device's own struct. The transport fills `queues` and `driver_features` before
+ * activate; the device fills `ops` at creation. `loop` is the worker's loop, set before anything else is called:
+ * a device adds its own file descriptors to it.
+ */
+struct virtio_device {
+	const struct virtio_device_ops *ops;
+	struct loop *loop;
+	uint64_t driver_features;
+	struct virtqueue queues[VIRTIO_MAX_QUEUES];
+	/* Ask the transport to raise a configuration-change interrupt; NULL until a transport is attached. */
+	void (*config_changed)(struct virtio_device *dev);
+	void *transport;
+};
+
+#endif

@@ -1,0 +1,32 @@
+/* virtio-vsock device (virtio 1.2, section 5.10): guest stream ports appear as Unix sockets on the host, both ways. */
+#ifndef CAPSA_VIRTIO_VSOCK_H
+#define CAPSA_VIRTIO_VSOCK_H
+
+#include <stdint.h>
+
+#include "virtio/virtio.h"
+
+#define VSOCK_HOST_CID 2
+
+/*
+ * Host to guest: vsock__listen puts a listening Unix socket at <port>.sock in the directory; each connection accepted
+ * there becomes a stream to that guest port (accepted at once and paired with the guest when it answers: a client
+ * whose port nobody listens on sees end of file).
+ * Guest to host: a stream to host port P is connected to host-<P>.sock in the directory; where there is none, the guest
+ * gets a reset.
+ */
+struct vsock_options {
+	uint64_t guest_cid; /* 3.. */
+	int dir_fd;         /* directory of the sockets; the device takes it over */
+	const char *dir;    /* its path, short enough for sun_path (copied); sockets are addressed by it */
+};
+
+__attribute__((warn_unused_result)) int virtio_vsock__new(const struct vsock_options *options,
+							  struct virtio_device **out);
+
+/* On the worker's loop thread. -EEXIST when the port is listened on already, else 0 or -errno. */
+__attribute__((warn_unused_result)) int vsock__listen(struct virtio_device *dev, uint32_t port);
+/* Adopts a listening socket made elsewhere (before confinement) for the port. The device takes fd over. */
+__attribute__((warn_unused_result)) int vsock__adopt(struct virtio_device *dev, uint32_t port, int fd);
+
+#endif

@@ -1,0 +1,57 @@
+/** What a sandbox is to be, as plain data: the one form that `capsa.toml` and the builder both end in. */
+
+/** Who the guest sees as owner of a share's files; see `capsa.toml.example`. */
+export type Ownership =
+  | { readonly mode: "root" | "caller" | "passthrough" }
+  | { readonly mode: "map"; readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
+
+/** `count` ids from `guest` on are `count` ids from `host` on. */
+export interface IdRange {
+  readonly guest: number;
+  readonly host: number;
+  readonly count: number;
+}
+
+export interface ShareSpec {
+  /** Absolute path on the host. */
+  readonly host: string;
+  /** Absolute path in the guest; missing directories are made. */
+  readonly guest: string;
+  readonly mode: "ro" | "rw";
+  readonly ownership: Ownership;
+  /** How long the guest may trust its cache: `auto` 1 s, `always` for good, `never`. */
+  readonly cache: "auto" | "always" | "never";
+}
+
+export type RootfsSpec =
+  | { readonly kind: "base" }
+  | { readonly kind: "host" }
+  | { readonly kind: "directory"; readonly path: string };
+
+export interface ProcessSpec {
+  readonly argv: readonly [string, ...string[]];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+}
+
+export interface SandboxSpec {
+  readonly name: string;
+  /** Virtual processors, 1 to 255. */
+  readonly cpus: number;
+  /** Guest memory, MiB. */
+  readonly memoryMb: number;
+  readonly engine: "auto" | "kvm" | "qemu";
+  readonly confine: "auto" | "require" | "none";
+  readonly rootfs: RootfsSpec;
+  readonly shares: readonly ShareSpec[];
+  readonly network: "none";
+  /** Environment of the main process and of every exec. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The main process; its end ends the sandbox. Absent: the sandbox lives until it is stopped. */
+  readonly run?: ProcessSpec;
+  /** Absolute paths that replace capsa's own kernel and base initramfs. */
+  readonly kernel?: string;
+  readonly initrd?: string;
+  /** Limit from start to agent ready, milliseconds. */
+  readonly bootTimeoutMs: number;
+}
