@@ -1,0 +1,35 @@
+# Everything a newcomer needs: `make up` sets the machine up and runs the example, `make test` runs the tests.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+CAPSA := node_modules/.bin/bun src/cli/main.ts
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing; build kernel, guest and VMM (the targets below begin with it)
+	@.ci/setup
+
+setup-dev:
+	@.ci/setup dev
+
+up: setup ## boot a sandbox and run the steps of examples/python in it
+	@$(CAPSA) up --file examples/python/capsa.toml
+
+test: setup-dev ## unit, type, sandbox and fuzz tests
+	@tests/run
+
+lint: setup-dev ## formatting, static checks and types, for TypeScript and C
+	@tests/lint
+
+format: setup-dev ## put TypeScript and C into the project's format
+	@node_modules/.bin/biome check --write .
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/results.json
+	@node_modules/.bin/bun tests/bench/main.ts
+
+clean: ## remove what was built here (the user's kernel cache stays)
+	@rm -rf build node_modules tests/bench/results.json
+
+.PHONY: help setup setup-dev up test lint format bench clean
