@@ -1,0 +1,70 @@
+/* The contract between the VMM and an engine: what a machine is made of, and what runs its vCPUs. */
+#ifndef CAPSA_ENGINE_H
+#define CAPSA_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "failure.h"
+#include "os/loop.h"
+#include "virtio/virtio.h"
+
+#define MACHINE_MAX_DEVICES 16
+
+/* What the machine is to be. Strings are borrowed and outlive the machine. */
+struct machine_config {
+	const char *name;
+	const char *kernel; /* path: vmlinux (ELF with a PVH note) or bzImage */
+	const char *initrd; /* path, NULL without */
+	const char *cmdline; /* the engine appends what its devices need */
+	const char *runtime_dir;
+	const char *qemu; /* path of qemu-system-<arch>; engine "qemu" only */
+	unsigned cpus;
+	uint64_t memory; /* bytes, a multiple of 4096 */
+};
+
+struct machine_device {
+	struct virtio_device *dev; /* owned by the machine's creator, destroyed after the engine */
+	struct loop *loop;         /* its worker's loop, already running on a thread of its own */
+};
+
+enum machine_end {
+	MACHINE_SHUTDOWN, /* the guest powered off, reset or panicked */
+	MACHINE_FAILED,   /* the engine broke; the failure tells */
+};
+
+struct machine {
+	const struct machine_config *config;
+	struct loop *loop; /* the VMM's main loop; every call below is made on its thread */
+	struct machine_device devices[MACHINE_MAX_DEVICES];
+	unsigned device_count;
+	int console_fd; /* engine's end of the console: a non-blocking stream socket the engine takes over; -1 without */
+
+	/* Told by the engine once, on the main loop, when the machine has ended by itself. `why` only for FAILED. */
+	void (*ended)(struct machine *machine, enum machine_end end, const struct failure *why);
+	void *owner; /* for `ended` */
+
+	void *engine; /* the engine's own state */
+};
+
+/*
+ * Order of calls: create, (confinement is applied here), start, any number of pause and resume, destroy.
+ * create: memory, kernel, vCPUs, devices attached to their transport; whatever needs files, exec or new privileges
+ *         happens here. No guest instruction runs. On failure nothing is left and *why is filled in.
+ * start:  vCPUs run.
+ * pause:  returns once no vCPU runs and no device touches guest memory; resume undoes it.
+ * destroy: ends vCPUs at once (power cut), detaches the devices, frees everything. Legal at any time after create.
+ */
+struct engine_ops {
+	const char *name;
+	int (*create)(struct machine *machine, struct failure *why);
+	int (*start)(struct machine *machine, struct failure *why);
+	int (*pause)(struct machine *machine);
+	int (*resume)(struct machine *machine);
+	void (*destroy)(struct machine *machine);
+};
+
+extern const struct engine_ops engine_kvm;
+extern const struct engine_ops engine_qemu;
+
+#endif
