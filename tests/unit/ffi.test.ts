@@ -1,0 +1,39 @@
+/** The C test programs in tests/unit/c, built with ASan and UBSan, each run as a test of its own. */
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+const root = join(import.meta.dir, "../..");
+const names = [...new Bun.Glob("*.c").scanSync(join(import.meta.dir, "c"))]
+  .map((file) => file.slice(0, -2))
+  .sort();
+
+describe("C", () => {
+  let build = "";
+
+  beforeAll(() => {
+    // -k: a file that does not compile fails its own tests only
+    const make = Bun.spawnSync(["make", "-s", "-k", "-j2", "-C", "ffi", "check-programs"], {
+      cwd: root,
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    if (make.exitCode !== 0) build = `${make.stdout}${make.stderr}`;
+  }, 600_000);
+
+  for (const name of names) {
+    test(name, async () => {
+      const program = join(root, "build/check", name);
+      if (build.includes(`build/check/${name}]`) || !existsSync(program)) {
+        throw new Error(`${name} was not built:\n${build}`);
+      }
+      const run = Bun.spawn([program], { cwd: root, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+      const [code, stdout, stderr] = await Promise.all([run.exited, run.stdout.text(), run.stderr.text()]);
+      if (code !== 0) {
+        throw new Error(`${name} ended with ${run.signalCode ?? `exit code ${code}`}\n${stdout}${stderr}`);
+      }
+      expect(stdout).toMatch(/^1\.\.[1-9]\d*$/m);
+    }, 300_000);
+  }
+});
