@@ -1,0 +1,479 @@
+/* The event loop on Linux: epoll for descriptors, its timeout for timers, an eventfd for calls from other threads. */
+#include "os/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH 64 /* events fetched at once */
+
+struct source {
+	int fd;
+	unsigned events;
+	loop_fn fn; /* NULL: deleted, kept until no fetched event can point here */
+	void *arg;
+	struct source *next_dead;
+};
+
+struct timer {
+	uint64_t due; /* nanoseconds of CLOCK_MONOTONIC */
+	uint64_t id;  /* grows with time, so it orders timers due together */
+	loop_call_fn fn;
+	void *arg;
+};
+
+struct call {
+	loop_call_fn fn;
+	void *arg;
+	bool *done; /* the waiting caller's; NULL for a post, whose struct is the loop's to free */
+	struct call *next;
+};
+
+enum loop_state {
+	IDLE,    /* not run yet */
+	LENT,    /* not run yet, and `owner` is in an inline call */
+	RUNNING, /* `owner` is in loop__run */
+	STOPPED,
+};
+
+struct loop {
+	int epoll;
+	int wake; /* eventfd */
+
+	struct source **sources; /* by descriptor */
+	int sources_len;
+	struct source *dead;
+
+	struct timer *timers; /* binary heap, earliest first */
+	unsigned timer_count, timer_room;
+	uint64_t timer_id;
+
+	pthread_mutex_t lock; /* everything below */
+	pthread_cond_t changed;
+	enum loop_state state;
+	pthread_t owner;
+	bool stopping;
+	struct call *first, **last;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+int loop__new(struct loop **out)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+	if (!loop)
+		return -ENOMEM;
+	int err;
+	loop->wake = -1;
+	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll < 0)
+		goto fail;
+	loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->wake < 0)
+		goto fail;
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, loop->wake, &event) < 0)
+		goto fail;
+	pthread_mutex_init(&loop->lock, NULL);
+	pthread_cond_init(&loop->changed, NULL);
+	loop->last = &loop->first;
+	*out = loop;
+	return 0;
+fail:
+	err = -errno;
+	if (loop->wake >= 0)
+		close(loop->wake);
+	if (loop->epoll >= 0)
+		close(loop->epoll);
+	free(loop);
+	return err;
+}
+
+static void bury(struct loop *loop)
+{
+	while (loop->dead) {
+		struct source *s = loop->dead;
+		loop->dead = s->next_dead;
+		free(s);
+	}
+}
+
+void loop__free(struct loop *loop)
+{
+	if (!loop)
+		return;
+	bury(loop);
+	for (int fd = 0; fd < loop->sources_len; fd++)
+		free(loop->sources[fd]);
+	free(loop->sources);
+	free(loop->timers);
+	while (loop->first) { /* posts to a loop that never ran */
+		struct call *c = loop->first;
+		loop->first = c->next;
+		free(c);
+	}
+	close(loop->wake);
+	close(loop->epoll);
+	pthread_cond_destroy(&loop->changed);
+	pthread_mutex_destroy(&loop->lock);
+	free(loop);
+}
+
+/* Descriptors */
+
+static uint32_t epoll_bits(unsigned events)
+{
+	return (events & LOOP_READ ? EPOLLIN : 0U) | (events & LOOP_WRITE ? EPOLLOUT : 0U);
+}
+
+static struct source *find(struct loop *loop, int fd)
+{
+	return fd >= 0 && fd < loop->sources_len ? loop->sources[fd] : NULL;
+}
+
+static int make_room(struct loop *loop, int fd)
+{
+	if (fd < loop->sources_len)
+		return 0;
+	int len = loop->sources_len ? loop->sources_len : 64;
+	while (len <= fd)
+		len *= 2;
+	struct source **sources = realloc(loop->sources, (size_t)len * sizeof(struct source *));
+	if (!sources)
+		return -ENOMEM;
+	memset(sources + loop->sources_len, 0, (size_t)(len - loop->sources_len) * sizeof(struct source *));
+	loop->sources = sources;
+	loop->sources_len = len;
+	return 0;
+}
+
+int loop__add(struct loop *loop, int fd, unsigned events, loop_fn fn, void *arg)
+{
+	if (fd < 0)
+		return -EBADF;
+	if (find(loop, fd))
+		return -EEXIST;
+	int err = make_room(loop, fd);
+	if (err)
+		return err;
+	struct source *s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	*s = (struct source){.fd = fd, .events = events, .fn = fn, .arg = arg};
+	struct epoll_event event = {.events = epoll_bits(events), .data.ptr = s};
+	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+		err = -errno;
+		free(s);
+		return err;
+	}
+	loop->sources[fd] = s;
+	return 0;
+}
+
+int loop__mod(struct loop *loop, int fd, unsigned events)
+{
+	struct source *s = find(loop, fd);
+	if (!s)
+		return -ENOENT;
+	if (s->events == events)
+		return 0;
+	struct epoll_event event = {.events = epoll_bits(events), .data.ptr = s};
+	if (epoll_ctl(loop->epoll, EPOLL_CTL_MOD, fd, &event) < 0)
+		return -errno;
+	s->events = events;
+	return 0;
+}
+
+void loop__del(struct loop *loop, int fd)
+{
+	struct source *s = find(loop, fd);
+	if (!s)
+		return;
+	loop->sources[fd] = NULL;
+	epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL); /* fails only when the caller closed it before */
+	s->fn = NULL;
+	s->next_dead = loop->dead;
+	loop->dead = s;
+}
+
+static void dispatch(struct source *s, uint32_t bits)
+{
+	if (!s->fn)
+		return;
+	unsigned ready;
+	if (bits & (EPOLLHUP | EPOLLERR))
+		ready = LOOP_READ | LOOP_WRITE;
+	else
+		ready = ((bits & EPOLLIN ? LOOP_READ : 0U) | (bits & EPOLLOUT ? LOOP_WRITE : 0U)) & s->events;
+	if (ready) /* a handler before this one may have lost interest in the event */
+		s->fn(s->arg, s->fd, ready);
+}
+
+/* Timers */
+
+static bool earlier(const struct timer *a, const struct timer *b)
+{
+	return a->due < b->due || (a->due == b->due && a->id < b->id);
+}
+
+static void timer_swap(struct timer *a, struct timer *b)
+{
+	struct timer t = *a;
+	*a = *b;
+	*b = t;
+}
+
+/* Restore the heap around the entry at i, whose neighbours are in order but for it. */
+static void timer_settle(struct loop *loop, unsigned i)
+{
+	struct timer *t = loop->timers;
+	for (; i > 0 && earlier(&t[i], &t[(i - 1) / 2]); i = (i - 1) / 2)
+		timer_swap(&t[i], &t[(i - 1) / 2]);
+	for (;;) {
+		unsigned first = i;
+		for (unsigned child = 2 * i + 1; child <= 2 * i + 2 && child < loop->timer_count; child++)
+			if (earlier(&t[child], &t[first]))
+				first = child;
+		if (first == i)
+			return;
+		timer_swap(&t[i], &t[first]);
+		i = first;
+	}
+}
+
+static void timer_remove(struct loop *loop, unsigned i)
+{
+	loop->timers[i] = loop->timers[--loop->timer_count];
+	if (i < loop->timer_count)
+		timer_settle(loop, i);
+}
+
+int loop__timer(struct loop *loop, uint64_t ms, loop_call_fn fn, void *arg, uint64_t *id)
+{
+	if (loop->timer_count == loop->timer_room) {
+		unsigned room = loop->timer_room ? loop->timer_room * 2 : 16;
+		struct timer *timers = realloc(loop->timers, room * sizeof(struct timer));
+		if (!timers)
+			return -ENOMEM;
+		loop->timers = timers;
+		loop->timer_room = room;
+	}
+	uint64_t due;
+	if (__builtin_mul_overflow(ms, 1000000U, &due) || __builtin_add_overflow(due, now_ns(), &due))
+		due = UINT64_MAX;
+	*id = ++loop->timer_id;
+	loop->timers[loop->timer_count] = (struct timer){.due = due, .id = *id, .fn = fn, .arg = arg};
+	timer_settle(loop, loop->timer_count++);
+	return 0;
+}
+
+/* A walk over all timers: a loop has a few. */
+void loop__timer_cancel(struct loop *loop, uint64_t id)
+{
+	for (unsigned i = 0; id && i < loop->timer_count; i++) {
+		if (loop->timers[i].id == id) {
+			timer_remove(loop, i);
+			return;
+		}
+	}
+}
+
+static void run_timers(struct loop *loop)
+{
+	if (!loop->timer_count)
+		return;
+	uint64_t now = now_ns();
+	uint64_t newest =
+		loop->timer_id; /* one set by a handler waits for the next turn, so none starves descriptors */
+	while (loop->timer_count && loop->timers[0].due <= now && loop->timers[0].id <= newest) {
+		struct timer t = loop->timers[0];
+		timer_remove(loop, 0);
+		t.fn(t.arg);
+	}
+}
+
+/* Milliseconds for epoll_wait, rounded up so that a timer never fires early. */
+static int wait_ms(const struct loop *loop)
+{
+	if (!loop->timer_count)
+		return -1;
+	uint64_t now = now_ns(), due = loop->timers[0].due;
+	if (due <= now)
+		return 0;
+	uint64_t ms = (due - now + 999999) / 1000000;
+	return ms > 3600000 ? 3600000 : (int)ms;
+}
+
+/* Calls */
+
+static void wake(struct loop *loop)
+{
+	uint64_t one = 1;
+	/* the only possible failure is a counter at its limit, which wakes the loop as well */
+	ssize_t ignored = write(loop->wake, &one, sizeof(one));
+	(void)ignored;
+}
+
+static bool own_turn(const struct loop *loop)
+{
+	return (loop->state == RUNNING || loop->state == LENT) && pthread_equal(loop->owner, pthread_self());
+}
+
+static void enqueue(struct loop *loop, struct call *c)
+{
+	*loop->last = c;
+	loop->last = &c->next;
+	wake(loop);
+}
+
+int loop__call(struct loop *loop, loop_call_fn fn, void *arg)
+{
+	pthread_mutex_lock(&loop->lock);
+	if (own_turn(loop)) {
+		pthread_mutex_unlock(&loop->lock);
+		fn(arg);
+		return 0;
+	}
+	while (loop->state == LENT)
+		pthread_cond_wait(&loop->changed, &loop->lock);
+	if (loop->stopping || loop->state == STOPPED) {
+		pthread_mutex_unlock(&loop->lock);
+		return -ECANCELED;
+	}
+	if (loop->state == IDLE) { /* lent to this thread; a thread that enters loop__run meanwhile waits there */
+		loop->state = LENT;
+		loop->owner = pthread_self();
+		pthread_mutex_unlock(&loop->lock);
+		fn(arg);
+		pthread_mutex_lock(&loop->lock);
+		loop->state = IDLE;
+		pthread_cond_broadcast(&loop->changed);
+		pthread_mutex_unlock(&loop->lock);
+		return 0;
+	}
+	bool done = false;
+	struct call c = {.fn = fn, .arg = arg, .done = &done};
+	enqueue(loop, &c);
+	while (!done)
+		pthread_cond_wait(&loop->changed, &loop->lock);
+	pthread_mutex_unlock(&loop->lock);
+	return 0;
+}
+
+int loop__post(struct loop *loop, loop_call_fn fn, void *arg)
+{
+	struct call *c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	*c = (struct call){.fn = fn, .arg = arg};
+	pthread_mutex_lock(&loop->lock);
+	bool refused = loop->stopping || loop->state == STOPPED;
+	if (!refused)
+		enqueue(loop, c);
+	pthread_mutex_unlock(&loop->lock);
+	if (refused)
+		free(c);
+	return refused ? -ECANCELED : 0;
+}
+
+/* Run what was asked for until now; what that asks for in turn comes in the next round. */
+static void run_calls(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	struct call *c = loop->first;
+	loop->first = NULL;
+	loop->last = &loop->first;
+	pthread_mutex_unlock(&loop->lock);
+	while (c) {
+		struct call *next = c->next;
+		c->fn(c->arg);
+		if (c->done) {
+			pthread_mutex_lock(&loop->lock);
+			*c->done = true; /* c is gone once the lock is */
+			pthread_cond_broadcast(&loop->changed);
+			pthread_mutex_unlock(&loop->lock);
+		} else {
+			free(c);
+		}
+		c = next;
+	}
+}
+
+/* The loop itself */
+
+static bool stop_asked(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	bool stop = loop->stopping;
+	pthread_mutex_unlock(&loop->lock);
+	return stop;
+}
+
+int loop__run(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	while (loop->state == LENT)
+		pthread_cond_wait(&loop->changed, &loop->lock);
+	if (loop->state != IDLE) {
+		int err = loop->state == STOPPED ? -ECANCELED : -EBUSY;
+		pthread_mutex_unlock(&loop->lock);
+		return err;
+	}
+	loop->state = RUNNING;
+	loop->owner = pthread_self();
+	pthread_mutex_unlock(&loop->lock);
+
+	int err = 0;
+	while (!stop_asked(loop)) {
+		struct epoll_event events[BATCH];
+		int n = epoll_wait(loop->epoll, events, BATCH, wait_ms(loop));
+		if (n < 0 && errno != EINTR) {
+			err = -errno;
+			break;
+		}
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.ptr) {
+				dispatch(events[i].data.ptr, events[i].events);
+				continue;
+			}
+			uint64_t count;
+			ssize_t ignored = read(loop->wake, &count, sizeof(count)); /* non-blocking; empty is fine */
+			(void)ignored;
+			run_calls(loop);
+		}
+		bury(loop);
+		run_timers(loop);
+		bury(loop);
+	}
+
+	/* every call that was accepted runs; none is accepted from here on */
+	pthread_mutex_lock(&loop->lock);
+	loop->stopping = true;
+	pthread_mutex_unlock(&loop->lock);
+	run_calls(loop);
+	bury(loop);
+	pthread_mutex_lock(&loop->lock);
+	loop->state = STOPPED;
+	pthread_cond_broadcast(&loop->changed);
+	pthread_mutex_unlock(&loop->lock);
+	return err;
+}
+
+void loop__stop(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	loop->stopping = true;
+	pthread_mutex_unlock(&loop->lock);
+	wake(loop);
+}
