@@ -1,0 +1,323 @@
+/* Whether /dev/kvm runs guest code at speed: a short 64-bit guest loop under a time budget, inside the caller's
+ * process and without touching its signals. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "capsa.h"
+
+#ifdef __x86_64__
+#include <cpuid.h>
+
+/* A processor does a million of these loops in about half a millisecond, one emulated by QEMU in some ten; a KVM that
+ * emulates each instruction needs seconds. */
+#define LOOPS 1000000
+#define LOOPS_PER_MS_AT_LEAST 10000 /* of the vCPU thread's own processor time: a busy machine does not mislead */
+
+#define GUEST_SIZE 0x5000
+#define GUEST_PML4 0x0000
+#define GUEST_PDPT 0x1000
+#define GUEST_PD 0x2000
+#define GUEST_CODE 0x3000
+
+#define PAGE_PRESENT_WRITE 0x3
+#define PAGE_LARGE 0x80
+
+/*	mov ecx, LOOPS
+ * 1:	dec rcx
+ *	jnz 1b
+ *	hlt
+ * 2:	jmp 2b */
+static const uint8_t guest_code[] = {
+	0xb9, LOOPS & 0xff, LOOPS >> 8 & 0xff, LOOPS >> 16 & 0xff, LOOPS >> 24, 0x48, 0xff, 0xc9, 0x75, 0xfb, 0xf4,
+	0xeb, 0xfe};
+
+/* Shared by the caller and the prober thread; whoever lets go last frees it. */
+struct probe {
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	bool is_done;
+	int holders;
+	struct capsa_kvm_probe result;
+	uint64_t run_ns; /* how long the guest may run */
+
+	int kvm, vm, vcpu;
+	uint8_t *memory;
+	struct kvm_run *run;
+	size_t run_size;
+};
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+static void probe__let_go(struct probe *probe)
+{
+	pthread_mutex_lock(&probe->lock);
+	bool last = --probe->holders == 0;
+	pthread_mutex_unlock(&probe->lock);
+	if (!last)
+		return;
+	pthread_cond_destroy(&probe->done);
+	pthread_mutex_destroy(&probe->lock);
+	free(probe);
+}
+
+static void put64(uint8_t *at, uint64_t value)
+{
+	memcpy(at, &value, sizeof(value));
+}
+
+/* Flat 64-bit mode at the guest code, the first 2 MiB mapped to themselves. */
+static int probe__set_up_guest(struct probe *probe)
+{
+	put64(probe->memory + GUEST_PML4, GUEST_PDPT | PAGE_PRESENT_WRITE);
+	put64(probe->memory + GUEST_PDPT, GUEST_PD | PAGE_PRESENT_WRITE);
+	put64(probe->memory + GUEST_PD, PAGE_PRESENT_WRITE | PAGE_LARGE);
+	memcpy(probe->memory + GUEST_CODE, guest_code, sizeof(guest_code));
+
+	struct kvm_sregs sregs;
+	if (ioctl(probe->vcpu, KVM_GET_SREGS, &sregs) < 0)
+		return -errno;
+	struct kvm_segment data = {
+		.limit = 0xffffffff, .selector = 0x10, .type = 3, .present = 1, .s = 1, .g = 1, .db = 1};
+	struct kvm_segment code = data;
+	code.selector = 0x8;
+	code.type = 11;
+	code.db = 0;
+	code.l = 1;
+	sregs.cs = code;
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+	sregs.cr3 = GUEST_PML4;
+	sregs.cr4 = 0x20;       /* PAE */
+	sregs.cr0 = 0x80000031; /* PG, NE, ET, PE */
+	sregs.efer = 0x500;     /* LMA, LME */
+	if (ioctl(probe->vcpu, KVM_SET_SREGS, &sregs) < 0)
+		return -errno;
+	struct kvm_regs regs = {.rip = GUEST_CODE, .rsp = GUEST_SIZE, .rflags = 2};
+	return ioctl(probe->vcpu, KVM_SET_REGS, &regs) < 0 ? -errno : 0;
+}
+
+static int probe__make_vm(struct probe *probe)
+{
+	probe->vm = ioctl(probe->kvm, KVM_CREATE_VM, 0);
+	if (probe->vm < 0)
+		return -errno;
+	/* Intel's VMX wants three pages for a task state segment of its own, outside memory. */
+	if (ioctl(probe->kvm, KVM_CHECK_EXTENSION, KVM_CAP_SET_TSS_ADDR) > 0 &&
+	    ioctl(probe->vm, KVM_SET_TSS_ADDR, 0xfffbd000UL) < 0)
+		return -errno;
+	probe->memory = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (probe->memory == MAP_FAILED)
+		return -errno;
+	struct kvm_userspace_memory_region region = {.memory_size = GUEST_SIZE,
+						     .userspace_addr = (uintptr_t)probe->memory};
+	if (ioctl(probe->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0)
+		return -errno;
+	probe->vcpu = ioctl(probe->vm, KVM_CREATE_VCPU, 0);
+	if (probe->vcpu < 0)
+		return -errno;
+	int size = ioctl(probe->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (size < (int)sizeof(struct kvm_run))
+		return size < 0 ? -errno : -EIO;
+	probe->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, probe->vcpu, 0);
+	if (probe->run == MAP_FAILED)
+		return -errno;
+	probe->run_size = (size_t)size;
+	return probe__set_up_guest(probe);
+}
+
+/* Only while KVM_RUN runs is the signal unblocked, for the kernel's eyes: it ends the run and stays pending, so neither
+ * a handler nor a default action of the process ever comes into play. */
+static int probe__let_signal_end_run(const struct probe *probe, int signal)
+{
+	const uint64_t all_but_signal = ~(1ULL << (signal - 1));
+	union { /* the kernel's struct ends in its own 64-bit signal set */
+		struct kvm_signal_mask mask;
+		uint8_t bytes[sizeof(struct kvm_signal_mask) + sizeof(all_but_signal)];
+	} arg = {.mask.len = sizeof(all_but_signal)};
+	memcpy(arg.mask.sigset, &all_but_signal, sizeof(all_but_signal));
+	return ioctl(probe->vcpu, KVM_SET_SIGNAL_MASK, &arg) < 0 ? -errno : 0;
+}
+
+static int probe__run(struct probe *probe)
+{
+	const int signal = SIGRTMAX - 1;
+	int error = probe__let_signal_end_run(probe, signal);
+	if (error)
+		return error;
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signal};
+	event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+	timer_t timer;
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) < 0)
+		return -errno;
+	struct itimerspec limit = {.it_value = {.tv_sec = (time_t)(probe->run_ns / 1000000000),
+						.tv_nsec = (long)(probe->run_ns % 1000000000)}};
+	uint64_t started = now_ns(CLOCK_MONOTONIC), started_cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
+	timer_settime(timer, 0, &limit, NULL);
+	error = ioctl(probe->vcpu, KVM_RUN, 0) < 0 ? -errno : 0;
+	uint64_t cpu_ns = now_ns(CLOCK_THREAD_CPUTIME_ID) - started_cpu;
+	probe->result.guest_ns = now_ns(CLOCK_MONOTONIC) - started;
+	timer_delete(timer);
+	sigset_t pending;
+	sigemptyset(&pending);
+	sigaddset(&pending, signal);
+	sigtimedwait(&pending, NULL, &(struct timespec){0});
+
+	struct kvm_regs regs;
+	if (ioctl(probe->vcpu, KVM_GET_REGS, &regs) < 0)
+		return -errno;
+	if (error == 0 && probe->run->exit_reason != KVM_EXIT_HLT)
+		return -EIO;
+	if (error && error != -EINTR && error != -EAGAIN)
+		return error;
+	bool begun = regs.rip > GUEST_CODE && regs.rip < GUEST_CODE + sizeof(guest_code) && regs.rcx <= LOOPS;
+	probe->result.guest_loops = begun ? LOOPS - regs.rcx : 0;
+	bool fast = probe->result.guest_loops * 1000000 >= cpu_ns * LOOPS_PER_MS_AT_LEAST;
+	probe->result.state = fast ? CAPSA_KVM_OK : CAPSA_KVM_SOFTWARE;
+	return 0;
+}
+
+static void probe__all(struct probe *probe)
+{
+	probe->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (probe->kvm < 0) {
+		probe->result.error = errno;
+		probe->result.state = errno == EACCES || errno == EPERM ? CAPSA_KVM_DENIED : CAPSA_KVM_ABSENT;
+		return;
+	}
+	probe->result.api_version = ioctl(probe->kvm, KVM_GET_API_VERSION, 0);
+	int error = -ENOTTY;
+	if (probe->result.api_version == KVM_API_VERSION)
+		error = probe__make_vm(probe);
+	if (!error)
+		error = probe__run(probe);
+	if (error) {
+		probe->result.state = CAPSA_KVM_BROKEN;
+		probe->result.error = -error;
+	}
+}
+
+static void probe__clean_up(struct probe *probe)
+{
+	if (probe->run != MAP_FAILED)
+		munmap(probe->run, probe->run_size);
+	if (probe->vcpu >= 0)
+		close(probe->vcpu);
+	if (probe->vm >= 0)
+		close(probe->vm);
+	if (probe->kvm >= 0)
+		close(probe->kvm);
+	if (probe->memory != MAP_FAILED)
+		munmap(probe->memory, GUEST_SIZE);
+}
+
+static void *probe__thread(void *arg)
+{
+	struct probe *probe = arg;
+	probe__all(probe);
+	pthread_mutex_lock(&probe->lock);
+	probe->is_done = true;
+	pthread_cond_signal(&probe->done);
+	pthread_mutex_unlock(&probe->lock);
+	probe__clean_up(probe);
+	probe__let_go(probe);
+	return NULL;
+}
+
+/* The prober's thread starts with every signal blocked: the process's signals stay with the process's threads. */
+static int probe__start_thread(struct probe *probe)
+{
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pthread_t thread;
+	int error = pthread_create(&thread, NULL, probe__thread, probe);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!error)
+		pthread_detach(thread);
+	return -error;
+}
+
+static struct probe *probe__new(uint64_t run_ns)
+{
+	struct probe *probe = calloc(1, sizeof(*probe));
+	if (!probe)
+		return NULL;
+	probe->kvm = probe->vm = probe->vcpu = -1;
+	probe->memory = MAP_FAILED;
+	probe->run = MAP_FAILED;
+	probe->holders = 1;
+	probe->run_ns = run_ns;
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&probe->done, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&probe->lock, NULL);
+	return probe;
+}
+
+static int32_t processor_virtualizes(void)
+{
+	unsigned a, b, c, d;
+	bool vmx = __get_cpuid(1, &a, &b, &c, &d) && (c & 1U << 5);
+	bool svm = __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1U << 2);
+	return vmx || svm;
+}
+
+int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out)
+{
+	if (!out || budget_ms == 0)
+		return -EINVAL;
+	const uint64_t budget_ns = (uint64_t)budget_ms * 1000000, deadline = now_ns(CLOCK_MONOTONIC) + budget_ns;
+	/* Half is the guest's; the rest is for making the machine. */
+	struct probe *probe = probe__new(budget_ns / 2);
+	if (!probe)
+		return -ENOMEM;
+	probe->holders++;
+	int error = probe__start_thread(probe);
+	if (error) {
+		probe->holders--;
+		probe__let_go(probe);
+		return error;
+	}
+	struct timespec until = {.tv_sec = (time_t)(deadline / 1000000000), .tv_nsec = (long)(deadline % 1000000000)};
+	pthread_mutex_lock(&probe->lock);
+	int waited = 0;
+	while (!probe->is_done && waited != ETIMEDOUT)
+		waited = pthread_cond_timedwait(&probe->done, &probe->lock, &until);
+	if (probe->is_done)
+		*out = probe->result;
+	else /* a call into KVM has not come back: what it is doing is certainly not running guest code at speed */
+		*out = (struct capsa_kvm_probe){.state = CAPSA_KVM_SOFTWARE, .error = ETIMEDOUT, .guest_ns = budget_ns};
+	pthread_mutex_unlock(&probe->lock);
+	probe__let_go(probe);
+	out->cpu_virt = processor_virtualizes();
+	return 0;
+}
+
+#else
+
+int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out)
+{
+	if (!out || budget_ms == 0)
+		return -EINVAL;
+	*out = (struct capsa_kvm_probe){.state = CAPSA_KVM_UNSUPPORTED};
+	return 0;
+}
+
+#endif
