@@ -1,0 +1,221 @@
+/** What a sandbox's agent can do, as its callers see it. */
+
+/** Environment variables by name. Names that are also names of exec options go in `{ env: { … } }`. */
+export type Environment = Readonly<Record<string, string>> & { readonly [K in keyof ExecOptions]?: never };
+
+/** Something to feed to a program or a file. */
+export type Input =
+  | string
+  | Uint8Array
+  | Blob
+  | ReadableStream<Uint8Array>
+  | AsyncIterable<string | Uint8Array>;
+
+/** Limits that every call takes. */
+export interface CallOptions {
+  /** Aborting ends the call with the signal's reason: an exec is killed, a write leaves the old file. */
+  readonly signal?: AbortSignal;
+  /** How long the agent may stay silent, milliseconds (30,000 for short calls, 60,000 without progress for files). */
+  readonly timeoutMs?: number;
+}
+
+interface ProcessOptions {
+  /** Added to the sandbox's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Take nothing of the sandbox's environment. */
+  readonly clearEnv?: boolean;
+  /** Working directory, absolute; the sandbox's root without. */
+  readonly cwd?: string;
+  /** Numeric user and group id; root without. */
+  readonly user?: number;
+  readonly group?: number;
+  /** Kill the process group after so many milliseconds; the result then has `timedOut`. No limit without. */
+  readonly timeoutMs?: number;
+  /** Aborting kills the process group and ends the call with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ExecOptions extends ProcessOptions {
+  /** Standard input; empty without. */
+  readonly stdin?: Input;
+  /** Called with each piece of output as it comes. With it that output is not collected. */
+  readonly onStdout?: (chunk: Uint8Array) => void;
+  readonly onStderr?: (chunk: Uint8Array) => void;
+  /** Limit of collected bytes, stdout and stderr together (67,108,864); more ends the call with OUTPUT_TOO_LARGE. */
+  readonly maxOutput?: number;
+}
+
+export interface SpawnOptions extends ProcessOptions {
+  /** `"pipe"` gives `stdin` to write to; anything else is fed by itself. */
+  readonly stdin?: Input | "pipe";
+  /** Bytes the guest may send ahead of the reader, stdout and stderr together (262,144; at most 4,194,304). */
+  readonly window?: number;
+}
+
+/** How a program ended: by `exitCode` or by `signal`, never both. */
+export interface ExitStatus {
+  readonly exitCode: number | null;
+  /** Name of the signal that ended it: `"SIGKILL"`. */
+  readonly signal: string | null;
+  /** Killed because `timeoutMs` ran out. */
+  readonly timedOut: boolean;
+  /** Exit code 0, in time. */
+  readonly ok: boolean;
+}
+
+export interface ExecResult extends ExitStatus {
+  /** Output as UTF-8 text; a byte that is not UTF-8 shows as U+FFFD. */
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Output to the byte. */
+  readonly stdoutBytes: Uint8Array;
+  readonly stderrBytes: Uint8Array;
+  /** From request to end, milliseconds on the host's clock. */
+  readonly durationMs: number;
+}
+
+/** A program that runs in the sandbox. Disposing of it kills it. */
+export interface AgentProcess extends AsyncDisposable {
+  /** Process id in the guest. */
+  readonly pid: number;
+  /**
+   * Output as it comes. Both share one window: a reader of one alone stalls the program once the other's unread bytes
+   * fill it.
+   */
+  readonly stdout: ReadableStream<Uint8Array>;
+  readonly stderr: ReadableStream<Uint8Array>;
+  /** Standard input with `stdin: "pipe"`, else null. Closing it is end of file. */
+  readonly stdin: WritableStream<Uint8Array> | null;
+  /** Settles when the program has ended and its output was delivered. */
+  readonly exited: Promise<ExitStatus>;
+  /** Send a signal, by name or number, to the process group (`"SIGKILL"` without). */
+  kill(signal?: string | number): void;
+}
+
+export type FileType = "file" | "dir" | "symlink" | "fifo" | "socket" | "char" | "block";
+
+export interface DirEntry {
+  /** Name in its directory; where it is not UTF-8 the bad bytes show as U+FFFD and `nameBytes` has them. */
+  readonly name: string;
+  readonly nameBytes?: Uint8Array;
+  readonly type: FileType;
+  /** Bytes. */
+  readonly size: number;
+  /** Permission bits, as in `0o644`. */
+  readonly mode: number;
+  readonly mtime: Date;
+}
+
+export interface GuestInfo {
+  /** Kernel release, as `uname -r`. */
+  readonly kernel: string;
+  readonly hostname: string;
+  /** As `uname -m`: `"x86_64"`. */
+  readonly arch: string;
+  readonly cpus: number;
+  /** Bytes; `memoryFree` is what programs could still take. */
+  readonly memoryTotal: number;
+  readonly memoryFree: number;
+  readonly uptimeMs: number;
+}
+
+export interface ReadOptions extends CallOptions {
+  /** First byte (0). */
+  readonly offset?: number;
+  /** At most so many bytes; to the end without. */
+  readonly length?: number;
+}
+
+export interface WriteOptions extends CallOptions {
+  /** Permission bits: 0o644 for a new file, an existing one keeps its own. */
+  readonly mode?: number;
+  /** Make missing directories (0755). */
+  readonly parents?: boolean;
+}
+
+/**
+ * The agent of one sandbox. Calls may overlap freely. Every call rejects with {@link AgentError} where the guest says
+ * no, with {@link GuestLostError} when the sandbox or the connection ends, and with the signal's reason when aborted.
+ */
+export interface Agent extends AsyncDisposable {
+  /** Name and version of the agent. */
+  readonly version: string;
+
+  /**
+   * Run a program to its end. A string is run by `/bin/sh -c`, an array as it is. A program that fails is a result, not
+   * an error. The second argument is an environment or, when it has the name of an option, options.
+   * @example const { stdout, exitCode } = await agent.exec("echo $GREETING", { GREETING: "hello" });
+   * @example await agent.exec(["python3", "/project/script.py"], { cwd: "/project", timeoutMs: 60_000 });
+   */
+  exec(command: string | readonly string[], envOrOptions?: Environment | ExecOptions): Promise<ExecResult>;
+
+  /**
+   * Start a program and stream its input and output; resolves once it runs.
+   * @example
+   * await using child = await agent.spawn(["sort"], { stdin: "pipe" });
+   * const writer = child.stdin!.getWriter();
+   * await writer.write(new TextEncoder().encode("b\na\n"));
+   * await writer.close();
+   * console.log(await new Response(child.stdout).text());
+   */
+  spawn(command: string | readonly string[], options?: SpawnOptions): Promise<AgentProcess>;
+
+  /**
+   * Read a file whole into memory. `OUTPUT_TOO_LARGE` past 2 GiB: use `readFileStream`.
+   * @example const png = await agent.readFile("/output/plot.png");
+   */
+  readFile(path: string, options?: ReadOptions): Promise<Uint8Array>;
+
+  /**
+   * Read a file as UTF-8 text.
+   * @example const report = await agent.readTextFile("/output/report.txt");
+   */
+  readTextFile(path: string, options?: ReadOptions): Promise<string>;
+
+  /**
+   * Read a file of any size; errors come out of the stream. Cancelling it ends the call.
+   * @example for await (const chunk of agent.readFileStream("/output/video.mp4")) sink.write(chunk);
+   */
+  readFileStream(path: string, options?: ReadOptions): ReadableStream<Uint8Array>;
+
+  /**
+   * Write a file of any size: to a temporary file beside it, renamed over it at the end. Gives the count of bytes.
+   * @example await agent.writeFile("/tmp/run.sh", "echo hello\n", { mode: 0o755 });
+   * @example await agent.writeFile("/data/big.bin", Bun.file("./big.bin").stream(), { parents: true });
+   */
+  writeFile(path: string, contents: Input, options?: WriteOptions): Promise<number>;
+
+  /**
+   * Whether something is at a path; a dangling link is.
+   * @example if (await agent.exists("/output/done")) …
+   */
+  exists(path: string, options?: CallOptions): Promise<boolean>;
+
+  /**
+   * List a directory, `.` and `..` left out, in no particular order.
+   * @example for (const { name, type, size } of await agent.listDir("/output")) …
+   */
+  listDir(path: string, options?: CallOptions): Promise<DirEntry[]>;
+
+  /**
+   * What the guest says of itself.
+   * @example const { kernel, cpus } = await agent.info();
+   */
+  info(options?: CallOptions): Promise<GuestInfo>;
+
+  /**
+   * Round trip to the agent, milliseconds.
+   * @example console.log(await agent.ping());
+   */
+  ping(options?: CallOptions): Promise<number>;
+
+  /**
+   * Ask the sandbox to end: TERM to the main process, KILL after `graceMs` (5000), sync, power off. Resolves once the
+   * agent has agreed; `vm.exited` tells the end.
+   * @example await agent.shutdown({ graceMs: 1000 });
+   */
+  shutdown(options?: CallOptions & { readonly graceMs?: number }): Promise<void>;
+
+  /** Close the connection: what runs by it is killed. The sandbox goes on. */
+  close(): Promise<void>;
+}

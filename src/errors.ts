@@ -1,0 +1,118 @@
+/** The errors capsa throws: each has a stable `code`, says what failed and why, and where it can, what to do. */
+
+/** The root of the tree: `catch (error) { if (error instanceof CapsaError) … }`. */
+export class CapsaError extends Error {
+  override readonly name: string = "CapsaError";
+  /** Stable name of what went wrong, for programs: `"SPEC_INVALID"`, `"BOOT_FAILED"`, `"ENOENT"`, … */
+  readonly code: string;
+  /** What to do about it, where that is known. */
+  readonly hint: string | undefined;
+
+  constructor(code: string, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}
+
+/**
+ * What was asked for cannot be: a share whose host path is not there, a relative guest path, a name in use.
+ * Codes: `SPEC_INVALID`, `NAME_IN_USE`, `NOT_SUPPORTED` (not yet in this version).
+ */
+export class SpecError extends CapsaError {
+  override readonly name = "SpecError";
+  /** Where in the specification: `"shares[1].host"`, `"cpus"`, … */
+  readonly field: string;
+
+  constructor(
+    field: string,
+    message: string,
+    options: { code?: "SPEC_INVALID" | "NAME_IN_USE" | "NOT_SUPPORTED"; hint?: string; cause?: unknown } = {},
+  ) {
+    super(options.code ?? "SPEC_INVALID", `${field}: ${message}`, options);
+    this.field = field;
+  }
+}
+
+/**
+ * This machine, or this installation, lacks something. Codes: `LIBRARY_MISSING`, `ABI_MISMATCH`, `VMM_MISSING`,
+ * `KERNEL_MISSING`, `GUEST_MISSING`, `QEMU_MISSING`, `KVM_UNUSABLE`, `RUNTIME_DIR`, `ROOTFS_UNSUPPORTED`.
+ */
+export class HostError extends CapsaError {
+  override readonly name = "HostError";
+}
+
+/**
+ * A sandbox did not come up. `BOOT_FAILED`: it ended before it was ready; `BOOT_TIMEOUT`: it was not ready in time;
+ * other codes are the guest's or the VMM's own (`ENOENT`, `ENGINE_FAILED`, …).
+ */
+export class BootError extends CapsaError {
+  override readonly name = "BootError";
+  /** The last lines of the guest's console, "" when it said nothing. */
+  readonly consoleTail: string;
+
+  constructor(
+    code: string,
+    message: string,
+    options: { consoleTail?: string; hint?: string | undefined; cause?: unknown } = {},
+  ) {
+    const tail = options.consoleTail?.trimEnd() ?? "";
+    super(code, tail === "" ? message : `${message}\nlast lines of the console:\n${indent(tail)}`, options);
+    this.consoleTail = tail;
+  }
+}
+
+/** The VMM refused a request, or is gone: code an errno name, an engine's code, or `VMM_GONE`. */
+export class VmmError extends CapsaError {
+  override readonly name = "VmmError";
+}
+
+/** No running sandbox has that name or id (`SANDBOX_NOT_FOUND`). */
+export class SandboxNotFoundError extends CapsaError {
+  override readonly name = "SandboxNotFoundError";
+
+  constructor(nameOrId: string, running: readonly string[]) {
+    super("SANDBOX_NOT_FOUND", `no sandbox "${nameOrId}" is running`, {
+      hint:
+        running.length === 0
+          ? "no sandbox is running; start one with `capsa up -d`"
+          : `running: ${running.join(", ")}`,
+    });
+  }
+}
+
+/**
+ * The agent refused or failed a call. `code` is an errno name (`"ENOENT"`), `"ETIMEDOUT"` when it did not answer in
+ * time, or `"OUTPUT_TOO_LARGE"` when an exec's collected output passed `maxOutput`.
+ */
+export class AgentError extends CapsaError {
+  override readonly name = "AgentError";
+  /** The call: `"exec"`, `"readFile"`, … */
+  readonly op: string;
+  /** The guest path or program it was about, where there is one. */
+  readonly path: string | undefined;
+
+  constructor(
+    code: string,
+    message: string,
+    options: { op: string; path?: string | undefined; hint?: string; cause?: unknown },
+  ) {
+    super(code, message, options);
+    this.op = options.op;
+    this.path = options.path;
+  }
+}
+
+/** The connection to the agent ended, and every call on it with this one error. */
+export class GuestLostError extends CapsaError {
+  override readonly name = "GuestLostError";
+
+  /** `why`: `"the sandbox ended"`, `"it sent a frame of 4294967295 bytes"`, … */
+  constructor(why: string, options: { cause?: unknown } = {}) {
+    super("GUEST_LOST", `lost the sandbox's agent: ${why}`, options);
+  }
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/^/gm, "  ");
+}

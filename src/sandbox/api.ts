@@ -1,0 +1,161 @@
+/** A running sandbox, and how one is started, as their callers see them. */
+
+import type { SandboxSpec } from "./spec.ts";
+
+/** Something worth a line to the user, told once: capsa itself never prints. */
+export interface Notice {
+  /** Stable name: `"ENGINE_QEMU"`, … */
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface StartOptions {
+  /** Aborting ends the start, and the sandbox with it. */
+  readonly signal?: AbortSignal;
+  /** Told what the user should know: the engine that was taken and what it costs, … */
+  readonly onNotice?: (notice: Notice) => void;
+  /** Outlive this process; its logs are kept after its end (the last 20 sandboxes). */
+  readonly detached?: boolean;
+}
+
+/** Where the time from start to agent ready went, milliseconds. */
+export interface BootTimings {
+  /** Plan, initramfs and VMM: until the vCPUs run. */
+  readonly spawnMs: number;
+  /** The kernel, to the first line of init. */
+  readonly kernelMs: number;
+  /** Init until it mounts. */
+  readonly initMs: number;
+  /** Shares and rootfs. */
+  readonly mountsMs: number;
+  /** The agent, until it listens. */
+  readonly agentMs: number;
+  /** The whole, as this process saw it. */
+  readonly totalMs: number;
+}
+
+/** Why a sandbox ended. */
+export interface SandboxExit {
+  /** `main`: its main process ended; `shutdown`: it was asked to; `stopped`: the power was cut; `failed`: it broke. */
+  readonly reason: "main" | "shutdown" | "stopped" | "failed";
+  /** Of the main process, where it ended: by exit code or by signal. */
+  readonly exitCode: number | null;
+  /** Name of the signal: `"SIGTERM"`. */
+  readonly signal: string | null;
+  /** With `failed`: what broke. */
+  readonly failure?: { readonly code: string; readonly message: string };
+}
+
+/** A guest's vsock port as a Unix socket on the host; wherever a path is wanted, `${socket}` gives it. */
+export interface VsockSocket {
+  readonly port: number;
+  /** Path of the Unix socket; each connection to it is a stream to the port. */
+  readonly path: string;
+  /** The sandbox it belongs to. */
+  readonly vm: RunningSandbox;
+  toString(): string;
+}
+
+/**
+ * A sandbox that runs. Disposing of it ends it at once; of an attached one, closes the connection only.
+ * @example
+ * await using vm = await Capsa.sandbox().run("/bin/sleep", ["60"]).build();
+ * const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+ */
+export interface RunningSandbox extends AsyncDisposable {
+  /** Random, unique on this machine: eight hexadecimal digits. */
+  readonly id: string;
+  readonly name: string;
+  readonly engine: "kvm" | "qemu";
+  /** Process id of the VMM. */
+  readonly pid: number;
+  /** Its directory under the runtime directory, gone when it ends. */
+  readonly runtimeDir: string;
+  /** Started by another process and attached to. */
+  readonly attached: boolean;
+
+  /** Resolves when the agent listens; rejects with {@link BootError} when that cannot be any more, or not in time. */
+  readonly ready: Promise<BootTimings>;
+  /** Known once ready. */
+  readonly timings: BootTimings | undefined;
+  /** Settles when the sandbox has ended and its runtime directory is gone. Never rejects. */
+  readonly exited: Promise<SandboxExit>;
+
+  /**
+   * Output of the main process from its start (attached: from now on). Until somebody reads the last 1 MiB is kept; a
+   * reader may lag 64 MiB. What is dropped is counted in `dropped`.
+   */
+  readonly stdout: ReadableStream<Uint8Array>;
+  readonly stderr: ReadableStream<Uint8Array>;
+  /** Console of the guest: kernel and init. Kept and dropped as `stdout` is. */
+  readonly console: ReadableStream<Uint8Array>;
+  /** Bytes lost because nobody read in time. */
+  readonly dropped: { readonly stdout: number; readonly stderr: number; readonly console: number };
+  /** The last 16 KiB of the console as text. */
+  consoleTail(): string;
+
+  /**
+   * The Unix socket of a guest port. Port {@link agentPort} is open from the start, others are opened by the call.
+   * @example const socket = vm.vsockSocket(sandbox.agentPort());
+   */
+  vsockSocket(port: number): VsockSocket;
+
+  /**
+   * Exit code of the main process: 128 + n when signal n ended it. `VmmError` when the sandbox ended without.
+   * @example process.exitCode = await vm.wait();
+   */
+  wait(): Promise<number>;
+
+  /**
+   * Ask the sandbox to end, and end it when it has not after `graceMs` (5000) and two seconds more.
+   * @example await vm.stop({ graceMs: 1000 });
+   */
+  stop(options?: { readonly graceMs?: number }): Promise<SandboxExit>;
+
+  /**
+   * End it at once, as a power cut does.
+   * @example await vm.kill();
+   */
+  kill(): Promise<SandboxExit>;
+
+  /**
+   * Hold the vCPUs, and let them go on.
+   * @example await vm.pause(); await vm.resume();
+   */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+
+  /**
+   * Let it outlive this process, and close the connection to it: `exited` and the streams end here.
+   * @example await vm.detach();
+   */
+  detach(): Promise<void>;
+}
+
+/** One running sandbox in the registry that all processes of a user share. */
+export interface SandboxEntry {
+  readonly id: string;
+  readonly name: string;
+  readonly engine: "kvm" | "qemu";
+  /** Process id of the VMM. */
+  readonly pid: number;
+  readonly created: Date;
+  readonly runtimeDir: string;
+  readonly detached: boolean;
+  readonly spec: SandboxSpec;
+}
+
+/** One detached sandbox that has ended, with its logs. */
+export interface EndedSandbox {
+  readonly id: string;
+  readonly name: string;
+  readonly created: Date;
+  readonly spec: SandboxSpec;
+  readonly exit: SandboxExit | undefined;
+}
+
+/** One piece of a sandbox's log. */
+export interface LogEntry {
+  readonly stream: "stdout" | "stderr";
+  readonly data: Uint8Array;
+}
