@@ -44,8 +44,8 @@ struct virtqueue {
 	struct virtqueue_scratch *scratch;
 };
 
-/* One descriptor chain, device-readable part first. The iovecs stay valid until the next virtqueue__pop of that queue,
- * unless taken over with virtqueue_chain__copy. */
+/* One descriptor chain, device-readable part first. The iovecs stay valid until the next virtqueue__pop of that queue.
+ */
 struct virtqueue_chain {
 	uint16_t head;
 	struct iovec *readable; /* bytes from the driver */
@@ -56,7 +56,8 @@ struct virtqueue_chain {
 	size_t writable_bytes;
 };
 
-/* Resolve and check the rings at these host addresses and allocate scratch space. 0, -EINVAL or -ENOMEM. */
+/* Resolve and check the rings at these host addresses and allocate scratch space; next_used is taken from the ring.
+ * 0, -EINVAL or -ENOMEM. */
 __attribute__((warn_unused_result)) int virtqueue__enable(struct virtqueue *vq, void *desc, void *avail, void *used);
 /* Stop using the rings and free scratch. Idempotent. */
 void virtqueue__disable(struct virtqueue *vq);
@@ -65,7 +66,8 @@ void virtqueue__disable(struct virtqueue *vq);
  * Next available chain: 1 and *chain filled; 0 when there is none (and notifications are then on, re-checked for the
  * race); a malformed chain (loop, index past the table, address outside guest memory, writable before readable,
  * nested or odd-sized indirect table, zero length) is refused: given back with length 0, counted in `refused`, and the
- * next one is tried. -EIO when the ring itself is inconsistent (avail index ahead by more than size): the queue stops.
+ * next one is tried. -EIO when the ring itself is inconsistent (avail index ahead by more than size, more malformed
+ * chains in a row than it has entries): the queue stops.
  */
 __attribute__((warn_unused_result)) int virtqueue__pop(struct virtqueue *vq, struct virtqueue_chain *chain);
 /* Put the last popped chain back, untouched (the device has no room for it now). */
