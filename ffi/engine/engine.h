@@ -14,8 +14,8 @@
 /* What the machine is to be. Strings are borrowed and outlive the machine. */
 struct machine_config {
 	const char *name;
-	const char *kernel; /* path: vmlinux (ELF with a PVH note) or bzImage */
-	const char *initrd; /* path, NULL without */
+	const char *kernel;  /* path: vmlinux (ELF with a PVH note) or bzImage */
+	const char *initrd;  /* path, NULL without */
 	const char *cmdline; /* the engine appends what its devices need */
 	const char *runtime_dir;
 	const char *qemu; /* path of qemu-system-<arch>; engine "qemu" only */
@@ -25,7 +25,7 @@ struct machine_config {
 
 struct machine_device {
 	struct virtio_device *dev; /* owned by the machine's creator, destroyed after the engine */
-	struct loop *loop;         /* its worker's loop, already running on a thread of its own */
+	struct loop *loop; /* its worker's loop; its thread starts between create and start, so that it is confined */
 };
 
 enum machine_end {
@@ -38,7 +38,8 @@ struct machine {
 	struct loop *loop; /* the VMM's main loop; every call below is made on its thread */
 	struct machine_device devices[MACHINE_MAX_DEVICES];
 	unsigned device_count;
-	int console_fd; /* engine's end of the console: a non-blocking stream socket the engine takes over; -1 without */
+	int console_fd; /* only for an engine that carries_console: its end of the console, a non-blocking stream socket
+			 * the engine takes over at create, succeed or fail; else -1 */
 
 	/* Told by the engine once, on the main loop, when the machine has ended by itself. `why` only for FAILED. */
 	void (*ended)(struct machine *machine, enum machine_end end, const struct failure *why);
@@ -50,13 +51,17 @@ struct machine {
 /*
  * Order of calls: create, (confinement is applied here), start, any number of pause and resume, destroy.
  * create: memory, kernel, vCPUs, devices attached to their transport; whatever needs files, exec or new privileges
- *         happens here. No guest instruction runs. On failure nothing is left and *why is filled in.
- * start:  vCPUs run.
+ *         happens here. No guest instruction runs. On failure nothing is left and *why is filled in. Only the main
+ *         thread exists: a thread made here would escape confinement. Workers' loops do not run yet (loop__call is
+ *         then inline).
+ * start:  threads are made and vCPUs run; the workers run already. On failure destroy is still called.
  * pause:  returns once no vCPU runs and no device touches guest memory; resume undoes it.
  * destroy: ends vCPUs at once (power cut), detaches the devices, frees everything. Legal at any time after create.
  */
 struct engine_ops {
 	const char *name;
+	bool carries_console; /* makes the virtio console itself, from console_fd; else it is a device like the others
+			       */
 	int (*create)(struct machine *machine, struct failure *why);
 	int (*start)(struct machine *machine, struct failure *why);
 	int (*pause)(struct machine *machine);
@@ -64,7 +69,7 @@ struct engine_ops {
 	void (*destroy)(struct machine *machine);
 };
 
-extern const struct engine_ops engine_kvm;
-extern const struct engine_ops engine_qemu;
+extern const struct engine_ops engine_kvm;  /* Linux on x86-64 */
+extern const struct engine_ops engine_qemu; /* wherever QEMU is */
 
 #endif
