@@ -1,0 +1,107 @@
+/** `capsa.toml` from disk to sandboxes and steps, or to the list of everything that is wrong with it. */
+import { readFileSync } from "node:fs";
+import { dirname, relative, resolve } from "node:path";
+import { CapsaError } from "../errors.ts";
+import type { SandboxSpec } from "../sandbox/spec.ts";
+import type { Step } from "../steps/step.ts";
+import { scanPositions } from "./positions.ts";
+import { formatProblems, type Problem, sortProblems } from "./problem.ts";
+import { reporter } from "./reporter.ts";
+import { resolveSandbox } from "./sandbox.ts";
+import { type ConfigFile, FileSchema } from "./schema.ts";
+import { resolveSteps } from "./steps.ts";
+import { parseToml } from "./toml.ts";
+import { isTable, validate } from "./validate.ts";
+
+export interface Config {
+  /** Absolute path of the file. */
+  readonly file: string;
+  readonly sandboxes: readonly SandboxSpec[];
+  readonly steps: readonly Step[];
+}
+
+/** The file cannot be read (`CONFIG_UNREADABLE`) or is wrong (`CONFIG_INVALID`, with every problem, in order of lines). */
+export class ConfigError extends CapsaError {
+  override readonly name = "ConfigError";
+  readonly file: string;
+  readonly problems: readonly Problem[];
+
+  constructor(
+    code: "CONFIG_UNREADABLE" | "CONFIG_INVALID",
+    file: string,
+    message: string,
+    options: { hint?: string; problems?: readonly Problem[] } = {},
+  ) {
+    super(code, message, { hint: options.hint });
+    this.file = file;
+    this.problems = options.problems ?? [];
+  }
+}
+
+/**
+ * Read and check a file.
+ *
+ * @throws ConfigError
+ */
+export function loadConfig(file: string): Config {
+  const path = resolve(file);
+  return parseConfig(readText(path), path);
+}
+
+/**
+ * Check the text of a file; `path` is where relative paths in it start from, and what errors call it.
+ *
+ * @throws ConfigError `CONFIG_INVALID`
+ */
+export function parseConfig(text: string, path: string): Config {
+  const fail = (problems: readonly Problem[]) => {
+    const sorted = sortProblems(problems);
+    return new ConfigError("CONFIG_INVALID", path, formatProblems(shown(path), text, sorted), {
+      problems: sorted,
+    });
+  };
+  const parsed = parseToml(text);
+  if (parsed.problem) throw fail([parsed.problem]);
+  const positions = scanPositions(text);
+  const problems = validate(FileSchema, parsed.value, positions);
+  const report = reporter(positions, problems);
+  const base = dirname(path);
+  // checked as far as it has the right shape, so that one run shows everything
+  const { sandbox, steps } = parsed.value as Partial<ConfigFile>;
+  const tables = isTable(sandbox) ? sandbox : {};
+  const config = {
+    file: path,
+    sandboxes: Object.entries(tables).flatMap(([name, table]) =>
+      isTable(table) ? resolveSandbox(name, table, base, report) : [],
+    ),
+    steps: resolveSteps(Array.isArray(steps) ? steps : [], { sandboxes: tables, base, positions, report }),
+  };
+  if (problems.length > 0) throw fail(problems);
+  return config;
+}
+
+function readText(path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const unreadable = (message: string, hint?: string) =>
+      new ConfigError("CONFIG_UNREADABLE", path, message, hint ? { hint } : {});
+    if (code === "ENOENT")
+      throw unreadable(`there is no ${shown(path)}`, "`capsa init` writes one; --file names another");
+    if (code === "EISDIR")
+      throw unreadable(
+        `${shown(path)} is a directory`,
+        `did you mean ${shown(resolve(path, "capsa.toml"))}?`,
+      );
+    if (code === "EACCES") throw unreadable(`${shown(path)} may not be read by this user`);
+    if (error instanceof TypeError) throw unreadable(`${shown(path)} is not UTF-8 text`);
+    throw unreadable(`${shown(path)} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** The path as the user would write it: relative where that does not lead out of here. */
+function shown(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short === "" || short.startsWith("..") ? path : short;
+}

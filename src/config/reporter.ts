@@ -1,0 +1,19 @@
+/** How the checks behind the schema tell a problem: the key it is about, what is wrong, what to do. */
+import type { Path, Positions } from "./positions.ts";
+import type { Problem } from "./problem.ts";
+import { dotted } from "./validate.ts";
+
+export type Reporter = (path: Path, message: string, hint?: string) => void;
+
+/** A reporter that adds to `problems`, each at its value, or at its key when `path` names a table. */
+export function reporter(positions: Positions, problems: Problem[]): Reporter {
+  return (path, message, hint) => {
+    const position = positions.value(path) ?? positions.nearest(path);
+    problems.push({
+      ...position,
+      key: dotted(path),
+      message: `${dotted(path)}: ${message}`,
+      ...(hint ? { hint } : {}),
+    });
+  };
+}

@@ -1,0 +1,94 @@
+/** One `[sandbox.NAME]` table into a specification. */
+import { statSync } from "node:fs";
+import { resolve } from "node:path";
+import type { TSchema } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
+import type { RootfsSpec, SandboxSpec } from "../sandbox/spec.ts";
+import type { Path } from "./positions.ts";
+import type { Reporter } from "./reporter.ts";
+import { SandboxSchema, type SandboxTable, ShareSchema } from "./schema.ts";
+import { resolveShares } from "./shares.ts";
+import { parseDuration, parseMemory } from "./units.ts";
+
+const MEMORY_MB = { default: 512, least: 64, most: 1024 * 1024 };
+const BOOT_TIMEOUT_MS = 30_000;
+
+/**
+ * The specification, from those keys and shares that the schema accepts: what else is in the table has been reported
+ * already, and is no reason to leave the rest unchecked.
+ */
+export function resolveSandbox(
+  name: string,
+  given: SandboxTable,
+  base: string,
+  report: Reporter,
+): SandboxSpec {
+  const path: Path = ["sandbox", name];
+  const table = accepted(given);
+  const shares = Array.isArray(given.shares)
+    ? [...given.shares.entries()].filter(([, share]) => Value.Check(ShareSchema, share))
+    : [];
+  const memoryMb = table.memory === undefined ? MEMORY_MB.default : (parseMemory(table.memory) ?? 0);
+  if (memoryMb < MEMORY_MB.least) report([...path, "memory"], "a guest needs at least 64M to start");
+  if (memoryMb > MEMORY_MB.most) report([...path, "memory"], "a guest can have at most 1024G");
+  const bootTimeoutMs =
+    table.bootTimeout === undefined ? BOOT_TIMEOUT_MS : (parseDuration(table.bootTimeout) ?? 0);
+  if (bootTimeoutMs === 0) report([...path, "bootTimeout"], "a start takes longer than no time at all");
+  const file = (key: "kernel" | "initrd") => {
+    const given = table[key];
+    if (given === undefined) return {};
+    const absolute = resolve(base, given);
+    if (!statSync(absolute, { throwIfNoEntry: false })?.isFile()) {
+      report(
+        [...path, key],
+        `there is no file ${absolute}`,
+        "relative paths start at the directory of this file",
+      );
+    }
+    return { [key]: absolute };
+  };
+  return {
+    name,
+    cpus: table.cpus ?? 1,
+    memoryMb,
+    engine: table.engine ?? "auto",
+    confine: table.confine ?? "auto",
+    rootfs: resolveRootfs(table.rootfs ?? "base", [...path, "rootfs"], base, report),
+    shares: resolveShares(shares, [...path, "shares"], base, report),
+    network: table.network ?? "none",
+    env: table.env ?? {},
+    ...(table.run === undefined
+      ? {}
+      : {
+          run: { argv: toArgv(table.run), env: {}, ...(table.cwd === undefined ? {} : { cwd: table.cwd }) },
+        }),
+    ...file("kernel"),
+    ...file("initrd"),
+    bootTimeoutMs,
+  };
+}
+
+function accepted(given: SandboxTable): SandboxTable {
+  const known: Record<string, TSchema> = SandboxSchema.properties;
+  const entries = Object.entries(given).filter(([key, value]) => {
+    const schema = Object.hasOwn(known, key) ? known[key] : undefined;
+    return schema !== undefined && Value.Check(schema, value);
+  });
+  return Object.fromEntries(entries);
+}
+
+function resolveRootfs(given: string, path: Path, base: string, report: Reporter): RootfsSpec {
+  if (given === "base" || given === "host") return { kind: given };
+  const directory = resolve(base, given);
+  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
+    report(path, `there is no directory ${directory}`, "relative paths start at the directory of this file");
+  }
+  return { kind: "directory", path: directory };
+}
+
+/** A program with arguments as it is; a text as a command of the guest's shell. */
+export function toArgv(command: string | readonly string[]): [string, ...string[]] {
+  if (typeof command === "string") return ["/bin/sh", "-c", command];
+  const [program, ...args] = command as [string, ...string[]];
+  return [program, ...args];
+}

@@ -1,0 +1,285 @@
+/** What `capsa.toml` may hold: one TypeBox schema that types, checks and documents every key. */
+import { type Static, type TLiteral, type TSchema, type TUnion, Type } from "@sinclair/typebox";
+
+/** Words for error messages: what a refused value, or a refused name in a table, should have been. */
+declare module "@sinclair/typebox" {
+  interface SchemaOptions {
+    expected?: string;
+    names?: string;
+  }
+}
+
+const closed = { additionalProperties: false } as const;
+
+const words = <const T extends readonly string[]>(values: T, description: string): TUnion<Literals<T>> =>
+  Type.Union(values.map((value) => Type.Literal(value)) as Literals<T>, {
+    description,
+    expected: values.map((value) => `"${value}"`).join(" or "),
+  }) as TUnion<Literals<T>>;
+
+type Literals<T extends readonly string[]> = { -readonly [I in keyof T]: TLiteral<T[I]> };
+
+const optional = <T extends TSchema>(schema: T) => Type.Optional(schema);
+
+const duration = (description: string) =>
+  Type.String({
+    description,
+    pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h)$",
+    expected: 'a time with its unit: "500ms", "30s", "5m" or "1h"',
+  });
+
+const guestPath = (description: string) =>
+  Type.String({ description, pattern: "^/", expected: 'an absolute path in the guest, such as "/project"' });
+
+const text = (description: string) => Type.String({ description, expected: "text in quotes" });
+
+const environment = (description: string) =>
+  Type.Record(
+    Type.String({ pattern: "^[^=\\x00]+$" }),
+    Type.String({ expected: 'text in quotes, such as "1"' }),
+    {
+      ...closed,
+      description,
+      names: "any text without =",
+      expected: 'a table of texts, such as { LANG = "C.UTF-8" }',
+    },
+  );
+
+const command = (description: string) =>
+  Type.Union(
+    [
+      Type.String({ minLength: 1 }),
+      Type.Array(Type.String({ expected: "text in quotes" }), {
+        minItems: 1,
+        expected: "a program and its arguments",
+      }),
+    ],
+    { description, expected: 'a shell command ("make test") or a program with arguments (["make", "test"])' },
+  );
+
+const id = (description: string, minimum: number) =>
+  Type.Integer({ description, minimum, maximum: 4294967294, expected: `a whole number, ${minimum} or more` });
+
+const idRanges = (description: string) =>
+  Type.Array(
+    Type.Object(
+      {
+        guest: id("First id in the guest.", 0),
+        host: id("First id on the host.", 0),
+        count: id("How many ids.", 1),
+      },
+      { ...closed, expected: "a range such as { guest = 0, host = 1000, count = 1 }" },
+    ),
+    {
+      description,
+      minItems: 1,
+      expected: "a list of ranges such as [{ guest = 0, host = 1000, count = 1 }]",
+    },
+  );
+
+export const ShareSchema = Type.Object(
+  {
+    host: Type.String({
+      minLength: 1,
+      description: "Directory or file on the host; a relative path starts at the directory of this file.",
+      expected: 'a path on the host, such as "./src"',
+    }),
+    guest: guestPath("Where it appears in the guest."),
+    mode: optional(words(["ro", "rw"], "ro (the default): the guest cannot change it; rw: it can.")),
+    ownership: optional(
+      Type.Union(
+        [
+          words(["root", "caller", "passthrough"], ""),
+          Type.Object({ uids: idRanges("User ids."), gids: idRanges("Group ids.") }, closed),
+        ],
+        {
+          description:
+            "Who owns the files in the guest's eyes. root (the default): root; caller: whoever looks; " +
+            "passthrough: the host's numbers; or ranges of ids that are mapped.",
+          expected: '"root", "caller", "passthrough" or { uids = […], gids = […] }',
+        },
+      ),
+    ),
+    cache: optional(
+      words(
+        ["auto", "always", "never"],
+        "How long the guest may trust what it has read: auto (the default) for a second, " +
+          "always (nothing else changes the files), never (changes of the host are seen at once).",
+      ),
+    ),
+  },
+  { ...closed, description: "A directory or file of the host, shown in the guest." },
+);
+
+export const SandboxSchema = Type.Object(
+  {
+    cpus: optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 255,
+        description: "Virtual processors (default 1).",
+        expected: "a whole number from 1 to 255",
+      }),
+    ),
+    memory: optional(
+      Type.String({
+        pattern: "^[0-9]+[MG]$",
+        description: 'Memory of the guest in MiB ("512M") or GiB ("2G") (default "512M").',
+        expected: 'a size with its unit: "512M" (MiB) or "2G" (GiB)',
+      }),
+    ),
+    engine: optional(
+      words(
+        ["auto", "kvm", "qemu"],
+        "What runs the processors: kvm (hardware), qemu (software emulation), auto (the default) the fastest that works.",
+      ),
+    ),
+    confine: optional(
+      words(
+        ["auto", "require", "none"],
+        "The cage around the virtual machine monitor: auto (the default) whatever this machine can do, " +
+          "require refuses to start when any part of it is missing, none is for debugging.",
+      ),
+    ),
+    rootfs: optional(
+      Type.String({
+        pattern: "^(base|host|\\.{0,2}/.*|\\.{1,2})$",
+        description:
+          'What the guest\'s / is: "base" (the default; busybox), "host" (this machine\'s /usr, read-only) or a ' +
+          "directory (a path with a slash). The guest's changes stay in its memory.",
+        expected: '"base", "host" or a directory such as "./rootfs"',
+      }),
+    ),
+    network: optional(
+      words(["none"], "none (the default, and the only one so far): the guest has no network."),
+    ),
+    env: optional(environment("Environment of the main process and of every command.")),
+    run: optional(
+      command(
+        "The main process. When it ends, the sandbox ends. Without it the sandbox lives until it is stopped.",
+      ),
+    ),
+    cwd: optional(guestPath("Working directory of the main process and of every step that names none.")),
+    kernel: optional(
+      Type.String({ minLength: 1, description: "A kernel (vmlinux or bzImage) instead of capsa's own." }),
+    ),
+    initrd: optional(Type.String({ minLength: 1, description: "An initramfs instead of capsa's own." })),
+    bootTimeout: optional(duration('How long the start may take (default "30s").')),
+    shares: optional(
+      Type.Array(ShareSchema, {
+        description: "Directories and files of the host that the guest sees.",
+        expected: "[[sandbox.NAME.shares]] tables",
+      }),
+    ),
+  },
+  { ...closed, description: "A sandbox.", expected: "a [sandbox.NAME] table" },
+);
+
+export const TextMatchSchema = Type.Object(
+  {
+    equals: optional(text("The whole text, to the byte.")),
+    contains: optional(
+      Type.Union([Type.String(), Type.Array(Type.String(), { minItems: 1, expected: "a list of texts" })], {
+        description: "A text that occurs, or a list of texts that all do.",
+        expected: 'a text or a list of texts, such as ["a", "b"]',
+      }),
+    ),
+    matches: optional(text("A JavaScript regular expression; ^ and $ match at every line.")),
+  },
+  { ...closed, description: "What a text must be.", expected: 'a table such as { contains = "ok" }' },
+);
+
+const Expectation = Type.Object(
+  {
+    exitCode: optional(
+      Type.Union([Type.Integer({ minimum: 0, maximum: 255 }), Type.Literal("any")], {
+        description:
+          'Exit code (default 0); "any" for whatever it is. A process ended by signal N counts as 128 + N.',
+        expected: 'a whole number from 0 to 255, or "any"',
+      }),
+    ),
+    stdout: optional(TextMatchSchema),
+    stderr: optional(TextMatchSchema),
+  },
+  { ...closed, description: "What an exec must give.", expected: "a table such as { exitCode = 0 }" },
+);
+
+const Write = Type.Object(
+  {
+    file: guestPath("The file; missing directories are made."),
+    text: optional(text("What is written.")),
+    from: optional(
+      Type.String({ minLength: 1, description: "Or: a file of the host, whose contents are written." }),
+    ),
+    mode: optional(
+      Type.String({
+        pattern: "^0?[0-7]{3}$",
+        description: 'Permissions (default "0644").',
+        expected: 'permissions in octal, such as "0755"',
+      }),
+    ),
+  },
+  {
+    ...closed,
+    description: "Write a file in the guest.",
+    expected: 'a table such as { file = "/a", text = "b" }',
+  },
+);
+
+const Assert = Type.Object(
+  {
+    file: guestPath("The file."),
+    exists: optional(
+      Type.Boolean({
+        description: "true (the default): it is there; false: it is not.",
+        expected: "true or false",
+      }),
+    ),
+    ...TextMatchSchema.properties,
+  },
+  {
+    ...closed,
+    description: "What must be true of a file in the guest.",
+    expected: 'a table such as { file = "/a" }',
+  },
+);
+
+export const StepSchema = Type.Object(
+  {
+    name: optional(Type.String({ minLength: 1, description: "What reports call it." })),
+    sandbox: optional(
+      Type.String({ description: "Where it runs; needed only where the file has several sandboxes." }),
+    ),
+    timeout: optional(duration('How long it may take (default "10m").')),
+    exec: optional(command("Run a command.")),
+    env: optional(environment("exec: added to the environment.")),
+    cwd: optional(guestPath("exec: the working directory.")),
+    stdin: optional(text("exec: what the command reads from its standard input (default: nothing).")),
+    expect: optional(Expectation),
+    write: optional(Write),
+    assert: optional(Assert),
+  },
+  { ...closed, description: "One step: exactly one of exec, write and assert." },
+);
+
+export const FileSchema = Type.Object(
+  {
+    sandbox: Type.Record(Type.String({ pattern: "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$" }), SandboxSchema, {
+      ...closed,
+      description: "The sandboxes, by name.",
+      names: "up to 32 small letters, digits and dashes",
+      minProperties: 1,
+      expected: "[sandbox.NAME] tables",
+    }),
+    steps: optional(
+      Type.Array(StepSchema, { description: "What is done, in order.", expected: "[[steps]] tables" }),
+    ),
+  },
+  { ...closed, title: "capsa.toml" },
+);
+
+export type ConfigFile = Static<typeof FileSchema>;
+export type SandboxTable = Static<typeof SandboxSchema>;
+export type ShareTable = Static<typeof ShareSchema>;
+export type StepTable = Static<typeof StepSchema>;
+export type TextMatchTable = Static<typeof TextMatchSchema>;

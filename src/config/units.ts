@@ -1,0 +1,25 @@
+/** The units of `capsa.toml`, read into the numbers the rest of the program uses. */
+
+const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+
+/** Duration such as "500ms", "30s", "1.5m", "1h" in milliseconds, or undefined for anything else. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$/.exec(text);
+  if (!match) return undefined;
+  return Math.round(Number(match[1]) * MILLISECONDS[match[2] as keyof typeof MILLISECONDS]);
+}
+
+/** Size such as "512M" or "2G" in MiB, or undefined for anything else. */
+export function parseMemory(text: string): number | undefined {
+  const match = /^([0-9]+)([MG])$/.exec(text);
+  if (!match) return undefined;
+  return Number(match[1]) * (match[2] === "G" ? 1024 : 1);
+}
+
+/** Milliseconds as people read them: "85 ms", "3.21 s", "2 min 05 s". */
+export function formatDuration(ms: number): string {
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 59_995) return `${(ms / 1000).toFixed(2)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, "0")} s`;
+}
