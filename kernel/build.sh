@@ -1,0 +1,211 @@
+#!/usr/bin/env bash
+# The guest kernel: an uncompressed vmlinux from Debian's linux-source, kept in the cache under the hash of its inputs.
+# Usage: build.sh build         build it unless the cache has it
+#        build.sh path          print where the built kernel is; exit 1 if it is not built
+#        build.sh info [--json] what the kernel is made of
+#        build.sh lock          take the newest source on the mirror and the config as it is into kernel.lock
+set -euo pipefail
+shopt -s nullglob
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+arch=$(uname -m)
+config=$here/$arch.config
+cache=${CAPSA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/capsa}/kernel
+
+say() { printf 'kernel: %s\n' "$*" >&2; }
+die() {
+  say "$*"
+  exit 1
+}
+
+[ -e "$config" ] || die "no configuration for $arch: kernel/$arch.config does not exist"
+declare -A lock=()
+while read -r name value; do
+  case $name in '' | '#'*) ;; *) lock[$name]=$value ;; esac
+done <"$here/kernel.lock"
+inputs=("$here/kernel.lock" "$config" "$here/build.sh" "$here"/patches/*.patch)
+key=$(cat "${inputs[@]}" | sha256sum)
+key=${key:0:24}
+artifact=$cache/$key
+
+digest() { sha256sum "$1" | cut -d' ' -f1; }
+
+# --- running long commands: cancellable, leaving nothing, with progress on a terminal ---
+
+work='' child=''
+finish() {
+  [ -z "$child" ] || { kill -TERM -- "-$child" && wait "$child"; } 2>/dev/null || true
+  [ -z "$work" ] || rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# run PHASE COMMAND...: in a process group of its own, which dies with this script; the output goes to the log
+run() {
+  local phase=$1 started=$SECONDS status=0 compiled
+  shift
+  say "$phase"
+  setsid setpriv --pdeathsig TERM "$@" >"$work/log" 2>&1 9>&- &
+  child=$!
+  if [ -t 2 ]; then
+    while kill -0 "$child" 2>/dev/null; do
+      compiled=$(grep -cE '^  (CC|AS|AR|LD) ' "$work/log" || true)
+      printf '\r  %d:%02d%s' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60)) \
+        "$([ "$compiled" = 0 ] || echo ", $compiled objects")" >&2
+      sleep 0.5
+    done
+    printf '\r\033[K' >&2
+  fi
+  wait "$child" || status=$?
+  child=''
+  if [ "$status" != 0 ]; then
+    cp "$work/log" "$cache/failed.log"
+    tail -n 20 "$work/log" >&2
+    die "$phase: failed with status $status; the whole output is in $cache/failed.log"
+  fi
+}
+
+# --- the source: Debian's mirror as the host has it, by a source list of our own ---
+
+# prepare_apt: set `apt` to the options that keep apt-get within $work
+prepare_apt() {
+  local signed=/usr/share/keyrings/debian-archive-keyring.gpg main security
+  [ -e "$signed" ] || die "$signed is missing: apt-get install debian-archive-keyring"
+  uris() {
+    cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
+      sed -nE "s/^(URIs:|deb( \[[^]]*\])?) *([^ ]*\/$1)\/?( .*)?$/\3/p" | head -n 1
+  }
+  main=$(uris debian) security=$(uris debian-security)
+  [ -n "$main" ] || main=http://deb.debian.org/debian security=http://deb.debian.org/debian-security
+  mkdir -p "$work"/apt/{state/lists/partial,cache/archives/partial}
+  {
+    echo "deb [signed-by=$signed] $main ${lock[suite]} main"
+    [ -z "$security" ] || echo "deb [signed-by=$signed] $security ${lock[suite]}-security main"
+  } >"$work/apt/sources.list"
+  apt=(-qq -o "Dir::Etc::SourceList=$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o "Dir::State=$work/apt/state" -o "Dir::Cache=$work/apt/cache" -o APT::Sandbox::User=root
+    -o Acquire::Languages=none -o Acquire::Retries=3)
+  run "asking Debian's mirror for ${lock[package]}" apt-get "${apt[@]}" update
+  mapfile -t offered < <(apt-cache "${apt[@]}" madison "${lock[package]}" | awk '{print $3}')
+  [ "${#offered[@]}" -gt 0 ] || die "the mirror $main has no ${lock[package]} in ${lock[suite]}; is the network up?"
+}
+
+# fetch_source: set `version` and `deb` to the locked source, or to the newest one if the mirror has dropped it
+fetch_source() {
+  local file
+  version=${lock[version]}
+  file=${lock[package]}_${version}_all.deb
+  deb=$cache/source/$file
+  if [ ! -e "$deb" ] || [ "$(digest "$deb")" != "${lock[deb_sha256]}" ]; then
+    prepare_apt
+    if [[ " ${offered[*]} " != *" $version "* ]]; then
+      say "warning: the mirror no longer has ${lock[package]} $version, which kernel.lock names."
+      version=${offered[0]}
+      say "warning: building $version instead; the manifest records it. 'build.sh lock' makes it the locked one."
+    fi
+    download "$version"
+  fi
+  [ "$version" != "${lock[version]}" ] || [ "$(digest "$deb")" = "${lock[deb_sha256]}" ] ||
+    die "$deb has SHA-256 $(digest "$deb"), but kernel.lock says ${lock[deb_sha256]}"
+}
+
+# download VERSION: the package, checked by apt against Debian's signature, into the cache; sets `deb`
+download() {
+  local file=${lock[package]}_${1}_all.deb
+  deb=$cache/source/$file
+  mkdir -p "$work/deb" "$cache/source"
+  run "fetching ${lock[package]} $1 (150 MB)" \
+    env -C "$work/deb" apt-get "${apt[@]}" download "${lock[package]}=$1"
+  mv "$work"/deb/*.deb "$deb"
+}
+
+# --- the sub-commands ---
+
+build_kernel() {
+  [ "${lock[config_sha256]}" = "$(digest "$config")" ] ||
+    die "kernel/$arch.config is not the one in kernel.lock: once it is as you want it, run kernel/build.sh lock"
+  mkdir -p "$cache"
+  exec 9>"$cache/.lock"
+  if ! flock -n 9; then
+    say "another build is running; waiting for it"
+    flock 9
+  fi
+  [ ! -e "$artifact/manifest.json" ] || return 0
+  rm -rf "$cache"/.build.*
+  work=$(mktemp -d "$cache/.build.XXXXXX")
+  local started=$SECONDS version deb
+  fetch_source
+
+  # Foreign architectures, graphics, sound and documentation are most of the tree, and only their Kconfig is read.
+  # shellcheck disable=SC2016
+  run "unpacking ${lock[package]} $version" bash -o pipefail -c 'dpkg --fsys-tarfile "$1" | tar -xO "./usr/src/$2.tar.xz" |
+    xz -dc -T0 | tar -xC "$3" --strip-components=1 --exclude-from="$4"' \
+    unpack "$deb" "${lock[package]}" "$(mkdir "$work/tree" && echo "$work/tree")" <(
+      printf '%s\n' '*/Documentation/*/*' '*/drivers/gpu/*.[ch]' '*/sound/*.[ch]' '*/tools/testing/*' '*.dts' '*.dtsi' \
+        '*/arch/'{alpha,arc,arm,csky,hexagon,loongarch,m68k,microblaze,mips,nios2,openrisc}'/*.[chS]' \
+        '*/arch/'{parisc,powerpc,riscv,s390,sh,sparc,um,xtensa}'/*.[chS]'
+    )
+  for patch in "$here"/patches/*.patch; do
+    run "applying ${patch##*/}" patch -d "$work/tree" -p1 -i "$patch"
+  done
+
+  local make=(make -C "$work/tree" "-j$(nproc)" KBUILD_BUILD_USER=capsa KBUILD_BUILD_HOST=capsa
+    KBUILD_BUILD_VERSION=1 'KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970')
+  run "configuring" "${make[@]}" "KCONFIG_ALLCONFIG=$config" allnoconfig
+  "$here/check-config.sh" "$config" "$work/tree/.config"
+  run "compiling, for about four minutes on two cores" "${make[@]}" vmlinux
+  mkdir "$work/artifact"
+  strip -s -o "$work/artifact/vmlinux" "$work/tree/vmlinux"
+  cp "$work/tree/.config" "$work/artifact/config"
+  cat >"$work/artifact/manifest.json" <<END
+{
+  "package": "${lock[package]}",
+  "version": "$version",
+  "lockedVersion": "${lock[version]}",
+  "debSha256": "$(digest "$deb")",
+  "configSha256": "${lock[config_sha256]}",
+  "release": "$(<"$work/tree/include/config/kernel.release")",
+  "compiler": "$(gcc --version | head -n 1)",
+  "path": "$artifact/vmlinux",
+  "size": $(stat -c %s "$work/artifact/vmlinux"),
+  "sha256": "$(digest "$work/artifact/vmlinux")",
+  "builtAt": "$(date -u +%Y-%m-%dT%H:%M:%SZ)",
+  "buildSeconds": $((SECONDS - started))
+}
+END
+  mv -T "$work/artifact" "$artifact"
+  say "built $artifact/vmlinux in $((SECONDS - started)) s"
+}
+
+lock_newest() {
+  mkdir -p "$cache"
+  work=$(mktemp -d "$cache/.lock.XXXXXX")
+  local apt offered deb
+  prepare_apt
+  deb=$cache/source/${lock[package]}_${offered[0]}_all.deb
+  [ -e "$deb" ] || download "${offered[0]}"
+  sed -E -i "s/^version .*/version ${offered[0]}/; s/^(deb_sha256) .*/\1 $(digest "$deb")/
+    s/^(config_sha256) .*/\1 $(digest "$config")/" "$here/kernel.lock"
+  say "kernel.lock now names ${lock[package]} ${offered[0]} and kernel/$arch.config as it is"
+}
+
+case "${1:-} ${2:-}" in
+  'build ') build_kernel ;;
+  'path ')
+    [ -e "$artifact/vmlinux" ] || die "not built for this kernel.lock and $arch.config: run kernel/build.sh build"
+    echo "$artifact/vmlinux"
+    ;;
+  'info --json')
+    [ -e "$artifact/manifest.json" ] || die "not built: run kernel/build.sh build"
+    cat "$artifact/manifest.json"
+    ;;
+  'info ')
+    [ -e "$artifact/manifest.json" ] || die "not built: run kernel/build.sh build"
+    sed -nE 's/^ *"([a-zA-Z0-9]+)": "?([^"]*)"?,?$/\1\t\2/p' "$artifact/manifest.json" | expand -t 16
+    ;;
+  'lock ') lock_newest ;;
+  *)
+    sed -nE '2,/^set/s/^# ?//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac
