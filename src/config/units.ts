@@ -15,11 +15,3 @@ export function parseMemory(text: string): number | undefined {
   if (!match) return undefined;
   return Number(match[1]) * (match[2] === "G" ? 1024 : 1);
 }
-
-/** Milliseconds as people read them: "85 ms", "3.21 s", "2 min 05 s". */
-export function formatDuration(ms: number): string {
-  if (ms < 999.5) return `${Math.round(ms)} ms`;
-  if (ms < 59_995) return `${(ms / 1000).toFixed(2)} s`;
-  const seconds = Math.round(ms / 1000);
-  return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, "0")} s`;
-}

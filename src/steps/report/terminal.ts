@@ -1,0 +1,50 @@
+/** Results of steps for people: a line each, and of a failed one all that is known. */
+import type { Colors } from "picocolors/types";
+import { formatDuration } from "../duration.ts";
+import type { RunResult, StepResult } from "../result.ts";
+
+/** Lines of output shown beneath a failed step. */
+const SHOWN_LINES = 20;
+
+/** What is told when a step has ended; `file` is where it was written. */
+export function describeStep(result: StepResult, colors: Colors, file?: string): string {
+  const { step, status, durationMs } = result;
+  const time = colors.dim(formatDuration(durationMs));
+  if (status === "passed") return `${colors.green("✓")} ${step.name}  ${time}`;
+  if (status === "skipped") return colors.dim(`- ${step.name}  skipped`);
+  return [`${colors.red("✗")} ${step.name}  ${time}`, ...failure(result, colors, file)].join("\n");
+}
+
+function failure({ step, mismatches, output, error }: StepResult, colors: Colors, file?: string): string[] {
+  const lines: string[] = [];
+  if (file && step.line !== undefined) lines.push(colors.dim(`    ${file}:${step.line}`));
+  if (error) lines.push(...indent(`${error.message}`));
+  for (const { subject, expected, seen, hint } of mismatches) {
+    lines.push(`    ${subject}`, `      expected  ${expected}`, `      seen      ${seen}`);
+    if (hint) lines.push(`      ${hint}`);
+  }
+  for (const stream of ["stdout", "stderr"] as const) {
+    const tail = output?.[stream].trimEnd();
+    if (!tail) continue;
+    const all = tail.split("\n");
+    lines.push(colors.dim(`    ${all.length > SHOWN_LINES ? `the end of ${stream}` : stream}:`));
+    lines.push(...all.slice(-SHOWN_LINES).map((line) => `      ${printable(line)}`));
+  }
+  return lines;
+}
+
+export function describeRun(run: RunResult, colors: Colors): string {
+  const parts = [colors.green(`${run.passed} passed`)];
+  if (run.failed > 0) parts.push(colors.red(`${run.failed} failed`));
+  if (run.skipped > 0) parts.push(colors.dim(`${run.skipped} skipped`));
+  return `${parts.join(", ")} in ${formatDuration(run.durationMs)}`;
+}
+
+function indent(text: string): string[] {
+  return text.split("\n").map((line) => `    ${printable(line)}`);
+}
+
+/** A guest's text without what would steer the terminal it is shown on: control characters are escaped. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\t\n]/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}

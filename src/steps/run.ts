@@ -1,0 +1,87 @@
+/** Runs steps in order, each in its sandbox, until one fails. */
+import type { Agent } from "../agent/api.ts";
+import { GuestLostError } from "../errors.ts";
+import { formatDuration } from "./duration.ts";
+import { carryOut } from "./index.ts";
+import type { RunResult, StepResult } from "./result.ts";
+import type { Step } from "./step.ts";
+
+/** How long an agent may take to confirm that it has ended a command that ran out of time, milliseconds. */
+const KILL_GRACE_MS = 5000;
+
+/** Told of a run as it goes on. */
+export interface RunObserver {
+  readonly onStart?: (step: Step, index: number) => void;
+  readonly onOutput?: (step: Step, stream: "stdout" | "stderr", chunk: Uint8Array) => void;
+  readonly onEnd?: (result: StepResult, index: number) => void;
+}
+
+export interface RunOptions extends RunObserver {
+  /** After a failed step go on with the next instead of skipping the rest. */
+  readonly keepGoing?: boolean;
+  /** Aborting ends the step that runs; the run then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Run `steps`; `agents` has one for every sandbox they name. Failures are results, not errors. */
+export async function runSteps(
+  steps: readonly Step[],
+  agents: ReadonlyMap<string, Agent>,
+  options: RunOptions = {},
+): Promise<RunResult> {
+  const begun = performance.now();
+  const results: StepResult[] = [];
+  let stopped = false;
+  for (const [index, step] of steps.entries()) {
+    options.signal?.throwIfAborted();
+    if (!stopped) options.onStart?.(step, index);
+    const result: StepResult = stopped
+      ? skipped(step)
+      : await runStep(step, agents.get(step.sandbox)!, options);
+    if (result.status === "failed") stopped ||= !options.keepGoing || result.error?.code === "GUEST_LOST";
+    results.push(result);
+    options.onEnd?.(result, index);
+  }
+  const count = (status: StepResult["status"]) => results.filter((result) => result.status === status).length;
+  return {
+    steps: results,
+    passed: count("passed"),
+    failed: count("failed"),
+    skipped: count("skipped"),
+    durationMs: performance.now() - begun,
+  };
+}
+
+async function runStep(step: Step, agent: Agent, { signal, onOutput }: RunOptions): Promise<StepResult> {
+  const begun = performance.now();
+  // an exec's own limit is kept by the agent, which can say what it ended; this one is for an agent that does not answer
+  const limit = AbortSignal.timeout(step.timeoutMs + (step.verb === "exec" ? KILL_GRACE_MS : 0));
+  const done = (rest: Omit<StepResult, "step" | "durationMs">): StepResult => ({
+    step,
+    durationMs: performance.now() - begun,
+    ...rest,
+  });
+  try {
+    const outcome = await carryOut(step, {
+      agent,
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      onOutput: (stream, chunk) => onOutput?.(step, stream, chunk),
+    });
+    return done({ status: outcome.mismatches.length === 0 ? "passed" : "failed", ...outcome });
+  } catch (error) {
+    signal?.throwIfAborted();
+    return done({ status: "failed", mismatches: [], error: describe(error, step, limit) });
+  }
+}
+
+function describe(error: unknown, step: Step, limit: AbortSignal): NonNullable<StepResult["error"]> {
+  if (limit.aborted) return { code: "ETIMEDOUT", message: `no answer in ${formatDuration(step.timeoutMs)}` };
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof GuestLostError) return { code: error.code, message };
+  const code = (error as { code?: unknown }).code;
+  return { code: typeof code === "string" ? code : "FAILED", message };
+}
+
+function skipped(step: Step): StepResult {
+  return { step, status: "skipped", durationMs: 0, mismatches: [] };
+}
