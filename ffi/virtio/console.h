@@ -4,8 +4,12 @@
 
 #include "virtio/virtio.h"
 
-/* `fd`: non-blocking stream socket, read for input and written with output; the device takes it over. A reader that is
+/* `fd`: non-blocking stream socket, read for input and written with output; the device takes it over (not when it
+ * could not be made). A reader that is
  * away stalls nobody: what does not fit a bounded buffer (64 KiB) is dropped, oldest first, and counted. */
 __attribute__((warn_unused_result)) int virtio_console__new(int fd, struct virtio_device **out);
+
+/* Bytes of output dropped so far. */
+uint64_t virtio_console__dropped(const struct virtio_device *dev);
 
 #endif
