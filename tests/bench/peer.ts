@@ -1,0 +1,68 @@
+/** The peers: plain QEMU microvms, as one would start them by hand, and an initramfs for them. */
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { $ } from "bun";
+
+export const root = join(import.meta.dir, "../..");
+
+/** A fresh directory that goes with the returned object. */
+export function temporary(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), "capsa-bench-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+export async function capsaKernel(): Promise<string> {
+  return (await $`${root}/kernel/build.sh path`.text()).trim();
+}
+
+export async function cloudKernel(): Promise<string> {
+  return (await $`${import.meta.dir}/cloud-kernel.sh`.text()).trim();
+}
+
+/** An initramfs in `directory` whose /init prints a line and stops. */
+export async function printAndStop(directory: string): Promise<string> {
+  const tree = join(directory, "print-and-stop");
+  mkdirSync(join(tree, "dev"), { recursive: true });
+  await $`musl-gcc -static -Os -o ${tree}/init ${import.meta.dir}/print_and_stop.c`;
+  await $`mknod ${tree}/dev/console c 5 1`;
+  return await pack(tree, join(directory, "print-and-stop.cpio"));
+}
+
+/** capsa's base initramfs with an /init that mounts the share `bench` and runs the share benchmark's workload. */
+export async function workloadInitramfs(directory: string, rounds: number): Promise<string> {
+  const tree = join(directory, "workload");
+  await $`mkdir ${tree} && cd ${tree} && cpio -idm --quiet < ${root}/build/initramfs.cpio`;
+  cpSync(join(import.meta.dir, "workload.sh"), join(tree, "workload.sh"));
+  rmSync(join(tree, "init"));
+  await Bun.write(
+    join(tree, "init"),
+    `#!/bin/sh
+mount -t proc proc /proc
+mkdir -p /share
+mount -t virtiofs bench /share
+/workload.sh /share ${rounds}
+reboot -f
+`,
+  );
+  chmodSync(join(tree, "init"), 0o755);
+  return await pack(tree, join(directory, "workload.cpio"));
+}
+
+async function pack(tree: string, file: string): Promise<string> {
+  await $`cd ${tree} && find . | cpio -o -H newc --quiet > ${file}`;
+  return file;
+}
+
+/** Boot a microvm under TCG and return what it wrote to its serial port once it has stopped. Throws when it fails. */
+export async function microvm(
+  kernel: string,
+  initrd: string,
+  extra: readonly string[] = [],
+  memory = "256M",
+): Promise<string> {
+  const machine = ["-M", "microvm", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory, "-no-reboot"];
+  const quiet = ["-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio"];
+  const what = ["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet reboot=t panic=-1"];
+  return await $`timeout 600 qemu-system-x86_64 ${machine} ${quiet} ${what} ${extra}`.text();
+}
