@@ -201,6 +201,16 @@ static bool walk(struct virtqueue *vq, struct virtqueue_chain *chain, uint16_t h
 	return true;
 }
 
+/* Chains waiting; when there are none the driver is asked to notify, and the answer is checked once more. */
+static uint16_t waiting(struct virtqueue *vq)
+{
+	uint16_t count = (uint16_t)(avail_idx(vq) - vq->next_avail);
+	if (count)
+		return count;
+	kicks_on(vq);
+	return (uint16_t)(avail_idx(vq) - vq->next_avail);
+}
+
 int virtqueue__pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
 	if (!vq->enabled)
@@ -208,12 +218,8 @@ int virtqueue__pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 	if (vq->scratch->broken)
 		return -EIO;
 	for (;;) {
-		uint16_t waiting = (uint16_t)(avail_idx(vq) - vq->next_avail);
-		if (!waiting) {
-			kicks_on(vq);
-			waiting = (uint16_t)(avail_idx(vq) - vq->next_avail);
-		}
-		if (!waiting) {
+		uint16_t count = waiting(vq);
+		if (!count) {
 			if (vq->scratch->refused)
 				virtqueue__notify(vq);
 			vq->scratch->refused = 0;
@@ -221,7 +227,7 @@ int virtqueue__pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 		}
 		/* A driver that only ever sends garbage would keep us here: a full ring of it counts as a broken ring.
 		 */
-		if (waiting > vq->size || vq->scratch->refused > vq->size) {
+		if (count > vq->size || vq->scratch->refused > vq->size) {
 			vq->scratch->broken = true;
 			return -EIO;
 		}
@@ -291,7 +297,7 @@ void virtqueue__notify(struct virtqueue *vq)
 
 bool virtqueue__pending(struct virtqueue *vq)
 {
-	return vq->enabled && !vq->scratch->broken && avail_idx(vq) != vq->next_avail;
+	return vq->enabled && !vq->scratch->broken && waiting(vq) > 0;
 }
 
 size_t iov__read(const struct iovec *iov, unsigned count, size_t offset, void *to, size_t len)

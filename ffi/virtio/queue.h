@@ -77,7 +77,7 @@ void virtqueue__unpop(struct virtqueue *vq);
 void virtqueue__push(struct virtqueue *vq, uint16_t head, uint32_t written);
 /* Tell the guest, unless it asked not to be told (flags or event index). Call once after a batch of pushes. */
 void virtqueue__notify(struct virtqueue *vq);
-/* Whether a chain is waiting, without taking it. */
+/* Whether a chain is waiting, without taking it. When none is, notifications are on, as after virtqueue__pop. */
 bool virtqueue__pending(struct virtqueue *vq);
 
 /* Copy between a buffer and iovecs from byte `offset` on; returns the bytes copied (short at the end of the iovecs). */
