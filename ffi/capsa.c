@@ -1,0 +1,124 @@
+/* libcapsa's entry points for starting and collecting a VMM process. */
+#include "capsa.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/handover.h"
+
+#define MAX_CONFIG (1U << 20)
+
+uint32_t capsa_abi_version(void)
+{
+	return CAPSA_ABI_VERSION;
+}
+
+/* A descriptor above those the child gets, so that placing one never runs over another. */
+static int above(int fd)
+{
+	if (fd < 0)
+		return -errno;
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, HANDOVER_FDS);
+	int err = high < 0 ? -errno : 0;
+	close(fd);
+	return err ? err : high;
+}
+
+static int config_memfd(const uint8_t *config, size_t len)
+{
+	int fd = above(memfd_create("capsa-config", MFD_CLOEXEC));
+	if (fd < 0)
+		return fd;
+	size_t done = 0;
+	while (done < len) {
+		ssize_t n = pwrite(fd, config + done, len - done, (off_t)done);
+		if (n < 0 && errno != EINTR) {
+			int err = -errno;
+			close(fd);
+			return err;
+		}
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return fd;
+}
+
+/* posix_spawn rather than fork: the caller has threads, and a heap that need not be copied. */
+static int spawn(const char *vmm, int control, int config, pid_t *pid)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	int err = posix_spawn_file_actions_init(&actions);
+	if (err)
+		return -err;
+	err = posix_spawnattr_init(&attr);
+	if (err) {
+		posix_spawn_file_actions_destroy(&actions);
+		return -err;
+	}
+	sigset_t none, all;
+	sigemptyset(&none);
+	sigfillset(&all);
+	/* a session of its own: a terminal's Ctrl-C is for the caller to act on */
+	short flags = POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+	char name[] = "capsa-vmm", *argv[] = {name, NULL};
+	if ((err = posix_spawnattr_setflags(&attr, flags)) == 0 &&
+	    (err = posix_spawnattr_setsigmask(&attr, &none)) == 0 &&
+	    (err = posix_spawnattr_setsigdefault(&attr, &all)) == 0 &&
+	    (err = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)) == 0 &&
+	    (err = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)) == 0 &&
+	    (err = posix_spawn_file_actions_adddup2(&actions, control, HANDOVER_CONTROL)) == 0 &&
+	    (err = posix_spawn_file_actions_adddup2(&actions, config, HANDOVER_CONFIG)) == 0 &&
+	    (err = posix_spawn_file_actions_addclosefrom_np(&actions, HANDOVER_FDS)) == 0)
+		err = posix_spawn(pid, vmm, &actions, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	return -err;
+}
+
+int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, struct capsa_vmm *out)
+{
+	if (!vmm || !config || !config_len || !out)
+		return -EINVAL;
+	if (config_len > MAX_CONFIG)
+		return -E2BIG;
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return -errno;
+	int memfd = config_memfd(config, config_len);
+	int theirs = above(pair[1]);
+	int err = memfd < 0 ? memfd : theirs < 0 ? theirs : 0;
+	pid_t pid = -1;
+	if (!err)
+		err = spawn(vmm, theirs, memfd, &pid);
+	if (memfd >= 0)
+		close(memfd);
+	if (theirs >= 0)
+		close(theirs);
+	if (err) {
+		close(pair[0]);
+		return err;
+	}
+	*out = (struct capsa_vmm){.pid = pid, .control = pair[0]};
+	return 0;
+}
+
+int32_t capsa_reap(int32_t pid, int32_t *status)
+{
+	if (pid <= 0 || !status)
+		return -EINVAL;
+	int wstatus = 0;
+	pid_t got = waitpid(pid, &wstatus, WNOHANG);
+	if (got < 0)
+		return -errno;
+	if (got == 0)
+		return 0;
+	*status = wstatus;
+	return 1;
+}

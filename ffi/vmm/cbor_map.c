@@ -1,0 +1,184 @@
+/* Reading CBOR maps by a table of their keys: the configuration and the control channel's requests. */
+#include "vmm/cbor_map.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_ENTRIES 256 /* of one map */
+#define WHERE_LEN 128
+
+static int wrong(struct cbor_reader *reader, const char *where, const char *what)
+{
+	return failure__set(reader->why, EINVAL, NULL, "%s %s", *where ? where : "the message", what);
+}
+
+static int text_into(struct cbor_reader *reader, const CborValue *value, char **out, size_t *out_len, const char *where)
+{
+	size_t len = reader->left;
+	if (!cbor_value_is_text_string(value))
+		return wrong(reader, where, "must be a text string");
+	if (cbor_value_copy_text_string(value, reader->pool, &len, NULL) != CborNoError || len >= reader->left)
+		return wrong(reader, where, "is not a well-formed text string");
+	if (memchr(reader->pool, 0, len))
+		return wrong(reader, where, "has a NUL character in it");
+	reader->pool[len] = 0;
+	*out = reader->pool;
+	*out_len = len;
+	return 0;
+}
+
+int cbor_value__text(struct cbor_reader *reader, const CborValue *value, const char **out, const char *where)
+{
+	char *text;
+	size_t len;
+	int err = text_into(reader, value, &text, &len, where);
+	if (err)
+		return err;
+	reader->pool += len + 1;
+	reader->left -= len + 1;
+	*out = text;
+	return 0;
+}
+
+/* Integers above 2^32 come as doubles from JavaScript. */
+static bool whole_number(const CborValue *value, uint64_t *out)
+{
+	double number;
+	float single;
+	if (cbor_value_is_unsigned_integer(value))
+		return cbor_value_get_uint64(value, out) == CborNoError;
+	if (cbor_value_is_double(value)) {
+		cbor_value_get_double(value, &number);
+	} else if (cbor_value_is_float(value)) {
+		cbor_value_get_float(value, &single);
+		number = (double)single;
+	} else {
+		return false;
+	}
+	if (!(number >= 0 && number <= 9007199254740992.0))
+		return false;
+	*out = (uint64_t)number;
+	return (double)*out == number;
+}
+
+int cbor_value__uint(struct cbor_reader *reader, const CborValue *value, uint64_t min, uint64_t max, uint64_t *out,
+		     const char *where)
+{
+	uint64_t number;
+	if (!whole_number(value, &number))
+		return wrong(reader, where, "must be an unsigned integer");
+	if (number < min || number > max)
+		return failure__set(reader->why, EINVAL, NULL, "%s is %llu; allowed are %llu to %llu", where,
+				    (unsigned long long)number, (unsigned long long)min, (unsigned long long)max);
+	*out = number;
+	return 0;
+}
+
+static int bytes_into(struct cbor_reader *reader, const CborValue *value, struct cbor_bytes *out, const char *where)
+{
+	CborValue v = *value, next;
+	CborTag tag;
+	if (cbor_value_is_tag(&v)) {
+		if (cbor_value_get_tag(&v, &tag) != CborNoError || tag != 64 || cbor_value_skip_tag(&v) != CborNoError)
+			return wrong(reader, where, "must be a byte string");
+	}
+	if (!cbor_value_is_byte_string(&v) || !cbor_value_is_length_known(&v))
+		return wrong(reader, where, "must be a byte string of known length");
+	if (cbor_value_begin_string_iteration(&v) != CborNoError ||
+	    cbor_value_get_byte_string_chunk(&v, &out->at, &out->len, &next) != CborNoError)
+		return wrong(reader, where, "is not a well-formed byte string");
+	return 0;
+}
+
+static int read_field(struct cbor_reader *reader, const CborValue *value, const struct cbor_field *field, void *into,
+		      const char *where)
+{
+	void *member = (char *)into + field->offset;
+	bool truth;
+	switch (field->kind) {
+	case CBOR_KIND_TEXT:
+		return cbor_value__text(reader, value, member, where);
+	case CBOR_KIND_UINT:
+		return cbor_value__uint(reader, value, field->min, field->max, member, where);
+	case CBOR_KIND_BOOL:
+		if (!cbor_value_is_boolean(value))
+			return wrong(reader, where, "must be true or false");
+		cbor_value_get_boolean(value, &truth);
+		*(bool *)member = truth;
+		return 0;
+	case CBOR_KIND_BYTES:
+		return bytes_into(reader, value, member, where);
+	case CBOR_KIND_OTHER:
+		return field->read(reader, value, member, where);
+	}
+	return -EINVAL;
+}
+
+int cbor_map__read(struct cbor_reader *reader, const CborValue *value, const struct cbor_field *fields, unsigned count,
+		   bool strict, void *into, const char *where)
+{
+	CborValue at;
+	char name[WHERE_LEN];
+	uint64_t seen = 0;
+	if (!cbor_value_is_map(value) || cbor_value_enter_container(value, &at) != CborNoError)
+		return wrong(reader, where, "must be a map");
+	for (unsigned entries = 0; !cbor_value_at_end(&at); entries++) {
+		char *key;
+		size_t key_len;
+		if (entries == MAX_ENTRIES)
+			return wrong(reader, where, "has too many keys");
+		snprintf(name, sizeof(name), "a key of %s", *where ? where : "the message");
+		int err = text_into(reader, &at, &key, &key_len, name); /* the pool does not keep it */
+		if (err)
+			return err;
+		unsigned i = 0;
+		while (i < count && strcmp(fields[i].key, key) != 0)
+			i++;
+		if (i == count && strict)
+			return failure__set(reader->why, EINVAL, NULL, "%s has a key \"%.40s\" that is not known",
+					    *where ? where : "the message", key);
+		if (cbor_value_advance(&at) != CborNoError || cbor_value_at_end(&at))
+			return wrong(reader, where, "is not well-formed CBOR");
+		if (i < count && !cbor_value_is_undefined(&at) && !cbor_value_is_null(&at)) {
+			snprintf(name, sizeof(name), "%s%s%s", where, *where ? "." : "", fields[i].key);
+			if (seen & (1ULL << i))
+				return wrong(reader, name, "is given twice");
+			seen |= 1ULL << i;
+			err = read_field(reader, &at, &fields[i], into, name);
+			if (err)
+				return err;
+		}
+		if (cbor_value_advance(&at) != CborNoError)
+			return wrong(reader, where, "is not well-formed CBOR");
+	}
+	for (unsigned i = 0; i < count; i++) {
+		if (fields[i].required && !(seen & (1ULL << i))) {
+			snprintf(name, sizeof(name), "%s%s%s", where, *where ? "." : "", fields[i].key);
+			return wrong(reader, name, "is missing");
+		}
+	}
+	return 0;
+}
+
+int cbor_array__read(struct cbor_reader *reader, const CborValue *value, unsigned max, const char *where,
+		     int (*item)(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index,
+				 const char *where),
+		     void *arg)
+{
+	CborValue at;
+	char name[WHERE_LEN];
+	if (!cbor_value_is_array(value) || cbor_value_enter_container(value, &at) != CborNoError)
+		return wrong(reader, where, "must be an array");
+	for (unsigned index = 0; !cbor_value_at_end(&at); index++) {
+		snprintf(name, sizeof(name), "%s[%u]", where, index);
+		if (index == max)
+			return failure__set(reader->why, EINVAL, NULL, "%s has more than %u items", where, max);
+		int err = item(reader, &at, arg, index, name);
+		if (err)
+			return err;
+		if (cbor_value_advance(&at) != CborNoError)
+			return wrong(reader, where, "is not well-formed CBOR");
+	}
+	return 0;
+}

@@ -1,0 +1,73 @@
+/* What a VMM is told at its start: `vmm-config` of ffi/vmm.cddl, checked. */
+#ifndef CAPSA_VMM_CONFIG_H
+#define CAPSA_VMM_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "failure.h"
+#include "virtio/fs.h"
+
+#define CONFIG_MAX_FS 8
+#define CONFIG_MAX_PORTS 256
+#define CONFIG_DEFAULT_LOG_LIMIT (16U << 20)
+/* Keeps runtimeDir + "/vsock/host-4294967295.sock" within sockaddr_un. */
+#define CONFIG_MAX_RUNTIME_DIR 80
+
+struct config_root {
+	const char *name;
+	const char *path;
+	bool read_only;
+	enum fs_cache cache;
+	enum fs_ownership ownership;
+	struct fs_id_range *uids, *gids;
+	unsigned uid_count, gid_count;
+};
+
+struct config_fs {
+	const char *tag;
+	bool single;
+	struct config_root *roots;
+	unsigned root_count;
+};
+
+struct config_vsock {
+	bool present;
+	uint64_t cid;
+	uint32_t ports[CONFIG_MAX_PORTS];
+	unsigned port_count;
+};
+
+/* Every path is absolute. Optional texts are NULL when absent. */
+struct vmm_config {
+	uint64_t version;
+	const char *name;
+	const char *engine;
+	const char *kernel;
+	const char *initrd;
+	const char *cmdline;
+	uint64_t cpus;
+	uint64_t memory; /* bytes */
+	const char *runtime_dir;
+	bool detached;
+	struct config_fs fs[CONFIG_MAX_FS];
+	unsigned fs_count;
+	struct config_vsock vsock;
+	bool rng;
+	bool console;
+	uint64_t events_port; /* 0: none */
+	const char *archive;
+	uint64_t log_limit; /* bytes */
+	const char *qemu;   /* path */
+	const char *confine;
+
+	char *texts; /* what the texts above point into */
+};
+
+/* Read the encoded configuration (copied). 0, or -errno with *why and nothing to free. */
+__attribute__((warn_unused_result)) int vmm_config__read(struct vmm_config *config, const uint8_t *from, size_t len,
+							 struct failure *why);
+void vmm_config__free(struct vmm_config *config);
+
+#endif

@@ -1,0 +1,11 @@
+/* The descriptors libcapsa hands to capsa-vmm when it starts it. */
+#ifndef CAPSA_VMM_HANDOVER_H
+#define CAPSA_VMM_HANDOVER_H
+
+enum handover {
+	HANDOVER_CONTROL = 3, /* the VMM's end of the control channel: a non-blocking stream socket */
+	HANDOVER_CONFIG = 4,  /* a memfd with the CBOR configuration */
+	HANDOVER_FDS = 5,     /* nothing is open from here on */
+};
+
+#endif
