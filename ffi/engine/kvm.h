@@ -1,0 +1,70 @@
+/* Inside of the KVM engine: the parts of a machine that its generic and its architecture's half share. */
+#ifndef CAPSA_ENGINE_KVM_H
+#define CAPSA_ENGINE_KVM_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "boot/boot.h"
+#include "engine/engine.h"
+#include "engine/kvm_park.h"
+#include "memory.h"
+#include "virtio/mmio.h"
+
+struct kvm_machine;
+
+struct kvm_vcpu {
+	struct kvm_machine *vm;
+	unsigned index;
+	int fd;
+	struct kvm_run *run; /* shared with the kernel */
+	pthread_t thread;
+	bool has_thread;
+};
+
+struct kvm_machine {
+	struct machine *machine;
+	int kvm, fd; /* /dev/kvm, only during create; the VM */
+	struct guest_memory mem;
+	uint8_t *memory; /* one mapping, both regions */
+	size_t run_size; /* of each vCPU's `run` */
+	struct kvm_vcpu *vcpus;
+	unsigned vcpu_count;
+	struct virtio_mmio *mmio[MACHINE_MAX_DEVICES];
+	struct loop_park *parked; /* the workers, while paused */
+	_Atomic uint64_t ignored; /* accesses by the guest to ports and addresses where nothing is */
+
+	int end_fd; /* eventfd in the main loop: written once, when the machine has ended by itself */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool paused, stopping; /* what vCPUs are to do */
+	unsigned running;      /* vCPU threads that may be inside the guest or a device's transport */
+	bool has_ended;
+	enum machine_end end;
+	struct failure why;
+};
+
+/* What to do after an exit from the guest. */
+enum kvm_verdict { KVM_GO_ON, KVM_SHUT_DOWN, KVM_GIVE_UP };
+
+/* An address belongs to a device or to nothing; `data` is read or written. */
+void kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, unsigned len, bool is_write);
+/* Give each device its transport, its eventfds in the kernel, and its words on the command line. */
+__attribute__((warn_unused_result)) int kvm_devices__attach(struct kvm_machine *vm, char *cmdline, size_t size,
+							    struct failure *why);
+void kvm_devices__detach(struct kvm_machine *vm);
+
+/* kvm_<arch>.c */
+/* Interrupt controllers and timers; before any vCPU. */
+__attribute__((warn_unused_result)) int kvm_arch__set_up_vm(struct kvm_machine *vm, struct failure *why);
+__attribute__((warn_unused_result)) int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct boot_entry *entry,
+							      struct failure *why);
+/* An exit the generic half does not know; with KVM_GIVE_UP *why is filled in. */
+enum kvm_verdict kvm_arch__handle_exit(struct kvm_vcpu *vcpu, struct failure *why);
+/* Guest interrupt of device `index`, an input of the in-kernel interrupt controller. */
+unsigned kvm_arch__device_irq(unsigned index);
+
+#endif
