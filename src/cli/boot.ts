@@ -1,0 +1,56 @@
+/** Boots several sandboxes at once, all or none. */
+import type { Agent } from "../agent/api.ts";
+import type { BootTimings, Notice, RunningSandbox, SandboxExit } from "../sandbox/api.ts";
+import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
+import type { SandboxSpec } from "../sandbox/spec.ts";
+import { startSandbox } from "../sandbox/start.ts";
+
+export interface Booted {
+  readonly spec: SandboxSpec;
+  readonly vm: RunningSandbox;
+  readonly agent: Agent;
+  readonly timings: BootTimings;
+}
+
+export interface BootOptions {
+  readonly signal: AbortSignal;
+  readonly detached: boolean;
+  /** The same notice of several sandboxes is told once. */
+  readonly onNotice: (notice: Notice) => void;
+  /** Told as soon as a sandbox has started, before it is ready: its output can be read from here on. */
+  readonly onStart: (spec: SandboxSpec, vm: RunningSandbox) => void;
+}
+
+/** Resolves when the agents of all listen. When one fails, the others are ended before the failure is told. */
+export async function bootAll(specs: readonly SandboxSpec[], options: BootOptions): Promise<Booted[]> {
+  const started: RunningSandbox[] = [];
+  const told = new Set<string>();
+  const onNotice = (notice: Notice) => {
+    if (told.has(notice.message)) return;
+    told.add(notice.message);
+    options.onNotice(notice);
+  };
+  const boot = async (spec: SandboxSpec): Promise<Booted> => {
+    const { signal, detached } = options;
+    const vm = await startSandbox(spec, { signal, detached, onNotice });
+    started.push(vm);
+    options.onStart(spec, vm);
+    const timings = await vm.ready;
+    const agent = await waitReadyTimeout(vm.vsockSocket(agentPort()), spec.bootTimeoutMs, { signal });
+    return { spec, vm, agent, timings };
+  };
+  const outcomes = await Promise.allSettled(specs.map(boot));
+  const failed = outcomes.find((outcome) => outcome.status === "rejected");
+  if (!failed) return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Booted>).value);
+  await Promise.all(started.map((vm) => vm.kill()));
+  throw failed.reason;
+}
+
+/** How a sandbox ended, for people: "its main process exited with 3". */
+export function describeExit({ reason, exitCode, signal, failure }: SandboxExit): string {
+  if (reason === "main") {
+    return signal ? `its main process was ended by ${signal}` : `its main process exited with ${exitCode}`;
+  }
+  if (reason === "failed") return `it broke: ${failure?.message ?? "no reason is known"}`;
+  return reason === "shutdown" ? "it was shut down" : "it was stopped";
+}

@@ -1,0 +1,82 @@
+/** What a failed command says and which exit code it has. */
+import { CommanderError } from "commander";
+import { ConfigError } from "../config/load.ts";
+import { BootError, CapsaError, SpecError } from "../errors.ts";
+import { Interrupted } from "./interrupt.ts";
+
+/** Exit codes that mean the same for every verb; an exec passes on those of the guest. */
+export const exitCodes = {
+  /** A step failed, or what was asked is not so. */
+  failed: 1,
+  /** The command line or the file is wrong. */
+  usage: 2,
+  /** As timeout(1). */
+  timedOut: 124,
+  /** capsa could not do it. */
+  capsa: 125,
+  /** As a shell: the program cannot be executed, or is not there. */
+  notExecutable: 126,
+  notFound: 127,
+} as const;
+
+/** The command line is not one that the verb understands. */
+export class UsageError extends CapsaError {
+  override readonly name = "UsageError";
+
+  constructor(message: string, hint?: string) {
+    super("USAGE", message, { hint });
+  }
+}
+
+export interface Failure {
+  readonly exitCode: number;
+  /** For `--json`. */
+  readonly document: { readonly error: Readonly<Record<string, unknown>> };
+  /** For people, "" where nothing more is to be said. */
+  readonly text: string;
+}
+
+export function describeFailure(error: unknown): Failure {
+  if (error instanceof Interrupted) {
+    return { exitCode: error.exitCode, document: failureOf("INTERRUPTED", error.message), text: "" };
+  }
+  if (error instanceof CommanderError) {
+    // commander has printed it, with the usage
+    const message = error.message.replace(/^error: /, "");
+    return {
+      exitCode: error.exitCode === 0 ? 0 : exitCodes.usage,
+      document: failureOf("USAGE", message),
+      text: "",
+    };
+  }
+  if (error instanceof ConfigError) {
+    const { code, message, hint, file, problems } = error;
+    const summary = problems.length > 0 ? `${file} is wrong in ${problems.length} place(s)` : message;
+    const document = failureOf(code, summary, { hint, file, problems });
+    return { exitCode: exitCodes.usage, document, text: withHint(message, hint) };
+  }
+  if (error instanceof CapsaError) {
+    const { code, message, hint } = error;
+    const wrong = error instanceof SpecError || error instanceof UsageError;
+    const details = { hint, ...(error instanceof BootError ? { console: error.consoleTail } : {}) };
+    return {
+      exitCode: wrong ? exitCodes.usage : exitCodes.capsa,
+      document: failureOf(code, message, details),
+      text: withHint(`capsa: ${message}`, hint),
+    };
+  }
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return {
+    exitCode: exitCodes.capsa,
+    document: failureOf("INTERNAL", message),
+    text: `capsa: ${process.env.CAPSA_DEBUG ? stack : message}`,
+  };
+}
+
+function failureOf(code: string, message: string, more: Record<string, unknown> = {}): Failure["document"] {
+  return { error: { code, message, ...more } };
+}
+
+function withHint(message: string, hint: string | undefined): string {
+  return hint ? `${message}\n  ${hint}` : message;
+}

@@ -1,0 +1,32 @@
+/** What ends a command early: signals, and a reader of our output that has gone. */
+import { constants } from "node:os";
+
+/** The reason with which everything under way is aborted; `exitCode` is what a shell expects of it. */
+export class Interrupted extends Error {
+  override readonly name = "Interrupted";
+  readonly signal: NodeJS.Signals;
+  readonly exitCode: number;
+
+  constructor(signal: NodeJS.Signals) {
+    super(`ended by ${signal}`);
+    this.signal = signal;
+    this.exitCode = 128 + constants.signals[signal];
+  }
+}
+
+/**
+ * A signal that aborts at the first SIGINT, SIGTERM or SIGHUP, or when stdout turns out to be a closed pipe. A second
+ * SIGINT ends the process at once: what it started ends with it.
+ */
+export function watchInterrupts(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted && name === "SIGINT") process.exit(new Interrupted(name).exitCode);
+      controller.abort(new Interrupted(name));
+    });
+  }
+  process.stdout.on("error", () => controller.abort(new Interrupted("SIGPIPE")));
+  process.stderr.on("error", () => {});
+  return controller.signal;
+}

@@ -1,0 +1,33 @@
+/** A spinner on a terminal's stderr for what takes longer than half a second. */
+import ora from "ora";
+import type { Terminal } from "./terminal.ts";
+
+const PATIENCE_MS = 500;
+
+/** A line that says what goes on until `stop` is called, where a person looks at it. */
+export function startProgress(terminal: Terminal, text: string): { stop(): void } {
+  if (!terminal.interactive) return { stop() {} };
+  const began = performance.now();
+  const spinner = ora({ text, stream: process.stderr, discardStdin: false });
+  const delay = setTimeout(() => spinner.start(), PATIENCE_MS);
+  const tick = setInterval(() => {
+    spinner.text = `${text}  ${Math.floor((performance.now() - began) / 1000)} s`;
+  }, 1000);
+  return {
+    stop() {
+      clearTimeout(delay);
+      clearInterval(tick);
+      spinner.stop();
+    },
+  };
+}
+
+/** The outcome of `work`, with progress shown meanwhile. */
+export async function withProgress<T>(terminal: Terminal, text: string, work: Promise<T>): Promise<T> {
+  const progress = startProgress(terminal, text);
+  try {
+    return await work;
+  } finally {
+    progress.stop();
+  }
+}

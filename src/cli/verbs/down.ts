@@ -1,0 +1,58 @@
+/** `capsa down`: end sandboxes. */
+import type { Command } from "commander";
+import { loadConfig } from "../../config/load.ts";
+import { attach, list } from "../../sandbox/registry.ts";
+import { formatDuration } from "../../steps/duration.ts";
+import type { Cli } from "../cli.ts";
+import { UsageError } from "../failure.ts";
+import { parseTimeout } from "../options.ts";
+import { withProgress } from "../progress.ts";
+
+interface Options {
+  readonly all?: true;
+  readonly file: string;
+  readonly grace: number;
+  readonly json?: true;
+}
+
+export function down(program: Command, cli: Cli): void {
+  program
+    .command("down")
+    .summary("end sandboxes: those named, those of ./capsa.toml, or all")
+    .description(
+      "End sandboxes. Their main processes get SIGTERM and a grace time, then SIGKILL. " +
+        "Without a name, those of the file end that run.",
+    )
+    .argument("[name...]", "names or ids, as `capsa ps` lists them")
+    .option("-a, --all", "all of this user")
+    .option("-f, --file <file>", "the file whose sandboxes end when no name is given", "capsa.toml")
+    .option("--grace <time>", "how long a main process has to end by itself", parseTimeout, 5000)
+    .option("--json", "what ended, as a JSON list")
+    .action((names: string[], options: Options) => run(names, options, cli));
+}
+
+async function run(names: string[], options: Options, { terminal }: Cli): Promise<void> {
+  if (options.all && names.length > 0)
+    throw new UsageError("--all and names say two things", "give one of them");
+  const chosen = names.length > 0 ? names : await running(options);
+  const ended = await Promise.all(
+    chosen.map(async (name) => {
+      const vm = await attach(name);
+      const began = performance.now();
+      const exit = await withProgress(terminal, `ending ${vm.name}`, vm.stop({ graceMs: options.grace }));
+      if (!options.json)
+        await terminal.say(`${vm.name} ended in ${formatDuration(performance.now() - began)}`);
+      return { id: vm.id, name: vm.name, exit };
+    }),
+  );
+  if (options.json) return terminal.json(ended);
+  if (ended.length === 0) await terminal.say("nothing to end: no such sandbox is running");
+}
+
+/** Ids of what `--all`, or the file, means. */
+async function running({ all, file }: Options): Promise<string[]> {
+  const entries = await list();
+  if (all) return entries.map(({ id }) => id);
+  const named = new Set(loadConfig(file).sandboxes.map(({ name }) => name));
+  return entries.filter(({ name, detached }) => detached && named.has(name)).map(({ id }) => id);
+}

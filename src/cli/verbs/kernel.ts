@@ -1,0 +1,36 @@
+/** `capsa kernel`: the guest kernel, built from Debian's source. */
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
+import type { Cli } from "../cli.ts";
+
+const SCRIPT = resolve(import.meta.dirname, "../../../kernel/build.sh");
+
+export function kernel(program: Command, cli: Cli): void {
+  const verb = program
+    .command("kernel")
+    .summary("build the guest kernel, or tell what it is made of")
+    .description(
+      "The guest kernel: built from Debian's linux-source, kept under the hash of what it is made from.",
+    );
+  verb
+    .command("build")
+    .summary("build it, unless that is done")
+    .action(() => run(cli, "build"));
+  verb
+    .command("path")
+    .summary("print where it is; exit code 1 if it is not built")
+    .action(() => run(cli, "path"));
+  verb
+    .command("info")
+    .summary("what it is made of")
+    .addOption(new Option("--json", "as JSON"))
+    .action((options: { json?: true }) => run(cli, "info", ...(options.json ? ["--json"] : [])));
+}
+
+async function run(cli: Cli, ...args: string[]): Promise<void> {
+  const child = Bun.spawn([SCRIPT, ...args], { stdio: ["ignore", "inherit", "inherit"] });
+  // a Ctrl-C on a terminal reaches the child by itself; other ends are passed on
+  cli.signal.addEventListener("abort", () => child.kill());
+  cli.exitCode = await child.exited;
+  cli.signal.throwIfAborted();
+}

@@ -1,0 +1,40 @@
+/** `capsa logs`: what a sandbox's main process has printed. */
+import type { Command } from "commander";
+import type { LogEntry } from "../../sandbox/api.ts";
+import { attach, readLog } from "../../sandbox/registry.ts";
+import type { Cli } from "../cli.ts";
+
+interface Options {
+  readonly follow?: true;
+  readonly json?: true;
+}
+
+export function logs(program: Command, cli: Cli): void {
+  program
+    .command("logs")
+    .summary("show what a sandbox's main process has printed")
+    .description("What the main process of a running sandbox, or of a detached one that ended, has printed.")
+    .argument("<name>", "name or id, as `capsa ps` lists it")
+    .option("-f, --follow", "go on until the sandbox ends")
+    .option("--json", 'JSON Lines: {"stream": "stdout", "text": "…"} for each piece')
+    .action((name: string, options: Options) => run(name, options, cli));
+}
+
+async function run(name: string, options: Options, { terminal, signal }: Cli): Promise<void> {
+  const tell = ({ stream, data }: LogEntry) => {
+    if (options.json) return terminal.print(JSON.stringify({ stream, text: new TextDecoder().decode(data) }));
+    return stream === "stdout" ? terminal.write(data) : terminal.writeError(data);
+  };
+  if (!options.follow) {
+    for (const entry of await readLog(name)) await tell(entry);
+    return;
+  }
+  await using vm = await attach(name);
+  signal.addEventListener("abort", () => void vm[Symbol.asyncDispose]());
+  for (const entry of await readLog(name)) await tell(entry);
+  const copy = async (stream: LogEntry["stream"]) => {
+    for await (const data of vm[stream]) await tell({ stream, data });
+  };
+  await Promise.all([copy("stdout"), copy("stderr")]);
+  signal.throwIfAborted();
+}

@@ -1,0 +1,250 @@
+/** `capsa up`: boot the sandboxes of a file and run its steps. */
+import type { Command } from "commander";
+import { type Config, loadConfig } from "../../config/load.ts";
+import { suggest } from "../../config/suggest.ts";
+import { CapsaError } from "../../errors.ts";
+import type { BootTimings, RunningSandbox } from "../../sandbox/api.ts";
+import type { SandboxSpec } from "../../sandbox/spec.ts";
+import { formatDuration } from "../../steps/duration.ts";
+import { jsonReport } from "../../steps/report/json.ts";
+import { tapReport } from "../../steps/report/tap.ts";
+import { describeRun, describeStep } from "../../steps/report/terminal.ts";
+import type { RunResult } from "../../steps/result.ts";
+import { runSteps } from "../../steps/run.ts";
+import type { Step } from "../../steps/step.ts";
+import { type Booted, bootAll, describeExit } from "../boot.ts";
+import type { Cli } from "../cli.ts";
+import { exitCodes, UsageError } from "../failure.ts";
+import { copy, copyLines } from "../output.ts";
+import { startProgress, withProgress } from "../progress.ts";
+
+interface Options {
+  readonly file: string;
+  readonly detach?: true;
+  readonly keepGoing?: true;
+  readonly verbose?: true;
+  readonly timings?: true;
+  readonly json?: true;
+  readonly tap?: true;
+}
+
+export function up(program: Command, cli: Cli): void {
+  program
+    .command("up")
+    .summary("boot the sandboxes of a capsa.toml and run its steps")
+    .description(
+      "Boot the sandboxes of a file (those its steps need, or those named), run the steps, and end the sandboxes. " +
+        "Exit code 0 when every step passed, 1 when one failed. A file without steps: the output of the main process " +
+        "(`run`) streams here and its exit code is this command's; without `run` either, the sandbox stays until Ctrl-C.",
+    )
+    .argument("[name...]", "sandboxes of the file")
+    .option("-f, --file <file>", "the file", "capsa.toml")
+    .option("-d, --detach", "leave the sandboxes running")
+    .option("-k, --keep-going", "run the steps behind a failed one too")
+    .option("-v, --verbose", "show what the commands of the steps print, as it comes")
+    .option("--timings", "say where the time of each boot went")
+    .option("--json", "the outcome as one JSON document")
+    .option("--tap", "the outcome of the steps as TAP")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ capsa up\n  $ capsa up -d box && capsa exec box -- uname -a && capsa down box",
+    )
+    .action((names: string[], options: Options) => run(names, options, cli));
+}
+
+async function run(names: string[], options: Options, cli: Cli): Promise<void> {
+  if (options.json && options.tap)
+    throw new UsageError("--json and --tap are two forms of one thing", "give one of them");
+  const config = loadConfig(options.file);
+  const { specs, steps } = choose(config, names);
+  const output: Promise<void>[] = [];
+  const booted = await boot(specs, output, options, cli);
+  let result: RunResult | undefined;
+  let kept = false;
+  try {
+    if (steps.length > 0) {
+      result = await script(steps, booted, config.file, options, cli);
+      cli.exitCode = result.failed > 0 ? exitCodes.failed : 0;
+    } else if (!options.detach) {
+      cli.exitCode = await attend(booted, cli);
+    }
+    if (options.detach) {
+      await leave(booted, cli);
+      kept = true;
+    }
+  } finally {
+    if (!kept) {
+      const ends = Promise.all(booted.map(({ vm }) => vm.stop()));
+      await withProgress(cli.terminal, `ending ${listed(specs)}`, ends);
+      await Promise.all(output);
+    }
+  }
+  if (options.json) await cli.terminal.json(outcome(booted, result, cli.exitCode));
+  if (options.tap && result) await cli.terminal.write(tapReport(result));
+}
+
+/** What is booted and run: everything, or what belongs to the sandboxes named. */
+function choose({ sandboxes, steps }: Config, names: string[]): { specs: SandboxSpec[]; steps: Step[] } {
+  const known = sandboxes.map(({ name }) => name);
+  for (const name of names) {
+    if (known.includes(name)) continue;
+    const meant = suggest(name, known);
+    throw new UsageError(
+      `the file has no sandbox "${name}"`,
+      meant ? `did you mean "${meant}"?` : `it has: ${known.join(", ")}`,
+    );
+  }
+  const needed = new Set(
+    names.length > 0 ? names : steps.length > 0 ? steps.map(({ sandbox }) => sandbox) : known,
+  );
+  return {
+    specs: sandboxes.filter(({ name }) => needed.has(name)),
+    steps: steps.filter(({ sandbox }) => needed.has(sandbox)),
+  };
+}
+
+/** `output` grows by the copying of each main process's output, which ends with its sandbox. */
+async function boot(
+  specs: SandboxSpec[],
+  output: Promise<void>[],
+  options: Options,
+  cli: Cli,
+): Promise<Booted[]> {
+  const { terminal, signal } = cli;
+  const several = specs.length > 1;
+  const work = bootAll(specs, {
+    signal,
+    detached: options.detach ?? false,
+    onNotice: ({ message }) => void terminal.say(`capsa: ${message}`),
+    onStart: (spec, vm) => {
+      if (spec.run && !options.detach)
+        output.push(...show(vm, several ? `${spec.name} | ` : undefined, options, cli));
+    },
+  });
+  const booted = await withProgress(terminal, `booting ${listed(specs)}`, work);
+  for (const { spec, vm, timings } of booted) {
+    await terminal.say(`${spec.name} is up (${vm.engine}) in ${formatDuration(timings.totalMs)}`);
+    if (options.timings) await terminal.say(`  ${breakdown(timings)}`);
+  }
+  return booted;
+}
+
+/** Copies what the main process prints; where stdout is for a report it all goes to stderr. */
+function show(
+  vm: RunningSandbox,
+  prefix: string | undefined,
+  options: Options,
+  { terminal }: Cli,
+): Promise<void>[] {
+  const aside = options.json || options.tap;
+  const error = (chunk: string | Uint8Array) => terminal.writeError(chunk);
+  const out = aside ? error : (chunk: string | Uint8Array) => terminal.write(chunk);
+  const copies =
+    prefix === undefined
+      ? [copy(vm.stdout, out), copy(vm.stderr, error)]
+      : [copyLines(vm.stdout, out, prefix), copyLines(vm.stderr, error, prefix)];
+  // what fails here is writing to a stdout that was closed, which ends the command by way of its signal
+  return copies.map((work) => work.catch(() => {}));
+}
+
+async function script(
+  steps: Step[],
+  booted: readonly Booted[],
+  file: string,
+  options: Options,
+  { terminal, signal }: Cli,
+): Promise<RunResult> {
+  const quiet = options.json || options.tap;
+  // what the guest prints meanwhile would be torn apart by a line that is redrawn
+  const calm = options.verbose || booted.some(({ spec }) => spec.run);
+  let progress: { stop(): void } | undefined;
+  const lost = watchEnds(booted);
+  const result = await runSteps(steps, new Map(booted.map(({ spec, agent }) => [spec.name, agent])), {
+    signal,
+    ...(options.keepGoing ? { keepGoing: true } : {}),
+    onStart: (step) => {
+      if (!calm) progress = startProgress(terminal, step.name);
+    },
+    onOutput: (_step, _stream, chunk) => {
+      if (options.verbose) void terminal.writeError(chunk);
+    },
+    onEnd: (ended) => {
+      progress?.stop();
+      if (!quiet) void terminal.print(describeStep(ended, terminal.outColors, file)).catch(() => {});
+    },
+  }).finally(() => progress?.stop());
+  for (const line of lost) await terminal.say(line);
+  if (!quiet) await terminal.print(describeRun(result, terminal.outColors));
+  return result;
+}
+
+/** Grows by a line for each sandbox that ends by itself. */
+function watchEnds(booted: readonly Booted[]): string[] {
+  const lines: string[] = [];
+  for (const { spec, vm } of booted) {
+    void vm.exited.then((exit) => lines.push(`capsa: ${spec.name} ended: ${describeExit(exit)}`));
+  }
+  return lines;
+}
+
+/** Nothing is scripted: wait for the main processes, and for the user where there is none. Gives the exit code. */
+async function attend(booted: readonly Booted[], { terminal, signal }: Cli): Promise<number> {
+  const idle = booted.filter(({ spec }) => !spec.run);
+  if (idle[0])
+    await terminal.say(`run something in it: capsa exec ${idle[0].spec.name} -- COMMAND; Ctrl-C ends it`);
+  const codes = booted.map(async ({ spec, vm }) => {
+    if (spec.run) return vm.wait();
+    const exit = await vm.exited;
+    if (exit.reason === "failed")
+      throw new CapsaError("SANDBOX_FAILED", `${spec.name} ended: ${describeExit(exit)}`);
+    return 0;
+  });
+  const ended = await Promise.race([Promise.all(codes), interruption(signal)]);
+  return ended.find((code) => code !== 0) ?? 0;
+}
+
+/** Never resolves. */
+function interruption(signal: AbortSignal): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  if (signal.aborted) reject(signal.reason);
+  signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  return promise;
+}
+
+async function leave(booted: readonly Booted[], { terminal }: Cli): Promise<void> {
+  for (const { spec, vm, agent } of booted) {
+    await agent.close();
+    await vm.detach();
+    await terminal.say(
+      `${spec.name} runs on: capsa exec ${spec.name} -- COMMAND, capsa logs ${spec.name}, capsa down ${spec.name}`,
+    );
+  }
+}
+
+function outcome(booted: readonly Booted[], result: RunResult | undefined, exitCode: number) {
+  return {
+    sandboxes: booted.map(({ spec, vm, timings }) => ({
+      name: spec.name,
+      id: vm.id,
+      engine: vm.engine,
+      timings,
+    })),
+    ...(result ? { steps: jsonReport(result) } : {}),
+    exitCode,
+  };
+}
+
+function breakdown(timings: BootTimings): string {
+  const parts = [
+    ["start", timings.spawnMs],
+    ["kernel", timings.kernelMs],
+    ["init", timings.initMs],
+    ["mounts", timings.mountsMs],
+    ["agent", timings.agentMs],
+  ] as const;
+  return parts.map(([name, ms]) => `${name} ${formatDuration(ms)}`).join(", ");
+}
+
+function listed(specs: readonly SandboxSpec[]): string {
+  return specs.map(({ name }) => name).join(", ");
+}
