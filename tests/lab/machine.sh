@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Print the directory with the lab machine's kernel and initramfs, making it in the cache on first use: Debian's cloud
+# kernel, its KVM and virtio modules, busybox, and the init beside this script.
+set -euo pipefail
+cd "$(dirname "$0")"
+package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ {print $2; exit}')
+[ -n "$package" ] || { echo "lab: apt knows no linux-image-cloud-amd64; run apt-get update" >&2; exit 1; }
+version=$(apt-cache policy "$package" | awk '/Candidate:/ {print $2; exit}')
+cache=${CAPSA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/capsa}/lab
+machine=$cache/$package-$version-$(cat init machine.sh | sha256sum | cut -c1-12)
+if [ ! -d "$machine" ]; then
+  mkdir -p "$cache"
+  work=$(mktemp -d "$cache/.making.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+  echo "lab: fetching $package" >&2
+  (cd "$work" && apt-get download -qq -o APT::Sandbox::User=root "$package") >&2
+  dpkg -x "$work"/*.deb "$work/deb"
+
+  root=$work/root
+  mkdir -p "$root"/{bin,modules,proc,sys,dev,new}
+  cp /bin/busybox "$root/bin/"
+  install -m755 init "$root/init"
+  # each after those it needs
+  for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci fuse virtiofs overlay \
+    irqbypass ccp kvm kvm-amd; do
+    file=$(find "$work/deb/lib/modules" -name "$module.ko" -print -quit)
+    [ -n "$file" ] || continue # built in
+    cp "$file" "$root/modules/"
+    echo "$module" >>"$root/modules/order"
+  done
+  mkdir "$work/done"
+  (cd "$root" && find . | cpio -o -H newc --quiet) >"$work/done/initrd"
+  mv "$work"/deb/boot/vmlinuz-* "$work/done/vmlinuz"
+  mv -T "$work/done" "$machine" 2>/dev/null || [ -d "$machine" ]
+fi
+echo "$machine"
