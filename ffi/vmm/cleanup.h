@@ -1,0 +1,17 @@
+/* What is left to do when a VMM is over: its logs are put away and its runtime directory goes. */
+#ifndef CAPSA_VMM_CLEANUP_H
+#define CAPSA_VMM_CLEANUP_H
+
+#include "failure.h"
+
+#define CONSOLE_LOG "console.log"
+#define EVENTS_LOG "events.log"
+
+/* Whether `runtime_dir` is a directory one may later remove: this user's, closed to others. 0, or -errno with *why. */
+__attribute__((warn_unused_result)) int cleanup__check(const char *runtime_dir, struct failure *why);
+
+/* Move the logs to the directory `archive` (NULL: drop them), then remove `runtime_dir` and all it holds, following no
+ * symbolic link. What cannot be removed is left; calling it twice is fine. */
+void cleanup__run(const char *runtime_dir, const char *archive);
+
+#endif

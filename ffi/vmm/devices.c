@@ -1,0 +1,181 @@
+/* The machine's virtio devices, as the configuration asks for them, each with a worker of its own. */
+#include "vmm/devices.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "virtio/console.h"
+#include "virtio/fs.h"
+#include "virtio/rng.h"
+#include "virtio/vsock.h"
+
+static int add(struct device_set *set, struct virtio_device *dev, struct failure *why)
+{
+	struct device_slot *slot = &set->slots[set->count];
+	int err = set->count < MACHINE_MAX_DEVICES ? worker__init(&slot->worker, dev->ops->name) : -ENOSPC;
+	if (err) {
+		dev->ops->destroy(dev);
+		return failure__set(why, -err, NULL, "no worker for the %s device", dev->ops->name);
+	}
+	slot->dev = dev;
+	dev->loop = slot->worker.loop;
+	set->count++;
+	return 0;
+}
+
+static int open_root(const struct config_root *root, struct fs_root *out, struct failure *why)
+{
+	int fd = open(root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return failure__set(why, errno, NULL, "the share %s cannot be opened (%s); it must be a directory",
+				    root->path, failure__errno_name(errno));
+	*out = (struct fs_root){
+		.name = root->name,
+		.fd = fd,
+		.read_only = root->read_only,
+		.cache = root->cache,
+		.ownership = root->ownership,
+		.uid_map = root->uids,
+		.gid_map = root->gids,
+		.uid_map_count = root->uid_count,
+		.gid_map_count = root->gid_count,
+	};
+	return 0;
+}
+
+static int add_fs(struct device_set *set, const struct config_fs *fs, struct failure *why)
+{
+	struct fs_root *roots = calloc(fs->root_count ? fs->root_count : 1, sizeof(*roots));
+	if (!roots)
+		return failure__set(why, ENOMEM, NULL, "no memory for the shares");
+	unsigned opened = 0;
+	int err = 0;
+	while (!err && opened < fs->root_count) {
+		err = open_root(&fs->roots[opened], &roots[opened], why);
+		opened += err == 0;
+	}
+	struct virtio_device *dev;
+	if (!err) {
+		struct fs_options options = {
+			.tag = fs->tag, .single = fs->single, .roots = roots, .root_count = fs->root_count};
+		err = virtio_fs__new(&options, &dev);
+		if (err)
+			(void)!failure__set(why, -err, NULL, "the file system device \"%s\" cannot be made", fs->tag);
+		else
+			opened = 0; /* the device has the descriptors now */
+	}
+	for (unsigned i = 0; i < opened; i++)
+		close(roots[i].fd);
+	free(roots);
+	return err ? err : add(set, dev, why);
+}
+
+static int add_vsock(struct device_set *set, const struct config_vsock *vsock, const char *dir, struct failure *why)
+{
+	struct virtio_device *dev;
+	struct vsock_options options = {
+		.guest_cid = vsock->cid, .dir = dir, .dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC)};
+	if (options.dir_fd < 0)
+		return failure__set(why, errno, NULL, "the directory %s cannot be opened", dir);
+	int err = virtio_vsock__new(&options, &dev);
+	if (err) {
+		close(options.dir_fd);
+		return failure__set(why, -err, NULL, "the vsock device cannot be made");
+	}
+	err = add(set, dev, why);
+	if (err)
+		return err;
+	set->vsock = &set->slots[set->count - 1];
+	for (unsigned i = 0; i < vsock->port_count; i++) {
+		err = device_set__listen(set, vsock->ports[i]);
+		if (err && err != -EEXIST)
+			return failure__set(why, -err, NULL, "no Unix socket for vsock port %u in %s", vsock->ports[i],
+					    dir);
+	}
+	return 0;
+}
+
+static int add_console(struct device_set *set, int fd, struct failure *why)
+{
+	struct virtio_device *dev;
+	int err = virtio_console__new(fd, &dev);
+	if (err) {
+		close(fd);
+		return failure__set(why, -err, NULL, "the console device cannot be made");
+	}
+	return add(set, dev, why);
+}
+
+int device_set__build(struct device_set *set, const struct vmm_config *config, const char *vsock_dir, int console_fd,
+		      struct failure *why)
+{
+	struct virtio_device *rng;
+	*set = (struct device_set){.count = 0};
+	int err = config->vsock.present ? add_vsock(set, &config->vsock, vsock_dir, why) : 0;
+	for (unsigned i = 0; !err && i < config->fs_count; i++)
+		err = add_fs(set, &config->fs[i], why);
+	if (!err && config->rng) {
+		err = virtio_rng__new(&rng);
+		err = err ? failure__set(why, -err, NULL, "the rng device cannot be made") : add(set, rng, why);
+	}
+	if (!err && console_fd >= 0)
+		return add_console(set, console_fd, why) ? (device_set__end(set), -EIO) : 0;
+	if (err) {
+		if (console_fd >= 0)
+			close(console_fd);
+		device_set__end(set);
+	}
+	return err;
+}
+
+int device_set__start(struct device_set *set, struct failure *why)
+{
+	for (unsigned i = 0; i < set->count; i++) {
+		int err = worker__start(&set->slots[i].worker);
+		if (err)
+			return failure__set(why, -err, NULL, "no thread for the %s device",
+					    set->slots[i].dev->ops->name);
+	}
+	return 0;
+}
+
+static void destroy(void *arg)
+{
+	struct virtio_device *dev = arg;
+	dev->ops->destroy(dev);
+}
+
+void device_set__end(struct device_set *set)
+{
+	for (unsigned i = 0; i < set->count; i++) {
+		struct device_slot *slot = &set->slots[i];
+		if (loop__call(slot->worker.loop, destroy, slot->dev) < 0) /* the worker's loop broke down by itself */
+			destroy(slot->dev);
+		worker__end(&slot->worker);
+	}
+	set->count = 0;
+	set->vsock = NULL;
+}
+
+struct listen_call {
+	struct virtio_device *dev;
+	uint32_t port;
+	int result;
+};
+
+static void listen_on_worker(void *arg)
+{
+	struct listen_call *call = arg;
+	call->result = vsock__listen(call->dev, call->port);
+}
+
+int device_set__listen(struct device_set *set, uint32_t port)
+{
+	if (!set->vsock)
+		return -ENODEV;
+	struct listen_call call = {.dev = set->vsock->dev, .port = port};
+	int err = loop__call(set->vsock->worker.loop, listen_on_worker, &call);
+	return err ? err : call.result;
+}

@@ -1,0 +1,38 @@
+/* The machine's virtio devices, as the configuration asks for them, each with a worker of its own. */
+#ifndef CAPSA_VMM_DEVICES_H
+#define CAPSA_VMM_DEVICES_H
+
+#include "engine/engine.h"
+#include "failure.h"
+#include "os/worker.h"
+#include "vmm/config.h"
+
+struct device_slot {
+	struct virtio_device *dev;
+	struct worker worker;
+};
+
+struct device_set {
+	struct device_slot slots[MACHINE_MAX_DEVICES];
+	unsigned count;
+	struct device_slot *vsock; /* NULL without */
+};
+
+/*
+ * Make the devices. `vsock_dir`: directory for the vsock device's sockets. `console_fd`: the device's end of the
+ * console, -1 when there is none or the engine carries it; taken over. On failure nothing is left and *why is filled
+ * in.
+ */
+__attribute__((warn_unused_result)) int device_set__build(struct device_set *set, const struct vmm_config *config,
+							  const char *vsock_dir, int console_fd, struct failure *why);
+
+/* Start every worker's thread. */
+__attribute__((warn_unused_result)) int device_set__start(struct device_set *set, struct failure *why);
+
+/* Destroy the devices on their workers, then end the workers. The engine has let go of them. Idempotent. */
+void device_set__end(struct device_set *set);
+
+/* Make a host-to-guest socket for the vsock port. 0, -EEXIST when it is there, -ENODEV without vsock, or -errno. */
+__attribute__((warn_unused_result)) int device_set__listen(struct device_set *set, uint32_t port);
+
+#endif

@@ -1,0 +1,245 @@
+/* The keeper: a small process beside the VMM proper that outlives it, whatever becomes of it, and tidies up. */
+#include "vmm/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmm/cleanup.h"
+#include "vmm/frame.h"
+
+#define GRACE_MS 1500 /* from being told to end to being killed */
+#define CLEAN_MS 3000
+#define LAST_WORDS_MS 1000
+
+enum message { MESSAGE_DETACH = 'd', MESSAGE_CLEAN = 'c', MESSAGE_CLEANED = 'k' };
+
+void stdio__detach(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+}
+
+int keeper__split(struct keeper *keeper, const struct vmm_config *config, int control)
+{
+	int pair[2];
+	sigset_t signals;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGPIPE);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+
+	*keeper = (struct keeper){.config = config, .control = control, .pid = getpid()};
+	keeper->unfinished = mmap(NULL, sizeof(atomic_bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (keeper->unfinished == MAP_FAILED)
+		return -errno;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	pid_t pid = fork();
+	if (pid < 0) {
+		int err = -errno;
+		close(pair[0]);
+		close(pair[1]);
+		return err;
+	}
+	keeper->vmm = pid;
+	keeper->link = pair[pid == 0];
+	close(pair[pid != 0]);
+	return pid ? 1 : 0;
+}
+
+/* In the VMM */
+
+static bool tell(const struct keeper *keeper, char message)
+{
+	return send(keeper->link, &message, 1, MSG_NOSIGNAL) == 1;
+}
+
+void keeper__detach(const struct keeper *keeper)
+{
+	tell(keeper, MESSAGE_DETACH);
+}
+
+void keeper__clean(const struct keeper *keeper)
+{
+	struct pollfd pfd = {.fd = keeper->link, .events = POLLIN};
+	char answer = 0;
+	if (tell(keeper, MESSAGE_CLEAN) && poll(&pfd, 1, CLEAN_MS) == 1 && recv(keeper->link, &answer, 1, 0) == 1 &&
+	    answer == MESSAGE_CLEANED)
+		return;
+	cleanup__run(keeper->config->runtime_dir, keeper->config->archive);
+}
+
+/* In the keeper */
+
+struct watch {
+	struct keeper *keeper;
+	int signals;
+	bool detached;
+	bool cleaned;
+	bool over; /* the link is closed: the VMM is dead or as good as that */
+	int64_t kill_at;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void set_deadline(struct watch *watch)
+{
+	if (!watch->kill_at && !watch->cleaned)
+		watch->kill_at = now_ms() + GRACE_MS;
+}
+
+static void clean(struct watch *watch)
+{
+	if (!watch->cleaned)
+		cleanup__run(watch->keeper->config->runtime_dir, watch->keeper->config->archive);
+	watch->cleaned = true;
+	watch->kill_at = 0;
+}
+
+static void on_link(struct watch *watch)
+{
+	char message;
+	ssize_t n = recv(watch->keeper->link, &message, 1, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		watch->over = true;
+	} else if (message == MESSAGE_DETACH) {
+		watch->detached = true;
+		stdio__detach();
+	} else if (message == MESSAGE_CLEAN) {
+		clean(watch);
+		tell(watch->keeper, MESSAGE_CLEANED);
+	}
+}
+
+static void wait_for_end(struct watch *watch)
+{
+	struct keeper *keeper = watch->keeper;
+	struct pollfd fds[] = {
+		{.fd = keeper->link, .events = POLLIN},
+		{.fd = watch->signals, .events = POLLIN},
+		{.fd = keeper->control, .events = POLLRDHUP},
+	};
+	while (!watch->over) {
+		int64_t left = watch->kill_at ? watch->kill_at - now_ms() : -1;
+		if (watch->kill_at && left <= 0)
+			return;
+		if (poll(fds, 3, (int)left) < 0 && errno != EINTR)
+			return;
+		if (fds[0].revents)
+			on_link(watch);
+		if (fds[1].revents) {
+			struct signalfd_siginfo info;
+			if (read(watch->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+				kill(keeper->vmm, SIGTERM);
+				set_deadline(watch);
+			}
+		}
+		if (fds[2].revents && !fds[0].revents) { /* what the VMM said before counts first */
+			fds[2].fd = -1;
+			if (!watch->detached)
+				set_deadline(watch);
+		}
+	}
+}
+
+/* The VMM, and the children it left: they were made this process's when it died. */
+static int reap(const struct keeper *keeper)
+{
+	int status = -1, any;
+	pid_t pid;
+	kill(keeper->vmm, SIGKILL); /* it has closed the link, so all that is left for it is to exit; or it is stuck */
+	while ((pid = waitpid(-1, &any, 0)) > 0 || (pid < 0 && errno == EINTR))
+		if (pid == keeper->vmm)
+			status = any;
+	return status;
+}
+
+static void say(int control, struct frame *frame)
+{
+	if (!frame__end(frame))
+		return;
+	size_t sent = 0;
+	struct pollfd pfd = {.fd = control, .events = POLLOUT};
+	while (sent < frame->len && poll(&pfd, 1, LAST_WORDS_MS) == 1) {
+		ssize_t n = send(control, frame->bytes + sent, frame->len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN)
+			break;
+		sent += n > 0 ? (size_t)n : 0;
+	}
+	free(frame->bytes);
+}
+
+void control__last_words(int control, const struct failure *why)
+{
+	struct frame frame;
+	frame__begin(&frame, sizeof(*why) + 64);
+	frame__text(&frame, "event", "failed");
+	frame__failure(&frame, why);
+	say(control, &frame);
+	frame__begin(&frame, 64);
+	frame__text(&frame, "event", "exited");
+	frame__text(&frame, "reason", "failed");
+	say(control, &frame);
+}
+
+static void explain(int status, struct failure *why)
+{
+	const char *name = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
+	if (WIFSIGNALED(status))
+		(void)!failure__set(why, EIO, "VMM_DIED", "the VMM was ended by signal %d (SIG%s)", WTERMSIG(status),
+				    name ? name : "?");
+	else
+		(void)!failure__set(why, EIO, "VMM_DIED", "the VMM exited with code %d before it could say why",
+				    WEXITSTATUS(status));
+}
+
+int keeper__watch(struct keeper *keeper)
+{
+	sigset_t signals;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	struct watch watch = {
+		.keeper = keeper,
+		.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK),
+		.detached = keeper->config->detached,
+	};
+	prctl(PR_SET_NAME, "capsa-keeper");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	wait_for_end(&watch);
+	bool said_all = watch.cleaned; /* the VMM sends its last frame once its directory is gone */
+	int status = reap(keeper);
+	said_all = said_all && WIFEXITED(status);
+	clean(&watch);
+	if (!said_all && !atomic_load(keeper->unfinished)) {
+		struct failure why;
+		explain(status, &why);
+		control__last_words(keeper->control, &why);
+	}
+	close(watch.signals);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}

@@ -1,0 +1,43 @@
+/* The keeper: a small process beside the VMM proper that outlives it, whatever becomes of it, and tidies up. */
+#ifndef CAPSA_VMM_KEEPER_H
+#define CAPSA_VMM_KEEPER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "vmm/config.h"
+
+/*
+ * The two watch each other over a socket pair. When the VMM dies, the keeper takes what it left (its children, which
+ * become the keeper's, its runtime directory) and sends the last frames in its place. When the keeper dies, the VMM
+ * ends and does the same itself. The VMM may be confined and the keeper is not, so the VMM asks it to clean up.
+ */
+struct keeper {
+	const struct vmm_config *config;
+	int control;             /* the control channel, which both hold */
+	int link;                /* this side of the pair; readable in the VMM only when the keeper is dead */
+	pid_t vmm;               /* in the keeper */
+	pid_t pid;               /* the keeper's own */
+	atomic_bool *unfinished; /* shared memory, see control_options */
+};
+
+/* Fork. 1 in the keeper, 0 in the VMM, or -errno. Terminating signals are blocked in both from here on. */
+__attribute__((warn_unused_result)) int keeper__split(struct keeper *keeper, const struct vmm_config *config,
+						      int control);
+
+/* In the keeper: wait for the VMM's end, tidy up, and return the exit code to leave with. */
+int keeper__watch(struct keeper *keeper);
+
+/* In the VMM: the control channel may close without the sandbox ending. */
+void keeper__detach(const struct keeper *keeper);
+/* In the VMM: archive the logs and remove the runtime directory; done on return. */
+void keeper__clean(const struct keeper *keeper);
+
+/* Send "failed" and "exited" on a control channel that nobody serves (any more). */
+void control__last_words(int control, const struct failure *why);
+
+/* Nobody's terminal any more: standard error goes to /dev/null. */
+void stdio__detach(void);
+
+#endif

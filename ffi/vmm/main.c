@@ -1,0 +1,67 @@
+/* capsa-vmm: reads its configuration, splits into keeper and VMM, and leaves with the VMM's exit code. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/cleanup.h"
+#include "vmm/handover.h"
+#include "vmm/keeper.h"
+#include "vmm/vmm.h"
+
+#define MAX_CONFIG (1U << 20)
+
+static int read_config(struct vmm_config *config, struct failure *why)
+{
+	struct stat st;
+	if (fstat(HANDOVER_CONFIG, &st) < 0 || st.st_size <= 0 || st.st_size > (off_t)MAX_CONFIG)
+		return failure__set(why, EINVAL, "CONFIG_INVALID", "the VMM got no configuration");
+	size_t len = (size_t)st.st_size;
+	uint8_t *encoded = malloc(len);
+	if (!encoded)
+		return failure__set(why, ENOMEM, NULL, "no memory for the VMM's configuration");
+	int err = pread(HANDOVER_CONFIG, encoded, len, 0) == (ssize_t)len
+			  ? vmm_config__read(config, encoded, len, why)
+			  : failure__set(why, EIO, NULL, "the VMM's configuration cannot be read");
+	free(encoded);
+	return err;
+}
+
+int main(void)
+{
+	uint64_t began = monotonic_ns();
+	struct vmm_config config;
+	struct failure why;
+	struct stat st;
+	if (fstat(HANDOVER_CONTROL, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		fputs("capsa-vmm: started by libcapsa, not by hand; `capsa up` starts a sandbox\n", stderr);
+		return 2;
+	}
+	fcntl(HANDOVER_CONTROL, F_SETFD, FD_CLOEXEC);
+	int err = read_config(&config, &why);
+	close(HANDOVER_CONFIG);
+	if (err) {
+		control__last_words(HANDOVER_CONTROL, &why);
+		return 1;
+	}
+	if (config.detached)
+		stdio__detach();
+	struct keeper keeper;
+	int code = 1;
+	err = chdir("/") < 0 ? failure__set(&why, errno, NULL, "cannot change to /")
+			     : cleanup__check(config.runtime_dir, &why);
+	if (!err) {
+		err = keeper__split(&keeper, &config, HANDOVER_CONTROL);
+		if (err < 0)
+			(void)!failure__set(&why, -err, NULL, "the VMM cannot start its keeper (%s)",
+					    failure__errno_name(-err));
+	}
+	if (err < 0)
+		control__last_words(HANDOVER_CONTROL, &why);
+	else
+		code = err ? keeper__watch(&keeper) : vmm__run(&config, &keeper, began);
+	vmm_config__free(&config);
+	return code;
+}

@@ -1,0 +1,156 @@
+/* What the requests of the control channel do; ffi/vmm.cddl lists them. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/vmm.h"
+
+#define REPLY_ROOM 2048
+
+struct answer {
+	struct vmm *vmm;
+	struct control_channel *to;
+	const struct control_request *request;
+	struct failure why;
+};
+
+static void succeed(const struct answer *answer)
+{
+	struct frame frame;
+	frame__begin(&frame, REPLY_ROOM);
+	frame__uint(&frame, "reply", answer->request->id);
+	control__reply(answer->to, &frame);
+}
+
+static int do_stop(struct answer *answer)
+{
+	succeed(answer);
+	vmm__end(answer->vmm, "stopped");
+	return 0;
+}
+
+static int do_detach(struct answer *answer)
+{
+	answer->vmm->detached = true;
+	keeper__detach(answer->vmm->keeper);
+	stdio__detach();
+	succeed(answer);
+	return 0;
+}
+
+static int do_listen(struct answer *answer)
+{
+	uint64_t port = answer->request->port;
+	if (!port)
+		return failure__set(&answer->why, EINVAL, NULL, "\"listen\" needs a port from 1 to 4294967294");
+	int err = device_set__listen(&answer->vmm->devices, (uint32_t)port);
+	if (err == -ENODEV)
+		return failure__set(&answer->why, ENODEV, NULL, "this machine has no vsock device");
+	if (err && err != -EEXIST)
+		return failure__set(&answer->why, -err, NULL, "no Unix socket can be made for vsock port %llu",
+				    (unsigned long long)port);
+	succeed(answer);
+	return 0;
+}
+
+static const char *state_name(enum vmm_state state)
+{
+	static const char *const names[] = {[VMM_STARTING] = "starting",
+					    [VMM_RUNNING] = "running",
+					    [VMM_PAUSED] = "paused",
+					    [VMM_ENDING] = "ending"};
+	return names[state];
+}
+
+static int do_status(struct answer *answer)
+{
+	const struct vmm *vmm = answer->vmm;
+	struct frame frame;
+	frame__begin(&frame, REPLY_ROOM);
+	frame__uint(&frame, "reply", answer->request->id);
+	frame__open(&frame, "result");
+	frame__text(&frame, "name", vmm->config->name);
+	frame__text(&frame, "engine", vmm->config->engine);
+	frame__text(&frame, "state", state_name(vmm->state));
+	frame__uint(&frame, "uptimeNs", monotonic_ns() - vmm->began);
+	frame__uint(&frame, "cpus", vmm->config->cpus);
+	frame__uint(&frame, "memory", vmm->config->memory);
+	frame__bool(&frame, "detached", vmm->detached);
+	frame__open(&frame, "pids");
+	frame__uint(&frame, "keeper", (uint64_t)vmm->keeper->pid);
+	frame__uint(&frame, "vmm", (uint64_t)getpid());
+	frame__close(&frame);
+	frame__close(&frame);
+	control__reply(answer->to, &frame);
+	if (answer->request->follow)
+		control__follow(answer->to);
+	return 0;
+}
+
+static int do_pause(struct answer *answer)
+{
+	struct vmm *vmm = answer->vmm;
+	if (vmm->state != VMM_RUNNING && vmm->state != VMM_PAUSED)
+		return failure__set(&answer->why, EBUSY, NULL, "the machine is %s", state_name(vmm->state));
+	int err = vmm->state == VMM_RUNNING ? vmm->engine->pause(&vmm->machine) : 0;
+	if (err)
+		return failure__set(&answer->why, -err, NULL, "the machine cannot be paused");
+	vmm->state = VMM_PAUSED;
+	succeed(answer);
+	return 0;
+}
+
+static int do_resume(struct answer *answer)
+{
+	struct vmm *vmm = answer->vmm;
+	if (vmm->state != VMM_RUNNING && vmm->state != VMM_PAUSED)
+		return failure__set(&answer->why, EBUSY, NULL, "the machine is %s", state_name(vmm->state));
+	int err = vmm->state == VMM_PAUSED ? vmm->engine->resume(&vmm->machine) : 0;
+	if (err)
+		return failure__set(&answer->why, -err, NULL, "the machine cannot be resumed");
+	vmm->state = VMM_RUNNING;
+	succeed(answer);
+	return 0;
+}
+
+static int do_console(struct answer *answer)
+{
+	const struct cbor_bytes *data = &answer->request->data;
+	if (!answer->vmm->console)
+		return failure__set(&answer->why, ENODEV, NULL, "this machine has no console");
+	if (!data->at)
+		return failure__set(&answer->why, EINVAL, NULL, "\"console\" needs data, a byte string");
+	int err = console__write(answer->vmm->console, data->at, data->len);
+	if (err == -EAGAIN)
+		return failure__set(&answer->why, EAGAIN, NULL,
+				    "the guest is not reading its console: more than 64 KiB would wait for it");
+	if (err)
+		return failure__set(&answer->why, -err, NULL, "the console is closed");
+	succeed(answer);
+	return 0;
+}
+
+void vmm__request(void *owner, struct control_channel *from, const struct control_request *request)
+{
+	static const struct {
+		const char *op;
+		int (*handle)(struct answer *answer);
+	} handlers[] = {
+		{"stop", do_stop},   {"detach", do_detach}, {"listen", do_listen},   {"status", do_status},
+		{"pause", do_pause}, {"resume", do_resume}, {"console", do_console},
+	};
+	struct answer answer = {.vmm = owner, .to = from, .request = request};
+	int err = failure__set(&answer.why, ENOSYS, NULL, "there is no request \"%.40s\"", request->op);
+	for (unsigned i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
+		if (strcmp(handlers[i].op, request->op) == 0)
+			err = handlers[i].handle(&answer);
+	if (!err)
+		return;
+	struct frame frame;
+	frame__begin(&frame, REPLY_ROOM);
+	frame__uint(&frame, "reply", request->id);
+	frame__open(&frame, "error");
+	frame__failure(&frame, &answer.why);
+	frame__close(&frame);
+	control__reply(from, &frame);
+}

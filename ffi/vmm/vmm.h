@@ -1,0 +1,56 @@
+/* The running VMM: what its parts share. */
+#ifndef CAPSA_VMM_VMM_H
+#define CAPSA_VMM_VMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+#include "vmm/config.h"
+#include "vmm/console.h"
+#include "vmm/control.h"
+#include "vmm/devices.h"
+#include "vmm/guest_stream.h"
+#include "vmm/keeper.h"
+#include "vmm/log.h"
+
+enum vmm_state { VMM_STARTING, VMM_RUNNING, VMM_PAUSED, VMM_ENDING };
+
+struct vmm {
+	const struct vmm_config *config;
+	const struct keeper *keeper;
+	uint64_t began; /* CLOCK_MONOTONIC, ns */
+	enum vmm_state state;
+	const char *reason; /* of "exited", once ending */
+	bool detached;
+
+	struct loop *loop;
+	int signals; /* signalfd of what ends the VMM */
+	struct control *control;
+	struct log *events_log, *console_log;
+	struct guest_stream *guest;
+	struct console *console;
+	char vsock_dir[CONFIG_MAX_RUNTIME_DIR + 16];
+
+	const struct engine_ops *engine; /* NULL until found */
+	bool created;                    /* engine->destroy is owed */
+	struct machine_config machine_config;
+	struct machine machine;
+	struct device_set devices;
+};
+
+/* The VMM proper, from start to end: returns the exit code once the runtime directory is gone and "exited" is sent. */
+int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint64_t began);
+
+/* End with this reason ("stopped", "shutdown", "failed"); the first one counts. Returns at once. */
+void vmm__end(struct vmm *vmm, const char *reason);
+
+/* control_ops.request: vmm/requests.c */
+void vmm__request(void *owner, struct control_channel *from, const struct control_request *request);
+
+/* The engine of that name, NULL when there is none; `names` gets the list of those there are. */
+const struct engine_ops *engine__find(const char *name, char *names, size_t names_len);
+
+uint64_t monotonic_ns(void);
+
+#endif
