@@ -1,0 +1,24 @@
+/** What a caller gives to feed a program or a file, as pieces small enough for a frame. */
+
+import type { Input } from "./api.ts";
+
+/** Largest payload of one data frame: a quarter of the default window, so that four are under way. */
+export const PIECE = 65_536;
+
+/** The bytes of `input` in pieces of at most {@link PIECE}. Throws `TypeError` on what is not an input. */
+export async function* pieces(input: Input): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks(input)) {
+    const data = typeof chunk === "string" ? new TextEncoder().encode(chunk) : chunk;
+    if (!(data instanceof Uint8Array)) {
+      throw new TypeError(`an input stream gave ${typeof chunk}; it should give strings or Uint8Arrays`);
+    }
+    for (let at = 0; at < data.length; at += PIECE) yield data.subarray(at, at + PIECE);
+  }
+}
+
+function chunks(input: Input): Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array> {
+  if (typeof input === "string" || input instanceof Uint8Array) return [input];
+  if (input instanceof Blob) return input.stream();
+  if (typeof input === "object" && input !== null && Symbol.asyncIterator in input) return input;
+  throw new TypeError("an input should be a string, Uint8Array, Blob, ReadableStream or AsyncIterable");
+}
