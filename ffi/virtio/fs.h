@@ -9,8 +9,9 @@
 
 /* Who the guest sees as owner of the files of a share. */
 enum fs_ownership {
-	FS_OWNER_ROOT,        /* every file is root's; chown succeeds and is remembered for the device's life */
-	FS_OWNER_CALLER,      /* every file is the asking process's */
+	FS_OWNER_ROOT,        /* every file is root's; chown succeeds and is remembered for the device's life, and so is
+			       * the owner of a file that a process other than root's made */
+	FS_OWNER_CALLER,      /* every file is the asking process's; chown succeeds and changes nothing */
 	FS_OWNER_PASSTHROUGH, /* host ids as they are, chown reaches the host */
 	FS_OWNER_MAP,         /* ranges of guest ids are ranges of host ids; an id outside shows as 65534 */
 };
@@ -28,8 +29,8 @@ enum fs_cache {
 
 struct fs_root {
 	const char *name; /* entry in the device's root directory, "0", "1", …; ignored when `single` */
-	int fd; /* O_PATH directory (or a single file's parent; see file) of the share; the device takes it over */
-	bool read_only; /* refused here with EROFS, whatever the guest does */
+	int fd;           /* O_PATH descriptor of the share's directory; the device takes it over */
+	bool read_only;   /* refused here with EROFS, whatever the guest does */
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	const struct fs_id_range *uid_map, *gid_map; /* FS_OWNER_MAP only */
@@ -45,7 +46,13 @@ struct fs_options {
 	unsigned root_count;
 };
 
-/* The caller owns *out until it hands it to a transport; `ops->destroy` ends it. On failure no fd is taken. */
+/*
+ * Set-user-id and set-group-id bits of files reach the host only under FS_OWNER_PASSTHROUGH and FS_OWNER_MAP. The limit
+ * of open files is raised as far as the process may. Needs /proc at this moment (it keeps a descriptor of
+ * /proc/self/fd). 0, -EINVAL (tag, root names), -ENOTDIR (a root is no directory), -ENOMEM, or what opening /proc says.
+ * The request queue should have 1024 entries: then reads and writes of 1 MiB go in one request.
+ *
+ * The caller owns *out until it hands it to a transport; `ops->destroy` ends it. On failure no fd is taken. */
 __attribute__((warn_unused_result)) int virtio_fs__new(const struct fs_options *options, struct virtio_device **out);
 
 #endif

@@ -1,0 +1,467 @@
+/* Inodes the guest knows: found by number or by key, and reached from the share's root one component at a time. */
+#include "virtio/fs/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+int stat__at(int dir, const char *name, struct statx *stx)
+{
+	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (*name ? 0 : AT_EMPTY_PATH);
+	return statx(dir, name, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, stx) ? -errno : 0;
+}
+
+uint64_t stat__dev(const struct statx *stx)
+{
+	return makedev(stx->stx_dev_major, stx->stx_dev_minor);
+}
+
+static struct fs_key key_of(const struct fs_share *share, const struct statx *stx)
+{
+	return (struct fs_key){
+		.dev = stat__dev(stx),
+		.ino = stx->stx_ino,
+		.mount = stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0,
+		.share = share->index,
+	};
+}
+
+static bool same_key(const struct fs_key *a, const struct fs_key *b)
+{
+	return a->ino == b->ino && a->dev == b->dev && a->mount == b->mount && a->share == b->share;
+}
+
+static bool same_birth(const struct fs_inode *inode, const struct statx *stx)
+{
+	if (inode->type != (stx->stx_mode & S_IFMT))
+		return false;
+	return !(stx->stx_mask & STATX_BTIME) ||
+	       (inode->born_sec == stx->stx_btime.tv_sec && inode->born_nsec == stx->stx_btime.tv_nsec);
+}
+
+bool inode__is(const struct fs_inode *inode, const struct statx *stx)
+{
+	struct fs_key key = key_of(inode->share, stx);
+	return same_key(&inode->key, &key) && same_birth(inode, stx);
+}
+
+/* --- the table by key --- */
+
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdULL;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ULL;
+	return x ^ x >> 33;
+}
+
+static struct fs_inode **bucket(const struct fs_session *s, const struct fs_key *key)
+{
+	uint64_t hash = mix(key->ino ^ mix(key->dev ^ mix(key->mount ^ (uint64_t)key->share << 40)));
+	return &s->buckets[hash & (s->bucket_count - 1)];
+}
+
+static void hash_in(struct fs_session *s, struct fs_inode *inode)
+{
+	struct fs_inode **at = bucket(s, &inode->key);
+	inode->next = *at;
+	*at = inode;
+	inode->hashed = true;
+}
+
+static void hash_out(struct fs_session *s, struct fs_inode *inode)
+{
+	if (!inode->hashed)
+		return;
+	struct fs_inode **at = bucket(s, &inode->key);
+	while (*at != inode)
+		at = &(*at)->next;
+	*at = inode->next;
+	inode->hashed = false;
+}
+
+/* Keep about one inode a bucket. Without memory for more the table only gets slower. */
+static int hash_grow(struct fs_session *s)
+{
+	if (s->bucket_count > s->inodes.live)
+		return 0;
+	uint32_t old_count = s->bucket_count, count = old_count ? old_count * 2 : 1024;
+	struct fs_inode **old = s->buckets, **larger = calloc(count, sizeof(*larger));
+	if (!larger)
+		return old ? 0 : -ENOMEM;
+	s->buckets = larger;
+	s->bucket_count = count;
+	for (uint32_t i = 0; i < old_count; i++) {
+		for (struct fs_inode *inode = old[i], *next; inode; inode = next) {
+			next = inode->next;
+			hash_in(s, inode);
+		}
+	}
+	free(old);
+	return 0;
+}
+
+struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share, const struct statx *stx)
+{
+	struct fs_key key = key_of(share, stx);
+	for (struct fs_inode *inode = *bucket(s, &key); inode; inode = inode->next)
+		if (same_key(&inode->key, &key))
+			return same_birth(inode, stx) ? inode : NULL;
+	return NULL;
+}
+
+/* --- descriptors --- */
+
+static void lru_out(struct fs_session *s, struct fs_inode *inode)
+{
+	inode->lru_prev->lru_next = inode->lru_next;
+	inode->lru_next->lru_prev = inode->lru_prev;
+	inode->lru_prev = inode->lru_next = NULL;
+	s->lru_count--;
+}
+
+static void lru_in(struct fs_session *s, struct fs_inode *inode)
+{
+	inode->lru_prev = &s->lru;
+	inode->lru_next = s->lru.lru_next;
+	s->lru.lru_next->lru_prev = inode;
+	s->lru.lru_next = inode;
+	s->lru_count++;
+}
+
+static void close_fd(struct fs_session *s, struct fs_inode *inode)
+{
+	if (inode->fd < 0)
+		return;
+	if (inode->lru_next)
+		lru_out(s, inode);
+	else if (!inode->root)
+		s->pinned_count--;
+	close(inode->fd);
+	inode->fd = -1;
+}
+
+/* Close up to `count` descriptors, least recently used first, but none the request at hand was given. */
+static void evict(struct fs_session *s, unsigned count)
+{
+	struct fs_inode *inode = s->lru.lru_prev;
+	while (count && inode != &s->lru) {
+		struct fs_inode *newer = inode->lru_prev;
+		if (inode->used != s->serial) {
+			close_fd(s, inode);
+			count--;
+		}
+		inode = newer;
+	}
+}
+
+int fd__open(struct fs_session *s, int dir, const char *name, int flags, mode_t mode)
+{
+	int fd = openat(dir, name, flags | O_CLOEXEC, mode);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && s->lru_count) {
+		evict(s, 64);
+		fd = openat(dir, name, flags | O_CLOEXEC, mode);
+	}
+	if (fd >= 0)
+		return fd;
+	return errno == EMFILE ? -ENFILE : -errno;
+}
+
+static void hold_fd(struct fs_session *s, struct fs_inode *inode, int fd)
+{
+	inode->fd = fd;
+	if (s->lru_count >= s->lru_max)
+		evict(s, 1);
+	lru_in(s, inode);
+}
+
+/* Open the file found at the inode's place in its parent, whose descriptor is open. */
+static int step(struct fs_session *s, struct fs_inode *inode)
+{
+	struct statx stx;
+	inode->parent->used = s->serial; /* it is not to be closed to make room */
+	int fd = fd__open(s, inode->parent->fd, inode->name, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
+	int err = stat__at(fd, "", &stx);
+	if (!err && !inode__is(inode, &stx))
+		err = -ESTALE;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	hold_fd(s, inode, fd);
+	return 0;
+}
+
+static int locate(struct fs_session *s, struct fs_inode *inode)
+{
+	while (inode->fd < 0) {
+		struct fs_inode *first = inode;
+		while (first->parent && first->parent->fd < 0)
+			first = first->parent;
+		int err = first->parent ? step(s, first) : -ESTALE;
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int inode__fd(struct fs_session *s, struct fs_inode *inode)
+{
+	if (inode->fd < 0) {
+		int err = locate(s, inode);
+		if (err && inode->handles)
+			return inode->handles->fd;
+		if (err)
+			return err;
+	}
+	inode->used = s->serial;
+	if (inode->lru_next) {
+		lru_out(s, inode);
+		lru_in(s, inode);
+	}
+	return inode->fd;
+}
+
+int inode__stat(struct fs_session *s, struct fs_inode *inode, struct statx *stx)
+{
+	int fd = inode->fd >= 0 ? inode->fd : inode->handles ? inode->handles->fd : -1;
+	if (fd >= 0)
+		return stat__at(fd, "", stx);
+	if (!inode->parent)
+		return -ESTALE;
+	int dir = inode__fd(s, inode->parent);
+	if (dir < 0)
+		return dir;
+	int err = stat__at(dir, inode->name, stx);
+	if (err == -ENOENT || err == -ENOTDIR)
+		return -ESTALE;
+	return err ? err : inode__is(inode, stx) ? 0 : -ESTALE;
+}
+
+int inode__open(struct fs_session *s, struct fs_inode *inode, int flags)
+{
+	char number[16];
+	if (inode->type != S_IFREG && inode->type != S_IFDIR)
+		return -ENXIO;
+	int fd = inode__fd(s, inode);
+	if (fd < 0)
+		return fd;
+	snprintf(number, sizeof(number), "%d", fd);
+	if (inode->share->read_only && !(flags & O_PATH)) {
+		int opened = fd__open(s, s->proc, number, flags | O_NOATIME, 0);
+		if (opened != -EPERM) /* neither the owner nor root: then the host may note the access */
+			return opened;
+	}
+	return fd__open(s, s->proc, number, flags, 0);
+}
+
+/* --- places --- */
+
+/* Whether `inode` is `of` or lies below it, as far as is known. */
+static bool within(const struct fs_inode *inode, const struct fs_inode *of)
+{
+	while (inode && inode != of)
+		inode = inode->parent;
+	return inode != NULL;
+}
+
+static void leave(struct fs_session *s, struct fs_inode *inode)
+{
+	struct fs_inode *parent = inode->parent;
+	if (!parent)
+		return;
+	inode->parent = NULL;
+	free(inode->name);
+	inode->name = NULL;
+	if (inode->fd >= 0) { /* it cannot be found again by its place, so the descriptor stays, if there is room */
+		lru_out(s, inode);
+		s->pinned_count++;
+		if (s->pinned_count > s->lru_max)
+			close_fd(s, inode);
+	}
+	parent->refs--;
+	inode__put(s, parent);
+}
+
+void inode__moved(struct fs_session *s, struct fs_inode *inode, struct fs_inode *parent, const char *name)
+{
+	if (inode->root || (inode->parent == parent && !strcmp(inode->name, name)))
+		return;
+	/* What was seen at different times may contradict itself when the host moves directories about: a loop of
+	 * parents is cut where it is oldest. */
+	if (inode->type == S_IFDIR && within(parent, inode)) {
+		struct fs_inode *last = parent;
+		while (last->parent != inode)
+			last = last->parent;
+		inode->refs++;
+		leave(s, last);
+		inode->refs--;
+	}
+	char *copy = strdup(name);
+	if (!copy) /* it keeps its old place, and is stale there */
+		return;
+	parent->refs++; /* first, lest leaving frees it */
+	leave(s, inode);
+	inode->parent = parent;
+	inode->name = copy;
+	inode->doomed = false;
+	if (inode->fd >= 0) {
+		s->pinned_count--;
+		lru_in(s, inode);
+	}
+}
+
+void inode__pin(struct fs_session *s, struct fs_inode *inode, const struct statx *stx)
+{
+	/* The guest may go on asking about it by other names, which it has cached: answer from a descriptor. */
+	if (stx->stx_nlink > 1 && inode->type != S_IFDIR && inode->lookups && !inode->handles)
+		(void)!inode__fd(s, inode); /* without one such a question is ESTALE, and the guest looks again */
+}
+
+void inode__unlinked(struct fs_session *s, struct fs_inode *inode, const struct fs_inode *parent, const char *name)
+{
+	if (inode->parent == parent && !strcmp(inode->name, name))
+		leave(s, inode);
+}
+
+/* --- life --- */
+
+static struct fs_inode *new_inode(void)
+{
+	struct fs_inode *inode = calloc(1, sizeof(*inode));
+	if (!inode)
+		return NULL;
+	inode->fd = -1;
+	return inode;
+}
+
+static void describe(struct fs_inode *inode, struct fs_share *share, const struct statx *stx)
+{
+	inode->share = share;
+	inode->key = key_of(share, stx);
+	inode->type = stx->stx_mode & S_IFMT;
+	inode->top_dev = inode->key.dev;
+	if (stx->stx_mask & STATX_BTIME) {
+		inode->born_sec = stx->stx_btime.tv_sec;
+		inode->born_nsec = stx->stx_btime.tv_nsec;
+	}
+}
+
+int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct fs_inode **out)
+{
+	struct statx stx;
+	struct fs_inode *inode = new_inode();
+	int err = inode ? hash_grow(s) : -ENOMEM;
+	if (!err && share)
+		err = stat__at(fd, "", &stx);
+	if (!err && share && !S_ISDIR(stx.stx_mode))
+		err = -ENOTDIR;
+	if (!err)
+		err = slots__add(&s->inodes, inode, FS_INODES_MAX, &inode->id);
+	if (err) {
+		free(inode);
+		return err;
+	}
+	inode->root = true;
+	inode->type = S_IFDIR;
+	if (share) {
+		describe(inode, share, &stx);
+		inode->submount = !s->single;
+		inode->fd = fd;
+		hash_in(s, inode);
+	}
+	*out = inode;
+	return 0;
+}
+
+int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *name, const struct statx *stx,
+		  struct fs_inode **out)
+{
+	struct fs_key key = key_of(parent->share, stx);
+	struct fs_inode *inode = *bucket(s, &key);
+	while (inode && !same_key(&inode->key, &key))
+		inode = inode->next;
+	if (inode && !same_birth(inode, stx)) { /* the file is gone, and its number was given to this one */
+		if (inode->root)
+			return -ESTALE;
+		hash_out(s, inode);
+		inode = NULL;
+	}
+	if (inode) {
+		if (name)
+			inode__moved(s, inode, parent, name);
+		*out = inode;
+		return 0;
+	}
+
+	inode = new_inode();
+	char *copy = name ? strdup(name) : NULL;
+	int err = inode && (copy || !name) ? hash_grow(s) : -ENOMEM;
+	if (!err)
+		err = slots__add(&s->inodes, inode, FS_INODES_MAX, &inode->id);
+	if (err) {
+		free(inode);
+		free(copy);
+		return err;
+	}
+	describe(inode, parent->share, stx);
+	inode->submount = inode->type == S_IFDIR && (key.dev != parent->key.dev || key.mount != parent->key.mount);
+	if (!inode->submount || !s->submounts)
+		inode->top_dev = parent->top_dev;
+	if (name) {
+		inode->parent = parent;
+		inode->name = copy;
+		parent->refs++;
+	}
+	hash_in(s, inode);
+	*out = inode;
+	return 0;
+}
+
+void inode__put(struct fs_session *s, struct fs_inode *inode)
+{
+	while (inode && !inode->root && !inode->lookups && !inode->refs) {
+		struct fs_inode *parent = inode->parent;
+		if (inode->doomed)
+			owner__forget(s, inode);
+		hash_out(s, inode);
+		close_fd(s, inode);
+		slots__remove(&s->inodes, inode->id);
+		free(inode->name);
+		free(inode);
+		if (parent)
+			parent->refs--;
+		inode = parent;
+	}
+}
+
+void inode__forget(struct fs_session *s, struct fs_inode *inode, uint64_t lookups)
+{
+	inode->lookups -= lookups < inode->lookups ? lookups : inode->lookups;
+	inode__put(s, inode);
+}
+
+void inode__free_all(struct fs_session *s, bool roots)
+{
+	/* Children first would need a sort; instead every hold is dropped, then all are freed alike. */
+	for (uint32_t i = 0; i < s->inodes.count; i++) {
+		struct fs_inode *inode = s->inodes.slots[i].object;
+		if (!inode)
+			continue;
+		inode->refs = 0;
+		inode->lookups = 0;
+		inode->parent = NULL;
+		inode->stamped = false;
+		inode->root = inode->root && !roots;
+	}
+	for (uint32_t i = 0; i < s->inodes.count; i++)
+		if (s->inodes.slots[i].object)
+			inode__put(s, s->inodes.slots[i].object);
+}

@@ -1,0 +1,259 @@
+/* What the parts of the virtio-fs device share: the session, its shares, inodes, handles and requests. */
+#ifndef CAPSA_VIRTIO_FS_INTERNAL_H
+#define CAPSA_VIRTIO_FS_INTERNAL_H
+
+#include <limits.h>
+#include <linux/fuse.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include "virtio/fs.h"
+
+/* Newer than the oldest <linux/fuse.h> we build with (7.38). */
+#define FS_DIRECT_IO_ALLOW_MMAP (1ULL << 36) /* FUSE_DIRECT_IO_ALLOW_MMAP, protocol 7.39 */
+
+enum {
+	FS_BODY_MAX = 80 * 1024,     /* a request without its file data: an xattr value of 64 KiB and its name */
+	FS_REPLY_MAX = 64 * 1024,    /* a reply without file data */
+	FS_WRITE_MAX = 1024 * 1024,  /* bytes of one read or write */
+	FS_INODES_MAX = 1024 * 1024, /* inodes the guest may hold */
+	FS_OWNERS_MAX = 1024 * 1024, /* remembered owners */
+};
+
+/*
+ * An inode is known by where it was last seen (parent and name), and holds a descriptor only while that is useful. So
+ * a walk of any number of files costs no descriptors, and a lookup is one statx. Each time the place is used the file
+ * found there is compared with `key` and `born`; when it is another one the answer is ESTALE, and the guest looks
+ * again.
+ *
+ * Why nothing outside a share is reached: a path is only ever walked one component at a time, by a name without '/'
+ * that is not "." or "..", from a descriptor of a directory that was reached the same way from the share's root, and
+ * never through a symlink (O_NOFOLLOW). Files are opened for reading or writing by way of an O_PATH descriptor whose
+ * type was looked at first, so neither a device nor a fifo is ever opened.
+ */
+struct fs_key {
+	uint64_t dev, ino, mount;
+	uint32_t share;
+};
+
+struct fs_inode {
+	uint64_t id; /* node id */
+	struct fs_key key;
+	int64_t born_sec; /* time of birth, 0 where the file system has none: tells a reused inode number */
+	uint32_t born_nsec;
+	uint32_t type;           /* S_IFMT part of the mode: never changes */
+	uint64_t top_dev;        /* device of the (sub)mount the guest sees this inode in */
+	bool submount;           /* announced as a mount of its own */
+	bool root;               /* of a share, or the made root: lives as long as the session */
+	bool hashed;             /* is found by its key */
+	bool doomed;             /* has no name left: what is remembered of it goes with it */
+	bool stamped;            /* `stamp` tells what the guest's page cache was filled from */
+	struct fs_share *share;  /* NULL: the made root */
+	struct fs_inode *parent; /* where it was last seen; NULL: nowhere (unlinked, or a root) */
+	char *name;
+	int fd;                               /* O_PATH; -1 until needed */
+	uint32_t used;                        /* serial of the last request that asked for fd */
+	struct fs_inode *lru_prev, *lru_next; /* while fd is open and may be closed */
+	uint64_t lookups;                     /* references the guest holds */
+	unsigned refs;                        /* children that name it as parent, and handles */
+	struct fs_handle *handles;
+	struct fs_inode *next; /* in its hash bucket */
+	struct {
+		int64_t sec;
+		uint32_t nsec;
+		uint64_t size;
+		int64_t seen_ns; /* wall clock when it was taken */
+	} stamp;
+};
+
+struct fs_slot {
+	void *object; /* NULL: free */
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+/* Numbers for objects: index in the low half, generation in the high one, so that a stale number finds nothing. */
+struct fs_slots {
+	struct fs_slot *slots;
+	uint32_t count, capacity, free, live;
+};
+
+struct fs_handle {
+	uint64_t id;
+	int fd;
+	bool directory;
+	bool writable;
+	struct fs_inode *inode;
+	struct fs_handle *next; /* of the same inode */
+	struct fs_listing *listing;
+};
+
+struct fs_share {
+	uint32_t index;
+	char *name;
+	bool read_only;
+	enum fs_cache cache;
+	enum fs_ownership ownership;
+	struct fs_id_range *uid_map, *gid_map;
+	unsigned uid_map_count, gid_map_count;
+	struct fs_inode *root;
+};
+
+struct fs_session {
+	struct fs_share *shares;
+	unsigned share_count;
+	bool single;
+	bool started;   /* INIT was answered */
+	bool submounts; /* the guest mounts what is announced */
+	int proc;       /* /proc/self/fd */
+	uint32_t serial;
+
+	struct fs_slots inodes, handles;
+	struct fs_inode **buckets;
+	uint32_t bucket_count; /* a power of two */
+	struct fs_inode *top;  /* node 1 */
+	struct fs_inode lru;   /* sentinel; most recent first */
+	unsigned lru_count, lru_max, handles_max;
+	unsigned pinned_count; /* descriptors of inodes that have no known place; at most lru_max */
+
+	struct fs_owner **owners;
+	uint32_t owner_buckets, owner_count;
+
+	_Alignas(8) uint8_t body[FS_BODY_MAX];
+	_Alignas(8) uint8_t reply[sizeof(struct fuse_out_header) + FS_REPLY_MAX];
+	struct iovec iov[VIRTQUEUE_MAX_SIZE];
+};
+
+struct fs_request {
+	struct fs_session *session;
+	const struct virtqueue_chain *chain;
+	struct fuse_in_header header;
+	const void *in;      /* the operation's fixed part, whole */
+	const char *name[2]; /* the names that follow it */
+	const uint8_t *data; /* what follows them */
+	size_t data_len;
+	struct fs_inode *inode; /* of header.nodeid */
+	struct fs_share *share; /* of that inode */
+	void *out;              /* where the reply's payload is put */
+	size_t out_room;        /* bytes the guest has room for there */
+	size_t out_len;         /* bytes put there */
+	size_t direct;          /* bytes that went straight into the guest's buffers instead */
+};
+
+/* session.c */
+/* The caller owns *out. 0 or -errno; on failure no fd is taken. */
+int session__new(const struct fs_options *options, struct fs_session **out);
+void session__free(struct fs_session *s);
+/* Forget all the guest holds; remembered owners stay. */
+void session__reset(struct fs_session *s);
+/* Serve one request; returns the bytes written to the chain (0: no reply). */
+uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain);
+
+/* slots.c: find by number; NULL for a number that names nothing. */
+void *slots__get(const struct fs_slots *slots, uint64_t id);
+/* 0 or -ENOMEM, -ENFILE (more than `max` live ones). */
+int slots__add(struct fs_slots *slots, void *object, uint32_t max, uint64_t *id);
+void slots__remove(struct fs_slots *slots, uint64_t id);
+void slots__free(struct fs_slots *slots);
+
+/* inode.c */
+int stat__at(int dir, const char *name, struct statx *stx);
+uint64_t stat__dev(const struct statx *stx);
+/* The inode of the file seen as `name` in `parent` (NULL: it has no name), made if it is new. No reference is taken:
+ * whoever then fails calls inode__put. */
+int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *name, const struct statx *stx,
+		  struct fs_inode **out);
+struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share, const struct statx *stx);
+/* A root: takes fd over unless it fails. share NULL: the made root, without fd. */
+int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct fs_inode **out);
+/* A descriptor of it (O_PATH or better), good until the request ends. -ESTALE when it is not where it was. */
+int inode__fd(struct fs_session *s, struct fs_inode *inode);
+int inode__stat(struct fs_session *s, struct fs_inode *inode, struct statx *stx);
+/* Open it anew, a regular file or a directory only; `flags` without O_CREAT. The caller owns the descriptor. */
+int inode__open(struct fs_session *s, struct fs_inode *inode, int flags);
+/* It is about to lose the name `name` in `parent`: keep a way to it if it has others. */
+void inode__pin(struct fs_session *s, struct fs_inode *inode, const struct statx *stx);
+void inode__unlinked(struct fs_session *s, struct fs_inode *inode, const struct fs_inode *parent, const char *name);
+void inode__moved(struct fs_session *s, struct fs_inode *inode, struct fs_inode *parent, const char *name);
+void inode__forget(struct fs_session *s, struct fs_inode *inode, uint64_t lookups);
+/* Free it if nothing holds it any more. */
+void inode__put(struct fs_session *s, struct fs_inode *inode);
+void inode__free_all(struct fs_session *s, bool roots);
+bool inode__is(const struct fs_inode *inode, const struct statx *stx);
+/* openat for every new descriptor: closes idle ones and tries once more when the process has run out. */
+int fd__open(struct fs_session *s, int dir, const char *name, int flags, mode_t mode);
+
+/* handle.c: takes fd over unless it fails. */
+int handle__new(struct fs_session *s, struct fs_inode *inode, int fd, bool directory, bool writable,
+		struct fs_handle **out);
+struct fs_handle *handle__get(const struct fs_request *req, uint64_t id, bool directory);
+void handle__free(struct fs_session *s, struct fs_handle *handle);
+void handle__free_all(struct fs_session *s);
+
+/* dir.c: what was read of a directory and not yet given out; NULL is allowed. */
+void listing__free(struct fs_listing *listing);
+
+/* attr.c: what the guest is shown of a file. */
+void attr__fill(const struct fs_request *req, const struct fs_inode *inode, const struct statx *stx,
+		struct fuse_attr *attr);
+/* Count one more lookup and fill in the entry. */
+void attr__entry(const struct fs_request *req, struct fs_inode *inode, const struct statx *stx,
+		 struct fuse_entry_out *entry);
+/* The made root's. */
+void attr__fill_top(const struct fs_session *s, struct fuse_attr *attr);
+void attr__timeout(const struct fs_share *share, uint64_t *sec);
+
+/* owner.c: who owns what, per share. `fd` is any descriptor of the inode. */
+void owner__show(const struct fs_request *req, const struct fs_inode *inode, const struct statx *stx,
+		 struct fuse_attr *attr);
+/* Make the new inode its creator's, with exactly `mode`; *stx is brought up to date. */
+int owner__created(const struct fs_request *req, struct fs_inode *inode, int fd, mode_t mode, struct statx *stx);
+int owner__chown(const struct fs_request *req, struct fs_inode *inode, const struct fuse_setattr_in *in);
+int owner__chmod(const struct fs_request *req, struct fs_inode *inode, mode_t mode);
+/* Clear set-user-id, and set-group-id where it means execution, as the kernel does after a write or chown. */
+int owner__kill_suidgid(const struct fs_request *req, struct fs_inode *inode);
+void owner__forget(struct fs_session *s, const struct fs_inode *inode);
+void owner__free_all(struct fs_session *s);
+
+/* The operations; each returns 0 or -errno. */
+int op__access(struct fs_request *req);
+int op__batch_forget(struct fs_request *req);
+int op__copy_file_range(struct fs_request *req);
+int op__create(struct fs_request *req);
+int op__fallocate(struct fs_request *req);
+int op__forget(struct fs_request *req);
+int op__fsync(struct fs_request *req);
+int op__fsyncdir(struct fs_request *req);
+int op__getattr(struct fs_request *req);
+int op__getxattr(struct fs_request *req);
+int op__link(struct fs_request *req);
+int op__listxattr(struct fs_request *req);
+int op__lookup(struct fs_request *req);
+int op__lseek(struct fs_request *req);
+int op__mkdir(struct fs_request *req);
+int op__mknod(struct fs_request *req);
+int op__open(struct fs_request *req);
+int op__opendir(struct fs_request *req);
+int op__read(struct fs_request *req);
+int op__readdir(struct fs_request *req);
+int op__readdirplus(struct fs_request *req);
+int op__readlink(struct fs_request *req);
+int op__release(struct fs_request *req);
+int op__releasedir(struct fs_request *req);
+int op__removexattr(struct fs_request *req);
+int op__rename(struct fs_request *req);
+int op__rename2(struct fs_request *req);
+int op__rmdir(struct fs_request *req);
+int op__setattr(struct fs_request *req);
+int op__setxattr(struct fs_request *req);
+int op__statfs(struct fs_request *req);
+int op__symlink(struct fs_request *req);
+int op__syncfs(struct fs_request *req);
+int op__tmpfile(struct fs_request *req);
+int op__unlink(struct fs_request *req);
+int op__write(struct fs_request *req);
+
+#endif

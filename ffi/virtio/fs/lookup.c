@@ -1,0 +1,85 @@
+/* From a name to a node, and the guest's giving nodes back. */
+#include "virtio/fs/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A share by its name in the made root. */
+static int lookup_share(struct fs_request *req)
+{
+	struct fs_session *s = req->session;
+	struct statx stx;
+	for (unsigned i = 0; i < s->share_count; i++) {
+		if (strcmp(s->shares[i].name, req->name[0]) != 0)
+			continue;
+		int err = inode__stat(s, s->shares[i].root, &stx);
+		if (err)
+			return err;
+		attr__entry(req, s->shares[i].root, &stx, req->out);
+		req->out_len = sizeof(struct fuse_entry_out);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int op__lookup(struct fs_request *req)
+{
+	struct fuse_entry_out *out = req->out;
+	struct fs_inode *inode;
+	struct statx stx;
+	if (!req->share)
+		return lookup_share(req);
+	int dir = inode__fd(req->session, req->inode);
+	if (dir < 0)
+		return dir;
+	int err = stat__at(dir, req->name[0], &stx);
+	if (err == -ENOENT && req->share->cache != FS_CACHE_NEVER) { /* node 0: the guest may remember that */
+		*out = (struct fuse_entry_out){0};
+		attr__timeout(req->share, &out->entry_valid);
+		req->out_len = sizeof(*out);
+		return 0;
+	}
+	if (!err)
+		err = inode__intern(req->session, req->inode, req->name[0], &stx, &inode);
+	if (err)
+		return err;
+	attr__entry(req, inode, &stx, out);
+	req->out_len = sizeof(*out);
+	return 0;
+}
+
+int op__forget(struct fs_request *req)
+{
+	const struct fuse_forget_in *in = req->in;
+	inode__forget(req->session, req->inode, in->nlookup);
+	return 0;
+}
+
+int op__batch_forget(struct fs_request *req)
+{
+	const struct fuse_batch_forget_in *in = req->in;
+	struct fuse_forget_one one;
+	for (size_t i = 0; i < in->count && (i + 1) * sizeof(one) <= req->data_len; i++) {
+		memcpy(&one, req->data + i * sizeof(one), sizeof(one));
+		struct fs_inode *inode = slots__get(&req->session->inodes, one.nodeid);
+		if (inode)
+			inode__forget(req->session, inode, one.nlookup);
+	}
+	return 0;
+}
+
+int op__readlink(struct fs_request *req)
+{
+	if (req->inode->type != S_IFLNK)
+		return -EINVAL;
+	int fd = inode__fd(req->session, req->inode);
+	if (fd < 0)
+		return fd;
+	size_t room = req->out_room < PATH_MAX ? req->out_room : PATH_MAX;
+	ssize_t n = readlinkat(fd, "", req->out, room);
+	if (n < 0)
+		return -errno;
+	req->out_len = (size_t)n;
+	return 0;
+}

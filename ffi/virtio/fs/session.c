@@ -1,0 +1,316 @@
+/* One FUSE connection: requests are checked here against a table of operations before any of those runs. */
+#include "virtio/fs/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum op_flags {
+	TOP = 1,      /* is also answered for the made root */
+	MODIFY = 2,   /* changes files: refused in a read-only share */
+	NODELESS = 4, /* is about no particular node */
+	SILENT = 8,   /* has no reply */
+	STREAM = 16,  /* what follows the fixed part is not copied */
+};
+
+struct op {
+	int (*fn)(struct fs_request *req);
+	uint16_t fixed;     /* bytes before the names */
+	uint16_t reply;     /* bytes the reply has at most, unless the request says how many */
+	uint8_t names;      /* strings that follow */
+	uint8_t components; /* how many of those are names of files in a directory */
+	uint8_t flags;
+};
+
+static int op__init(struct fs_request *req);
+static int op__destroy(struct fs_request *req);
+static int op__interrupt(struct fs_request *req);
+
+/* Bytes of the parts of protocol 7.31 and later. Not here, so answered ENOSYS and then not asked again: FLUSH (nothing
+ * is buffered, so a close has nothing to wait for), locks (the guest's kernel keeps them), BMAP, IOCTL, POLL. */
+#define IN(type) .fixed = sizeof(struct type)
+#define OUT(type) .reply = sizeof(struct type)
+static const struct op ops[] = {
+	[FUSE_LOOKUP] = {op__lookup, OUT(fuse_entry_out), .names = 1, .components = 1, .flags = TOP},
+	[FUSE_FORGET] = {op__forget, IN(fuse_forget_in), .flags = TOP | SILENT},
+	[FUSE_GETATTR] = {op__getattr, IN(fuse_getattr_in), OUT(fuse_attr_out), .flags = TOP},
+	[FUSE_SETATTR] = {op__setattr, IN(fuse_setattr_in), OUT(fuse_attr_out), .flags = MODIFY},
+	[FUSE_READLINK] = {op__readlink},
+	[FUSE_SYMLINK] = {op__symlink, OUT(fuse_entry_out), .names = 2, .components = 1, .flags = MODIFY},
+	[FUSE_MKNOD] = {op__mknod, IN(fuse_mknod_in), OUT(fuse_entry_out), 1, 1, MODIFY},
+	[FUSE_MKDIR] = {op__mkdir, IN(fuse_mkdir_in), OUT(fuse_entry_out), 1, 1, MODIFY},
+	[FUSE_UNLINK] = {op__unlink, .names = 1, .components = 1, .flags = MODIFY},
+	[FUSE_RMDIR] = {op__rmdir, .names = 1, .components = 1, .flags = MODIFY},
+	[FUSE_RENAME] = {op__rename, IN(fuse_rename_in), .names = 2, .components = 2, .flags = MODIFY},
+	[FUSE_LINK] = {op__link, IN(fuse_link_in), OUT(fuse_entry_out), 1, 1, MODIFY},
+	[FUSE_OPEN] = {op__open, IN(fuse_open_in), OUT(fuse_open_out)},
+	[FUSE_READ] = {op__read, IN(fuse_read_in)},
+	[FUSE_WRITE] = {op__write, IN(fuse_write_in), OUT(fuse_write_out), .flags = MODIFY | STREAM},
+	[FUSE_STATFS] = {op__statfs, OUT(fuse_statfs_out), .flags = TOP},
+	[FUSE_RELEASE] = {op__release, IN(fuse_release_in)},
+	[FUSE_FSYNC] = {op__fsync, IN(fuse_fsync_in)},
+	[FUSE_SETXATTR] = {op__setxattr, .fixed = FUSE_COMPAT_SETXATTR_IN_SIZE, .names = 1, .flags = MODIFY},
+	[FUSE_GETXATTR] = {op__getxattr, IN(fuse_getxattr_in), OUT(fuse_getxattr_out), .names = 1},
+	[FUSE_LISTXATTR] = {op__listxattr, IN(fuse_getxattr_in), OUT(fuse_getxattr_out)},
+	[FUSE_REMOVEXATTR] = {op__removexattr, .names = 1, .flags = MODIFY},
+	[FUSE_INIT] = {op__init, .fixed = 16, OUT(fuse_init_out), .flags = NODELESS},
+	[FUSE_OPENDIR] = {op__opendir, IN(fuse_open_in), OUT(fuse_open_out), .flags = TOP},
+	[FUSE_READDIR] = {op__readdir, IN(fuse_read_in), .flags = TOP},
+	[FUSE_RELEASEDIR] = {op__releasedir, IN(fuse_release_in), .flags = TOP},
+	[FUSE_FSYNCDIR] = {op__fsyncdir, IN(fuse_fsync_in), .flags = TOP},
+	[FUSE_ACCESS] = {op__access, IN(fuse_access_in), .flags = TOP},
+	[FUSE_CREATE] = {op__create, IN(fuse_create_in), .reply = 144, .names = 1, .components = 1, .flags = MODIFY},
+	[FUSE_INTERRUPT] = {op__interrupt, IN(fuse_interrupt_in), .flags = NODELESS | SILENT},
+	[FUSE_DESTROY] = {op__destroy, .flags = NODELESS},
+	[FUSE_BATCH_FORGET] = {op__batch_forget, IN(fuse_batch_forget_in), .flags = NODELESS | SILENT},
+	[FUSE_FALLOCATE] = {op__fallocate, IN(fuse_fallocate_in), .flags = MODIFY},
+	[FUSE_READDIRPLUS] = {op__readdirplus, IN(fuse_read_in), .flags = TOP},
+	[FUSE_RENAME2] = {op__rename2, IN(fuse_rename2_in), .names = 2, .components = 2, .flags = MODIFY},
+	[FUSE_LSEEK] = {op__lseek, IN(fuse_lseek_in), OUT(fuse_lseek_out)},
+	[FUSE_COPY_FILE_RANGE] = {op__copy_file_range, IN(fuse_copy_file_range_in), OUT(fuse_write_out)},
+	[FUSE_SYNCFS] = {op__syncfs, IN(fuse_syncfs_in), .flags = TOP},
+	[FUSE_TMPFILE] = {op__tmpfile, IN(fuse_create_in), .reply = 144, .names = 1, .flags = MODIFY},
+};
+
+/* --- life --- */
+
+static int copy_map(struct fs_id_range **to, unsigned *to_count, const struct fs_id_range *from, unsigned count)
+{
+	if (!count)
+		return 0;
+	*to = malloc(count * sizeof(**to));
+	if (!*to)
+		return -ENOMEM;
+	memcpy(*to, from, count * sizeof(**to));
+	*to_count = count;
+	return 0;
+}
+
+static int valid_component(const char *name)
+{
+	size_t len = strlen(name);
+	if (len > NAME_MAX)
+		return -ENAMETOOLONG;
+	if (!len || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	return 0;
+}
+
+static int add_share(struct fs_session *s, const struct fs_root *root)
+{
+	struct fs_share *share = &s->shares[s->share_count];
+	*share = (struct fs_share){
+		.index = s->share_count,
+		.name = strdup(s->single ? "" : root->name),
+		.read_only = root->read_only,
+		.cache = root->cache,
+		.ownership = root->ownership,
+	};
+	s->share_count++;
+	int err = !share->name ? -ENOMEM : s->single ? 0 : valid_component(share->name);
+	if (!err)
+		err = copy_map(&share->uid_map, &share->uid_map_count, root->uid_map, root->uid_map_count);
+	if (!err)
+		err = copy_map(&share->gid_map, &share->gid_map_count, root->gid_map, root->gid_map_count);
+	return err ? err : inode__new_root(s, share, root->fd, &share->root);
+}
+
+/* How many descriptors the session may use: an eighth of the process's for known inodes, half for open files. */
+static void set_limits(struct fs_session *s)
+{
+	struct rlimit limit = {.rlim_cur = 1024};
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+		rlim_t soft = limit.rlim_cur;
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &limit))
+			limit.rlim_cur = soft;
+	}
+	rlim_t files = limit.rlim_cur < 131072 ? limit.rlim_cur : 131072;
+	s->lru_max = files / 8 > 16 ? (unsigned)(files / 8) : 16;
+	s->handles_max = files / 2 > 16 ? (unsigned)(files / 2) : 16;
+}
+
+int session__new(const struct fs_options *options, struct fs_session **out)
+{
+	struct fs_session *s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->lru.lru_next = s->lru.lru_prev = &s->lru;
+	s->serial = 1;
+	s->single = options->single;
+	s->shares = calloc(options->root_count, sizeof(*s->shares));
+	s->proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	set_limits(s);
+	int err = s->proc < 0 ? -errno : s->shares ? 0 : -ENOMEM;
+	if (!err && !s->single)
+		err = inode__new_root(s, NULL, -1, &s->top);
+	for (unsigned i = 0; !err && i < options->root_count; i++)
+		err = add_share(s, &options->roots[i]);
+	if (err) {
+		for (unsigned i = 0; i < s->share_count; i++)
+			if (s->shares[i].root)
+				s->shares[i].root->fd = -1; /* it is still the caller's */
+		session__free(s);
+		return err;
+	}
+	if (s->single)
+		s->top = s->shares[0].root;
+	*out = s;
+	return 0;
+}
+
+void session__reset(struct fs_session *s)
+{
+	handle__free_all(s);
+	inode__free_all(s, false);
+	s->started = false;
+}
+
+void session__free(struct fs_session *s)
+{
+	handle__free_all(s);
+	inode__free_all(s, true);
+	slots__free(&s->handles);
+	slots__free(&s->inodes);
+	free(s->buckets);
+	owner__free_all(s);
+	for (unsigned i = 0; i < s->share_count; i++) {
+		free(s->shares[i].name);
+		free(s->shares[i].uid_map);
+		free(s->shares[i].gid_map);
+	}
+	free(s->shares);
+	if (s->proc >= 0)
+		close(s->proc);
+	free(s);
+}
+
+/* --- the connection --- */
+
+static int op__init(struct fs_request *req)
+{
+	static const uint64_t wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
+				       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
+				       FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS |
+				       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FS_DIRECT_IO_ALLOW_MMAP;
+	const struct fuse_init_in *in = req->in;
+	struct fuse_init_out *out = req->out;
+	uint64_t offered = in->flags;
+	*out = (struct fuse_init_out){.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION};
+	req->out_len = sizeof(*out);
+	if (in->major > FUSE_KERNEL_VERSION) /* the guest asks again with ours */
+		return 0;
+	if (in->major < FUSE_KERNEL_VERSION || in->minor < 31) /* Linux 5.4, the first with virtio-fs */
+		return -EPROTO;
+	if (offered & FUSE_INIT_EXT && sizeof(struct fuse_in_header) + sizeof(*in) <= req->header.len)
+		offered |= (uint64_t)in->flags2 << 32;
+	session__reset(req->session);
+	req->session->started = true;
+	req->session->submounts = offered & FUSE_SUBMOUNTS;
+	out->max_readahead = in->max_readahead;
+	out->flags = (uint32_t)(offered & wanted);
+	out->flags2 = (uint32_t)((offered & wanted) >> 32);
+	out->max_background = 64;
+	out->congestion_threshold = 48;
+	out->max_write = FS_WRITE_MAX;
+	out->max_pages = FS_WRITE_MAX / 4096;
+	out->time_gran = 1;
+	return 0;
+}
+
+static int op__destroy(struct fs_request *req)
+{
+	session__reset(req->session);
+	return 0;
+}
+
+/* A request is served before the next is looked at: there is never one to interrupt. */
+static int op__interrupt(struct fs_request *req)
+{
+	(void)req;
+	return 0;
+}
+
+/* Point the request at its parts, which are in s->body now. */
+static int parse(struct fs_request *req, const struct op *op, size_t len)
+{
+	const uint8_t *at = req->session->body + op->fixed, *end = req->session->body + len;
+	if (len < op->fixed)
+		return -EINVAL;
+	req->in = req->session->body;
+	for (unsigned i = 0; i < op->names; i++) {
+		const uint8_t *nul = memchr(at, 0, (size_t)(end - at));
+		if (!nul)
+			return -EINVAL;
+		req->name[i] = (const char *)at;
+		at = nul + 1;
+		int err = i < op->components ? valid_component(req->name[i]) : 0;
+		if (err)
+			return err;
+	}
+	req->data = at;
+	req->data_len = (size_t)(end - at);
+	return op->components && at != end ? -EINVAL : 0;
+}
+
+static int run(struct fs_request *req, const struct op *op)
+{
+	struct fs_session *s = req->session;
+	size_t len = req->header.len - sizeof(req->header);
+	if (op->flags & STREAM && len > op->fixed)
+		len = op->fixed;
+	if (len > sizeof(s->body) ||
+	    iov__read(req->chain->readable, req->chain->readable_count, sizeof(req->header), s->body, len) != len)
+		return -EINVAL;
+	if (!s->started && op->fn != op__init)
+		return -EIO;
+	if (!(op->flags & SILENT) && req->out_room < op->reply)
+		return -EIO;
+	int err = parse(req, op, len);
+	if (err)
+		return err;
+	if (op->flags & NODELESS)
+		return op->fn(req);
+	req->inode = slots__get(&s->inodes, req->header.nodeid);
+	if (!req->inode)
+		return -ESTALE;
+	req->share = req->inode->share;
+	if (op->flags & MODIFY && (!req->share || req->share->read_only))
+		return -EROFS;
+	if (!req->share && !(op->flags & TOP))
+		return -EOPNOTSUPP;
+	if (op->components && req->inode->type != S_IFDIR)
+		return -ENOTDIR;
+	return op->fn(req);
+}
+
+uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain)
+{
+	struct fs_request req = {.session = s, .chain = chain};
+	if (iov__read(chain->readable, chain->readable_count, 0, &req.header, sizeof(req.header)) !=
+		    sizeof(req.header) ||
+	    req.header.len < sizeof(req.header) || req.header.len > chain->readable_bytes)
+		return 0; /* not a request: there is nothing to address a reply to */
+	const struct op *op = req.header.opcode < sizeof(ops) / sizeof(*ops) ? &ops[req.header.opcode] : NULL;
+	bool silent = op && op->flags & SILENT;
+	if (!silent && chain->writable_bytes < sizeof(struct fuse_out_header))
+		return 0;
+	struct fuse_out_header head = {.unique = req.header.unique};
+	s->serial++;
+	req.out = s->reply + sizeof(head);
+	req.out_room = silent ? 0 : chain->writable_bytes - sizeof(head);
+	if (req.out_room > FS_REPLY_MAX)
+		req.out_room = FS_REPLY_MAX;
+	head.error = op && op->fn ? run(&req, op) : -ENOSYS;
+	if (silent)
+		return 0;
+	if (head.error)
+		req.out_len = req.direct = 0;
+	head.len = (uint32_t)(sizeof(head) + req.out_len + req.direct);
+	memcpy(s->reply, &head, sizeof(head));
+	iov__write(chain->writable, chain->writable_count, 0, s->reply, sizeof(head) + req.out_len);
+	return head.len;
+}
