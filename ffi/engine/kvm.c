@@ -158,7 +158,12 @@ static int vm__open(struct kvm_machine *vm, struct failure *why)
 	return 0;
 }
 
-/* One memfd, mapped whole: the low region first, what lies above 4 GiB after it. */
+#define HUGE_PAGE (2ULL << 20)
+
+/*
+ * One mapping: the low region first, what lies above 4 GiB after it. Anonymous memory in huge pages and not a memfd,
+ * which gets small ones: with those a boot takes four hundred times the page faults, and twice as long.
+ */
 static int vm__make_memory(struct kvm_machine *vm, struct failure *why)
 {
 	uint64_t size = vm->machine->config->memory;
@@ -166,23 +171,16 @@ static int vm__make_memory(struct kvm_machine *vm, struct failure *why)
 		return failure__set(why, EINVAL, NULL,
 				    "a machine has %llu MiB to %llu GiB of memory in whole pages, not %llu bytes",
 				    LAYOUT_MEMORY_MIN >> 20, LAYOUT_MEMORY_MAX >> 30, (unsigned long long)size);
-	int fd = memfd_create("capsa-memory", MFD_CLOEXEC);
-	if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
-		int error = errno;
-		if (fd >= 0)
-			close(fd);
-		return failure__set(why, error, NULL, "cannot make %llu MiB of guest memory",
+	size_t room = size + HUGE_PAGE;
+	void *mapping = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mapping == MAP_FAILED)
+		return failure__set(why, errno, NULL, "cannot map %llu MiB of guest memory",
 				    (unsigned long long)size >> 20);
-	}
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	int error = errno;
-	close(fd);
-	if (memory == MAP_FAILED)
-		return failure__set(why, error, NULL, "cannot map %llu MiB of guest memory",
-				    (unsigned long long)size >> 20);
-	vm->memory = memory;
+	vm->mapping = mapping;
+	vm->mapping_size = room;
+	uint8_t *host = (uint8_t *)mapping + (-(uintptr_t)mapping & (HUGE_PAGE - 1));
+	(void)madvise(host, size, MADV_HUGEPAGE); /* a kernel without them does without */
 	layout__split(size, &vm->mem);
-	uint8_t *host = vm->memory;
 	for (unsigned i = 0; i < vm->mem.count; i++) {
 		struct guest_region *region = &vm->mem.regions[i];
 		region->host = host;
@@ -315,8 +313,8 @@ static void kvm__destroy(struct machine *machine)
 	free(vm->vcpus);
 	if (vm->fd >= 0)
 		close(vm->fd);
-	if (vm->memory)
-		munmap(vm->memory, machine->config->memory);
+	if (vm->mapping)
+		munmap(vm->mapping, vm->mapping_size);
 	if (vm->end_fd >= 0) {
 		loop__del(machine->loop, vm->end_fd);
 		close(vm->end_fd);

@@ -29,7 +29,8 @@ struct kvm_machine {
 	struct machine *machine;
 	int kvm, fd; /* /dev/kvm, only during create; the VM */
 	struct guest_memory mem;
-	uint8_t *memory; /* one mapping, both regions */
+	void *mapping; /* guest memory, both regions in it */
+	size_t mapping_size;
 	size_t run_size; /* of each vCPU's `run` */
 	struct kvm_vcpu *vcpus;
 	unsigned vcpu_count;

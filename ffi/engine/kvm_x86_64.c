@@ -70,20 +70,6 @@ static void cpuid__set_topology(struct kvm_cpuid_entry2 *e, unsigned index, unsi
 			break;
 		e->eax |= ((1U << shift) - 1) << 26 | ((e->eax >> 5 & 7) >= 3 ? (cpus - 1) << 14 : 0);
 		break;
-	case 0xb:
-	case 0x1f:
-		e->edx = index;
-		e->ecx = e->index;
-		e->eax = e->ebx = 0;
-		if (e->index == 0) { /* threads of a core */
-			e->ebx = 1;
-			e->ecx |= 1U << 8;
-		} else if (e->index == 1) { /* cores of the package */
-			e->eax = shift;
-			e->ebx = cpus;
-			e->ecx |= 2U << 8;
-		}
-		break;
 	case 0x80000008: /* AMD: cores of the package, bits of the APIC ID that number them */
 		e->ecx = (e->ecx & ~0xf0ffU) | shift << 12 | (cpus - 1);
 		break;
@@ -119,21 +105,46 @@ static void cpuid__set_features(struct kvm_cpuid_entry2 *e, bool has_deadline_ti
 	}
 }
 
+/* Leaf 0xb, which KVM leaves to us: threads of a core, cores of the package. */
+static void cpuid__add_topology(struct kvm_cpuid2 *cpuid, unsigned index, unsigned cpus)
+{
+	const struct kvm_cpuid_entry2 levels[] = {
+		{.index = 0, .eax = 0, .ebx = 1, .ecx = 0 | 1 << 8},
+		{.index = 1, .eax = bits_for(cpus), .ebx = cpus, .ecx = 1 | 2 << 8},
+		{.index = 2, .ecx = 2},
+	};
+	for (unsigned i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+		struct kvm_cpuid_entry2 *e = &cpuid->entries[cpuid->nent++];
+		*e = levels[i];
+		e->function = 0xb;
+		e->flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+		e->edx = index;
+	}
+}
+
 static int vcpu__set_cpuid(struct kvm_vcpu *vcpu)
 {
-	enum { MAX_ENTRIES = 256 };
-	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + MAX_ENTRIES * sizeof(cpuid->entries[0]));
+	enum { MAX_ENTRIES = 256, ADDED = 3 };
+	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + (MAX_ENTRIES + ADDED) * sizeof(cpuid->entries[0]));
 	if (!cpuid)
 		return -ENOMEM;
 	cpuid->nent = MAX_ENTRIES;
 	int error = ioctl(vcpu->vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ? -errno : 0;
 	bool has_deadline_timer = ioctl(vcpu->vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	unsigned kept = 0;
 	for (unsigned i = 0; i < cpuid->nent && !error; i++) {
-		cpuid__set_features(&cpuid->entries[i], has_deadline_timer);
-		cpuid__set_topology(&cpuid->entries[i], vcpu->index, vcpu->vm->vcpu_count);
+		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+		if (e->function == 0xb || e->function == 0x1f)
+			continue;
+		cpuid__set_features(e, has_deadline_timer);
+		cpuid__set_topology(e, vcpu->index, vcpu->vm->vcpu_count);
+		cpuid->entries[kept++] = *e;
 	}
-	if (!error)
+	if (!error) {
+		cpuid->nent = kept;
+		cpuid__add_topology(cpuid, vcpu->index, vcpu->vm->vcpu_count);
 		error = ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0 ? -errno : 0;
+	}
 	free(cpuid);
 	return error;
 }
