@@ -31,6 +31,9 @@ const duration = (description: string) =>
 const guestPath = (description: string) =>
   Type.String({ description, pattern: "^/", expected: 'an absolute path in the guest, such as "/project"' });
 
+const hostPath = (description: string) =>
+  Type.String({ description, minLength: 1, expected: 'a path on the host, such as "./src"' });
+
 const text = (description: string) => Type.String({ description, expected: "text in quotes" });
 
 const environment = (description: string) =>
@@ -79,18 +82,17 @@ const idRanges = (description: string) =>
 
 export const ShareSchema = Type.Object(
   {
-    host: Type.String({
-      minLength: 1,
-      description: "Directory or file on the host; a relative path starts at the directory of this file.",
-      expected: 'a path on the host, such as "./src"',
-    }),
+    host: hostPath("Directory or file; a relative path starts at the directory of this file."),
     guest: guestPath("Where it appears in the guest."),
     mode: optional(words(["ro", "rw"], "ro (the default): the guest cannot change it; rw: it can.")),
     ownership: optional(
       Type.Union(
         [
           words(["root", "caller", "passthrough"], ""),
-          Type.Object({ uids: idRanges("User ids."), gids: idRanges("Group ids.") }, closed),
+          Type.Object(
+            { uids: idRanges("User ids."), gids: idRanges("Group ids.") },
+            { ...closed, expected: "a table of uids and gids" },
+          ),
         ],
         {
           description:
@@ -108,7 +110,11 @@ export const ShareSchema = Type.Object(
       ),
     ),
   },
-  { ...closed, description: "A directory or file of the host, shown in the guest." },
+  {
+    ...closed,
+    description: "A directory or file of the host, shown in the guest.",
+    expected: "a [[sandbox.NAME.shares]] table",
+  },
 );
 
 export const SandboxSchema = Type.Object(
@@ -160,10 +166,8 @@ export const SandboxSchema = Type.Object(
       ),
     ),
     cwd: optional(guestPath("Working directory of the main process and of every step that names none.")),
-    kernel: optional(
-      Type.String({ minLength: 1, description: "A kernel (vmlinux or bzImage) instead of capsa's own." }),
-    ),
-    initrd: optional(Type.String({ minLength: 1, description: "An initramfs instead of capsa's own." })),
+    kernel: optional(hostPath("A kernel (vmlinux or bzImage) instead of capsa's own.")),
+    initrd: optional(hostPath("An initramfs instead of capsa's own.")),
     bootTimeout: optional(duration('How long the start may take (default "30s").')),
     shares: optional(
       Type.Array(ShareSchema, {
@@ -179,10 +183,19 @@ export const TextMatchSchema = Type.Object(
   {
     equals: optional(text("The whole text, to the byte.")),
     contains: optional(
-      Type.Union([Type.String(), Type.Array(Type.String(), { minItems: 1, expected: "a list of texts" })], {
-        description: "A text that occurs, or a list of texts that all do.",
-        expected: 'a text or a list of texts, such as ["a", "b"]',
-      }),
+      Type.Union(
+        [
+          Type.String(),
+          Type.Array(Type.String({ expected: "text in quotes" }), {
+            minItems: 1,
+            expected: "a list of texts",
+          }),
+        ],
+        {
+          description: "A text that occurs, or a list of texts that all do.",
+          expected: 'a text or a list of texts, such as ["a", "b"]',
+        },
+      ),
     ),
     matches: optional(text("A JavaScript regular expression; ^ and $ match at every line.")),
   },
@@ -208,9 +221,7 @@ const Write = Type.Object(
   {
     file: guestPath("The file; missing directories are made."),
     text: optional(text("What is written.")),
-    from: optional(
-      Type.String({ minLength: 1, description: "Or: a file of the host, whose contents are written." }),
-    ),
+    from: optional(hostPath("Or: a file of the host, whose contents are written.")),
     mode: optional(
       Type.String({
         pattern: "^0?[0-7]{3}$",
@@ -246,10 +257,10 @@ const Assert = Type.Object(
 
 export const StepSchema = Type.Object(
   {
-    name: optional(Type.String({ minLength: 1, description: "What reports call it." })),
-    sandbox: optional(
-      Type.String({ description: "Where it runs; needed only where the file has several sandboxes." }),
+    name: optional(
+      Type.String({ description: "What reports call it.", minLength: 1, expected: "a name in quotes" }),
     ),
+    sandbox: optional(text("Where it runs; needed only where the file has several sandboxes.")),
     timeout: optional(duration('How long it may take (default "10m").')),
     exec: optional(command("Run a command.")),
     env: optional(environment("exec: added to the environment.")),
@@ -259,7 +270,11 @@ export const StepSchema = Type.Object(
     write: optional(Write),
     assert: optional(Assert),
   },
-  { ...closed, description: "One step: exactly one of exec, write and assert." },
+  {
+    ...closed,
+    description: "One step: exactly one of exec, write and assert.",
+    expected: "a [[steps]] table",
+  },
 );
 
 export const FileSchema = Type.Object(
@@ -275,7 +290,7 @@ export const FileSchema = Type.Object(
       Type.Array(StepSchema, { description: "What is done, in order.", expected: "[[steps]] tables" }),
     ),
   },
-  { ...closed, title: "capsa.toml" },
+  { ...closed, title: "capsa.toml", expected: "tables" },
 );
 
 export type ConfigFile = Static<typeof FileSchema>;

@@ -43,11 +43,10 @@ function* checkTable(
   for (const key of schema.required ?? []) {
     if (Object.hasOwn(value, key)) continue;
     const expected = known[key]?.expected;
-    const subject = path.length > 0 ? dotted(path) : "the file";
     yield {
       ...(positions.key(path) ?? positions.nearest(path)),
       key: dotted([...path, key]),
-      message: `${subject} lacks ${key}`,
+      message: `${subject(path)} lacks ${key}`,
       ...(expected ? { hint: `add ${key}: ${expected}` } : {}),
     };
   }
@@ -90,7 +89,7 @@ function refusal(schema: TSchema, value: unknown, path: Path, positions: Positio
   return {
     ...(positions.value(path) ?? positions.nearest(path)),
     key: dotted(path),
-    message: `${dotted(path)} must be ${schema.expected}, not ${describe(value)}`,
+    message: `${subject(path)} must be ${schema.expected}, not ${describe(value)}`,
     ...(meant ? { hint: `did you mean "${meant}"?` } : {}),
   };
 }
@@ -112,6 +111,10 @@ function shapeOf(value: unknown): string {
 
 export function isTable(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}
+
+function subject(path: Path): string {
+  return path.length > 0 ? dotted(path) : "the file";
 }
 
 /** A value as an error message shows it. */

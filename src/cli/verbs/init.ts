@@ -3,7 +3,6 @@ import { cp, mkdir, readdir, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { suggest } from "../../config/suggest.ts";
-import { CapsaError } from "../../errors.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
 
@@ -45,9 +44,10 @@ async function run(template: string, directory: string, { terminal }: Cli): Prom
     if (await stat(join(target, file)).catch(() => undefined)) taken.push(file);
   }
   if (taken.length > 0) {
-    throw new CapsaError("EEXIST", `${target} already has ${taken.join(", ")}`, {
-      hint: `name another directory: capsa init ${template} DIR`,
-    });
+    throw new UsageError(
+      `${target} already has ${taken.join(", ")}`,
+      `name another directory: capsa init ${template} DIR`,
+    );
   }
   await mkdir(target, { recursive: true });
   await cp(source, target, { recursive: true, force: false, errorOnExist: false });

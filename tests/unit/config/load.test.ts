@@ -1,0 +1,479 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Config, ConfigError, loadConfig, parseConfig } from "../../../src/config/load.ts";
+
+let dir: string;
+let file: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "capsa-config-"));
+  file = join(dir, "capsa.toml");
+  await mkdir(join(dir, "src"));
+  await mkdir(join(dir, "rootfs"));
+  await writeFile(join(dir, "data.bin"), "x");
+  await symlink("src", join(dir, "link"));
+});
+afterAll(() => rm(dir, { recursive: true }));
+
+const parse = (text: string): Config => parseConfig(text, file);
+
+/** "line:column key" of each problem, and what is said. */
+function problems(text: string): { at: string[]; said: string; error: ConfigError } {
+  try {
+    parse(text);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return {
+      at: error.problems.map(({ line, column, key }) => `${line}:${column} ${key}`),
+      said: error.message,
+      error,
+    };
+  }
+  throw new Error("the file was accepted");
+}
+
+describe("a right file", () => {
+  test("has defaults for everything", () => {
+    expect(parse("[sandbox.box]\n").sandboxes).toEqual([
+      {
+        name: "box",
+        cpus: 1,
+        memoryMb: 512,
+        engine: "auto",
+        confine: "auto",
+        rootfs: { kind: "base" },
+        shares: [],
+        network: "none",
+        env: {},
+        bootTimeoutMs: 30_000,
+      },
+    ]);
+  });
+
+  test("is read whole", () => {
+    const { sandboxes, steps } = parse(`
+      [sandbox.box]
+      cpus = 4
+      memory = "2G"
+      engine = "qemu"
+      confine = "require"
+      rootfs = "./rootfs"
+      network = "none"
+      env = { A = "1" }
+      run = ["/bin/server", "-p", "1"]
+      cwd = "/work"
+      kernel = "data.bin"
+      initrd = "./data.bin"
+      bootTimeout = "1m"
+      [[sandbox.box.shares]]
+      host = "src"
+      guest = "/work//src/"
+      mode = "rw"
+      ownership = { uids = [{ guest = 0, host = 1000, count = 1 }], gids = [{ guest = 0, host = 100, count = 2 }] }
+      cache = "never"
+      [[sandbox.box.shares]]
+      host = "link"
+      guest = "/other"
+      ownership = "caller"
+      [[steps]]
+      exec = "make"
+      timeout = "90s"
+      stdin = "in"
+      env = { B = "2" }
+      expect = { exitCode = 3, stdout = { equals = "x", contains = "y", matches = '^z$' }, stderr = { contains = ["a", "b"] } }
+      [[steps]]
+      name = "put it there"
+      write = { file = "/a", text = "b", mode = "0755" }
+      [[steps]]
+      write = { file = "/c", from = "data.bin" }
+      [[steps]]
+      assert = { file = "/a", equals = "b" }
+      [[steps]]
+      exec = ["true"]
+      cwd = "/elsewhere"
+      expect = { exitCode = "any" }
+    `);
+    expect(sandboxes).toEqual([
+      {
+        name: "box",
+        cpus: 4,
+        memoryMb: 2048,
+        engine: "qemu",
+        confine: "require",
+        rootfs: { kind: "directory", path: join(dir, "rootfs") },
+        shares: [
+          {
+            host: join(dir, "src"),
+            guest: "/work/src",
+            mode: "rw",
+            ownership: {
+              mode: "map",
+              uids: [{ guest: 0, host: 1000, count: 1 }],
+              gids: [{ guest: 0, host: 100, count: 2 }],
+            },
+            cache: "never",
+          },
+          {
+            host: join(dir, "link"),
+            guest: "/other",
+            mode: "ro",
+            ownership: { mode: "caller" },
+            cache: "auto",
+          },
+        ],
+        network: "none",
+        env: { A: "1" },
+        run: { argv: ["/bin/server", "-p", "1"], env: {}, cwd: "/work" },
+        kernel: join(dir, "data.bin"),
+        initrd: join(dir, "data.bin"),
+        bootTimeoutMs: 60_000,
+      },
+    ]);
+    expect(steps).toEqual([
+      {
+        verb: "exec",
+        name: "make",
+        sandbox: "box",
+        timeoutMs: 90_000,
+        line: 25,
+        argv: ["/bin/sh", "-c", "make"],
+        env: { B: "2" },
+        cwd: "/work",
+        stdin: "in",
+        expect: {
+          exitCode: 3,
+          stdout: { equals: "x", contains: ["y"], matches: /^z$/mu },
+          stderr: { contains: ["a", "b"] },
+        },
+      },
+      {
+        verb: "write",
+        name: "put it there",
+        sandbox: "box",
+        timeoutMs: 600_000,
+        line: 31,
+        file: "/a",
+        contents: { text: "b" },
+        mode: 0o755,
+      },
+      {
+        verb: "write",
+        name: "write /c",
+        sandbox: "box",
+        timeoutMs: 600_000,
+        line: 34,
+        file: "/c",
+        contents: { from: join(dir, "data.bin") },
+        mode: 0o644,
+      },
+      {
+        verb: "assert",
+        name: "assert /a",
+        sandbox: "box",
+        timeoutMs: 600_000,
+        line: 36,
+        file: "/a",
+        exists: true,
+        match: { equals: "b" },
+      },
+      {
+        verb: "exec",
+        name: "true",
+        sandbox: "box",
+        timeoutMs: 600_000,
+        line: 38,
+        argv: ["true"],
+        env: {},
+        cwd: "/elsewhere",
+        expect: { exitCode: "any" },
+      },
+    ]);
+  });
+
+  test("says which sandbox a step is for where there are several", () => {
+    const { steps } = parse('[sandbox.a]\n[sandbox.b]\n[[steps]]\nsandbox = "b"\nexec = "x"');
+    expect(steps.map(({ sandbox }) => sandbox)).toEqual(["b"]);
+  });
+
+  test("may begin with a byte order mark", () => {
+    expect(parse("\uFEFF[sandbox.box]\n").sandboxes).toHaveLength(1);
+  });
+});
+
+describe("a wrong file", () => {
+  const box = "[sandbox.box]\n";
+  const share = (guest: string) => `[[sandbox.box.shares]]\nhost = "src"\nguest = "${guest}"\n`;
+  test.each<[name: string, text: string, at: string[], ...said: string[]]>([
+    [
+      "unknown key",
+      `${box}memroy = "1G"`,
+      ["2:1 sandbox.box.memroy"],
+      'unknown key "memroy" in sandbox.box',
+      'did you mean "memory"?',
+    ],
+    [
+      "unknown key far from all",
+      `${box}quux = 1`,
+      ["2:1 sandbox.box.quux"],
+      "known here: bootTimeout, confine, cpus",
+    ],
+    ["unknown table", `${box}[stepps]`, ["2:2 stepps"], 'did you mean "steps"?'],
+    [
+      "unknown key deep in a step",
+      `${box}[[steps]]\nexec = "x"\nexpect = { exitcode = 1 }`,
+      ["4:12 steps[1].expect.exitcode"],
+      'did you mean "exitCode"?',
+    ],
+    [
+      "key named like a property of every object",
+      `${box}constructor = 1`,
+      ["2:1 sandbox.box.constructor"],
+      "unknown key",
+    ],
+    ["no sandbox", "", ["1:1 sandbox"], "the file lacks sandbox"],
+    ["empty sandbox table", "[sandbox]", ["1:2 sandbox"], "not an empty table"],
+    ["sandbox that is no table", "sandbox = 3", ["1:11 sandbox"], "must be [sandbox.NAME] tables, not 3"],
+    [
+      "sandbox key without a name",
+      '[sandbox]\nmemory = "1G"',
+      ["2:10 sandbox.memory"],
+      'must be a [sandbox.NAME] table, not "1G"',
+    ],
+    ["bad name", '[sandbox."My Box"]', ['1:10 sandbox."My Box"'], "cannot be a name", "small letters"],
+    [
+      "number where text belongs",
+      `${box}memory = 512`,
+      ["2:10 sandbox.box.memory"],
+      'with its unit: "512M"',
+      "not 512",
+    ],
+    ["size without a unit", `${box}memory = "512"`, ["2:10 sandbox.box.memory"], 'not "512"'],
+    ["too little memory", `${box}memory = "8M"`, ["2:10 sandbox.box.memory"], "at least 64M"],
+    ["too much memory", `${box}memory = "9999G"`, ["2:10 sandbox.box.memory"], "at most 1024G"],
+    ["too many CPUs", `${box}cpus = 256`, ["2:8 sandbox.box.cpus"], "a whole number from 1 to 255, not 256"],
+    ["half a CPU", `${box}cpus = 0.5`, ["2:8 sandbox.box.cpus"], "not 0.5"],
+    [
+      "word not in the list",
+      `${box}engine = "kmv"`,
+      ["2:10 sandbox.box.engine"],
+      '"auto" or "kvm" or "qemu"',
+      'did you mean "kvm"?',
+    ],
+    [
+      "network that is not there yet",
+      `${box}network = "user"`,
+      ["2:11 sandbox.box.network"],
+      'must be "none", not "user"',
+    ],
+    ["duration without a unit", `${box}bootTimeout = "30"`, ["2:15 sandbox.box.bootTimeout"], '"30s"'],
+    ["no time at all", `${box}bootTimeout = "0s"`, ["2:15 sandbox.box.bootTimeout"], "longer than no time"],
+    ["number in env", `${box}env = { A = 1 }`, ["2:13 sandbox.box.env.A"], "text in quotes"],
+    ["name in env", `${box}env = { "A=B" = "1" }`, ['2:9 sandbox.box.env."A=B"'], "any text without ="],
+    ["empty run", `${box}run = []`, ["2:7 sandbox.box.run"], "not an empty list"],
+    ["number in run", `${box}run = ["a", 1]`, ["2:13 sandbox.box.run[2]"], "not 1"],
+    ["relative cwd", `${box}cwd = "work"`, ["2:7 sandbox.box.cwd"], "an absolute path in the guest"],
+    ["rootfs word", `${box}rootfs = "debian"`, ["2:10 sandbox.box.rootfs"], '"base", "host" or a directory'],
+    ["missing rootfs", `${box}rootfs = "./none"`, ["2:10 sandbox.box.rootfs"], "there is no directory"],
+    ["missing kernel", `${box}kernel = "none"`, ["2:10 sandbox.box.kernel"], "there is no file"],
+    ["initrd that is a directory", `${box}initrd = "src"`, ["2:10 sandbox.box.initrd"], "there is no file"],
+    [
+      "missing host path",
+      `${box}[[sandbox.box.shares]]\nhost = "none"\nguest = "/a"`,
+      ["3:8 sandbox.box.shares[1].host"],
+      "there is no ",
+      "relative paths start",
+    ],
+    [
+      "share without guest",
+      `${box}[[sandbox.box.shares]]\nhost = "src"`,
+      ["2:15 sandbox.box.shares[1].guest"],
+      "sandbox.box.shares[1] lacks guest",
+    ],
+    [
+      "same guest path",
+      box + share("/a") + share("/a/"),
+      ["7:9 sandbox.box.shares[2].guest"],
+      "two shares are mounted on /a",
+    ],
+    [
+      "guest path within another",
+      box + share("/a") + share("/a/b"),
+      ["7:9 sandbox.box.shares[2].guest"],
+      "/a/b lies inside another share, /a",
+    ],
+    [
+      "guest path around another",
+      box + share("/a/b") + share("/a"),
+      ["7:9 sandbox.box.shares[2].guest"],
+      "/a/b lies inside another share, /a",
+    ],
+    [
+      "guest path hidden by dots",
+      box + share("/a") + share("/x/../a"),
+      ["7:9 sandbox.box.shares[2].guest"],
+      "two shares",
+    ],
+    ["guest root", box + share("/"), ["4:9 sandbox.box.shares[1].guest"], "rootfs ="],
+    [
+      "guest path the guest needs",
+      box + share("/dev/x"),
+      ["4:9 sandbox.box.shares[1].guest"],
+      "the guest needs /dev",
+    ],
+    [
+      "ownership word",
+      `${box + share("/a")}ownership = "me"`,
+      ["5:13 sandbox.box.shares[1].ownership"],
+      '"root", "caller", "passthrough"',
+    ],
+    [
+      "half an id map",
+      `${box + share("/a")}ownership = { uids = [{ guest = 0, host = -1, count = 1 }] }`,
+      ["5:1 sandbox.box.shares[1].ownership.gids", "5:43 sandbox.box.shares[1].ownership.uids[1].host"],
+      "0 or more, not -1",
+    ],
+    ["step without a verb", `${box}[[steps]]\nname = "x"`, ["2:3 steps[1]"], "this step does nothing"],
+    [
+      "step with two verbs",
+      `${box}[[steps]]\nexec = "x"\nassert = { file = "/a" }`,
+      ["4:10 steps[1].assert"],
+      "exec and assert",
+    ],
+    [
+      "exec's key in another step",
+      `${box}[[steps]]\nassert = { file = "/a" }\nstdin = "x"`,
+      ["4:9 steps[1].stdin"],
+      "stdin belongs to exec",
+    ],
+    [
+      "step for no sandbox",
+      `${box}[[steps]]\nsandbox = "bux"\nexec = "x"`,
+      ["3:11 steps[1].sandbox"],
+      'did you mean "box"?',
+    ],
+    [
+      "step for any of several",
+      `${box}[sandbox.two]\n[[steps]]\nexec = "x"`,
+      ["3:3 steps[1]"],
+      'add sandbox = "box"',
+    ],
+    [
+      "step timeout",
+      `${box}[[steps]]\nexec = "x"\ntimeout = "0ms"`,
+      ["4:11 steps[1].timeout"],
+      "longer than no time",
+    ],
+    [
+      "bad pattern",
+      `${box}[[steps]]\nexec = "x"\nexpect = { stdout = { matches = "(" } }`,
+      ["4:33 steps[1].expect.stdout.matches"],
+      "not a regular expression",
+    ],
+    [
+      "empty expectation",
+      `${box}[[steps]]\nexec = "x"\nexpect = { stdout = {} }`,
+      ["4:21 steps[1].expect.stdout"],
+      "this expects nothing",
+    ],
+    [
+      "exit code",
+      `${box}[[steps]]\nexec = "x"\nexpect = { exitCode = 256 }`,
+      ["4:23 steps[1].expect.exitCode"],
+      "0 to 255",
+    ],
+    [
+      "contents of what is not there",
+      `${box}[[steps]]\nassert = { file = "/a", exists = false, equals = "" }`,
+      ["3:50 steps[1].assert.equals"],
+      "must not exist",
+    ],
+    [
+      "write of nothing",
+      `${box}[[steps]]\nwrite = { file = "/a" }`,
+      ["3:9 steps[1].write"],
+      "nothing says what is written",
+    ],
+    [
+      "write of two things",
+      `${box}[[steps]]\nwrite = { file = "/a", text = "", from = "data.bin" }`,
+      ["3:42 steps[1].write.from"],
+      "text and from",
+    ],
+    [
+      "write of a directory",
+      `${box}[[steps]]\nwrite = { file = "/a", from = "src" }`,
+      ["3:31 steps[1].write.from"],
+      "is a directory",
+    ],
+    [
+      "write mode",
+      `${box}[[steps]]\nwrite = { file = "/a", text = "", mode = "u+x" }`,
+      ["3:42 steps[1].write.mode"],
+      "octal",
+    ],
+    [
+      "relative file",
+      `${box}[[steps]]\nassert = { file = "a" }`,
+      ["3:19 steps[1].assert.file"],
+      "absolute path",
+    ],
+    ["date", `${box}cpus = 2024-01-01T00:00:00Z`, ["2:8 sandbox.box.cpus"], "not a date"],
+    ["steps that are a table", `${box}[steps]\nexec = "x"`, ["2:2 steps"], "[[steps]] tables, not a table"],
+  ])("%s", (_name, text, at, ...said) => {
+    const found = problems(text);
+    expect(found.at).toEqual(at);
+    for (const words of said) expect(found.said).toContain(words);
+    expect(found.error.code).toBe("CONFIG_INVALID");
+  });
+
+  test("tells everything at once, in order of lines, of shape and of meaning alike", () => {
+    const found = problems(
+      `${box}rootfs = "./none"\nmemroy = "1G"\n${share("/a") + share("/a")}[[steps]]\nexec = "x"\nwrite = { file = "/a", text = "" }\n[[steps]]\nexce = "x"`,
+    );
+    expect(found.at).toEqual([
+      "2:10 sandbox.box.rootfs",
+      "3:1 sandbox.box.memroy",
+      "9:9 sandbox.box.shares[2].guest",
+      "12:9 steps[1].write",
+      "14:1 steps[2].exce",
+    ]);
+  });
+
+  test("shows the line and marks the place, tabs and all", () => {
+    expect(problems("[sandbox.box]\n\tcpus = 0").said).toBe(
+      `${file}:2:9: sandbox.box.cpus must be a whole number from 1 to 255, not 0\n  2 | \tcpus = 0\n    | \t       ^`,
+    );
+  });
+});
+
+describe("text that is not TOML", () => {
+  test.each<[name: string, text: string, at: string, said: string]>([
+    ["no value", "[sandbox.a]\ncpus = ", "2:8", "the file ends in the middle"],
+    ["no value, more lines", "[sandbox.a]\ncpus = \nmemory", "2:8", "the line ends too early"],
+    ["no quotes", "[sandbox.a]\nmemory = 1G", "2:11", '"G" cannot stand here'],
+    ["open quote", '[sandbox.a]\nmemory = "1G\n', "2:13", "the line ends too early"],
+    ["key twice", "[sandbox.a]\ncpus = 1\ncpus = 2", "3:1", '"sandbox.a.cpus" is defined twice'],
+    ["table twice", "[sandbox.a]\n[sandbox.a]\n", "2:1", '"sandbox.a" is defined twice'],
+    ["number too large", "[sandbox.a]\ncpus = 9007199254740993", "2:8", "9007199254740993"],
+  ])("%s", (_name, text, at, said) => {
+    const found = problems(text);
+    expect(found.at).toEqual([`${at} `]);
+    expect(found.said).toContain(said);
+  });
+});
+
+describe("a file that cannot be read", () => {
+  test("is not there", () => {
+    expect(() => loadConfig(join(dir, "none.toml"))).toThrow(
+      expect.objectContaining({ code: "CONFIG_UNREADABLE", hint: expect.stringContaining("capsa init") }),
+    );
+  });
+  test("is a directory", () => {
+    expect(() => loadConfig(dir)).toThrow(/is a directory/);
+  });
+  test("is not text", async () => {
+    await writeFile(join(dir, "binary.toml"), new Uint8Array([0x61, 0xff, 0xfe]));
+    expect(() => loadConfig(join(dir, "binary.toml"))).toThrow(/is not UTF-8/);
+  });
+});

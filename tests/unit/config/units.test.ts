@@ -1,0 +1,42 @@
+import { expect, test } from "bun:test";
+import { suggest } from "../../../src/config/suggest.ts";
+import { parseDuration, parseMemory } from "../../../src/config/units.ts";
+
+test.each([
+  ["500ms", 500],
+  ["30s", 30_000],
+  ["1.5m", 90_000],
+  ["2h", 7_200_000],
+  ["0s", 0],
+] as const)("a duration: %s", (text, ms) => {
+  expect(parseDuration(text)).toBe(ms);
+});
+
+test.each(["", "30", "s", "-1s", "1 s", "1S", "1e3s", ".5s", "1.s", "30sec", "∞s"])(
+  "not a duration: %j",
+  (text) => {
+    expect(parseDuration(text)).toBeUndefined();
+  },
+);
+
+test.each([
+  ["64M", 64],
+  ["2G", 2048],
+] as const)("a size: %s", (text, mib) => {
+  expect(parseMemory(text)).toBe(mib);
+});
+
+test.each(["", "512", "512m", "512MB", "0.5G", "-1M", "1 G", "1T"])("not a size: %j", (text) => {
+  expect(parseMemory(text)).toBeUndefined();
+});
+
+test.each([
+  ["memroy", "memory"],
+  ["Memory", "memory"],
+  ["cpu", "cpus"],
+  ["exitcode", "exitCode"],
+  ["boot_timeout", undefined],
+  ["colour", undefined],
+] as const)("what %s most likely meant: %s", (word, meant) => {
+  expect(suggest(word, ["cpus", "memory", "exitCode", "rootfs"])).toBe(meant as string);
+});
