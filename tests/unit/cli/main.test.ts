@@ -1,0 +1,165 @@
+import { describe, expect, test } from "bun:test";
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import pkg from "../../../package.json" with { type: "json" };
+import { capsa, MAIN, scratch } from "./capsa.ts";
+
+const VERBS = ["up", "exec", "ps", "logs", "down", "init", "doctor", "check", "schema", "kernel"];
+
+describe("the command line", () => {
+  test("--version", async () => {
+    expect(await capsa(["--version"])).toEqual({ exitCode: 0, stdout: `${pkg.version}\n`, stderr: "" });
+  });
+
+  test("--help lists every verb, and every verb has help of its own", async () => {
+    const { exitCode, stdout } = await capsa(["--help"]);
+    expect(exitCode).toBe(0);
+    for (const verb of VERBS) {
+      expect(stdout).toMatch(new RegExp(`^  ${verb} `, "m"));
+      const own = await capsa([verb, "--help"]);
+      expect(own).toMatchObject({ exitCode: 0, stderr: "" });
+      expect(own.stdout).toStartWith(`Usage: capsa ${verb}`);
+    }
+  });
+
+  test("without a verb: help on stderr, exit code 2", async () => {
+    const { exitCode, stdout, stderr } = await capsa([]);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
+    expect(stderr).toContain("Usage: capsa");
+  });
+
+  test.each<[args: string[], ...said: string[]]>([
+    [["upp"], "unknown command 'upp'", "Did you mean up?"],
+    [["ps", "--jsn"], "unknown option '--jsn'", "Did you mean --json?"],
+    [["exec"], "missing required argument 'name'"],
+    [["exec", "box"], "missing required argument 'command'"],
+    [["exec", "--timeout", "5", "box", "true"], '"30s"'],
+    [["exec", "-e", "=x", "box", "true"], "KEY=VALUE"],
+    [["exec", "-e", "CAPSA_NOT_SET_ANYWHERE", "box", "true"], "is not set here"],
+    [["up", "--json", "--tap", "-f", "capsa.toml.example"]],
+    [["down", "--all", "box"], "--all and names"],
+    [["init", "pyton"], 'did you mean "python"?'],
+    [["init", "rust"], "there are: hello, python, build, agent"],
+    [["up", "-f", "capsa.toml.example", "analysys"], 'did you mean "analysis"?'],
+    [["up", "-f", "none.toml"], "there is no none.toml", "capsa init"],
+    [["check", "examples/python"], "is a directory", "examples/python/capsa.toml"],
+  ])("%j is refused with exit code 2", async (args, ...said) => {
+    const { exitCode, stdout, stderr } = await capsa(args);
+    expect(exitCode).toBe(2);
+    for (const words of said) expect(stderr).toContain(words);
+    if (!args.includes("--json")) expect(stdout).toBe("");
+  });
+
+  test("an error is one JSON document with --json, and nothing else is printed", async () => {
+    const cases: [args: string[], code: string][] = [
+      [["check", "none.toml", "--json"], "CONFIG_UNREADABLE"],
+      [["ps", "--json", "--nonsense"], "USAGE"],
+      [["up", "--json", "-f", "capsa.toml.example", "nobody"], "USAGE"],
+      [["down", "--json", "nobody-of-this-name"], "SANDBOX_NOT_FOUND"],
+    ];
+    for (const [args, code] of cases) {
+      const { stdout, stderr, exitCode } = await capsa(args);
+      expect(JSON.parse(stdout)).toMatchObject({ error: { code, message: expect.any(String) } });
+      expect(stderr).toBe("");
+      expect(exitCode).toBe(code === "SANDBOX_NOT_FOUND" ? 125 : 2);
+    }
+  });
+
+  test("--json behind -- belongs to the command", async () => {
+    const { stdout, stderr } = await capsa(["exec", "nobody-of-this-name", "--", "x", "--json"]);
+    expect(stdout).toBe("");
+    expect(stderr).toContain('no sandbox "nobody-of-this-name"');
+  });
+
+  test("a reader that goes early ends it without a word", async () => {
+    const child = Bun.spawn(
+      ["bash", "-c", `set -o pipefail; "$0" "$1" schema | true`, process.execPath, MAIN],
+      {
+        stderr: "pipe",
+      },
+    );
+    expect(await child.stderr.text()).toBe("");
+    expect([0, 141]).toContain(await child.exited);
+  });
+});
+
+describe("check", () => {
+  const wrong = "[sandbox.box]\nmemroy = 1\ncpus = 0\n";
+
+  test("tells what a right file has", async () => {
+    const { exitCode, stdout } = await capsa(["check", "examples/python/capsa.toml"]);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(
+      /^SANDBOX +CPUS +MEMORY +ROOTFS +SHARES\nanalysis +1 CPU +512 MiB +host +\/project \(ro\) \/output \(rw\)\n/,
+    );
+    expect(stdout).toContain("4 steps; the file is right");
+  });
+
+  test("tells the same to programs", async () => {
+    const { stdout } = await capsa(["check", "examples/python/capsa.toml", "--json"]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      file: join(process.cwd(), "examples/python/capsa.toml"),
+      sandboxes: [{ name: "analysis", memoryMb: 512, rootfs: { kind: "host" } }],
+      steps: [
+        { verb: "exec", expect: { stdout: { matches: expect.stringContaining("^warmest") } } },
+        {},
+        {},
+        {},
+      ],
+    });
+  });
+
+  test("tells every problem with its place", async () => {
+    await using dir = await scratch();
+    await writeFile(join(dir.path, "capsa.toml"), wrong);
+    const { exitCode, stderr, stdout } = await capsa(["check"], { cwd: dir.path });
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
+    expect(stderr).toContain('capsa.toml:2:1: unknown key "memroy"');
+    expect(stderr).toContain("capsa.toml:3:8: sandbox.box.cpus");
+    const { error } = JSON.parse((await capsa(["check", "--json"], { cwd: dir.path })).stdout);
+    expect(
+      error.problems.map(({ line, column }: { line: number; column: number }) => [line, column]),
+    ).toEqual([
+      [2, 1],
+      [3, 8],
+    ]);
+  });
+});
+
+describe("init", () => {
+  test.each(["hello", "python", "build", "agent"])(
+    "%s writes a right capsa.toml and what it needs",
+    async (template) => {
+      await using dir = await scratch();
+      const { exitCode, stderr } = await capsa(["init", template, "a/b"], { cwd: dir.path });
+      expect(exitCode).toBe(0);
+      expect(stderr).toContain("wrote a/b/capsa.toml");
+      expect(stderr).toContain("next: cd a/b && capsa up");
+      expect(await capsa(["check", "a/b/capsa.toml"], { cwd: dir.path })).toMatchObject({ exitCode: 0 });
+    },
+  );
+
+  test("overwrites nothing", async () => {
+    await using dir = await scratch();
+    await writeFile(join(dir.path, "capsa.toml"), "# mine\n");
+    const { exitCode, stderr } = await capsa(["init", "python"], { cwd: dir.path });
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain("already has capsa.toml");
+    expect(await readdir(dir.path)).toEqual(["capsa.toml"]);
+    expect(await Bun.file(join(dir.path, "capsa.toml")).text()).toBe("# mine\n");
+  });
+});
+
+test("schema prints the JSON Schema", async () => {
+  const { stdout, exitCode } = await capsa(["schema"]);
+  expect(exitCode).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({
+    $schema: expect.stringContaining("2020-12"),
+    properties: { sandbox: {} },
+  });
+});
+
+test("a table has aligned columns, wide characters included", async () => {
+  const { formatTable } = await import("../../../src/cli/table.ts");
+  expect(formatTable(["A", "BB"], [["日本", "x"], ["c"]])).toBe("A     BB\n日本  x\nc\n");
+});
