@@ -123,7 +123,9 @@ class AgentClient implements api.Agent {
       call.finish("end");
     };
     sending().catch((error) => call.abandon(error));
-    const response = await call.response.finally(() => source.return(undefined));
+    const response = await call.response.finally(() => {
+      source.return(undefined).catch(() => {}); // settles with the source's next piece, if one comes
+    });
     return this.#connection.trust(() => uint(response, "size"));
   }
 

@@ -2,7 +2,7 @@
 
 import { GuestLostError } from "../errors.ts";
 import { Call, type CallSetup } from "./call.ts";
-import { text, uint } from "./fields.ts";
+import { failure, text, uint } from "./fields.ts";
 import type { Message } from "./framing.ts";
 import { ProtocolError } from "./profile.ts";
 import { FrameSocket } from "./socket.ts";
@@ -90,6 +90,8 @@ export class Connection {
 
   #receive(message: Message, length: number): void {
     const id = uint(message, "id");
+    if (id === 0 && message.ok === false)
+      throw new ProtocolError(`it refused a frame: ${failure(message.error).message}`);
     const call = this.#calls.get(id);
     if (call === undefined) {
       this.strays++;

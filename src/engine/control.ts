@@ -1,0 +1,114 @@
+/** The client of a VMM's control channel (ffi/vmm.cddl): requests with replies, and events. */
+
+import { bytes, failure, map, oneOf, text, uint } from "../agent/fields.ts";
+import { encodeFrame, type Message } from "../agent/framing.ts";
+import { FrameSocket } from "../agent/socket.ts";
+import { VmmError } from "../errors.ts";
+
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/** What a VMM tells unasked. */
+export type VmmEvent =
+  | { readonly event: "started"; readonly engine: string }
+  | { readonly event: "guest" | "console"; readonly data: Uint8Array }
+  | { readonly event: "failed"; readonly code: string; readonly message: string }
+  | { readonly event: "exited"; readonly reason: "shutdown" | "stopped" | "failed" };
+
+export interface ControlHandler {
+  onEvent(event: VmmEvent): void;
+  /** The channel has ended: told once. Every open request is rejected first. */
+  onClose(): void;
+}
+
+interface Waiting {
+  readonly resolve: (result: Message) => void;
+  readonly reject: (error: VmmError) => void;
+  readonly timer: ReturnType<typeof setTimeout>;
+}
+
+export class Control {
+  #socket!: FrameSocket;
+  readonly #handler: ControlHandler;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #closed = false;
+
+  private constructor(handler: ControlHandler) {
+    this.#handler = handler;
+  }
+
+  /** By the descriptor that started the VMM, which is taken over, or by its control.sock. */
+  static async open(target: { fd: number } | { unix: string }, handler: ControlHandler): Promise<Control> {
+    const self = new Control(handler);
+    self.#socket = await FrameSocket.connect(target, {
+      onFrame: (message) => self.#receive(message),
+      onClose: () => self.#end(),
+    });
+    return self;
+  }
+
+  /** Send a request; its result. Rejects with {@link VmmError}: the VMM's own code, `ETIMEDOUT`, or `VMM_GONE`. */
+  request(op: string, fields: Message = {}): Promise<Message> {
+    if (this.#closed) return Promise.reject(gone(op));
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(new VmmError("ETIMEDOUT", `the VMM did not answer "${op}" in ${REQUEST_TIMEOUT_MS} ms`));
+      }, REQUEST_TIMEOUT_MS);
+      this.#waiting.set(id, { resolve, reject, timer });
+      this.#socket.send(encodeFrame({ id, op, ...fields }));
+    });
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  #receive(message: Message): void {
+    if (message.reply === undefined) {
+      this.#handler.onEvent(readEvent(message));
+      return;
+    }
+    const id = uint(message, "reply");
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return; // it was given up
+    this.#waiting.delete(id);
+    clearTimeout(waiting.timer);
+    if (message.error === undefined) {
+      waiting.resolve(message.result === undefined ? {} : map(message.result, "a result"));
+    } else {
+      const error = failure(message.error);
+      waiting.reject(new VmmError(error.code, error.message));
+    }
+  }
+
+  #end(): void {
+    this.#closed = true;
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(gone("a request"));
+    }
+    this.#waiting.clear();
+    this.#handler.onClose();
+  }
+}
+
+function readEvent(message: Message): VmmEvent {
+  const event = oneOf(message, "event", ["started", "guest", "console", "failed", "exited"]);
+  switch (event) {
+    case "started":
+      return { event, engine: text(message, "engine", 64) };
+    case "guest":
+    case "console":
+      return { event, data: bytes(message, "data") };
+    case "failed":
+      return { event, ...failure(message) };
+    case "exited":
+      return { event, reason: oneOf(message, "reason", ["shutdown", "stopped", "failed"]) };
+  }
+}
+
+function gone(op: string): VmmError {
+  return new VmmError("VMM_GONE", `the VMM has ended; it cannot be asked for "${op}"`);
+}

@@ -1,0 +1,66 @@
+/** Where the parts of this installation are: library, monitor, guest, kernel, QEMU. */
+
+import { accessSync, constants, existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { HostError } from "../errors.ts";
+
+const PACKAGE = fileURLToPath(new URL("../..", import.meta.url));
+const SET_UP = "run `make setup` in capsa's directory";
+
+/** Directory of libcapsa and capsa-vmm: `CAPSA_LIB_DIR`, or the package's build directory. */
+export function libraryDirectory(): string {
+  return process.env.CAPSA_LIB_DIR || join(PACKAGE, "build");
+}
+
+/** The monitor's program. Throws {@link HostError} `VMM_MISSING`. */
+export function vmmPath(): string {
+  return present(join(libraryDirectory(), "capsa-vmm"), "VMM_MISSING", "the machine monitor");
+}
+
+/** The base initramfs. Throws {@link HostError} `GUEST_MISSING`. */
+export function initramfsPath(): string {
+  return present(join(PACKAGE, "build", "initramfs.cpio"), "GUEST_MISSING", "the guest's initramfs");
+}
+
+let builtKernel: Promise<string> | undefined;
+
+/** capsa's own kernel: `CAPSA_KERNEL`, or what kernel/build.sh built. Rejects with {@link HostError} `KERNEL_MISSING`. */
+export function kernelPath(): Promise<string> {
+  if (process.env.CAPSA_KERNEL) return Promise.resolve(process.env.CAPSA_KERNEL);
+  builtKernel ??= askBuild().catch((error) => {
+    builtKernel = undefined; // it may be built by the next time
+    throw error;
+  });
+  return builtKernel;
+}
+
+async function askBuild(): Promise<string> {
+  const script = present(join(PACKAGE, "kernel", "build.sh"), "KERNEL_MISSING", "the kernel's build script");
+  const child = Bun.spawn([script, "path"], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const [path, complaint] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  if ((await child.exited) === 0) return path.trim();
+  throw new HostError("KERNEL_MISSING", `there is no kernel to boot: ${complaint.trim()}`, { hint: SET_UP });
+}
+
+/** QEMU for this processor: `CAPSA_QEMU`, or from PATH. Throws {@link HostError} `QEMU_MISSING`. */
+export function qemuPath(): string {
+  const chosen = process.env.CAPSA_QEMU;
+  if (chosen) return present(chosen, "QEMU_MISSING", "QEMU (CAPSA_QEMU)");
+  const name = process.arch === "arm64" ? "qemu-system-aarch64" : "qemu-system-x86_64";
+  const found = Bun.which(name) ?? `/usr/bin/${name}`;
+  try {
+    accessSync(found, constants.X_OK);
+    return found;
+  } catch (cause) {
+    throw new HostError("QEMU_MISSING", `${name} is not installed, and this machine has no usable KVM`, {
+      hint: "apt-get install qemu-system-x86, or point CAPSA_QEMU at it",
+      cause,
+    });
+  }
+}
+
+function present(path: string, code: string, what: string): string {
+  if (existsSync(path)) return path;
+  throw new HostError(code, `${what} is not at ${path}`, { hint: SET_UP });
+}

@@ -1,0 +1,106 @@
+/** libcapsa through bun:ffi: starting a monitor, collecting it, probing KVM (ffi/include/capsa.h). */
+
+import { dlopen, ptr } from "bun:ffi";
+import { join } from "node:path";
+import { HostError } from "../errors.ts";
+import { errnoName } from "./errno.ts";
+import { libraryDirectory } from "./installation.ts";
+
+/** What this code was written for; the library says what it is. */
+const ABI_VERSION = 1;
+
+const SYMBOLS = {
+  capsa_abi_version: { args: [], returns: "u32" },
+  capsa_start: { args: ["ptr", "ptr", "u64", "ptr"], returns: "i32" },
+  capsa_reap: { args: ["i32", "ptr"], returns: "i32" },
+  capsa_probe_kvm: { args: ["u32", "ptr"], returns: "i32" },
+} as const;
+
+type Library = ReturnType<typeof dlopen<typeof SYMBOLS>>["symbols"];
+
+let loaded: { directory: string; symbols: Library } | undefined;
+
+function library(): Library {
+  const directory = libraryDirectory();
+  if (loaded?.directory === directory) return loaded.symbols;
+  const path = join(directory, process.platform === "darwin" ? "libcapsa.dylib" : "libcapsa.so");
+  let symbols: Library;
+  try {
+    symbols = dlopen(path, SYMBOLS).symbols;
+  } catch (cause) {
+    throw new HostError("LIBRARY_MISSING", `libcapsa cannot be loaded from ${path}`, {
+      hint: "run `make setup` in capsa's directory, or point CAPSA_LIB_DIR at a build of it",
+      cause,
+    });
+  }
+  checkAbi(symbols.capsa_abi_version(), path);
+  loaded = { directory, symbols };
+  return symbols;
+}
+
+/** Throws {@link HostError} `ABI_MISMATCH` unless the library at `path` has the version this code was written for. */
+export function checkAbi(version: number, path: string): void {
+  if (version === ABI_VERSION) return;
+  throw new HostError(
+    "ABI_MISMATCH",
+    `${path} has interface version ${version}, this capsa needs ${ABI_VERSION}`,
+    {
+      hint: "library and package are of different versions: build both from the same checkout with `make -C ffi`",
+    },
+  );
+}
+
+/** A started monitor: its process id, and a descriptor of its control channel, which the caller takes over. */
+export interface StartedVmm {
+  readonly pid: number;
+  readonly control: number;
+}
+
+/** Start the monitor with an encoded `vmm-config`. Throws {@link HostError} with the errno's name. */
+export function startVmm(program: string, config: Uint8Array): StartedVmm {
+  const path = Buffer.from(`${program}\0`);
+  const out = new Int32Array(2);
+  const result = library().capsa_start(ptr(path), ptr(config), config.length, ptr(out));
+  if (result < 0) {
+    const code = errnoName(-result);
+    throw new HostError(code, `${program} could not be started (${code})`);
+  }
+  return { pid: out[0]!, control: out[1]! };
+}
+
+/** Collect an ended monitor; true once it is collected or was none of ours. Never blocks. */
+export function reapVmm(pid: number): boolean {
+  return library().capsa_reap(pid, ptr(new Int32Array(1))) !== 0;
+}
+
+/** What a run of a few guest instructions on /dev/kvm showed (`struct capsa_kvm_probe`). */
+export interface KvmProbe {
+  readonly state: "ok" | "absent" | "denied" | "software" | "broken" | "unsupported";
+  /** errno name of the failing call, where one failed. */
+  readonly error: string | undefined;
+  readonly apiVersion: number;
+  /** The processor says that it has VMX or SVM. */
+  readonly cpuVirtualization: boolean;
+  /** How long the guest loop took, milliseconds, and how many rounds it managed. */
+  readonly guestMs: number;
+  readonly guestLoops: number;
+}
+
+const STATES = ["ok", "absent", "denied", "software", "broken", "unsupported"] as const;
+
+/** Probe within `budgetMs`. Throws {@link HostError} when even that cannot be done. */
+export function probeKvm(budgetMs: number): KvmProbe {
+  const out = new DataView(new ArrayBuffer(32));
+  const result = library().capsa_probe_kvm(budgetMs, ptr(out));
+  if (result < 0)
+    throw new HostError(errnoName(-result), `/dev/kvm could not be probed (${errnoName(-result)})`);
+  const error = out.getInt32(4, true);
+  return {
+    state: STATES[out.getInt32(0, true)] ?? "broken",
+    error: error === 0 ? undefined : errnoName(error),
+    apiVersion: out.getInt32(8, true),
+    cpuVirtualization: out.getInt32(12, true) === 1,
+    guestMs: Number(out.getBigUint64(16, true)) / 1e6,
+    guestLoops: Number(out.getBigUint64(24, true)),
+  };
+}
