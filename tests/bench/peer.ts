@@ -64,5 +64,5 @@ export async function microvm(
   const machine = ["-M", "microvm", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory, "-no-reboot"];
   const quiet = ["-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio"];
   const what = ["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet reboot=t panic=-1"];
-  return await $`timeout 600 qemu-system-x86_64 ${machine} ${quiet} ${what} ${extra}`.text();
+  return await $`timeout 600 qemu-system-x86_64 ${machine} ${quiet} ${what} ${extra} < /dev/null`.text();
 }
