@@ -1,0 +1,97 @@
+/* Landlock: file system rights for the shares and the runtime directory, none anywhere else, and no TCP. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "confine/internal.h"
+
+/* Newer than the oldest <linux/landlock.h> we build with. */
+#define ACCESS_FS_TRUNCATE (1ULL << 14)  /* ABI 3 */
+#define ACCESS_FS_IOCTL_DEV (1ULL << 15) /* ABI 5 */
+#define ACCESS_NET_TCP 3ULL              /* ABI 4: bind, connect */
+#define SCOPE_ABSTRACT_SOCKETS 1ULL      /* ABI 6 */
+
+struct ruleset {
+	uint64_t handled_fs, handled_net, scoped;
+};
+
+#define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define ABI_1 ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
+
+static struct ruleset ruleset__for(int abi)
+{
+	struct ruleset rules = {.handled_fs = ABI_1};
+	if (abi >= 2)
+		rules.handled_fs |= LANDLOCK_ACCESS_FS_REFER;
+	if (abi >= 3)
+		rules.handled_fs |= ACCESS_FS_TRUNCATE;
+	if (abi >= 4)
+		rules.handled_net = ACCESS_NET_TCP;
+	if (abi >= 5)
+		rules.handled_fs |= ACCESS_FS_IOCTL_DEV;
+	if (abi >= 6)
+		rules.scoped = SCOPE_ABSTRACT_SOCKETS;
+	return rules;
+}
+
+static int ruleset__allow(int ruleset, const char *path, uint64_t access)
+{
+	struct landlock_path_beneath_attr rule = {.allowed_access = access,
+						  .parent_fd = open(path, O_PATH | O_CLOEXEC)};
+	if (rule.parent_fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	int error = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
+	close(rule.parent_fd);
+	return error;
+}
+
+/* Device nodes are made by nobody, and nothing is executed. */
+static int ruleset__fill(int ruleset, uint64_t handled, const struct confine_request *request)
+{
+	const uint64_t write = handled & ~(uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+						     LANDLOCK_ACCESS_FS_MAKE_BLOCK | ACCESS_FS_IOCTL_DEV);
+	int error = ruleset__allow(ruleset, request->runtime_dir, write);
+	if (!error && request->archive)
+		error = ruleset__allow(ruleset, request->archive, write);
+	for (unsigned i = 0; i < request->share_count && !error; i++)
+		error = ruleset__allow(ruleset, request->shares[i].path, request->shares[i].read_only ? READ : write);
+	return error;
+}
+
+void files__prepare(struct confine_work *work)
+{
+	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	work->landlock = abi < 0 ? 0 : abi;
+	work->ruleset = abi < 0 ? -errno : -ENOSYS;
+	if (abi < 2) /* the first version forbids renames between directories altogether: shares would break */
+		return;
+	struct ruleset rules = ruleset__for(abi);
+	int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, abi < 4 ? 8 : abi < 6 ? 16 : 24, 0);
+	int error = fd < 0 ? -errno : ruleset__fill(fd, rules.handled_fs, work->request);
+	if (error && fd >= 0)
+		close(fd);
+	work->ruleset = error ? error : fd;
+}
+
+int layer__files(struct confine_work *work, struct confine_detail detail)
+{
+	if (work->ruleset < 0 && work->landlock < 2) {
+		detail__say(detail, "this kernel has %s",
+			    work->landlock ? "only version 1 of Landlock" : "no Landlock");
+		return work->ruleset;
+	}
+	int error = work->ruleset;
+	if (work->ruleset >= 0) {
+		error = syscall(SYS_landlock_restrict_self, work->ruleset, 0) < 0 ? -errno : 0;
+		close(work->ruleset);
+	}
+	if (error)
+		detail__say(detail, "Landlock: %s", strerror(-error));
+	else
+		detail__say(detail, "Landlock version %d: shares and runtime directory only", work->landlock);
+	return error;
+}

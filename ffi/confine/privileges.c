@@ -1,0 +1,75 @@
+/* no_new_privs, limits and capabilities. */
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "confine/internal.h"
+
+int layer__privileges(struct confine_work *work, struct confine_detail detail)
+{
+	(void)work;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+		int error = errno;
+		detail__say(detail, "prctl: %s", strerror(error));
+		return -error;
+	}
+	detail__say(detail, "no_new_privs");
+	return 0;
+}
+
+int layer__limits(struct confine_work *work, struct confine_detail detail)
+{
+	(void)work;
+	const struct rlimit none = {0, 0};
+	if (setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_MSGQUEUE, &none) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
+		int error = errno;
+		detail__say(detail, "setrlimit, prctl: %s", strerror(error));
+		return -error;
+	}
+	detail__say(detail, "no core files, no message queues, no debugger");
+	return 0;
+}
+
+/* Root serves the files of all users; what that takes, and nothing else, is kept. */
+static uint64_t wanted_capabilities(const struct confine_request *request)
+{
+	bool writes = false;
+	for (unsigned i = 0; i < request->share_count; i++)
+		writes |= !request->shares[i].read_only;
+	uint64_t wanted = request->share_count ? 1ULL << CAP_DAC_OVERRIDE : 0;
+	if (writes)
+		wanted |= 1ULL << CAP_CHOWN | 1ULL << CAP_FOWNER | 1ULL << CAP_FSETID;
+	return wanted;
+}
+
+int layer__capabilities(struct confine_work *work, struct confine_detail detail)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	if (syscall(SYS_capget, &header, data) < 0) {
+		detail__say(detail, "capget: %s", strerror(errno));
+		return -errno;
+	}
+	/* Capabilities over a user namespace made a moment ago are not over the host's files: none of those is kept. */
+	const uint64_t held = data[0].permitted | (uint64_t)data[1].permitted << 32;
+	const uint64_t kept = geteuid() == 0 ? held & wanted_capabilities(work->request) : 0;
+	for (int i = 0; i <= CAP_LAST_CAP && held >> CAP_SETPCAP & 1; i++)
+		if (!(kept >> i & 1))
+			prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	data[0] = (struct __user_cap_data_struct){.effective = (uint32_t)kept, .permitted = (uint32_t)kept};
+	data[1] = (struct __user_cap_data_struct){.effective = (uint32_t)(kept >> 32),
+						  .permitted = (uint32_t)(kept >> 32)};
+	if (syscall(SYS_capset, &header, data) < 0) {
+		detail__say(detail, "capset: %s", strerror(errno));
+		return -errno;
+	}
+	detail__say(detail, kept ? "all dropped but those over the shares' files" : "none left");
+	return 0;
+}

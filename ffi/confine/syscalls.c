@@ -1,0 +1,324 @@
+/* seccomp: the system calls the VMM makes, and for some threads fewer still; all others fail with EPERM, and those that
+ * only an intruder makes end the process. */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "confine/internal.h"
+
+/* Memory, locks, clocks, signals of its own and the descriptors it has: every thread. */
+static const char *const basic[] = {"read",
+				    "write",
+				    "futex",
+				    "munmap",
+				    "madvise",
+				    "mremap",
+				    "brk",
+				    "exit",
+				    "exit_group",
+				    "gettid",
+				    "getpid",
+				    "sched_yield",
+				    "clock_gettime",
+				    "clock_nanosleep",
+				    "nanosleep",
+				    "restart_syscall",
+				    "rseq",
+				    "set_robust_list",
+				    "rt_sigprocmask",
+				    "rt_sigreturn",
+				    "rt_sigtimedwait",
+				    "sigaltstack",
+				    "gettimeofday",
+				    "getrandom",
+				    "getcpu",
+				    "sched_getaffinity",
+				    NULL};
+
+/* Devices that move bytes between descriptors and guest memory. */
+static const char *const streams[] = {"readv",           "writev",    "recvfrom",      "sendto",     "recvmsg",
+				      "sendmsg",         "poll",      "ppoll",         "epoll_wait", "epoll_pwait",
+				      "epoll_pwait2",    "epoll_ctl", "epoll_create1", "eventfd2",   "timerfd_create",
+				      "timerfd_settime", "close",     "shutdown",      "fcntl",      NULL};
+
+/* The file system device, the control channel, vsock, and what it takes to start threads and to tidy up. */
+static const char *const whole[] = {"pread64",
+				    "pwrite64",
+				    "preadv",
+				    "pwritev",
+				    "preadv2",
+				    "pwritev2",
+				    "lseek",
+				    "fstat",
+				    "newfstatat",
+				    "stat",
+				    "lstat",
+				    "statx",
+				    "statfs",
+				    "fstatfs",
+				    "openat",
+				    "openat2",
+				    "open",
+				    "getdents64",
+				    "readlinkat",
+				    "readlink",
+				    "access",
+				    "faccessat",
+				    "faccessat2",
+				    "unlinkat",
+				    "unlink",
+				    "rmdir",
+				    "mkdir",
+				    "mkdirat",
+				    "mknodat",
+				    "symlinkat",
+				    "linkat",
+				    "rename",
+				    "renameat",
+				    "renameat2",
+				    "fchmod",
+				    "fchmodat",
+				    "fchmodat2",
+				    "fchown",
+				    "fchownat",
+				    "chown",
+				    "lchown",
+				    "chmod",
+				    "utimensat",
+				    "ftruncate",
+				    "truncate",
+				    "fallocate",
+				    "fadvise64",
+				    "fsync",
+				    "fdatasync",
+				    "syncfs",
+				    "sync_file_range",
+				    "copy_file_range",
+				    "sendfile",
+				    "splice",
+				    "flock",
+				    "umask",
+				    "getxattr",
+				    "lgetxattr",
+				    "fgetxattr",
+				    "setxattr",
+				    "lsetxattr",
+				    "fsetxattr",
+				    "listxattr",
+				    "llistxattr",
+				    "flistxattr",
+				    "removexattr",
+				    "lremovexattr",
+				    "fremovexattr",
+				    "connect",
+				    "bind",
+				    "listen",
+				    "accept",
+				    "accept4",
+				    "getsockopt",
+				    "setsockopt",
+				    "getsockname",
+				    "getpeername",
+				    "recvmmsg",
+				    "sendmmsg",
+				    "dup",
+				    "dup2",
+				    "dup3",
+				    "pipe2",
+				    "signalfd4",
+				    "select",
+				    "pselect6",
+				    "rt_sigaction",
+				    "rt_sigpending",
+				    "set_tid_address",
+				    "getppid",
+				    "getuid",
+				    "geteuid",
+				    "getgid",
+				    "getegid",
+				    "uname",
+				    "sysinfo",
+				    "getrusage",
+				    "clock_getres",
+				    "wait4",
+				    "waitid",
+				    "memfd_create",
+				    "seccomp",
+				    "close_range",
+				    NULL};
+
+/* Nothing the VMM ever does: whoever tries is not the VMM any more. */
+static const char *const fatal[] = {"execve",
+				    "execveat",
+				    "ptrace",
+				    "process_vm_readv",
+				    "process_vm_writev",
+				    "init_module",
+				    "finit_module",
+				    "mount",
+				    "umount2",
+				    "pivot_root",
+				    "chroot",
+				    "setns",
+				    "bpf",
+				    "kexec_load",
+				    "kexec_file_load",
+				    "open_by_handle_at",
+				    NULL};
+
+static int allow_all(scmp_filter_ctx filter, const char *const *names, uint32_t action)
+{
+	int error = 0;
+	for (; *names && !error; names++) {
+		int number = seccomp_syscall_resolve_name(*names);
+		if (number != __NR_SCMP_ERROR) /* newer than the library */
+			error = seccomp_rule_add(filter, action, number, 0);
+	}
+	return error;
+}
+
+/* Memory is never executable and writable code: code is what was loaded. */
+static int allow_memory(scmp_filter_ctx filter)
+{
+	int error =
+		seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	return error ? error
+		     : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+					SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+}
+
+/* KVM's own, and the ones of sockets. */
+static int allow_ioctls(scmp_filter_ctx filter)
+{
+	static const unsigned long requests[] = {FIONREAD, FIONBIO};
+	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, (unsigned long)KVMIO << 8));
+	for (unsigned i = 0; i < sizeof(requests) / sizeof(requests[0]) && !error; i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+					 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, requests[i]));
+	return error;
+}
+
+static int allow_threads(scmp_filter_ctx filter)
+{
+	const unsigned long namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+					 CLONE_NEWPID | CLONE_NEWNET;
+	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+				     SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | namespaces, CLONE_THREAD));
+	/* its flags lie in memory, where no filter sees them: the C library then takes clone */
+	return error ? error : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+}
+
+static int allow_own_signals(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+}
+
+static int allow_child(scmp_filter_ctx filter, pid_t child)
+{
+	return child > 0 ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1,
+					    SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)child))
+			 : 0;
+}
+
+static int allow_unix_sockets(scmp_filter_ctx filter)
+{
+	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	return error ? error
+		     : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+}
+
+static int allow_prctl(scmp_filter_ctx filter)
+{
+	static const int options[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_SET_NO_NEW_PRIVS};
+	int error = 0;
+	for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]) && !error; i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)options[i]));
+	return error;
+}
+
+/* Asking for limits, not setting them. */
+static int allow_reading_limits(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
+}
+
+static int fill_basic(scmp_filter_ctx filter)
+{
+	int error = allow_all(filter, basic, SCMP_ACT_ALLOW);
+	if (!error)
+		error = allow_all(filter, fatal, SCMP_ACT_KILL_PROCESS);
+	if (!error)
+		error = allow_memory(filter);
+	if (!error)
+		error = allow_ioctls(filter);
+	if (!error)
+		error = allow_prctl(filter);
+	return error ? error : allow_own_signals(filter);
+}
+
+static int fill_whole(scmp_filter_ctx filter, pid_t child)
+{
+	int error = fill_basic(filter);
+	if (!error)
+		error = allow_all(filter, streams, SCMP_ACT_ALLOW);
+	if (!error)
+		error = allow_all(filter, whole, SCMP_ACT_ALLOW);
+	if (!error)
+		error = allow_threads(filter);
+	if (!error)
+		error = allow_unix_sockets(filter);
+	if (!error)
+		error = allow_reading_limits(filter);
+	return error ? error : allow_child(filter, child);
+}
+
+static scmp_filter_ctx new_filter(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	if (filter)
+		(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree and not a list, where it knows */
+	return filter;
+}
+
+int layer__syscalls(struct confine_work *work, struct confine_detail detail)
+{
+	scmp_filter_ctx filter = new_filter();
+	int error = filter ? fill_whole(filter, work->request->child) : -ENOMEM;
+	if (!error)
+		error = seccomp_load(filter);
+	if (filter)
+		seccomp_release(filter);
+	if (error)
+		detail__say(detail, "seccomp: %s", strerror(-error));
+	else
+		detail__say(detail, "seccomp: an allow-list");
+	return error;
+}
+
+void confine__narrow(enum confine_thread kind)
+{
+	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER)
+		return;
+	scmp_filter_ctx filter = new_filter();
+	int error = filter ? fill_basic(filter) : -ENOMEM;
+	if (!error && kind == CONFINE_QUIET)
+		error = allow_all(filter, streams, SCMP_ACT_ALLOW);
+	if (!error)
+		error = seccomp_load(filter);
+	/* on failure the thread stays as confined as its process is */
+	(void)error;
+	if (filter)
+		seccomp_release(filter);
+}

@@ -1,0 +1,458 @@
+/* Confinement seen from inside, as an intruder in the VMM's process would: each thing tried is refused. */
+#include "confine/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "check.h"
+#include "confine/tree.h"
+
+static char top[64]; /* temporary directory: runtime/ read/ write/ outside/ */
+static char share_paths[2][96];
+
+static struct {
+	char runtime[96], outside[96];
+	struct confine_share shares[2];
+	int roots[2]; /* as the file system device has them */
+	int listener; /* outside/socket */
+	struct confine_request request;
+	struct confine_report report;
+} room;
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 1) == 0);
+	return fd;
+}
+
+static void write_text(const char *directory, const char *name, const char *text)
+{
+	char path[160];
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void set_up(void)
+{
+	memset(&room, 0, sizeof(room));
+	snprintf(top, sizeof(top), "/tmp/capsa-confine.XXXXXX");
+	CHECK(mkdtemp(top));
+	snprintf(room.runtime, sizeof(room.runtime), "%s/runtime", top);
+	snprintf(room.outside, sizeof(room.outside), "%s/outside", top);
+	CHECK(mkdir(room.runtime, 0700) == 0 && mkdir(room.outside, 0700) == 0);
+	write_text(room.runtime, "own", "own");
+	write_text(room.outside, "secret", "secret");
+	char socket_path[128];
+	snprintf(socket_path, sizeof(socket_path), "%s/socket", room.outside);
+	room.listener = listen_at(socket_path);
+	for (int i = 0; i < 2; i++) {
+		snprintf(share_paths[i], sizeof(share_paths[i]), "%s/%s", top, i ? "write" : "read");
+		CHECK(mkdir(share_paths[i], 0700) == 0);
+		write_text(share_paths[i], "file", "shared");
+		room.shares[i] = (struct confine_share){.path = share_paths[i], .read_only = i == 0};
+		room.roots[i] = tree__open(share_paths[i], i == 0);
+		CHECK(room.roots[i] >= 0);
+	}
+	room.request = (struct confine_request){
+		.mode = CONFINE_AUTO, .runtime_dir = room.runtime, .shares = room.shares, .share_count = 2};
+}
+
+static void tear_down(void)
+{
+	close(room.roots[0]);
+	close(room.roots[1]);
+	close(room.listener);
+	char command[128];
+	snprintf(command, sizeof(command), "rm -rf %s", top);
+	CHECK_EQ(system(command), 0);
+}
+
+/* Run `attempt` in a confined child and return its wait status; its value is the exit code. */
+static int status_of(int (*attempt)(void))
+{
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct failure why;
+		if (confine__apply(&room.request, &room.report, &why) < 0)
+			_exit(99);
+		_exit(attempt());
+	}
+	int status = -1;
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+	return status;
+}
+
+enum { REFUSED = 0, ALLOWED = 1 };
+
+static int result_of(int (*attempt)(void))
+{
+	int status = status_of(attempt);
+	CHECK(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static int open_at(int dir, const char *path, int flags)
+{
+	return openat(dir, path, flags | O_CLOEXEC, 0600) < 0 ? REFUSED : ALLOWED;
+}
+
+static int open_absolute(const char *directory, const char *name, int flags)
+{
+	char path[160];
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	return open_at(AT_FDCWD, path, flags);
+}
+
+/* What this machine applies, as bits of 1 << layer. */
+static int layers_applied(void)
+{
+	int bits = 0;
+	for (int i = 0; i < CONFINE_LAYERS; i++)
+		bits |= room.report.layers[i].applied << i;
+	return bits;
+}
+
+static void need(unsigned layers)
+{
+	if (((unsigned)result_of(layers_applied) & layers) != layers) {
+		tear_down();
+		SKIP("a layer of confinement cannot be applied here");
+	}
+}
+
+#define LAYER(name) (1U << CONFINE_##name)
+
+/* ---- files ---- */
+
+static int open_outside(void)
+{
+	return open_absolute(room.outside, "secret", O_RDONLY) | open_absolute("/etc", "passwd", O_RDONLY);
+}
+
+static int open_by_parents(void)
+{
+	return open_at(room.roots[1], "../outside/secret", O_RDONLY) |
+	       open_at(room.roots[0], "../../../etc/passwd", O_RDONLY) |
+	       open_at(room.roots[1], "../../../../../../proc/1/root/etc/passwd", O_RDONLY);
+}
+
+static int write_read_only(void)
+{
+	return open_at(room.roots[0], "file", O_WRONLY) | open_at(room.roots[0], "new", O_WRONLY | O_CREAT) |
+	       (unlinkat(room.roots[0], "file", 0) == 0);
+}
+
+static int make_device(void)
+{
+	return mknodat(room.roots[1], "null", S_IFCHR | 0666, 1 << 8 | 3) == 0 &&
+	       openat(room.roots[1], "null", O_WRONLY | O_CLOEXEC) >= 0;
+}
+
+static int use_own(void)
+{
+	char text[8];
+	int fd = openat(room.roots[1], "new", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	bool written = fd >= 0 && write(fd, "x", 1) == 1 && ftruncate(fd, 0) == 0 &&
+		       renameat(room.roots[1], "new", room.roots[1], "newer") == 0;
+	fd = openat(room.roots[0], "file", O_RDONLY | O_CLOEXEC);
+	bool seen = fd >= 0 && read(fd, text, sizeof(text)) == 6;
+	return written && seen && open_absolute(room.runtime, "own", O_RDWR) == ALLOWED ? ALLOWED : REFUSED;
+}
+
+static void files_outside_are_refused(void)
+{
+	set_up();
+	CHECK((result_of(layers_applied) & (LAYER(NAMESPACES) | LAYER(FILES))) != 0);
+	CHECK_EQ(result_of(open_outside), REFUSED);
+	CHECK_EQ(result_of(open_by_parents), REFUSED);
+	tear_down();
+}
+
+static void a_read_only_share_stays_as_it_is(void)
+{
+	set_up();
+	CHECK((result_of(layers_applied) & (LAYER(NAMESPACES) | LAYER(FILES))) != 0);
+	CHECK_EQ(result_of(write_read_only), REFUSED);
+	tear_down();
+}
+
+static void devices_are_not_made(void)
+{
+	set_up();
+	CHECK_EQ(result_of(make_device), REFUSED);
+	tear_down();
+}
+
+static void shares_and_the_runtime_directory_go_on_working(void)
+{
+	set_up();
+	CHECK_EQ(result_of(use_own), ALLOWED);
+	tear_down();
+}
+
+/* ---- sockets ---- */
+
+static int connect_to(const char *path, size_t len)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	memcpy(address.sun_path, path, len);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 &&
+	       connect(fd, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) == 0;
+}
+
+static int connect_outside(void)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s/socket", room.outside);
+	return connect_to(path, strlen(path));
+}
+
+static int connect_abstract(void)
+{
+	return connect_to("\0capsa-confine-test", 19);
+}
+
+static int connect_inside(void)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s/socket", room.runtime);
+	return connect_to(path, strlen(path));
+}
+
+static int make_network_sockets(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 0) >= 0 || socket(AF_INET6, SOCK_DGRAM, 0) >= 0 ||
+	       socket(AF_NETLINK, SOCK_RAW, 0) >= 0 || socket(AF_VSOCK, SOCK_STREAM, 0) >= 0;
+}
+
+static void sockets_outside_are_refused(void)
+{
+	set_up();
+	need(LAYER(NAMESPACES) | LAYER(SYSCALLS));
+	CHECK_EQ(result_of(connect_outside), REFUSED);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	memcpy(address.sun_path, "\0capsa-confine-test", 19);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(bind(fd, (struct sockaddr *)&address, offsetof(struct sockaddr_un, sun_path) + 19) == 0 &&
+	      listen(fd, 1) == 0);
+	CHECK_EQ(connect_abstract(), ALLOWED);
+	CHECK_EQ(result_of(connect_abstract), REFUSED);
+	close(fd);
+	tear_down();
+}
+
+static void network_sockets_are_refused(void)
+{
+	set_up();
+	CHECK_EQ(result_of(make_network_sockets), REFUSED);
+	tear_down();
+}
+
+static void sockets_of_the_runtime_directory_go_on_working(void)
+{
+	set_up();
+	char path[128];
+	snprintf(path, sizeof(path), "%s/socket", room.runtime);
+	int fd = listen_at(path);
+	CHECK_EQ(result_of(connect_inside), ALLOWED);
+	close(fd);
+	tear_down();
+}
+
+/* ---- processes ---- */
+
+static int execute(void)
+{
+	execl("/bin/true", "true", NULL);
+	return REFUSED;
+}
+
+static int trace(void)
+{
+	return ptrace(PTRACE_ATTACH, getppid(), NULL, NULL) == 0;
+}
+
+static int kill_parent(void)
+{
+	return kill(getppid(), 0) == 0 || syscall(SYS_tgkill, getppid(), getppid(), 0) == 0 ||
+	       syscall(SYS_pidfd_open, getppid(), 0) >= 0;
+}
+
+static int make_process(void)
+{
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(0);
+	return pid > 0;
+}
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+static int make_thread(void)
+{
+	pthread_t thread;
+	return pthread_create(&thread, NULL, nothing, NULL) == 0 && pthread_join(thread, NULL) == 0;
+}
+
+static void exec_and_ptrace_end_the_process(void)
+{
+	set_up();
+	int status = status_of(execute);
+	CHECK(WIFSIGNALED(status));
+	CHECK_EQ(WTERMSIG(status), SIGSYS);
+	status = status_of(trace);
+	CHECK(WIFSIGNALED(status));
+	CHECK_EQ(WTERMSIG(status), SIGSYS);
+	tear_down();
+}
+
+static void signals_to_others_are_refused(void)
+{
+	set_up();
+	CHECK_EQ(result_of(kill_parent), REFUSED);
+	room.request.child = getpid();
+	CHECK_EQ(result_of(kill_parent), ALLOWED);
+	tear_down();
+}
+
+static void threads_are_made_but_no_processes(void)
+{
+	set_up();
+	CHECK_EQ(result_of(make_process), REFUSED);
+	CHECK_EQ(result_of(make_thread), ALLOWED);
+	tear_down();
+}
+
+/* ---- privileges ---- */
+
+static int make_code(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED ||
+	       mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0;
+}
+
+static int rise(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{.effective = 1U << CAP_SYS_ADMIN, .permitted = 1U << CAP_SYS_ADMIN}};
+	return syscall(SYS_capset, &header, data) == 0 || setuid(0) == 0 || unshare(CLONE_NEWUSER) == 0 ||
+	       syscall(SYS_keyctl, 0, 0) >= 0 || syscall(SYS_userfaultfd, 0) >= 0;
+}
+
+static int leave_root(void)
+{
+	(void)!fchdir(room.roots[1]);
+	return chroot(".") == 0 ? ALLOWED : REFUSED;
+}
+
+static void code_is_not_made(void)
+{
+	set_up();
+	CHECK_EQ(result_of(make_code), REFUSED);
+	tear_down();
+}
+
+static void privileges_are_not_regained(void)
+{
+	set_up();
+	CHECK_EQ(result_of(rise), REFUSED);
+	int status = status_of(leave_root);
+	CHECK(WIFSIGNALED(status));
+	tear_down();
+}
+
+/* ---- threads and modes ---- */
+
+static int narrowed_vcpu(void)
+{
+	confine__narrow(CONFINE_VCPU);
+	return open_at(room.roots[1], "file", O_RDONLY) | open_absolute(room.runtime, "own", O_RDONLY) |
+	       (socket(AF_UNIX, SOCK_STREAM, 0) >= 0) | make_thread();
+}
+
+static int narrowed_still_runs(void)
+{
+	confine__narrow(CONFINE_QUIET);
+	int fd = open_absolute(room.runtime, "own", O_RDONLY);
+	void *memory = malloc(1 << 20);
+	free(memory);
+	return fd == REFUSED && memory ? ALLOWED : REFUSED;
+}
+
+static void a_vcpu_has_neither_files_nor_sockets(void)
+{
+	set_up();
+	CHECK_EQ(result_of(narrowed_vcpu), REFUSED);
+	CHECK_EQ(result_of(narrowed_still_runs), ALLOWED);
+	tear_down();
+}
+
+static void nothing_is_applied_when_so_asked(void)
+{
+	set_up();
+	room.request.mode = CONFINE_NONE;
+	CHECK_EQ(result_of(layers_applied), 0);
+	CHECK_EQ(result_of(open_outside), ALLOWED);
+	tear_down();
+}
+
+static int describe(void)
+{
+	for (int i = 0; i < CONFINE_LAYERS; i++)
+		if (!room.report.layers[i].name || !room.report.layers[i].detail[0])
+			return REFUSED;
+	return ALLOWED;
+}
+
+static void the_report_names_every_layer(void)
+{
+	set_up();
+	CHECK_EQ(result_of(describe), ALLOWED);
+	room.request.mode = CONFINE_REQUIRE;
+	CHECK_EQ(result_of(describe), ALLOWED);
+	tear_down();
+}
+
+int main(void)
+{
+	CASE(files_outside_are_refused);
+	CASE(a_read_only_share_stays_as_it_is);
+	CASE(devices_are_not_made);
+	CASE(shares_and_the_runtime_directory_go_on_working);
+	CASE(sockets_outside_are_refused);
+	CASE(network_sockets_are_refused);
+	CASE(sockets_of_the_runtime_directory_go_on_working);
+	CASE(exec_and_ptrace_end_the_process);
+	CASE(signals_to_others_are_refused);
+	CASE(threads_are_made_but_no_processes);
+	CASE(code_is_not_made);
+	CASE(privileges_are_not_regained);
+	CASE(a_vcpu_has_neither_files_nor_sockets);
+	CASE(nothing_is_applied_when_so_asked);
+	CASE(the_report_names_every_layer);
+	return check__done();
+}
