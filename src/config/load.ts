@@ -1,12 +1,13 @@
 /** `capsa.toml` from disk to sandboxes and steps, or to the list of everything that is wrong with it. */
 import { readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
-import { CapsaError } from "../errors.ts";
+import { CapsaError, SpecError } from "../errors.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
+import { validateSpec } from "../sandbox/validate.ts";
 import type { Step } from "../steps/step.ts";
 import { scanPositions } from "./positions.ts";
 import { formatProblems, type Problem, sortProblems } from "./problem.ts";
-import { reporter } from "./reporter.ts";
+import { type Reporter, reporter } from "./reporter.ts";
 import { resolveSandbox } from "./sandbox.ts";
 import { type ConfigFile, FileSchema } from "./schema.ts";
 import { resolveSteps } from "./steps.ts";
@@ -76,8 +77,22 @@ export function parseConfig(text: string, path: string): Config {
     ),
     steps: resolveSteps(Array.isArray(steps) ? steps : [], { sandboxes: tables, base, positions, report }),
   };
+  if (problems.length === 0) for (const spec of config.sandboxes) checkSpec(spec, report);
   if (problems.length > 0) throw fail(problems);
   return config;
+}
+
+/** What the sandbox itself would refuse, told with its place. */
+function checkSpec(spec: SandboxSpec, report: Reporter): void {
+  try {
+    validateSpec(spec);
+  } catch (error) {
+    if (!(error instanceof SpecError)) throw error;
+    const keys = [...error.field.matchAll(/[^.[\]]+/g)].map(([key]) =>
+      /^\d+$/.test(key) ? Number(key) : key,
+    );
+    report(["sandbox", spec.name, ...keys], error.message.slice(error.field.length + 2), error.hint);
+  }
 }
 
 function readText(path: string): string {

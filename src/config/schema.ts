@@ -82,7 +82,7 @@ const idRanges = (description: string) =>
 
 export const ShareSchema = Type.Object(
   {
-    host: hostPath("Directory or file; a relative path starts at the directory of this file."),
+    host: hostPath("A directory; a relative path starts at the directory of this file."),
     guest: guestPath("Where it appears in the guest."),
     mode: optional(words(["ro", "rw"], "ro (the default): the guest cannot change it; rw: it can.")),
     ownership: optional(
@@ -112,7 +112,7 @@ export const ShareSchema = Type.Object(
   },
   {
     ...closed,
-    description: "A directory or file of the host, shown in the guest.",
+    description: "A directory of the host, shown in the guest.",
     expected: "a [[sandbox.NAME.shares]] table",
   },
 );
@@ -171,7 +171,7 @@ export const SandboxSchema = Type.Object(
     bootTimeout: optional(duration('How long the start may take (default "30s").')),
     shares: optional(
       Type.Array(ShareSchema, {
-        description: "Directories and files of the host that the guest sees.",
+        description: "Directories of the host that the guest sees.",
         expected: "[[sandbox.NAME.shares]] tables",
       }),
     ),

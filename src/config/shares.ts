@@ -54,8 +54,8 @@ function resolveShare(table: ShareTable, path: Path, base: string, report: Repor
   const stat = statSync(host, { throwIfNoEntry: false });
   if (!stat) {
     report([...path, "host"], `there is no ${host}`, "relative paths start at the directory of this file");
-  } else if (!stat.isDirectory() && !stat.isFile()) {
-    report([...path, "host"], `${host} is neither a directory nor a file`);
+  } else if (!stat.isDirectory()) {
+    report([...path, "host"], `${host} is not a directory`, "share the directory it is in");
   }
   const ownership = table.ownership ?? "root";
   return {

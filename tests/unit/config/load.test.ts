@@ -285,6 +285,20 @@ describe("a wrong file", () => {
       "relative paths start",
     ],
     [
+      "share that is a file",
+      `${box}[[sandbox.box.shares]]\nhost = "data.bin"\nguest = "/a"`,
+      ["3:8 sandbox.box.shares[1].host"],
+      "is not a directory",
+      "share the directory it is in",
+    ],
+    [
+      "id ranges that overlap",
+      `${share("/a")}ownership = { uids = [{ guest = 0, host = 5, count = 3 }, { guest = 2, host = 9, count = 1 }], gids = [{ guest = 0, host = 5, count = 3 }] }`,
+      ["4:59 sandbox.box.shares[1].ownership.uids[2]"],
+      "overlap",
+    ],
+    ["NUL in a text", `${box}env = { A = "\\u0000" }`, ["2:13 sandbox.box.env.A"], "NUL"],
+    [
       "share without guest",
       `${box}[[sandbox.box.shares]]\nhost = "src"`,
       ["2:15 sandbox.box.shares[1].guest"],
