@@ -113,3 +113,8 @@ void log__append(struct log *log, const void *data, size_t len)
 		len -= (size_t)n;
 	}
 }
+
+uint64_t log__size(const struct log *log)
+{
+	return log ? log->size : 0;
+}

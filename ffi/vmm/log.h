@@ -17,5 +17,7 @@ void log__free(struct log *log);
 
 /* Append; a log that cannot be written to (a full disk) loses the bytes and goes on. NULL is allowed. */
 void log__append(struct log *log, const void *data, size_t len);
+/* Bytes in the file. NULL is allowed. */
+uint64_t log__size(const struct log *log);
 
 #endif

@@ -76,6 +76,7 @@ static int do_status(struct answer *answer)
 	frame__uint(&frame, "cpus", vmm->config->cpus);
 	frame__uint(&frame, "memory", vmm->config->memory);
 	frame__bool(&frame, "detached", vmm->detached);
+	frame__uint(&frame, "eventsLog", log__size(vmm->events_log));
 	frame__open(&frame, "pids");
 	frame__uint(&frame, "keeper", (uint64_t)vmm->keeper->pid);
 	frame__uint(&frame, "vmm", (uint64_t)getpid());
