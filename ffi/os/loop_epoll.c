@@ -8,8 +8,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "os/timers.h"
 
 #define BATCH 64 /* events fetched at once */
 
@@ -19,13 +20,6 @@ struct source {
 	loop_fn fn; /* NULL: deleted, kept until no fetched event can point here */
 	void *arg;
 	struct source *next_dead;
-};
-
-struct timer {
-	uint64_t due; /* nanoseconds of CLOCK_MONOTONIC */
-	uint64_t id;  /* grows with time, so it orders timers due together */
-	loop_call_fn fn;
-	void *arg;
 };
 
 struct call {
@@ -50,9 +44,7 @@ struct loop {
 	int sources_len;
 	struct source *dead;
 
-	struct timer *timers; /* binary heap, earliest first */
-	unsigned timer_count, timer_room;
-	uint64_t timer_id;
+	struct timers timers;
 
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed;
@@ -61,13 +53,6 @@ struct loop {
 	bool stopping;
 	struct call *first, **last;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
 
 int loop__new(struct loop **out)
 {
@@ -117,7 +102,7 @@ void loop__free(struct loop *loop)
 	for (int fd = 0; fd < loop->sources_len; fd++)
 		free(loop->sources[fd]);
 	free(loop->sources);
-	free(loop->timers);
+	timers__free(&loop->timers);
 	while (loop->first) { /* posts to a loop that never ran */
 		struct call *c = loop->first;
 		loop->first = c->next;
@@ -220,99 +205,15 @@ static void dispatch(struct source *s, uint32_t bits)
 		s->fn(s->arg, s->fd, ready);
 }
 
-/* Timers */
-
-static bool earlier(const struct timer *a, const struct timer *b)
-{
-	return a->due < b->due || (a->due == b->due && a->id < b->id);
-}
-
-static void timer_swap(struct timer *a, struct timer *b)
-{
-	struct timer t = *a;
-	*a = *b;
-	*b = t;
-}
-
-/* Restore the heap around the entry at i, whose neighbours are in order but for it. */
-static void timer_settle(struct loop *loop, unsigned i)
-{
-	struct timer *t = loop->timers;
-	for (; i > 0 && earlier(&t[i], &t[(i - 1) / 2]); i = (i - 1) / 2)
-		timer_swap(&t[i], &t[(i - 1) / 2]);
-	for (;;) {
-		unsigned first = i;
-		for (unsigned child = 2 * i + 1; child <= 2 * i + 2 && child < loop->timer_count; child++)
-			if (earlier(&t[child], &t[first]))
-				first = child;
-		if (first == i)
-			return;
-		timer_swap(&t[i], &t[first]);
-		i = first;
-	}
-}
-
-static void timer_remove(struct loop *loop, unsigned i)
-{
-	loop->timers[i] = loop->timers[--loop->timer_count];
-	if (i < loop->timer_count)
-		timer_settle(loop, i);
-}
-
 int loop__timer(struct loop *loop, uint64_t ms, loop_call_fn fn, void *arg, uint64_t *id)
 {
-	if (loop->timer_count == loop->timer_room) {
-		unsigned room = loop->timer_room ? loop->timer_room * 2 : 16;
-		struct timer *timers = realloc(loop->timers, room * sizeof(struct timer));
-		if (!timers)
-			return -ENOMEM;
-		loop->timers = timers;
-		loop->timer_room = room;
-	}
-	uint64_t due;
-	if (__builtin_mul_overflow(ms, 1000000U, &due) || __builtin_add_overflow(due, now_ns(), &due))
-		due = UINT64_MAX;
-	*id = ++loop->timer_id;
-	loop->timers[loop->timer_count] = (struct timer){.due = due, .id = *id, .fn = fn, .arg = arg};
-	timer_settle(loop, loop->timer_count++);
-	return 0;
+	return timers__add(&loop->timers, ms, fn, arg, id);
 }
 
-/* A walk over all timers: a loop has a few. */
 void loop__timer_cancel(struct loop *loop, uint64_t id)
 {
-	for (unsigned i = 0; id && i < loop->timer_count; i++) {
-		if (loop->timers[i].id == id) {
-			timer_remove(loop, i);
-			return;
-		}
-	}
-}
-
-static void run_timers(struct loop *loop)
-{
-	if (!loop->timer_count)
-		return;
-	uint64_t now = now_ns();
-	uint64_t newest =
-		loop->timer_id; /* one set by a handler waits for the next turn, so none starves descriptors */
-	while (loop->timer_count && loop->timers[0].due <= now && loop->timers[0].id <= newest) {
-		struct timer t = loop->timers[0];
-		timer_remove(loop, 0);
-		t.fn(t.arg);
-	}
-}
-
-/* Milliseconds for epoll_wait, rounded up so that a timer never fires early. */
-static int wait_ms(const struct loop *loop)
-{
-	if (!loop->timer_count)
-		return -1;
-	uint64_t now = now_ns(), due = loop->timers[0].due;
-	if (due <= now)
-		return 0;
-	uint64_t ms = (due - now + 999999) / 1000000;
-	return ms > 3600000 ? 3600000 : (int)ms;
+	if (id)
+		timers__cancel(&loop->timers, id);
 }
 
 /* Calls */
@@ -437,7 +338,7 @@ int loop__run(struct loop *loop)
 	int err = 0;
 	while (!stop_asked(loop)) {
 		struct epoll_event events[BATCH];
-		int n = epoll_wait(loop->epoll, events, BATCH, wait_ms(loop));
+		int n = epoll_wait(loop->epoll, events, BATCH, timers__wait_ms(&loop->timers));
 		if (n < 0 && errno != EINTR) {
 			err = -errno;
 			break;
@@ -453,7 +354,7 @@ int loop__run(struct loop *loop)
 			run_calls(loop);
 		}
 		bury(loop);
-		run_timers(loop);
+		timers__run(&loop->timers);
 		bury(loop);
 	}
 
