@@ -30,7 +30,7 @@ static void require(bool holds)
 		abort();
 }
 
-static char dir[] = "/tmp/capsa-fuzz-vsock.XXXXXX";
+static char dir[] = "vsock.XXXXXX"; /* in the working directory */
 static int dir_fd = -1;
 
 static struct sockaddr_un address(const char *name)
