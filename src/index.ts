@@ -37,6 +37,15 @@ export type {
   StartOptions,
   VsockSocket,
 } from "./sandbox/api.ts";
+export {
+  Capsa,
+  MountMode,
+  NetworkMode,
+  type RunnableSandbox,
+  type RunOptions,
+  type SandboxBuilder,
+  type ShareOptions,
+} from "./sandbox/builder.ts";
 export * as sandbox from "./sandbox/ready.ts";
 export { attach, ended, list, readLog } from "./sandbox/registry.ts";
 export type * from "./sandbox/spec.ts";

@@ -36,8 +36,11 @@ export interface BootTimings {
 
 /** Why a sandbox ended. */
 export interface SandboxExit {
-  /** `main`: its main process ended; `shutdown`: it was asked to; `stopped`: the power was cut; `failed`: it broke. */
-  readonly reason: "main" | "shutdown" | "stopped" | "failed";
+  /**
+   * `main`: its main process ended; `shutdown`: it was asked to, or powered itself off; `stopped`: the power was cut;
+   * `failed`: it broke; `detached`: it goes on, and only this connection to it has ended.
+   */
+  readonly reason: "main" | "shutdown" | "stopped" | "failed" | "detached";
   /** Of the main process, where it ended: by exit code or by signal. */
   readonly exitCode: number | null;
   /** Name of the signal: `"SIGTERM"`. */
@@ -53,6 +56,8 @@ export interface VsockSocket {
   readonly path: string;
   /** The sandbox it belongs to. */
   readonly vm: RunningSandbox;
+  /** Settles when the socket is there to connect to. */
+  readonly opened: Promise<void>;
   toString(): string;
 }
 

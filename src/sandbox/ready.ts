@@ -1,27 +1,82 @@
 /** Waiting for a sandbox's agent. */
 
 import type { Agent } from "../agent/api.ts";
-import { GuestLostError } from "../errors.ts";
+import { connectAgent } from "../agent/client.ts";
+import { AgentError, GuestLostError } from "../errors.ts";
 import type { VsockSocket } from "./api.ts";
+import { AGENT_PORT } from "./plan.ts";
 
-/** The guest port on which the agent listens. */
+const READY_TIMEOUT_MS = 30_000;
+const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 200;
+
+export interface WaitOptions {
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The guest port on which the agent listens.
+ * @example const socket = vm.vsockSocket(sandbox.agentPort());
+ */
 export function agentPort(): number {
-  return 52;
+  return AGENT_PORT;
 }
 
-/** Connect to the agent behind `socket` once it listens; 30 seconds at most. */
-export async function waitReady(
-  socket: VsockSocket | string,
-  options: { signal?: AbortSignal } = {},
-): Promise<Agent> {
-  return waitReadyTimeout(socket, 30_000, options);
+/**
+ * Connect to the agent behind `socket` as soon as it listens, within 30 seconds. Rejects with `BootError` when the
+ * sandbox does not come up, with `AgentError` `ETIMEDOUT` when time runs out, and with the signal's reason.
+ * @example const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+ */
+export function waitReady(socket: VsockSocket | string, options: WaitOptions = {}): Promise<Agent> {
+  return waitReadyTimeout(socket, READY_TIMEOUT_MS, options);
 }
 
-/** As {@link waitReady}, with the limit given in milliseconds. */
+/**
+ * As {@link waitReady}, with the limit given in milliseconds.
+ * @example const agent = await sandbox.waitReadyTimeout(socket, 5_000);
+ */
 export async function waitReadyTimeout(
   socket: VsockSocket | string,
   ms: number,
-  _options: { signal?: AbortSignal } = {},
+  options: WaitOptions = {},
 ): Promise<Agent> {
-  throw new GuestLostError(`${socket} did not answer in ${ms} ms`);
+  options.signal?.throwIfAborted();
+  const limit = AbortSignal.timeout(ms);
+  const signal = options.signal === undefined ? limit : AbortSignal.any([limit, options.signal]);
+  try {
+    if (typeof socket !== "string") {
+      // The guest tells when its agent listens; a port of another service is tried until it does
+      await orAborted(Promise.all([socket.vm.ready, socket.opened]), signal);
+    }
+    return await connect(`${socket}`, signal, ms);
+  } catch (error) {
+    if (!limit.aborted || options.signal?.aborted) throw error;
+    throw new AgentError("ETIMEDOUT", `no agent answered at ${socket} within ${ms} ms`, { op: "waitReady" });
+  }
+}
+
+/**
+ * Until an agent greets. A port nobody listens on is accepted by the vsock device and ends at once; a sandbox that is
+ * just starting has no socket yet.
+ */
+async function connect(path: string, signal: AbortSignal, ms: number): Promise<Agent> {
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
+    signal.throwIfAborted();
+    try {
+      return await connectAgent(path, { signal, timeoutMs: ms });
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      const early = error instanceof GuestLostError || code === "ENOENT" || code === "ECONNREFUSED";
+      if (!early || signal.aborted) throw error;
+    }
+    await orAborted(Bun.sleep(pause), signal);
+  }
+}
+
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }

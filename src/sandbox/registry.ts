@@ -1,24 +1,186 @@
 /** The sandboxes of this user that run now, whoever started them, and the last that ended. */
 
-import { SandboxNotFoundError } from "../errors.ts";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { SandboxNotFoundError, SpecError } from "../errors.ts";
 import type { EndedSandbox, LogEntry, RunningSandbox, SandboxEntry } from "./api.ts";
+import { archiveBase, identify, isAlive, runtimeBase, withLock } from "./directories.ts";
+import { readEventLog } from "./log.ts";
+import { readRecord, type SandboxRecord, writeRecord } from "./record.ts";
+import { SandboxHandle } from "./running.ts";
+import type { SandboxSpec } from "./spec.ts";
 
-/** Those that run, oldest first; what dead VMMs left behind is removed on the way. */
+const ARCHIVED = 20;
+/** A directory without a record is somebody's who is about to write it, or died before. */
+const UNFINISHED_MS = 60_000;
+
+/** A place in the registry, taken before the VMM starts. */
+export interface Place {
+  readonly id: string;
+  readonly runtimeDir: string;
+  readonly archive: string | undefined;
+  /** The VMM runs: from now on the place is its. */
+  started(pid: number): void;
+  /** Nothing runs: give the place back. */
+  release(): void;
+}
+
+/** Take a place under the specification's name. Throws {@link SpecError} `NAME_IN_USE`. */
+export async function claim(spec: SandboxSpec, engine: "kvm" | "qemu", detached: boolean): Promise<Place> {
+  const base = runtimeBase();
+  return withLock(base, () => {
+    const running = sweep(base);
+    if (running.some((record) => record.name === spec.name)) {
+      throw new SpecError("name", `a sandbox "${spec.name}" is running already`, {
+        code: "NAME_IN_USE",
+        hint: `end it with \`capsa down ${spec.name}\`, or choose another name`,
+      });
+    }
+    const id = freshId(base);
+    const runtimeDir = join(base, id);
+    mkdirSync(runtimeDir, { mode: 0o700 });
+    const archive = detached ? makeArchive(id) : undefined;
+    let record: SandboxRecord = {
+      version: 1,
+      id,
+      name: spec.name,
+      engine,
+      owner: identify(process.pid) ?? { pid: process.pid, start: "" },
+      created: new Date().toISOString(),
+      detached,
+      ...(archive === undefined ? {} : { archive }),
+      spec,
+    };
+    writeRecord(runtimeDir, record);
+    if (archive !== undefined) writeRecord(archive, record);
+    return {
+      id,
+      runtimeDir,
+      archive,
+      started: (pid) => {
+        record = { ...record, vmm: identify(pid) ?? { pid, start: "" } };
+        try {
+          writeRecord(runtimeDir, record);
+        } catch {
+          // it has ended already, and its directory with it
+        }
+      },
+      release: () => {
+        rmSync(runtimeDir, { recursive: true, force: true });
+        if (archive !== undefined) rmSync(archive, { recursive: true, force: true });
+      },
+    };
+  });
+}
+
+/**
+ * Those that run, oldest first. What dead ones left behind is removed on the way.
+ * @example for (const { name, engine } of await list()) console.log(name, engine);
+ */
 export async function list(): Promise<SandboxEntry[]> {
-  return [];
+  const base = runtimeBase();
+  const records = await withLock(base, () => sweep(base));
+  return records
+    .filter((record) => record.vmm !== undefined)
+    .sort((one, other) => one.created.localeCompare(other.created))
+    .map((record) => ({
+      id: record.id,
+      name: record.name,
+      engine: record.engine,
+      pid: record.vmm!.pid,
+      created: new Date(record.created),
+      runtimeDir: join(base, record.id),
+      detached: record.detached,
+      spec: record.spec,
+    }));
 }
 
-/** Detached sandboxes that ended, newest first. */
+/**
+ * Detached sandboxes that ended, newest first; the last 20 are kept.
+ * @example const [latest] = await ended();
+ */
 export async function ended(): Promise<EndedSandbox[]> {
-  return [];
+  const running = new Set((await list()).map((entry) => entry.id));
+  const found: EndedSandbox[] = [];
+  for (const id of directoriesIn(archiveBase())) {
+    const record = running.has(id) ? undefined : readRecord(join(archiveBase(), id));
+    if (record === undefined) continue;
+    const { exit } = await readEventLog(join(archiveBase(), id));
+    found.push({ id, name: record.name, created: new Date(record.created), spec: record.spec, exit });
+  }
+  return found.sort((one, other) => other.created.getTime() - one.created.getTime());
 }
 
-/** Connect to a running sandbox by name or id. */
+/**
+ * Connect to a running sandbox by name or id. Throws {@link SandboxNotFoundError}.
+ * @example await using vm = await attach("web");
+ */
 export async function attach(nameOrId: string): Promise<RunningSandbox> {
-  throw new SandboxNotFoundError(nameOrId, []);
+  const running = await list();
+  const entry = running.find(({ id, name }) => id === nameOrId || name === nameOrId);
+  if (entry === undefined) throw notFound(nameOrId, running);
+  return SandboxHandle.attach(entry);
 }
 
-/** What the main process of a running or ended sandbox has written, as far as it is kept. */
+/**
+ * What the main process of a running or ended sandbox has written, as far as it is kept. Throws
+ * {@link SandboxNotFoundError}.
+ * @example for (const { data } of await readLog("web")) process.stdout.write(data);
+ */
 export async function readLog(nameOrId: string): Promise<LogEntry[]> {
-  throw new SandboxNotFoundError(nameOrId, []);
+  const running = await list();
+  const entry = running.find(({ id, name }) => id === nameOrId || name === nameOrId);
+  if (entry !== undefined) return (await readEventLog(entry.runtimeDir)).output;
+  const past = (await ended()).find(({ id, name }) => id === nameOrId || name === nameOrId);
+  if (past === undefined) throw notFound(nameOrId, running);
+  return (await readEventLog(join(archiveBase(), past.id))).output;
+}
+
+function notFound(nameOrId: string, running: readonly SandboxEntry[]): SandboxNotFoundError {
+  return new SandboxNotFoundError(
+    nameOrId,
+    running.map(({ name }) => name),
+  );
+}
+
+/** The records of those that live; the directories of those that do not are removed. Under the lock. */
+function sweep(base: string): SandboxRecord[] {
+  const living: SandboxRecord[] = [];
+  for (const id of directoriesIn(base)) {
+    const directory = join(base, id);
+    const record = readRecord(directory);
+    const life = record?.vmm ?? record?.owner;
+    if (record !== undefined && life !== undefined && isAlive(life)) living.push(record);
+    else if (record !== undefined || isOld(directory)) rmSync(directory, { recursive: true, force: true });
+  }
+  return living;
+}
+
+function isOld(directory: string): boolean {
+  const status = statSync(directory, { throwIfNoEntry: false });
+  return status !== undefined && Date.now() - status.mtimeMs > UNFINISHED_MS;
+}
+
+function directoriesIn(base: string): string[] {
+  return readdirSync(base).filter((name) => /^[0-9a-f]{8}$/.test(name));
+}
+
+function freshId(base: string): string {
+  const taken = new Set(directoriesIn(base));
+  for (;;) {
+    const id = crypto.getRandomValues(Buffer.alloc(4)).toString("hex");
+    if (!taken.has(id)) return id;
+  }
+}
+
+/** A directory for the logs, the oldest of those kept makes room. */
+function makeArchive(id: string): string {
+  const base = archiveBase();
+  const kept = directoriesIn(base)
+    .map((name) => ({ path: join(base, name), created: readRecord(join(base, name))?.created ?? "" }))
+    .sort((one, other) => other.created.localeCompare(one.created));
+  for (const { path } of kept.slice(ARCHIVED - 1)) rmSync(path, { recursive: true, force: true });
+  const archive = join(base, id);
+  mkdirSync(archive, { mode: 0o700 });
+  return archive;
 }

@@ -1,0 +1,294 @@
+/** The builder: a sandbox described call by call, whose types allow exactly one main process. */
+
+import { resolve } from "node:path";
+import { SpecError } from "../errors.ts";
+import type { RunningSandbox, StartOptions } from "./api.ts";
+import type { Ownership, ProcessSpec, RootfsSpec, SandboxSpec, ShareSpec } from "./spec.ts";
+import { startSandbox } from "./start.ts";
+
+/** What the guest may do with a share. */
+export const MountMode = { ReadOnly: "ro", ReadWrite: "rw" } as const;
+export type MountMode = (typeof MountMode)[keyof typeof MountMode];
+
+/** How a sandbox is connected; for now, not at all. */
+export const NetworkMode = { None: "none" } as const;
+export type NetworkMode = (typeof NetworkMode)[keyof typeof NetworkMode];
+
+export interface ShareOptions {
+  readonly mode: MountMode;
+  /** Who the guest sees as owner: `root` for all files, unless this says otherwise. */
+  readonly ownership?: Ownership | "root" | "caller" | "passthrough";
+  /** How long the guest may trust its cache: `auto` one second, `always` for good, `never`. */
+  readonly cache?: ShareSpec["cache"];
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  /** Working directory in the guest. */
+  readonly cwd?: string;
+}
+
+interface Draft {
+  readonly name?: string;
+  readonly cpus: number;
+  readonly memoryMb: number;
+  readonly engine: SandboxSpec["engine"];
+  readonly confine: SandboxSpec["confine"];
+  readonly rootfs: RootfsSpec;
+  readonly shares: readonly ShareSpec[];
+  readonly network: unknown;
+  readonly env: Readonly<Record<string, string>>;
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly bootTimeoutMs: number;
+  readonly main?: { readonly run: ProcessSpec } | { readonly oci: string };
+}
+
+const DEFAULTS: Draft = {
+  cpus: 1,
+  memoryMb: 512,
+  engine: "auto",
+  confine: "auto",
+  rootfs: { kind: "base" },
+  shares: [],
+  network: "none",
+  env: {},
+  bootTimeoutMs: 30_000,
+};
+
+/**
+ * What can be said of a sandbox before and after its main process is chosen; each call gives a new builder. `Self` is
+ * the state that the builder is in.
+ */
+interface Settings<Self> {
+  /**
+   * Name of the sandbox, its host name too: small letters, digits, dashes. Made up without.
+   * @example Capsa.sandbox().name("web")
+   */
+  name(name: string): Self;
+  /**
+   * Virtual processors (1).
+   * @example Capsa.sandbox().cpus(4)
+   */
+  cpus(count: number): Self;
+  /**
+   * Memory, MiB (512).
+   * @example Capsa.sandbox().memoryMb(2048)
+   */
+  memoryMb(mb: number): Self;
+  /**
+   * Show a directory of the host in the guest, mounted before the main process starts. A relative host path is taken
+   * from the working directory.
+   * @example Capsa.sandbox().share("./src", "/src", MountMode.ReadOnly)
+   * @example Capsa.sandbox().share("./out", "/out", { mode: MountMode.ReadWrite, ownership: "caller" })
+   */
+  share(host: string, guest: string, mode: MountMode | ShareOptions): Self;
+  /**
+   * The root file system: busybox (`"base"`), this machine's /usr below a writable layer (`"host"`), or a directory.
+   * @example Capsa.sandbox().rootfs("host")
+   * @example Capsa.sandbox().rootfs({ directory: "./rootfs" })
+   */
+  rootfs(rootfs: "base" | "host" | (string & {}) | { readonly directory: string }): Self;
+  /**
+   * Environment of the main process and of every exec; several calls add up.
+   * @example Capsa.sandbox().env({ LANG: "C.UTF-8" })
+   */
+  env(variables: Readonly<Record<string, string>>): Self;
+  /**
+   * A kernel of your own: an uncompressed ELF with a PVH note, or a bzImage.
+   * @example Capsa.sandbox().kernel("./vmlinux")
+   */
+  kernel(path: string): Self;
+  /**
+   * A base initramfs of your own, with capsa's /init in it.
+   * @example Capsa.sandbox().initrd("./initramfs.cpio")
+   */
+  initrd(path: string): Self;
+  /**
+   * No network, as it is anyway.
+   * @example Capsa.sandbox().noNetwork()
+   */
+  noNetwork(): Self;
+  /**
+   * Network of the sandbox; only `NetworkMode.None` for now, others fail in `build`.
+   * @example Capsa.sandbox().network(NetworkMode.None)
+   */
+  network(mode: NetworkMode): Self;
+  /**
+   * What runs the vCPUs: `"auto"` takes KVM where it is of use.
+   * @example Capsa.sandbox().engine("qemu")
+   */
+  engine(engine: SandboxSpec["engine"]): Self;
+  /**
+   * Confinement of the VMM's process on the host: `"require"` fails where a part of it cannot be had.
+   * @example Capsa.sandbox().confine("require")
+   */
+  confine(confine: SandboxSpec["confine"]): Self;
+  /**
+   * Limit from start to a listening agent, milliseconds (30,000).
+   * @example Capsa.sandbox().bootTimeout(5_000)
+   */
+  bootTimeout(ms: number): Self;
+}
+
+/** A sandbox whose main process is not chosen yet: `run` or `oci` comes, once. */
+export interface SandboxBuilder extends Settings<SandboxBuilder> {
+  /**
+   * The main process: a program in the guest and its arguments. Its end is the sandbox's end.
+   * @example Capsa.sandbox().run("/bin/sh", ["-c", "sleep 60"], { cwd: "/tmp" })
+   */
+  run(path: string, args?: readonly string[], options?: RunOptions): RunnableSandbox;
+  /**
+   * The main process out of an OCI image; not in this version: `build` fails with `NOT_SUPPORTED`.
+   * @example Capsa.sandbox().oci("docker.io/library/python:3", ["python3", "-V"])
+   */
+  oci(image: string, args?: readonly string[]): RunnableSandbox;
+}
+
+/** A sandbox that can be built. */
+export interface RunnableSandbox extends Settings<RunnableSandbox> {
+  /**
+   * Start it; resolves once its vCPUs run. Throws what {@link startSandbox} throws.
+   * @example await using vm = await Capsa.sandbox().run("/bin/sleep", ["60"]).build();
+   */
+  build(options?: StartOptions): Promise<RunningSandbox>;
+  /**
+   * The specification as plain data, with its defaults filled in.
+   * @example const spec = Capsa.sandbox().run("/bin/true").spec();
+   */
+  spec(): SandboxSpec;
+}
+
+/** Both states in one class: which calls there are is the types' to say, and at run time the draft's. */
+class Builder implements SandboxBuilder, RunnableSandbox {
+  readonly #draft: Draft;
+
+  constructor(draft: Draft) {
+    this.#draft = draft;
+  }
+
+  #with(change: Partial<Draft>): this {
+    return new Builder({ ...this.#draft, ...change }) as this;
+  }
+
+  name(name: string): this {
+    return this.#with({ name });
+  }
+
+  cpus(cpus: number): this {
+    return this.#with({ cpus });
+  }
+
+  memoryMb(memoryMb: number): this {
+    return this.#with({ memoryMb });
+  }
+
+  share(host: string, guest: string, options: MountMode | ShareOptions): this {
+    const {
+      mode,
+      ownership = "root",
+      cache = "auto",
+    } = typeof options === "string" ? { mode: options } : options;
+    const share: ShareSpec = {
+      host: resolve(host),
+      guest,
+      mode,
+      cache,
+      ownership: typeof ownership === "string" ? { mode: ownership } : ownership,
+    };
+    return this.#with({ shares: [...this.#draft.shares, share] });
+  }
+
+  rootfs(rootfs: string | { readonly directory: string }): this {
+    if (rootfs === "base" || rootfs === "host") return this.#with({ rootfs: { kind: rootfs } });
+    const path = resolve(typeof rootfs === "string" ? rootfs : rootfs.directory);
+    return this.#with({ rootfs: { kind: "directory", path } });
+  }
+
+  env(variables: Readonly<Record<string, string>>): this {
+    return this.#with({ env: { ...this.#draft.env, ...variables } });
+  }
+
+  kernel(path: string): this {
+    return this.#with({ kernel: resolve(path) });
+  }
+
+  initrd(path: string): this {
+    return this.#with({ initrd: resolve(path) });
+  }
+
+  noNetwork(): this {
+    return this.#with({ network: "none" });
+  }
+
+  network(mode: NetworkMode): this {
+    return this.#with({ network: mode });
+  }
+
+  engine(engine: SandboxSpec["engine"]): this {
+    return this.#with({ engine });
+  }
+
+  confine(confine: SandboxSpec["confine"]): this {
+    return this.#with({ confine });
+  }
+
+  bootTimeout(ms: number): this {
+    return this.#with({ bootTimeoutMs: ms });
+  }
+
+  run(path: string, args: readonly string[] = [], options: RunOptions = {}): this {
+    this.#chooseOnce("run");
+    const { env = {}, cwd } = options;
+    return this.#with({
+      main: { run: { argv: [path, ...args], env, ...(cwd === undefined ? {} : { cwd }) } },
+    });
+  }
+
+  oci(image: string): this {
+    this.#chooseOnce("oci");
+    return this.#with({ main: { oci: image } });
+  }
+
+  #chooseOnce(call: string): void {
+    if (this.#draft.main === undefined) return;
+    const before = "run" in this.#draft.main ? "run" : "oci";
+    throw new SpecError("run", `.${call}() after .${before}(): a sandbox has one main process`);
+  }
+
+  spec(): SandboxSpec {
+    const { main, name, ...rest } = this.#draft;
+    if (main === undefined)
+      throw new SpecError("run", "a sandbox needs a main process: call .run() before .build()");
+    if ("oci" in main) {
+      throw new SpecError("oci", `image ${JSON.stringify(main.oci)}: OCI images are not there yet`, {
+        code: "NOT_SUPPORTED",
+        hint: "unpack the image to a directory and use .rootfs({ directory }) with .run()",
+      });
+    }
+    return { ...rest, name: name ?? madeUpName(), network: rest.network as "none", run: main.run };
+  }
+
+  async build(options: StartOptions = {}): Promise<RunningSandbox> {
+    return startSandbox(this.spec(), options);
+  }
+}
+
+function madeUpName(): string {
+  return `sandbox-${crypto.getRandomValues(Buffer.alloc(4)).toString("hex")}`;
+}
+
+/** Where everything begins. */
+export const Capsa = {
+  /**
+   * Describe a sandbox: one virtual processor, 512 MiB, busybox, no network, unless told otherwise.
+   * @example
+   * await using vm = await Capsa.sandbox()
+   *   .share("./project", "/project", MountMode.ReadOnly)
+   *   .run("/bin/sleep", ["600"])
+   *   .build();
+   */
+  sandbox(): SandboxBuilder {
+    return new Builder(DEFAULTS);
+  },
+} as const;

@@ -1,0 +1,118 @@
+/** Where sandboxes live on the host: the runtime directory of this user, its lock, and the logs of those that ended. */
+
+import { dlopen } from "bun:ffi";
+import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { HostError } from "../errors.ts";
+
+/** A socket's path is at most 108 bytes; "/<id>/vsock/host-4294967295.sock" has to fit behind this. */
+const MAX_BASE = 71;
+const LOCK_EXCLUSIVE_NOW = 2 | 4; // LOCK_EX | LOCK_NB
+const LOCK_PATIENCE_MS = 5000;
+
+/**
+ * The directory that holds one directory a sandbox: `CAPSA_RUNTIME_DIR`, `$XDG_RUNTIME_DIR/capsa`, `/run/user/UID/capsa`
+ * or `/tmp/capsa-UID`. Made with mode 0700 where it is missing. Throws {@link HostError} `RUNTIME_DIR` when it is not
+ * ours alone, or too long for sockets.
+ */
+export function runtimeBase(): string {
+  const base = chooseBase();
+  if (!base.startsWith("/"))
+    throw refuse(base, "is not an absolute path", "choose one for CAPSA_RUNTIME_DIR");
+  if (Buffer.byteLength(base) > MAX_BASE) {
+    const hint = "set CAPSA_RUNTIME_DIR to a shorter path";
+    throw refuse(base, `is longer than ${MAX_BASE} bytes, and sockets in it would have no valid path`, hint);
+  }
+  try {
+    mkdirSync(base, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw refuse(base, "cannot be made", "set CAPSA_RUNTIME_DIR to a directory of yours", cause);
+  }
+  const status = lstatSync(base);
+  if (!status.isDirectory()) throw refuse(base, "is not a directory", "remove it, or set CAPSA_RUNTIME_DIR");
+  if (status.uid !== process.geteuid?.() || (status.mode & 0o077) !== 0) {
+    throw refuse(
+      base,
+      "is not yours alone",
+      `\`chmod 700 ${base}\` if it is yours, or set CAPSA_RUNTIME_DIR`,
+    );
+  }
+  return base;
+}
+
+function chooseBase(): string {
+  if (process.env.CAPSA_RUNTIME_DIR) return process.env.CAPSA_RUNTIME_DIR;
+  if (process.env.XDG_RUNTIME_DIR) return join(process.env.XDG_RUNTIME_DIR, "capsa");
+  const uid = process.geteuid?.() ?? 0;
+  const run = statSync(`/run/user/${uid}`, { throwIfNoEntry: false });
+  return run?.uid === uid ? `/run/user/${uid}/capsa` : `/tmp/capsa-${uid}`;
+}
+
+function refuse(base: string, why: string, hint: string, cause?: unknown): HostError {
+  return new HostError("RUNTIME_DIR", `the runtime directory ${base} ${why}`, { hint, cause });
+}
+
+/** The directory of logs of detached sandboxes that ended, `$XDG_STATE_HOME/capsa/ended`; made where it is missing. */
+export function archiveBase(): string {
+  const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
+  const base = join(state, "capsa", "ended");
+  mkdirSync(base, { recursive: true, mode: 0o700 });
+  return base;
+}
+
+/**
+ * Run `work`, which does not wait for anything, while no other process of this user is in here. Rejects with
+ * {@link HostError} `RUNTIME_DIR` when another has held the lock for five seconds.
+ */
+export async function withLock<T>(base: string, work: () => T): Promise<T> {
+  const fd = openSync(join(base, ".lock"), "w", 0o600);
+  try {
+    const deadline = performance.now() + LOCK_PATIENCE_MS;
+    while (flock(fd) !== 0) {
+      if (performance.now() > deadline) {
+        throw refuse(base, "is locked by another process", `see who it is: \`fuser ${join(base, ".lock")}\``);
+      }
+      await Bun.sleep(5);
+    }
+    return work();
+  } finally {
+    closeSync(fd); // and with it goes the lock
+  }
+}
+
+const C_LIBRARY = process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6";
+let lockCall: ((fd: number, operation: number) => number) | undefined;
+
+function flock(fd: number): number {
+  lockCall ??= dlopen(C_LIBRARY, { flock: { args: ["i32", "i32"], returns: "i32" } }).symbols.flock;
+  return lockCall(fd, LOCK_EXCLUSIVE_NOW);
+}
+
+/** A process that can be told from a later one with the same number. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Start time in clock ticks since boot, from /proc; "" where there is no /proc. */
+  readonly start: string;
+}
+
+/** Who has `pid` now; undefined when nobody has. */
+export function identify(pid: number): ProcessIdentity | undefined {
+  try {
+    const line = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const fields = line.slice(line.lastIndexOf(")") + 2).split(" "); // from the state, field 3, on
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : { pid, start: fields[19] ?? "" };
+  } catch {
+    if (process.platform === "linux") return undefined;
+  }
+  try {
+    process.kill(pid, 0);
+    return { pid, start: "" };
+  } catch {
+    return undefined;
+  }
+}
+
+export function isAlive(who: ProcessIdentity): boolean {
+  return identify(who.pid)?.start === who.start;
+}

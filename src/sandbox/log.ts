@@ -1,0 +1,46 @@
+/** The kept event stream of a sandbox, read back: output of its main process, and how that ended. */
+
+import { join } from "node:path";
+import { ProtocolError } from "../agent/profile.ts";
+import type { LogEntry, SandboxExit } from "./api.ts";
+import { type BootMoments, GuestEvents } from "./events.ts";
+
+export interface EventLog {
+  readonly output: LogEntry[];
+  /** Set once the agent listened. */
+  readonly moments: BootMoments | undefined;
+  /** Set once the main process ended, or the boot failed. */
+  readonly exit: SandboxExit | undefined;
+  /** What comes after what was read. */
+  readonly rest: GuestEvents;
+}
+
+/**
+ * events.log in `directory`, at most `limit` bytes of it. A log that is missing is empty; one that ends within a frame,
+ * or that a hostile guest filled with something else, is as good as its beginning.
+ */
+export async function readEventLog(directory: string, limit = Number.MAX_SAFE_INTEGER): Promise<EventLog> {
+  const output: LogEntry[] = [];
+  let moments: BootMoments | undefined;
+  let exit: SandboxExit | undefined;
+  const rest = new GuestEvents();
+  const file = Bun.file(join(directory, "events.log"));
+  const data = (await file.exists()) ? await file.slice(0, limit).bytes() : new Uint8Array(0);
+  try {
+    for (const event of rest.push(data)) {
+      if (event.ev === "ready") moments = event.moments;
+      if (event.ev === "main-stdout") output.push({ stream: "stdout", data: event.data });
+      if (event.ev === "main-stderr") output.push({ stream: "stderr", data: event.data });
+      if (event.ev === "main-exit") {
+        exit ??= { reason: "main", exitCode: event.exitCode, signal: event.signal };
+      }
+      if (event.ev === "boot-failed") {
+        const { code, message } = event;
+        exit = { reason: "failed", exitCode: null, signal: null, failure: { code, message } };
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+  }
+  return { output, moments, exit, rest };
+}

@@ -1,0 +1,129 @@
+/** From a specification to what the VMM and the guest are told: a pure function, after everything has been checked. */
+
+import type { Engine } from "../engine/choose.ts";
+import type { RootfsParts } from "../image/rootfs.ts";
+import type { Ownership, SandboxSpec } from "./spec.ts";
+import { guestPath } from "./validate.ts";
+
+/** Guest vsock port of the agent. */
+export const AGENT_PORT = 52;
+/** Host vsock port of the guest's event stream. */
+export const EVENTS_PORT = 53;
+
+const FS_TAG = "capsa";
+const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique
+const MIB = 1 << 20;
+const CMDLINE = "console=hvc0 quiet";
+
+/** What the machine is started with besides the specification. */
+export interface Placement {
+  readonly engine: Engine;
+  readonly kernel: string;
+  /** Base initramfs with the guest's plan behind it. */
+  readonly initrd: string;
+  readonly qemu?: string;
+  readonly runtimeDir: string;
+  readonly detached: boolean;
+  readonly archive?: string;
+}
+
+interface FsRoot {
+  readonly name: string;
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly cache: "auto" | "always" | "never";
+  readonly ownership: Ownership["mode"];
+  readonly uidMap?: readonly (readonly [guest: number, host: number, count: number])[];
+  readonly gidMap?: readonly (readonly [guest: number, host: number, count: number])[];
+}
+
+interface Mount {
+  readonly name: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  readonly overlay?: true;
+}
+
+/** Host directories by the name the guest finds them under, and where it mounts them, outer ones first. */
+interface Layout {
+  readonly roots: readonly FsRoot[];
+  readonly lower: readonly string[];
+  readonly mounts: readonly Mount[];
+}
+
+/** `vmm-config` of ffi/vmm.cddl. */
+export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Placement): object {
+  const { roots } = layout(spec, rootfs);
+  return {
+    version: 1,
+    name: spec.name,
+    engine: placement.engine,
+    kernel: placement.kernel,
+    initrd: placement.initrd,
+    cmdline: CMDLINE,
+    cpus: spec.cpus,
+    memory: spec.memoryMb * MIB,
+    runtimeDir: placement.runtimeDir,
+    detached: placement.detached,
+    fs: roots.length > 0 ? [{ tag: FS_TAG, roots }] : undefined,
+    vsock: { cid: GUEST_CID, ports: [AGENT_PORT] },
+    rng: true,
+    console: true,
+    eventsPort: EVENTS_PORT,
+    archive: placement.archive,
+    qemu: placement.qemu === undefined ? undefined : { path: placement.qemu },
+    confine: spec.confine,
+  };
+}
+
+/** `plan` of guest/protocol.cddl. */
+export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts): object {
+  const { roots, lower, mounts } = layout(spec, rootfs);
+  return {
+    version: 1,
+    hostname: spec.name,
+    agentPort: AGENT_PORT,
+    eventsPort: EVENTS_PORT,
+    fsTag: roots.length > 0 ? FS_TAG : undefined,
+    rootfs: lower.length > 0 ? { lower } : undefined,
+    mounts,
+    env: spec.env,
+    main: spec.run,
+  };
+}
+
+function layout(spec: SandboxSpec, rootfs: RootfsParts): Layout {
+  const roots: FsRoot[] = [];
+  const mounts: Mount[] = [];
+  const add = (root: Omit<FsRoot, "name">): string => {
+    const name = String(roots.length);
+    roots.push({ name, ...root });
+    return name;
+  };
+  // The host may change its own files; a sandbox that runs should see them as they were found
+  const system = (path: string) => add({ path, readOnly: true, cache: "always", ownership: "root" });
+  const lower = rootfs.lower === undefined ? [] : [system(rootfs.lower)];
+  for (const { host, target } of rootfs.overlays) {
+    mounts.push({ name: system(host), target, readOnly: true, overlay: true });
+  }
+  const ordered = spec.shares
+    .map((share) => ({ ...share, guest: guestPath("guest", share.guest) }))
+    .sort((one, other) => depth(one.guest) - depth(other.guest)); // stable: otherwise in the order given
+  for (const share of ordered) {
+    const readOnly = share.mode === "ro";
+    const name = add({ path: share.host, readOnly, cache: share.cache, ...owner(share.ownership) });
+    mounts.push({ name, target: share.guest, readOnly });
+  }
+  return { roots, lower, mounts };
+}
+
+function owner(ownership: Ownership): Pick<FsRoot, "ownership" | "uidMap" | "gidMap"> {
+  if (ownership.mode !== "map") return { ownership: ownership.mode };
+  const triples = (ranges: typeof ownership.uids) =>
+    ranges.map(({ guest, host, count }) => [guest, host, count] as const);
+  return { ownership: "map", uidMap: triples(ownership.uids), gidMap: triples(ownership.gids) };
+}
+
+function depth(path: string): number {
+  return path.split("/").length;
+}

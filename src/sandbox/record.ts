@@ -1,0 +1,41 @@
+/** What the registry keeps of a sandbox: sandbox.json in its runtime directory, and a copy beside its archived logs. */
+
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { ProcessIdentity } from "./directories.ts";
+import type { SandboxSpec } from "./spec.ts";
+
+const FILE = "sandbox.json";
+
+export interface SandboxRecord {
+  readonly version: 1;
+  readonly id: string;
+  readonly name: string;
+  readonly engine: "kvm" | "qemu";
+  /** Who started it. */
+  readonly owner: ProcessIdentity;
+  /** Its VMM, once that runs. */
+  readonly vmm?: ProcessIdentity;
+  /** ISO 8601. */
+  readonly created: string;
+  readonly detached: boolean;
+  readonly archive?: string;
+  readonly spec: SandboxSpec;
+}
+
+/** Whole or not at all. Throws when the directory is gone. */
+export function writeRecord(directory: string, record: SandboxRecord): void {
+  const path = join(directory, FILE);
+  writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+/** Undefined when there is none, or none of this version. */
+export function readRecord(directory: string): SandboxRecord | undefined {
+  try {
+    const record = JSON.parse(readFileSync(join(directory, FILE), "utf8"));
+    return record?.version === 1 ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,164 @@
+/** Whether a specification can be: every value checked, with the place and the reason where it cannot. */
+
+import { accessSync, constants, statSync } from "node:fs";
+import { posix } from "node:path";
+import { SpecError } from "../errors.ts";
+import type { IdRange, SandboxSpec, ShareSpec } from "./spec.ts";
+
+/** As a host name, a directory entry and an argument of the command line. */
+const NAME = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
+const MAX_CPUS = 255;
+const MIN_MEMORY_MB = 32;
+const MAX_MEMORY_MB = 2 ** 24; // 16 TiB
+const MAX_ID = 0xffff_fffe;
+const MAX_ID_RANGES = 340; // as in the kernel's own id maps
+const MAX_SHARES = 512;
+const PATH_MAX = 4095; // bytes, without the terminator
+const NAME_MAX = 255;
+
+/** Where a share must not go: what the guest's kernel and init have there is not to be covered. */
+const RESERVED = ["/proc", "/sys", "/dev", "/capsa"];
+
+/** Throws {@link SpecError} for the first thing that cannot be. */
+export function validateSpec(spec: SandboxSpec): void {
+  if (!NAME.test(spec.name)) {
+    throw new SpecError("name", `${quote(spec.name)} is not up to 32 small letters, digits and inner dashes`);
+  }
+  whole("cpus", spec.cpus, 1, MAX_CPUS);
+  whole("memoryMb", spec.memoryMb, MIN_MEMORY_MB, MAX_MEMORY_MB);
+  whole("bootTimeoutMs", spec.bootTimeoutMs, 1, 2 ** 31 - 1);
+  oneOf("engine", spec.engine, ["auto", "kvm", "qemu"]);
+  oneOf("confine", spec.confine, ["auto", "require", "none"]);
+  if (spec.network !== "none") {
+    throw new SpecError("network", `${quote(spec.network)} is not there yet: sandboxes have no network`, {
+      code: "NOT_SUPPORTED",
+      hint: 'leave network out, or say "none"; files go through shares and the agent',
+    });
+  }
+  if (spec.rootfs.kind === "directory") readable("rootfs", spec.rootfs.path, "dir");
+  else oneOf("rootfs", spec.rootfs.kind, ["base", "host"]);
+  if (spec.kernel !== undefined) readable("kernel", spec.kernel, "file");
+  if (spec.initrd !== undefined) readable("initrd", spec.initrd, "file");
+  environment("env", spec.env);
+  if (spec.run !== undefined) {
+    if (spec.run.argv.length === 0) throw new SpecError("run", "it names no program");
+    spec.run.argv.forEach((argument, index) => {
+      text(`run.argv[${index}]`, argument);
+    });
+    if (spec.run.argv[0] === "") throw new SpecError("run", "the program's name is empty");
+    environment("run.env", spec.run.env);
+    if (spec.run.cwd !== undefined) guestPath("run.cwd", spec.run.cwd);
+  }
+  shares(spec.shares);
+}
+
+/** A guest path without `.`, `..`, doubled or trailing slashes. Throws {@link SpecError}. */
+export function guestPath(field: string, path: unknown): string {
+  const value = text(field, path);
+  if (!value.startsWith("/")) throw new SpecError(field, `${quote(value)} is not an absolute path`);
+  const normal = posix.normalize(value);
+  if (Buffer.byteLength(normal) > PATH_MAX) throw new SpecError(field, `it is longer than ${PATH_MAX} bytes`);
+  const long = normal.split("/").find((part) => Buffer.byteLength(part) > NAME_MAX);
+  if (long !== undefined) {
+    throw new SpecError(
+      field,
+      `it has a name of more than ${NAME_MAX} bytes in it: ${quote(long.slice(0, 20))}…`,
+    );
+  }
+  return normal === "/" ? normal : normal.replace(/\/$/, "");
+}
+
+function shares(list: readonly ShareSpec[]): void {
+  if (list.length > MAX_SHARES) throw new SpecError("shares", `${list.length} are more than ${MAX_SHARES}`);
+  const taken = new Map<string, number>();
+  list.forEach((share, index) => {
+    const field = `shares[${index}]`;
+    readable(`${field}.host`, share.host, "dir");
+    oneOf(`${field}.mode`, share.mode, ["ro", "rw"]);
+    oneOf(`${field}.cache`, share.cache, ["auto", "always", "never"]);
+    oneOf(`${field}.ownership`, share.ownership.mode, ["root", "caller", "passthrough", "map"]);
+    if (share.ownership.mode === "map") {
+      idRanges(`${field}.ownership.uids`, share.ownership.uids);
+      idRanges(`${field}.ownership.gids`, share.ownership.gids);
+    }
+    const guest = guestPath(`${field}.guest`, share.guest);
+    if (guest === "/") {
+      throw new SpecError(`${field}.guest`, "a share cannot be the root", {
+        hint: "to use a directory as the whole file system, make it the rootfs",
+      });
+    }
+    const reserved = RESERVED.find((path) => guest === path || guest.startsWith(`${path}/`));
+    if (reserved !== undefined) throw new SpecError(`${field}.guest`, `${reserved} is the guest's own`);
+    const other = taken.get(guest);
+    if (other !== undefined) throw new SpecError(`${field}.guest`, `shares[${other}] is at ${guest} already`);
+    taken.set(guest, index);
+  });
+}
+
+function idRanges(field: string, ranges: readonly IdRange[]): void {
+  if (ranges.length > MAX_ID_RANGES)
+    throw new SpecError(field, `${ranges.length} are more than ${MAX_ID_RANGES}`);
+  ranges.forEach((range, index) => {
+    whole(`${field}[${index}].count`, range.count, 1, MAX_ID);
+    whole(`${field}[${index}].guest`, range.guest, 0, MAX_ID - range.count + 1);
+    whole(`${field}[${index}].host`, range.host, 0, MAX_ID - range.count + 1);
+    const clash = ranges
+      .slice(0, index)
+      .findIndex(
+        (other) => range.guest < other.guest + other.count && other.guest < range.guest + range.count,
+      );
+    if (clash >= 0) throw new SpecError(`${field}[${index}]`, `its guest ids overlap those of [${clash}]`);
+  });
+}
+
+function readable(field: string, path: unknown, kind: "file" | "dir"): void {
+  const value = text(field, path);
+  if (!value.startsWith("/")) throw new SpecError(field, `${quote(value)} is not an absolute path`);
+  let isDirectory: boolean;
+  try {
+    isDirectory = statSync(value).isDirectory();
+    accessSync(value, kind === "dir" ? constants.R_OK | constants.X_OK : constants.R_OK);
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    const why =
+      code === "ENOENT" ? "is not there" : code === "EACCES" ? "may not be read" : `cannot be used (${code})`;
+    throw new SpecError(field, `${value} ${why}`, { cause });
+  }
+  if (kind === "dir" && !isDirectory) {
+    throw new SpecError(field, `${value} is not a directory`, {
+      ...(field.startsWith("shares") ? { hint: "share the directory it is in" } : {}),
+    });
+  }
+  if (kind === "file" && isDirectory) throw new SpecError(field, `${value} is a directory, not a file`);
+}
+
+function environment(field: string, env: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(env)) {
+    text(field, name);
+    if (name === "" || name.includes("="))
+      throw new SpecError(field, `${quote(name)} is no name of a variable`);
+    text(`${field}.${name}`, value);
+  }
+}
+
+function text(field: string, value: unknown): string {
+  if (typeof value !== "string") throw new SpecError(field, `it should be text, not ${typeof value}`);
+  if (value.includes("\0")) throw new SpecError(field, "it has a NUL character in it");
+  return value;
+}
+
+function whole(field: string, value: unknown, min: number, max: number): void {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
+    throw new SpecError(field, `${quote(value)} is not a whole number from ${min} to ${max}`);
+  }
+}
+
+function oneOf(field: string, value: unknown, allowed: readonly string[]): void {
+  if (!allowed.includes(value as string)) {
+    throw new SpecError(field, `${quote(value)} is none of ${allowed.map(quote).join(", ")}`);
+  }
+}
+
+function quote(value: unknown): string {
+  return JSON.stringify(value) ?? String(value);
+}
