@@ -4,12 +4,12 @@
 
 struct failure {
 	char code[32];     /* errno name ("ENOENT") or a capsa code ("ENGINE_FAILED") */
-	char message[512]; /* what, where, why, what to do; no newline */
+	char message[512]; /* what, where, why, what to do; one line of UTF-8 */
 };
 
 /* Fill in *failure (NULL is allowed) and return -error. `code` NULL: the name of `error`. */
 __attribute__((warn_unused_result, format(printf, 4, 5))) int failure__set(struct failure *failure, int error,
-									    const char *code, const char *format, ...);
+									   const char *code, const char *format, ...);
 
 /* "ENOENT" for ENOENT; "EIO" for what has no name here. */
 const char *failure__errno_name(int error);

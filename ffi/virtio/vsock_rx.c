@@ -49,20 +49,29 @@ static struct vsock_hdr header_of_stream(struct vsock_stream *s, uint16_t op)
 	return hdr;
 }
 
+/* The guest's next buffer that holds a header and `more` bytes; smaller ones are given back empty. A guest that offers
+ * nothing else, and quickly, has none. */
+static bool pop_buffer(struct vsock *v, size_t more, struct virtqueue_chain *chain)
+{
+	struct virtqueue *vq = &v->dev.queues[VSOCK_RX];
+	for (unsigned tries = 0; tries < VIRTQUEUE_MAX_SIZE && virtqueue__pop(vq, chain) > 0; tries++) {
+		if (chain->writable_bytes >= HDR + more)
+			return true;
+		v->bad++;
+		virtqueue__push(vq, chain->head, 0);
+	}
+	return false;
+}
+
 /* Give the guest one packet without payload; false when it has no buffer for it. */
 static bool put_header(struct vsock *v, const struct vsock_hdr *hdr)
 {
-	struct virtqueue *vq = &v->dev.queues[VSOCK_RX];
 	struct virtqueue_chain chain;
-	while (virtqueue__pop(vq, &chain) > 0) {
-		if (iov__write(chain.writable, chain.writable_count, 0, hdr, HDR) == HDR) {
-			virtqueue__push(vq, chain.head, HDR);
-			return true;
-		}
-		v->bad++;
-		virtqueue__push(vq, chain.head, 0);
-	}
-	return false;
+	if (!pop_buffer(v, 0, &chain))
+		return false;
+	iov__write(chain.writable, chain.writable_count, 0, hdr, HDR);
+	virtqueue__push(&v->dev.queues[VSOCK_RX], chain.head, HDR);
+	return true;
 }
 
 void vsock_rx__send(struct vsock_stream *s, unsigned what)
@@ -163,16 +172,12 @@ static bool batch__add(struct batch *b, const struct virtqueue_chain *chain, siz
 /* Take buffers of the guest for up to `want` bytes of payload. */
 static void batch__fill(struct batch *b, struct vsock *v, size_t want)
 {
-	struct virtqueue *vq = &v->dev.queues[VSOCK_RX];
 	struct virtqueue_chain chain;
 	b->count = b->header_count = b->payload_count = 0;
 	b->room = 0;
-	while (b->room < want && virtqueue__pop(vq, &chain) > 0) {
-		if (chain.writable_bytes <= HDR) {
-			v->bad++;
-			virtqueue__push(vq, chain.head, 0);
-		} else if (!batch__add(b, &chain, want - b->room)) {
-			virtqueue__unpop(vq);
+	while (b->room < want && pop_buffer(v, 1, &chain)) {
+		if (!batch__add(b, &chain, want - b->room)) {
+			virtqueue__unpop(&v->dev.queues[VSOCK_RX]);
 			return;
 		}
 	}
