@@ -61,7 +61,7 @@ enum confine_thread {
 	CONFINE_QUIET, /* a device that only reads and writes descriptors it has */
 };
 
-/* Narrow the calling thread, for good; nothing happens in a process that was not confined. */
+/* Narrow the calling thread, for good; nothing happens in a process whose system calls are not filtered. */
 void confine__narrow(enum confine_thread kind);
 
 #endif

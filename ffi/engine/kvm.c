@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "boot/layout.h"
+#include "confine/confine.h"
 
 /* The signal that calls a vCPU's thread out of the guest. It is blocked everywhere but for KVM_RUN itself, stays
  * pending when it comes, and is taken back by hand: no handler, and none is lost that comes before KVM_RUN. */
@@ -99,6 +100,7 @@ static void *vcpu__thread(void *arg)
 	struct kvm_machine *vm = vcpu->vm;
 	enum kvm_verdict verdict = KVM_GO_ON;
 	struct failure why;
+	confine__narrow(CONFINE_VCPU);
 	while (verdict == KVM_GO_ON && vcpu__may_run(vm)) {
 		int error = 0;
 		do {
