@@ -1,9 +1,13 @@
 /** Boots several sandboxes at once, all or none. */
 import type { Agent } from "../agent/api.ts";
-import type { BootTimings, Notice, RunningSandbox, SandboxExit } from "../sandbox/api.ts";
+import { SpecError } from "../errors.ts";
+import type { BootTimings, Notice, RunningSandbox, SandboxExit, StartOptions } from "../sandbox/api.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { startSandbox } from "../sandbox/start.ts";
+
+const LONGEST_NAME = 32;
+const MOST_OF_A_NAME = 1000;
 
 export interface Booted {
   readonly spec: SandboxSpec;
@@ -32,7 +36,7 @@ export async function bootAll(specs: readonly SandboxSpec[], options: BootOption
   };
   const boot = async (spec: SandboxSpec): Promise<Booted> => {
     const { signal, detached } = options;
-    const vm = await startSandbox(spec, { signal, detached, onNotice });
+    const vm = await startUnderFreeName(spec, { signal, detached, onNotice });
     started.push(vm);
     options.onStart(spec, vm);
     const timings = await vm.ready;
@@ -44,6 +48,23 @@ export async function bootAll(specs: readonly SandboxSpec[], options: BootOption
   if (!failed) return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Booted>).value);
   await Promise.all(started.map((vm) => vm.kill()));
   throw failed.reason;
+}
+
+/**
+ * Start it under its name or, where it is to end with this command, under the first of NAME-2, NAME-3 … that no other
+ * has: the same file may be run many times at once. One that stays keeps its name, by which it is found again.
+ */
+async function startUnderFreeName(spec: SandboxSpec, options: StartOptions): Promise<RunningSandbox> {
+  for (let number = 1; ; number++) {
+    const suffix = number === 1 ? "" : `-${number}`;
+    const name = spec.name.slice(0, LONGEST_NAME - suffix.length).replace(/-+$/, "") + suffix;
+    try {
+      return await startSandbox({ ...spec, name }, options);
+    } catch (error) {
+      const taken = error instanceof SpecError && error.code === "NAME_IN_USE";
+      if (!taken || options.detached || number === MOST_OF_A_NAME) throw error;
+    }
+  }
 }
 
 /** How a sandbox ended, for people: "its main process exited with 3". */

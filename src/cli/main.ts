@@ -7,6 +7,7 @@ import { describeFailure, exitCodes } from "./failure.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { Terminal } from "./terminal.ts";
 import { check } from "./verbs/check.ts";
+import { doctor } from "./verbs/doctor.ts";
 import { down } from "./verbs/down.ts";
 import { exec } from "./verbs/exec.ts";
 import { init } from "./verbs/init.ts";
@@ -45,14 +46,14 @@ function build(): Command {
       "after",
       `
 Examples:
-  $ capsa init && capsa up                    a first sandbox
-  $ capsa up -d && capsa exec hello -- sh     (see \`capsa ps\` for names)
-  $ capsa doctor                              what this machine can do
+  $ capsa init && capsa up                       a first sandbox
+  $ capsa up -d && capsa exec hello -- ls -l /   (\`capsa ps\` lists names)
+  $ capsa doctor                                 what this machine can do
 
 Exit codes: ${exitCodes.failed} a step failed, ${exitCodes.usage} the command line or the file is wrong, ${exitCodes.capsa} capsa failed, 130 Ctrl-C;
 \`exec\` and an \`up\` without steps pass on the guest's.`,
     );
-  for (const verb of [up, exec, ps, logs, down, init, check, schema, kernel]) verb(program, cli);
+  for (const verb of [up, exec, ps, logs, down, init, check, schema, doctor, kernel]) verb(program, cli);
   return program;
 }
 

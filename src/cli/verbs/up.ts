@@ -122,8 +122,8 @@ async function boot(
     },
   });
   const booted = await withProgress(terminal, `booting ${listed(specs)}`, work);
-  for (const { spec, vm, timings } of booted) {
-    await terminal.say(`${spec.name} is up (${vm.engine}) in ${formatDuration(timings.totalMs)}`);
+  for (const { vm, timings } of booted) {
+    await terminal.say(`${vm.name} is up (${vm.engine}) in ${formatDuration(timings.totalMs)}`);
     if (options.timings) await terminal.say(`  ${breakdown(timings)}`);
   }
   return booted;
@@ -191,7 +191,7 @@ function watchEnds(booted: readonly Booted[]): string[] {
 async function attend(booted: readonly Booted[], { terminal, signal }: Cli): Promise<number> {
   const idle = booted.filter(({ spec }) => !spec.run);
   if (idle[0])
-    await terminal.say(`run something in it: capsa exec ${idle[0].spec.name} -- COMMAND; Ctrl-C ends it`);
+    await terminal.say(`run something in it: capsa exec ${idle[0].vm.name} -- COMMAND; Ctrl-C ends it`);
   const codes = booted.map(async ({ spec, vm }) => {
     if (spec.run) return vm.wait();
     const exit = await vm.exited;

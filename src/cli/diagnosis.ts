@@ -1,0 +1,137 @@
+/** What this machine and this installation can do for a sandbox: each finding, and the mend where there is one. */
+import { dlopen } from "bun:ffi";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
+import { chooseEngine, explainProbe } from "../engine/choose.ts";
+import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../engine/installation.ts";
+import { type KvmProbe, probeKvm } from "../engine/library.ts";
+import { CapsaError } from "../errors.ts";
+import { runtimeBase } from "../sandbox/directories.ts";
+
+export interface Finding {
+  readonly name: string;
+  /** `note`: sandboxes start, but something is slower or weaker; `bad`: none can start. */
+  readonly state: "ok" | "note" | "bad";
+  readonly found: string;
+  readonly mend?: string;
+}
+
+const PROBE_BUDGET_MS = 50;
+const MIB = 1024 ** 2;
+/** Room that a start needs for its initramfs, sockets and logs. */
+const LEAST_ROOM = 64 * MIB;
+
+/** Every check, in the order in which a start would meet them. */
+export async function diagnose(): Promise<Finding[]> {
+  return [
+    ...engine(),
+    await checked("kernel", async () => ({ state: "ok", found: await kernelPath() })),
+    await checked("guest", () => ({ state: "ok", found: initramfsPath() })),
+    await checked("monitor", () => ({ state: "ok", found: vmmPath() })),
+    await checked("runtime directory", () => room(runtimeBase())),
+    seccomp(),
+    landlock(),
+    await userNamespaces(),
+  ];
+}
+
+/** What runs the processors, and why. */
+function engine(): Finding[] {
+  let probe: KvmProbe;
+  try {
+    probe = probeKvm(PROBE_BUDGET_MS);
+  } catch (error) {
+    return [failed("library", error)];
+  }
+  const { why, mend } = explainProbe(probe);
+  const found = probe.state === "software" ? `a software KVM: ${why}` : why;
+  const kvm: Finding = {
+    name: "/dev/kvm",
+    found,
+    ...(probe.state === "ok" ? { state: "ok" } : { state: "note", mend }),
+  };
+  try {
+    const choice = chooseEngine("auto", () => probe);
+    if (choice.engine === "kvm") return [kvm, { name: "engine", state: "ok", found: "kvm" }];
+    const reason = choice.notice ? `because ${why}` : "because CAPSA_ENGINE says so";
+    return [
+      kvm,
+      {
+        name: "engine",
+        state: "note",
+        found: `qemu, ${reason}; software emulation runs programs several times slower than KVM`,
+      },
+      { name: "QEMU", state: "ok", found: version(qemuPath()) },
+    ];
+  } catch (error) {
+    return [kvm, failed("engine", error)];
+  }
+}
+
+function version(qemu: string): string {
+  const { stdout } = Bun.spawnSync([qemu, "--version"], { stdin: "ignore", stderr: "ignore" });
+  const number = /version (\S+)/.exec(stdout.toString())?.[1];
+  return number ? `${qemu}, version ${number}` : qemu;
+}
+
+function room(directory: string): Omit<Finding, "name"> {
+  const { bavail, bsize } = statfsSync(directory);
+  const free = bavail * bsize;
+  const found = `${directory}, ${Math.floor(free / MIB)} MiB free`;
+  if (free >= LEAST_ROOM) return { state: "ok", found };
+  return { state: "bad", found, mend: `make room: a start needs ${LEAST_ROOM / MIB} MiB there` };
+}
+
+function seccomp(): Finding {
+  const present = existsSync("/proc/sys/kernel/seccomp/actions_avail");
+  if (present) return { name: "seccomp", state: "ok", found: "the kernel has it" };
+  return {
+    name: "seccomp",
+    state: "note",
+    found: "the kernel lacks it",
+    mend: "run a kernel with CONFIG_SECCOMP_FILTER",
+  };
+}
+
+/** The version of the interface, by landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION. */
+function landlock(): Finding {
+  const libc = dlopen("libc.so.6", { syscall: { args: ["i64", "ptr", "u64", "u32"], returns: "i64" } });
+  const abi = Number(libc.symbols.syscall(444n, null, 0n, 1));
+  libc.close();
+  if (abi >= 1) return { name: "Landlock", state: "ok", found: `version ${abi}` };
+  return {
+    name: "Landlock",
+    state: "note",
+    found: "the kernel lacks it, or has it switched off",
+    mend: "run Linux 5.13 or newer with landlock among the modules of lsm= on its command line",
+  };
+}
+
+async function userNamespaces(): Promise<Finding> {
+  const name = "user namespaces";
+  if (!Bun.which("unshare"))
+    return { name, state: "note", found: "not known", mend: "apt-get install util-linux" };
+  const child = Bun.spawn(["unshare", "--user", "true"], { stdio: ["ignore", "ignore", "ignore"] });
+  if ((await child.exited) === 0) return { name, state: "ok", found: "may be made" };
+  const limit = existsSync("/proc/sys/user/max_user_namespaces")
+    ? readFileSync("/proc/sys/user/max_user_namespaces", "utf8").trim()
+    : "0";
+  const mend =
+    limit === "0" ? "sysctl user.max_user_namespaces=10000" : "sysctl kernel.unprivileged_userns_clone=1";
+  return { name, state: "note", found: "may not be made", mend };
+}
+
+async function checked(
+  name: string,
+  check: () => Omit<Finding, "name"> | Promise<Omit<Finding, "name">>,
+): Promise<Finding> {
+  try {
+    return { name, ...(await check()) };
+  } catch (error) {
+    return failed(name, error);
+  }
+}
+
+function failed(name: string, error: unknown): Finding {
+  const hint = error instanceof CapsaError ? error.hint : undefined;
+  return { name, state: "bad", found: (error as Error).message, ...(hint ? { mend: hint } : {}) };
+}

@@ -1,0 +1,337 @@
+/** The command line against real sandboxes. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { capsa, MAIN, scratch } from "../unit/cli/capsa.ts";
+
+/** One table, 128 MiB: what is quick to boot. */
+const box = (more = "") => `[sandbox.box]\nmemory = "128M"\n${more}\n`;
+
+/** Ids of the sandboxes that run and were not there before. */
+async function running(before: ReadonlySet<string> = new Set()): Promise<string[]> {
+  const { stdout } = await capsa(["ps", "--json"]);
+  return (JSON.parse(stdout) as { id: string }[]).map(({ id }) => id).filter((id) => !before.has(id));
+}
+
+/** A `capsa` that goes on, in a directory with this capsa.toml. */
+function start(cwd: string, args: string[]) {
+  return Bun.spawn([process.execPath, MAIN, ...args], {
+    cwd,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+/** Reads until the text has been seen; gives all that was read. */
+async function until(stream: ReadableStream<Uint8Array>, text: string): Promise<string> {
+  const decoder = new TextDecoder();
+  let seen = "";
+  const reader = stream.getReader();
+  while (!seen.includes(text)) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`ended before "${text}" was seen: ${seen}`);
+    seen += decoder.decode(value, { stream: true });
+  }
+  reader.releaseLock();
+  return seen;
+}
+
+async function write(text: string): Promise<{ path: string } & AsyncDisposable> {
+  const dir = await scratch();
+  await writeFile(join(dir.path, "capsa.toml"), text);
+  return dir;
+}
+
+describe("up", () => {
+  test("runs the steps, tells them and leaves nothing", async () => {
+    await using dir = await scratch();
+    await capsa(["init", "hello"], { cwd: dir.path });
+    const before = new Set(await running());
+    const { exitCode, stdout, stderr } = await capsa(["up", "--timings"], { cwd: dir.path });
+    expect(stdout.match(/^✓ /gm)).toHaveLength(4);
+    expect(stdout).toMatch(/^4 passed in /m);
+    expect(stderr).toMatch(/^hello is up \((qemu|kvm)\) in /m);
+    expect(stderr).toMatch(/start \d.*, kernel \d.*, init \d.*, mounts \d.*, agent \d/);
+    expect(exitCode).toBe(0);
+    expect(await running(before)).toEqual([]);
+  });
+
+  test("ends with 1 at a failed step and shows why", async () => {
+    await using dir = await write(
+      `${box()}[[steps]]\nexec = "echo one; echo two >&2; exit 3"\n[[steps]]\nassert = { file = "/none" }\n`,
+    );
+    const first = await capsa(["up"], { cwd: dir.path });
+    expect(first.exitCode).toBe(1);
+    expect(first.stdout).toContain("✗ echo one; echo two >&2; exit 3");
+    expect(first.stdout).toContain("exit code\n      expected  0\n      seen      3\n");
+    expect(first.stdout).toContain("stdout:\n      one\n    stderr:\n      two\n");
+    expect(first.stdout).toContain("- assert /none  skipped");
+
+    const all = await capsa(["up", "--keep-going", "--json"], { cwd: dir.path });
+    expect(all.exitCode).toBe(1);
+    expect(JSON.parse(all.stdout)).toMatchObject({
+      sandboxes: [{ name: "box", timings: { totalMs: expect.any(Number) } }],
+      steps: {
+        passed: 0,
+        failed: 2,
+        skipped: 0,
+        steps: [{ exitCode: 3 }, { mismatches: [{ expected: "exists" }] }],
+      },
+      exitCode: 1,
+    });
+  });
+
+  test("without steps passes on what the main process prints and its exit code", async () => {
+    await using dir = await write(box('run = "echo out; echo err >&2; printf end; exit 7"'));
+    const { exitCode, stdout, stderr } = await capsa(["up"], { cwd: dir.path });
+    expect(stdout).toBe("out\nend");
+    expect(stderr).toContain("err\n");
+    expect(exitCode).toBe(7);
+  });
+
+  test("boots several, each step in its own, and reports as TAP", async () => {
+    await using dir = await write(
+      '[sandbox.a]\nmemory = "128M"\n[sandbox.b]\nmemory = "128M"\n[sandbox.unused]\nrootfs = "./"\n' +
+        '[[steps]]\nsandbox = "a"\nexec = "hostname"\nexpect = { stdout = { equals = "a\\n" } }\n' +
+        '[[steps]]\nsandbox = "b"\nexec = "hostname"\nexpect = { stdout = { equals = "b\\n" } }\n',
+    );
+    const { exitCode, stdout, stderr } = await capsa(["up", "--tap"], { cwd: dir.path });
+    expect(stdout).toBe("TAP version 14\n1..2\nok 1 - hostname\nok 2 - hostname\n");
+    expect(stderr).not.toContain("unused");
+    expect(exitCode).toBe(0);
+  });
+
+  test("a main process that ends under the steps is told", async () => {
+    await using dir = await write(
+      `${box('run = "sleep 1; exit 9"')}[[steps]]\nexec = "sleep 60"\n[[steps]]\nexec = "true"\n`,
+    );
+    const { exitCode, stdout, stderr } = await capsa(["up"], { cwd: dir.path });
+    expect(exitCode).toBe(1);
+    expect(stdout).toContain("✗ sleep 60");
+    expect(stdout).toContain("- true  skipped");
+    expect(stderr).toContain("box ended: its main process exited with 9");
+  });
+
+  test.each<[phase: string, toml: string, seen: string]>([
+    ["a step", `${box()}[[steps]]\nexec = "sleep 60"\n`, "box is up"],
+    ["waiting", box(), "Ctrl-C ends it"],
+    ["a main process", box('run = "sleep 60"'), "box is up"],
+  ])("Ctrl-C in %s ends with 130 and leaves nothing", async (_phase, toml, seen) => {
+    await using dir = await write(toml);
+    const before = new Set(await running());
+    const child = start(dir.path, ["up"]);
+    await until(child.stderr, seen);
+    expect(await running(before)).toHaveLength(1);
+    child.kill("SIGINT");
+    expect(await child.exited).toBe(130);
+    expect(await running(before)).toEqual([]);
+  });
+
+  test("Ctrl-C in the middle of a boot ends with 130 and leaves nothing", async () => {
+    await using dir = await write(box());
+    const before = new Set(await running());
+    for (const delay of [100, 250, 400]) {
+      const child = start(dir.path, ["up"]);
+      await Bun.sleep(delay);
+      child.kill("SIGINT");
+      expect(await child.exited).toBe(130);
+      expect(await child.stderr.text()).not.toContain("is up");
+    }
+    expect(await running(before)).toEqual([]);
+  });
+
+  test("kill -9 leaves nothing either", async () => {
+    await using dir = await write(box());
+    const before = new Set(await running());
+    const child = start(dir.path, ["up"]);
+    await until(child.stderr, "box is up");
+    child.kill("SIGKILL");
+    await child.exited;
+    const deadline = performance.now() + 2000;
+    while ((await running(before)).length > 0 && performance.now() < deadline) await Bun.sleep(50);
+    expect(await running(before)).toEqual([]);
+  });
+
+  test("runs twice at once from one file", async () => {
+    await using dir = await write(`${box()}[[steps]]\nexec = "sleep 1"\n`);
+    const both = await Promise.all([capsa(["up"], { cwd: dir.path }), capsa(["up"], { cwd: dir.path })]);
+    expect(both.map(({ exitCode, stderr }) => (exitCode === 0 ? 0 : stderr))).toEqual([0, 0]);
+  });
+});
+
+describe("a sandbox that stays", () => {
+  let dir: string;
+  const name = `cli-${process.pid}`;
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), "capsa-cli-"));
+    await writeFile(
+      join(dir, "capsa.toml"),
+      `[sandbox.${name}]\nmemory = "128M"\nenv = { A = "of the sandbox" }\nrun = "echo begun; echo oops >&2; exec sleep 1000"\n` +
+        `[[steps]]\nexec = "echo made >/tmp/made"\n`,
+    );
+    const { exitCode, stderr } = await capsa(["up", "-d"], { cwd: dir });
+    if (exitCode !== 0) throw new Error(stderr);
+    expect(stderr).toContain(`${name} runs on: capsa exec ${name} -- COMMAND`);
+  });
+  afterAll(async () => {
+    await capsa(["down", name]);
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  const exec = (command: string[], options: string[] = [], stdin?: string) =>
+    capsa(["exec", ...options, name, "--", ...command], stdin === undefined ? {} : { stdin });
+
+  test("is listed", async () => {
+    const { stdout } = await capsa(["ps"]);
+    expect(stdout).toMatch(new RegExp(`^${name} +[0-9a-f]{8} +(qemu|kvm) +1 +128 MiB +\\d+ +\\d+ s$`, "m"));
+    const entries = JSON.parse((await capsa(["ps", "--json"])).stdout) as { name: string }[];
+    expect(entries.find((entry) => entry.name === name)).toMatchObject({
+      detached: true,
+      cpus: 1,
+      memoryMb: 128,
+    });
+  });
+
+  test("keeps what the steps did", async () => {
+    expect(await exec(["cat", "/tmp/made"])).toEqual({ exitCode: 0, stdout: "made\n", stderr: "" });
+  });
+
+  test("cannot be started twice", async () => {
+    const { exitCode, stderr } = await capsa(["up", "-d"], { cwd: dir });
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(name);
+  });
+
+  test.each<[what: string, command: string[], exitCode: number]>([
+    ["an exit code", ["sh", "-c", "exit 42"], 42],
+    ["a signal as 128 and its number", ["sh", "-c", "kill -TERM $$"], 143],
+    ["a program that is not there as 127", ["no-such-program"], 127],
+    ["what cannot be executed as 126", ["/etc"], 126],
+  ])("passes on %s", async (_what, command, exitCode) => {
+    expect((await exec(command)).exitCode).toBe(exitCode);
+  });
+
+  test("keeps stdout and stderr apart, and both to the byte", async () => {
+    const ended = Bun.spawnSync(
+      [process.execPath, MAIN, "exec", name, "--", "sh", "-c", "printf '\\377\\000\\n'; printf '\\200' >&2"],
+      {
+        stdin: "ignore",
+      },
+    );
+    expect([...ended.stdout]).toEqual([255, 0, 10]);
+    expect([...ended.stderr]).toEqual([128]);
+  });
+
+  test("reads what is piped in", async () => {
+    const text = "line\n".repeat(200_000);
+    expect((await exec(["wc", "-c"], [], text)).stdout.trim()).toBe(String(text.length));
+  });
+
+  test("takes environment and directory", async () => {
+    const script = ["sh", "-c", 'echo "$A|$B|$HOME_OF_TEST"; pwd'];
+    const { stdout } = await capsa(
+      ["exec", "-e", "B=b=c", "-e", "HOME_OF_TEST", "-w", "/tmp", name, "--", ...script],
+      {
+        env: { HOME_OF_TEST: "here" },
+      },
+    );
+    expect(stdout).toBe("of the sandbox|b=c|here\n/tmp\n");
+  });
+
+  test("kills what runs too long, with 124", async () => {
+    const began = performance.now();
+    expect((await exec(["sleep", "60"], ["--timeout", "300ms"])).exitCode).toBe(124);
+    expect(performance.now() - began).toBeLessThan(10_000);
+  });
+
+  test("gives a Ctrl-C to the command, which may answer it", async () => {
+    const child = start(dir, [
+      "exec",
+      name,
+      "--",
+      "sh",
+      "-c",
+      "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done",
+    ]);
+    await until(child.stdout, "ready");
+    child.kill("SIGINT");
+    expect(await child.stdout.text()).toContain("caught");
+    expect(await child.exited).toBe(5);
+  });
+
+  test("ends a command whose reader has gone", async () => {
+    const pipeline = `"$0" "$1" exec ${name} -- sh -c 'echo $$ >/tmp/yes.pid; exec yes' | head -n 1`;
+    const child = Bun.spawn(["bash", "-c", pipeline, process.execPath, MAIN], {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    expect(await child.stdout.text()).toBe("y\n");
+    expect(await child.exited).toBe(0);
+    expect(
+      await exec(["sh", "-c", "sleep 0.5; kill -0 $(cat /tmp/yes.pid) 2>/dev/null || echo gone"]),
+    ).toMatchObject({
+      stdout: "gone\n",
+    });
+  });
+
+  test("streams much output without keeping it", async () => {
+    const child = start(dir, ["exec", name, "--", "dd", "if=/dev/zero", "bs=64k", "count=4096"]);
+    let bytes = 0;
+    let peak = 0;
+    for await (const chunk of child.stdout) {
+      bytes += chunk.length;
+      const status = await readFile(`/proc/${child.pid}/status`, "utf8").catch(() => "");
+      peak = Math.max(peak, Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0));
+    }
+    expect(bytes).toBe(4096 * 65536);
+    expect(peak).toBeLessThan(200 * 1024);
+    expect(await child.exited).toBe(0);
+  });
+
+  test("has a log, which may be followed", async () => {
+    expect(await capsa(["logs", name])).toEqual({ exitCode: 0, stdout: "begun\n", stderr: "oops\n" });
+    const lines = (await capsa(["logs", "--json", name])).stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines).toContainEqual({ stream: "stderr", text: "oops\n" });
+    const child = start(dir, ["logs", "-f", name]);
+    await until(child.stdout, "begun");
+    child.kill("SIGINT");
+    expect(await child.exited).toBe(130);
+  });
+
+  test("ends by `down` in its directory, and is gone", async () => {
+    const { exitCode, stdout } = await capsa(["down", "--json", "--grace", "200ms"], { cwd: dir });
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject([{ name, exit: { reason: expect.any(String) } }]);
+    const entries = JSON.parse((await capsa(["ps", "--json"])).stdout) as { name: string }[];
+    expect(entries.map((entry) => entry.name)).not.toContain(name);
+    expect((await exec(["true"])).exitCode).toBe(125);
+    // the log outlives it
+    expect((await capsa(["logs", name])).stdout).toBe("begun\n");
+  });
+});
+
+test("doctor says which engine runs here and why, and that a sandbox can start", async () => {
+  const { exitCode, stdout } = await capsa(["doctor"]);
+  expect(stdout).toMatch(/^[✓!] \/dev\/kvm +\S/m);
+  expect(stdout).toMatch(/^[✓!] engine +(kvm|qemu, because .*\/dev\/kvm)/m);
+  expect(stdout).toContain("A sandbox can start here.");
+  expect(exitCode).toBe(0);
+  const { able, findings } = JSON.parse((await capsa(["doctor", "--json"])).stdout);
+  expect(able).toBe(true);
+  expect(findings.map(({ name }: { name: string }) => name)).toContain("kernel");
+});
+
+test("doctor says what is missing, and how to mend it", async () => {
+  const { exitCode, stdout } = await capsa(["doctor"], {
+    env: { CAPSA_LIB_DIR: "/nonexistent", CAPSA_QEMU: "/nonexistent" },
+  });
+  expect(exitCode).toBe(1);
+  expect(stdout).toMatch(/^✗ library +libcapsa cannot be loaded.*\n +mend: run `make setup`/m);
+  expect(stdout).toContain("No sandbox can start here");
+});
