@@ -59,7 +59,7 @@ static int elf__find_entry(const struct image_file *file, const Elf64_Phdr *phdr
 static int elf__load_segment(const struct guest_memory *mem, const struct image_file *file, const Elf64_Phdr *phdr,
 			     struct image_kernel *kernel, struct failure *why)
 {
-	if (phdr->p_memsz == 0)
+	if (phdr->p_memsz == 0 && phdr->p_filesz == 0) /* debuggers' segments */
 		return 0;
 	if (phdr->p_filesz > phdr->p_memsz || phdr->p_paddr < LAYOUT_KERNEL_MIN || phdr->p_memsz > LAYOUT_HOLE ||
 	    phdr->p_paddr > LAYOUT_HOLE - phdr->p_memsz)
