@@ -93,17 +93,17 @@ export class Call {
   }
 
   #end(frame: Message): void {
+    const refusal = frame.ok === true ? undefined : failure(frame.error);
     const state = this.#state;
     this.#close("ended");
     if (state !== "open") return;
-    if (frame.ok === true) {
-      this.#settle.resolve(frame);
-    } else {
-      const { code, message } = failure(frame.error);
-      const { op, path } = this.#setup;
-      const what = path === undefined ? op : `${op} ${path}`;
-      this.#settle.reject(new AgentError(code, `${what}: ${message}`, { op, path }));
-    }
+    if (refusal === undefined) this.#settle.resolve(frame);
+    else this.#settle.reject(this.#error(refusal.code, refusal.message));
+  }
+
+  #error(code: string, message: string): AgentError {
+    const { op, path } = this.#setup;
+    return new AgentError(code, `${path === undefined ? op : `${op} ${path}`}: ${message}`, { op, path });
   }
 
   // ---- from the caller ----
@@ -183,10 +183,7 @@ export class Call {
         this.#arm();
         return;
       }
-      const { op, path } = this.#setup;
-      const what = path === undefined ? op : `${op} ${path}`;
-      const message = `${what}: the agent was silent for ${limit} ms`;
-      this.abandon(new AgentError("ETIMEDOUT", message, { op, path }));
+      this.abandon(this.#error("ETIMEDOUT", `the agent was silent for ${limit} ms`));
     }, limit);
   }
 }

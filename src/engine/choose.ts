@@ -20,19 +20,27 @@ export interface Choice {
  */
 export function chooseEngine(
   asked: "auto" | Engine,
-  probe: () => KvmProbe = () => probeKvm(PROBE_BUDGET_MS),
+  probe: () => KvmProbe = probeOnce,
   environment: string | undefined = process.env.CAPSA_ENGINE,
 ): Choice {
   const wanted = asked === "auto" ? fromEnvironment(environment) : asked;
   if (wanted === "qemu") return { engine: "qemu" };
-  const found = probe();
-  if (found.state === "ok") return { engine: "kvm" };
-  const { why, mend } = explainProbe(found);
+  const result = probe();
+  if (result.state === "ok") return { engine: "kvm" };
+  const { why, mend } = explainProbe(result);
   if (wanted === "kvm") throw new HostError("KVM_UNUSABLE", `KVM cannot be used: ${why}`, { hint: mend });
   return {
     engine: "qemu",
     notice: `engine qemu: ${why}; software emulation runs programs several times slower than KVM`,
   };
+}
+
+let found: KvmProbe | undefined;
+
+/** Once a process: what the machine can do does not change under it. */
+function probeOnce(): KvmProbe {
+  found ??= probeKvm(PROBE_BUDGET_MS);
+  return found;
 }
 
 function fromEnvironment(value: string | undefined): "auto" | Engine {
