@@ -180,6 +180,7 @@ static void elf_files_that_lie_are_refused(void)
 	REFUSED(ENOEXEC, elf.load.p_paddr = LAYOUT_HOLE - 4096);
 	REFUSED(ENOEXEC, elf.load.p_paddr = UINT64_MAX - 4096);
 	REFUSED(ENOEXEC, elf.load.p_memsz = UINT64_MAX);
+	REFUSED(ENOEXEC, elf.load.p_memsz = 0);
 	REFUSED(ENOMEM, elf.load.p_memsz = MEMORY);
 	REFUSED(ENOEXEC, elf.note.p_filesz = UINT64_MAX);
 	REFUSED(ENOEXEC, elf.note.p_type = PT_NULL);
