@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "failure.h"
 #include "os/loop.h"
@@ -40,6 +41,8 @@ struct machine {
 	unsigned device_count;
 	int console_fd; /* only for an engine that carries_console: its end of the console, a non-blocking stream socket
 			 * the engine takes over at create, succeed or fail; else -1 */
+
+	pid_t child; /* a process the engine made at create and sends signals to; 0: none */
 
 	/* Told by the engine once, on the main loop, when the machine has ended by itself. `why` only for FAILED. */
 	void (*ended)(struct machine *machine, enum machine_end end, const struct failure *why);

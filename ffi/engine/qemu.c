@@ -1,0 +1,324 @@
+/* The QEMU engine: QEMU keeps CPUs and memory, capsa's devices serve it over vhost-user. */
+#include "engine/qemu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define START_MS 20000 /* for QEMU to set itself up on a busy machine */
+#define COMMAND_MS 5000
+
+struct qemu {
+	struct machine *machine;
+	struct qemu_process process;
+	struct qemu_monitor monitor;
+	struct vhost_user *backends[MACHINE_MAX_DEVICES];
+	bool watched; /* the main loop has our descriptors */
+	bool told;    /* machine->ended was called */
+};
+
+/* ---- the end ---- */
+
+static void tell_end(struct qemu *qemu, enum machine_end end, const struct failure *why)
+{
+	if (qemu->told)
+		return;
+	qemu->told = true;
+	qemu->machine->ended(qemu->machine, end, end == MACHINE_FAILED ? why : NULL);
+}
+
+static void on_process_end(void *arg, int fd, unsigned ready)
+{
+	struct qemu *qemu = arg;
+	struct failure why;
+	int code;
+	(void)ready;
+	while (qemu_monitor__read(&qemu->monitor) > 0)
+		;
+	if (!qemu_process__ended(&qemu->process, &code, &why))
+		return;
+	loop__del(qemu->machine->loop, fd);
+	if (code == 0 && qemu->monitor.host_ended) {
+		code = 1;
+		(void)!failure__set(&why, EIO, "ENGINE_FAILED", "QEMU was told to end by a signal");
+	}
+	tell_end(qemu, code == 0 ? MACHINE_SHUTDOWN : MACHINE_FAILED, &why);
+}
+
+static void on_monitor(void *arg, int fd, unsigned ready)
+{
+	struct qemu *qemu = arg;
+	(void)ready;
+	int got;
+	while ((got = qemu_monitor__read(&qemu->monitor)) > 0)
+		;
+	if (got < 0)
+		loop__del(qemu->machine->loop, fd);
+}
+
+static void on_words(void *arg, int fd, unsigned ready)
+{
+	struct qemu *qemu = arg;
+	(void)ready;
+	if (!qemu_process__listen(&qemu->process))
+		loop__del(qemu->machine->loop, fd);
+}
+
+/* ---- the devices' back ends, each on its worker ---- */
+
+struct broken_report {
+	struct qemu *qemu;
+	struct failure why;
+};
+
+static void on_broken(void *arg)
+{
+	struct broken_report *report = arg;
+	tell_end(report->qemu, MACHINE_FAILED, &report->why);
+	free(report);
+}
+
+/* On a worker's thread. The machine outlives its workers' last call, and posts are made in order. */
+static void backend_broken(void *arg, const struct failure *why)
+{
+	struct qemu *qemu = arg;
+	struct broken_report *report = malloc(sizeof(*report));
+	if (!report)
+		return;
+	*report = (struct broken_report){.qemu = qemu, .why = *why};
+	if (loop__post(qemu->machine->loop, on_broken, report) < 0)
+		free(report);
+}
+
+struct attach_call {
+	struct qemu *qemu;
+	unsigned index;
+	int fd;
+	int result;
+};
+
+static void attach_on_worker(void *arg)
+{
+	struct attach_call *call = arg;
+	struct virtio_device *dev = call->qemu->machine->devices[call->index].dev;
+	struct vhost_user_options options = {
+		.fd = call->fd,
+		.config = qemu_args__wants_config(dev),
+		.broken = backend_broken,
+		.arg = call->qemu,
+	};
+	call->result = vhost_user__new(dev, &options, &call->qemu->backends[call->index]);
+}
+
+static void detach_on_worker(void *arg)
+{
+	vhost_user__free(arg);
+}
+
+static int attach(struct qemu *qemu, unsigned index, int *far, struct failure *why)
+{
+	int pair[2];
+	const struct machine_device *device = &qemu->machine->devices[index];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return failure__set(why, errno, NULL, "no socket pair for the %s device", device->dev->ops->name);
+	*far = pair[1];
+	struct attach_call call = {.qemu = qemu, .index = index, .fd = pair[0]};
+	int err = loop__call(device->loop, attach_on_worker, &call);
+	if (err)
+		close(pair[0]);
+	else
+		err = call.result;
+	return err ? failure__set(why, -err, NULL, "the %s device cannot be served", device->dev->ops->name) : 0;
+}
+
+/* ---- create ---- */
+
+/* Guest memory, of a size nobody can change: a mapping of it never ends early. */
+static int make_memory(uint64_t size, struct failure *why)
+{
+	int fd = memfd_create("capsa-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0 &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		return fd;
+	int error = errno;
+	if (fd >= 0)
+		close(fd);
+	return failure__set(why, error, NULL, "no memory for the guest: %llu MiB cannot be set aside",
+			    (unsigned long long)size >> 20);
+}
+
+static int make_wires(struct qemu *qemu, struct qemu_wires *wires, struct failure *why)
+{
+	int pair[2];
+	wires->memory = make_memory(qemu->machine->config->memory, why);
+	if (wires->memory < 0)
+		return wires->memory;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return failure__set(why, errno, NULL, "no socket pair for QEMU's monitor");
+	qemu->monitor.fd = pair[0];
+	wires->monitor = pair[1];
+	for (unsigned i = 0; i < qemu->machine->device_count; i++) {
+		int err = attach(qemu, i, &wires->devices[i], why);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* QEMU's ends are its own once it runs. */
+static void close_wires(struct qemu_wires *wires)
+{
+	int fds[] = {wires->memory, wires->monitor, wires->console};
+	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++)
+		if (wires->devices[i] >= 0)
+			close(wires->devices[i]);
+}
+
+static void qemu__destroy(struct machine *machine)
+{
+	struct qemu *qemu = machine->engine;
+	if (!qemu)
+		return;
+	if (qemu->watched) {
+		loop__del(machine->loop, qemu->process.pidfd);
+		loop__del(machine->loop, qemu->process.errors);
+		loop__del(machine->loop, qemu->monitor.fd);
+	}
+	qemu_process__kill(&qemu->process);
+	for (unsigned i = 0; i < machine->device_count; i++)
+		if (qemu->backends[i] && loop__call(machine->devices[i].loop, detach_on_worker, qemu->backends[i]) < 0)
+			vhost_user__free(qemu->backends[i]); /* its loop has stopped */
+	if (qemu->monitor.fd >= 0)
+		close(qemu->monitor.fd);
+	machine->engine = NULL;
+	machine->child = 0;
+	free(qemu);
+}
+
+static int qemu__create(struct machine *machine, struct failure *why)
+{
+	struct qemu_wires wires = {.memory = -1, .monitor = -1, .console = machine->console_fd};
+	struct qemu *qemu = calloc(1, sizeof(*qemu));
+	for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++)
+		wires.devices[i] = -1;
+	if (!qemu) {
+		close_wires(&wires);
+		return failure__set(why, ENOMEM, NULL, "no memory for the engine");
+	}
+	*qemu = (struct qemu){.machine = machine, .process = {.pidfd = -1, .errors = -1}, .monitor = {.fd = -1}};
+	machine->engine = qemu;
+	struct qemu_args args = {.argv = NULL};
+	int err = make_wires(qemu, &wires, why);
+	if (!err)
+		err = qemu_args__build(&args, machine, &wires, why);
+	if (!err)
+		err = qemu_process__start(&qemu->process, machine->config->qemu, args.argv, args.fds, args.fd_count,
+					  why);
+	qemu_args__free(&args);
+	close_wires(&wires);
+	if (err)
+		qemu__destroy(machine);
+	else
+		machine->child = qemu->process.pid;
+	return err;
+}
+
+/* ---- start, pause, resume ---- */
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Wait until every command sent is answered. 0; -EIO when one was refused or QEMU ended; -ETIMEDOUT. */
+static int await_replies(struct qemu *qemu, int ms)
+{
+	int64_t until = now_ms() + ms;
+	struct pollfd fds[] = {
+		{.fd = qemu->monitor.fd, .events = POLLIN},
+		{.fd = qemu->process.errors, .events = POLLIN},
+	};
+	while (qemu->monitor.awaited) {
+		int64_t left = until - now_ms();
+		if (left <= 0)
+			return -ETIMEDOUT;
+		if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+			return -EIO;
+		if (fds[1].revents && !qemu_process__listen(&qemu->process))
+			fds[1].fd = -1;
+		int got = fds[0].revents ? qemu_monitor__read(&qemu->monitor) : 0;
+		if (got < 0 || (got > 0 && qemu->monitor.refused))
+			return -EIO;
+	}
+	return 0;
+}
+
+static int command(struct qemu *qemu, const char *name)
+{
+	int err = qemu_monitor__send(&qemu->monitor, name);
+	return err ? err : await_replies(qemu, COMMAND_MS);
+}
+
+/* Why QEMU did not come up. Its process may take a moment longer to end than its monitor. */
+static int explain_start(struct qemu *qemu, int err, struct failure *why)
+{
+	struct pollfd end = {.fd = qemu->process.pidfd, .events = POLLIN};
+	int code;
+	if (err == -ETIMEDOUT)
+		return failure__set(why, ETIMEDOUT, "ENGINE_FAILED", "QEMU was not ready within %d s", START_MS / 1000);
+	if (poll(&end, 1, 1000) == 1 && qemu_process__ended(&qemu->process, &code, why))
+		return -EIO;
+	return failure__set(why, EIO, "ENGINE_FAILED", "QEMU does not start the machine: %.300s", qemu->monitor.line);
+}
+
+static int qemu__start(struct machine *machine, struct failure *why)
+{
+	struct qemu *qemu = machine->engine;
+	/* written before QEMU reads: it goes on without a pause once it is set up */
+	int err = qemu_monitor__send(&qemu->monitor, "qmp_capabilities");
+	if (!err)
+		err = qemu_monitor__send(&qemu->monitor, "cont");
+	if (!err)
+		err = await_replies(qemu, START_MS);
+	if (err)
+		return explain_start(qemu, err, why);
+	qemu->watched = true;
+	err = loop__add(machine->loop, qemu->process.pidfd, LOOP_READ, on_process_end, qemu);
+	if (!err)
+		err = loop__add(machine->loop, qemu->process.errors, LOOP_READ, on_words, qemu);
+	if (!err)
+		err = loop__add(machine->loop, qemu->monitor.fd, LOOP_READ, on_monitor, qemu);
+	return err ? failure__set(why, -err, NULL, "QEMU cannot be watched") : 0;
+}
+
+/* QEMU answers once the vCPUs stand and every vhost-user ring was taken back. */
+static int qemu__pause(struct machine *machine)
+{
+	return command(machine->engine, "stop");
+}
+
+static int qemu__resume(struct machine *machine)
+{
+	return command(machine->engine, "cont");
+}
+
+const struct engine_ops engine_qemu = {
+	.name = "qemu",
+	.carries_console = true,
+	.create = qemu__create,
+	.start = qemu__start,
+	.pause = qemu__pause,
+	.resume = qemu__resume,
+	.destroy = qemu__destroy,
+};

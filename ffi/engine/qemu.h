@@ -1,0 +1,82 @@
+/* Inside of the QEMU engine: its process, its monitor, and the parts of a machine they share. */
+#ifndef CAPSA_ENGINE_QEMU_H
+#define CAPSA_ENGINE_QEMU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "engine/engine.h"
+#include "engine/vhost_user.h"
+
+/* ---- qemu_process.c: the child ---- */
+
+#define QEMU_WORDS 1024 /* what is kept of standard error: its end */
+
+struct qemu_process {
+	pid_t pid; /* 0: none, or collected */
+	int pidfd; /* readable when it ended */
+	int errors;
+	char words[QEMU_WORDS + 1];
+	size_t words_len;
+};
+
+/* Start `path` with these arguments; it inherits exactly the descriptors in `fds`, and dies with this thread's process.
+ * 0, or -errno with *why and nothing left. */
+__attribute__((warn_unused_result)) int qemu_process__start(struct qemu_process *process, const char *path,
+							    char *const argv[], const int *fds, unsigned fd_count,
+							    struct failure *why);
+/* Take in what it has written to standard error; false at its end. */
+bool qemu_process__listen(struct qemu_process *process);
+/* Whether it ended: then it is collected, and *why says how, in its last words. `code` gets 0 for a regular end. */
+bool qemu_process__ended(struct qemu_process *process, int *code, struct failure *why);
+/* End it at once and collect it. Idempotent. */
+void qemu_process__kill(struct qemu_process *process);
+
+/* ---- qemu_monitor.c: QMP, QEMU's machine protocol: lines of JSON ---- */
+
+#define QEMU_LINE 4096 /* longer lines are skipped */
+
+struct qemu_monitor {
+	int fd;
+	unsigned awaited; /* replies to commands sent */
+	bool refused;     /* the last reply was an error: `line` has it */
+	bool host_ended;  /* QEMU was told to end by a signal, not by the guest */
+	size_t len;
+	bool skipping;
+	char line[QEMU_LINE];
+};
+
+/* Send one command without arguments, whose reply is awaited. 0 or -errno. */
+__attribute__((warn_unused_result)) int qemu_monitor__send(struct qemu_monitor *monitor, const char *command);
+/* Take in what arrived, up to the next reply. 1: a reply came; 0: nothing more now; -errno: the monitor is closed. */
+__attribute__((warn_unused_result)) int qemu_monitor__read(struct qemu_monitor *monitor);
+
+/* ---- qemu_args.c: the command line ---- */
+
+struct qemu_args {
+	char **argv; /* NULL-terminated */
+	unsigned count, room;
+	bool failed; /* out of memory */
+	int fds[MACHINE_MAX_DEVICES + 3];
+	unsigned fd_count;
+};
+
+/* QEMU's ends of what it talks over; -1 where there is none. */
+struct qemu_wires {
+	int memory; /* memfd of config->memory bytes */
+	int monitor;
+	int console;
+	int devices[MACHINE_MAX_DEVICES];
+};
+
+/* The arguments for this machine. 0, or -errno with *why; freed with qemu_args__free in both cases. */
+__attribute__((warn_unused_result)) int qemu_args__build(struct qemu_args *args, const struct machine *machine,
+							 const struct qemu_wires *wires, struct failure *why);
+void qemu_args__free(struct qemu_args *args);
+
+/* Whether QEMU asks this device's back end for its configuration space (where not, QEMU makes one itself). */
+bool qemu_args__wants_config(const struct virtio_device *dev);
+
+#endif

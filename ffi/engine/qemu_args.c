@@ -1,0 +1,203 @@
+/* QEMU's command line for a machine: a microvm under TCG with capsa's devices behind vhost-user. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+#include "engine/qemu.h"
+
+#define FS_TAG_MAX 36 /* virtio 1.2, section 5.11.4: the configuration begins with the tag */
+
+static void push(struct qemu_args *args, char *text)
+{
+	if (args->count + 2 > args->room) {
+		unsigned room = args->room ? args->room * 2 : 64;
+		char **argv = realloc(args->argv, room * sizeof(*argv));
+		if (!argv) {
+			args->failed = true;
+			free(text);
+			return;
+		}
+		args->argv = argv;
+		args->room = room;
+	}
+	args->failed = args->failed || !text;
+	args->argv[args->count++] = text;
+	args->argv[args->count] = NULL;
+}
+
+static void add(struct qemu_args *args, const char *text)
+{
+	push(args, strdup(text));
+}
+
+__attribute__((format(printf, 2, 3))) static void addf(struct qemu_args *args, const char *format, ...)
+{
+	char *text = NULL;
+	va_list list;
+	va_start(list, format);
+	if (vasprintf(&text, format, list) < 0)
+		text = NULL;
+	va_end(list);
+	push(args, text);
+}
+
+static void inherit(struct qemu_args *args, int fd)
+{
+	args->fds[args->fd_count++] = fd;
+}
+
+/*
+ * The TSC in kHz, 0 where there is none to rely on. TCG passes the host's TSC on to the guest, which cannot calibrate
+ * it: the timers it would do that with are emulated. Measured over 2 ms, to about 20 millionths.
+ */
+#if defined(__x86_64__)
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+/* A reading of both clocks at one moment: of a few tries, the one least disturbed. */
+static void read_clocks(uint64_t *tsc, uint64_t *ns)
+{
+	uint64_t best = UINT64_MAX;
+	for (int i = 0; i < 8; i++) {
+		uint64_t before = now_ns(), ticks = __rdtsc(), after = now_ns();
+		if (after - before >= best)
+			continue;
+		best = after - before;
+		*tsc = ticks;
+		*ns = before + (after - before) / 2;
+	}
+}
+
+static uint64_t tsc_khz(void)
+{
+	uint64_t tsc = 0, ns = 0, tsc_end = 0, ns_end = 0;
+	read_clocks(&tsc, &ns);
+	nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	read_clocks(&tsc_end, &ns_end);
+	return ns_end > ns && tsc_end > tsc ? (tsc_end - tsc) * 1000000 / (ns_end - ns) : 0;
+}
+#else
+static uint64_t tsc_khz(void)
+{
+	return 0;
+}
+#endif
+
+/*
+ * What the guest's kernel is told beyond its own words. An emulated processor makes waiting dear, so it is spared what
+ * it would measure or try out: the TSC's rate, whether the timer interrupt works, and the APIC timer's rate where a
+ * single CPU can do with the PIT. reboot=t: a triple fault ends the machine, as there is no ACPI to do it.
+ */
+static void add_cmdline(struct qemu_args *args, const struct machine_config *config)
+{
+	char tsc[64] = "";
+	uint64_t khz = tsc_khz();
+	if (khz)
+		snprintf(tsc, sizeof(tsc), " tsc_early_khz=%llu tsc=reliable", (unsigned long long)khz);
+	add(args, "-append");
+	addf(args, "%s%sreboot=t no_timer_check%s%s", config->cmdline, *config->cmdline ? " " : "", tsc,
+	     config->cpus == 1 ? " noreplace-smp nolapic_timer" : "");
+}
+
+bool qemu_args__wants_config(const struct virtio_device *dev)
+{
+	return dev->ops->id == VIRTIO_ID_VSOCK;
+}
+
+static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigned index, int fd, struct failure *why)
+{
+	char tag[FS_TAG_MAX + 1] = "";
+	add(args, "-chardev");
+	addf(args, "socket,id=d%u,fd=%d", index, fd);
+	inherit(args, fd);
+	add(args, "-device");
+	switch (dev->ops->id) {
+	case VIRTIO_ID_VSOCK:
+		addf(args, "vhost-user-vsock-device,chardev=d%u", index);
+		return 0;
+	case VIRTIO_ID_RNG:
+		addf(args, "vhost-user-rng,chardev=d%u", index);
+		return 0;
+	case VIRTIO_ID_FS:
+		dev->ops->read_config(dev, 0, tag, FS_TAG_MAX);
+		addf(args, "vhost-user-fs-device,chardev=d%u,queue-size=%d,num-request-queues=%u,tag=%s", index,
+		     VIRTQUEUE_MAX_SIZE, dev->ops->num_queues - 1, tag);
+		return 0;
+	default:
+		return failure__set(why, ENOTSUP, NULL, "engine \"qemu\" has no way to attach a %s device",
+				    dev->ops->name);
+	}
+}
+
+int qemu_args__build(struct qemu_args *args, const struct machine *machine, const struct qemu_wires *wires,
+		     struct failure *why)
+{
+	const struct machine_config *config = machine->config;
+	static const char *const fixed[] = {
+		"-nodefaults", "-no-user-config", "-no-reboot", "-S",
+		/* no option ROMs: qboot finds the kernel without; an RTC, for want of which Linux waits a second */
+		"-machine",
+		"microvm,acpi=off,rtc=on,isa-serial=off,x-option-roms=off,graphics=off,dump-guest-core=off,"
+		"mem-merge=off,memory-backend=ram",
+		"-display", "none", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max", "-global",
+		"virtio-mmio.force-legacy=false",
+		/* seccomp in QEMU itself: it has nothing to start and nobody to become */
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"};
+	*args = (struct qemu_args){.argv = NULL};
+	add(args, config->qemu);
+	for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		add(args, fixed[i]);
+	add(args, "-smp");
+	addf(args, "%u", config->cpus);
+	add(args, "-m");
+	addf(args, "%lluk", (unsigned long long)config->memory / 1024);
+	add(args, "-object");
+	addf(args, "memory-backend-file,id=ram,share=on,mem-path=/proc/self/fd/%d,size=%llu", wires->memory,
+	     (unsigned long long)config->memory);
+	inherit(args, wires->memory);
+	add(args, "-chardev");
+	addf(args, "socket,id=monitor,fd=%d", wires->monitor);
+	inherit(args, wires->monitor);
+	add(args, "-mon");
+	add(args, "chardev=monitor,mode=control");
+	add(args, "-kernel");
+	add(args, config->kernel);
+	if (config->initrd) {
+		add(args, "-initrd");
+		add(args, config->initrd);
+	}
+	add_cmdline(args, config);
+	int err = 0;
+	for (unsigned i = 0; !err && i < machine->device_count; i++)
+		err = add_device(args, machine->devices[i].dev, i, wires->devices[i], why);
+	if (wires->console >= 0) {
+		add(args, "-chardev");
+		addf(args, "socket,id=console,fd=%d", wires->console);
+		inherit(args, wires->console);
+		add(args, "-device");
+		add(args, "virtio-serial-device,max_ports=1");
+		add(args, "-device");
+		add(args, "virtconsole,chardev=console");
+	}
+	if (!err && args->failed)
+		err = failure__set(why, ENOMEM, NULL, "no memory for QEMU's arguments");
+	return err;
+}
+
+void qemu_args__free(struct qemu_args *args)
+{
+	for (unsigned i = 0; i < args->count; i++)
+		free(args->argv[i]);
+	free(args->argv);
+	*args = (struct qemu_args){.argv = NULL};
+}
