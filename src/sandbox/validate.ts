@@ -114,22 +114,21 @@ function idRanges(field: string, ranges: readonly IdRange[]): void {
 function readable(field: string, path: unknown, kind: "file" | "dir"): void {
   const value = text(field, path);
   if (!value.startsWith("/")) throw new SpecError(field, `${quote(value)} is not an absolute path`);
-  let isDirectory: boolean;
   try {
-    isDirectory = statSync(value).isDirectory();
+    const isDirectory = statSync(value).isDirectory();
+    if (kind === "dir" && !isDirectory) {
+      const hint = field.startsWith("shares") ? { hint: "share the directory it is in" } : {};
+      throw new SpecError(field, `${value} is not a directory`, hint);
+    }
+    if (kind === "file" && isDirectory) throw new SpecError(field, `${value} is a directory, not a file`);
     accessSync(value, kind === "dir" ? constants.R_OK | constants.X_OK : constants.R_OK);
   } catch (cause) {
+    if (cause instanceof SpecError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code;
     const why =
       code === "ENOENT" ? "is not there" : code === "EACCES" ? "may not be read" : `cannot be used (${code})`;
     throw new SpecError(field, `${value} ${why}`, { cause });
   }
-  if (kind === "dir" && !isDirectory) {
-    throw new SpecError(field, `${value} is not a directory`, {
-      ...(field.startsWith("shares") ? { hint: "share the directory it is in" } : {}),
-    });
-  }
-  if (kind === "file" && isDirectory) throw new SpecError(field, `${value} is a directory, not a file`);
 }
 
 function environment(field: string, env: Readonly<Record<string, string>>): void {

@@ -1,0 +1,149 @@
+/** Finding the parts, choosing an engine in words a user can act on, and the control channel's client. */
+
+import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { encodeFrame, FrameDecoder, type Message } from "../../../src/agent/framing.ts";
+import { chooseEngine, explainProbe } from "../../../src/engine/choose.ts";
+import { Control, type VmmEvent } from "../../../src/engine/control.ts";
+import { qemuPath, vmmPath } from "../../../src/engine/installation.ts";
+import { checkAbi, type KvmProbe, probeKvm, startVmm } from "../../../src/engine/library.ts";
+
+const BEFORE = { ...process.env };
+afterEach(() => {
+  for (const name of ["CAPSA_LIB_DIR", "CAPSA_QEMU"]) {
+    if (BEFORE[name] === undefined) delete process.env[name];
+    else process.env[name] = BEFORE[name];
+  }
+});
+
+const PROBE: KvmProbe = {
+  state: "ok",
+  error: undefined,
+  apiVersion: 12,
+  cpuVirtualization: true,
+  guestMs: 1,
+  guestLoops: 1000,
+};
+const found = (state: KvmProbe["state"]) => () => ({ ...PROBE, state });
+
+test("auto takes KVM where it is of use, and says what it costs where not", () => {
+  expect(chooseEngine("auto", found("ok"), undefined)).toEqual({ engine: "kvm" });
+  const choice = chooseEngine("auto", found("software"), undefined);
+  expect(choice.engine).toBe("qemu");
+  expect(choice.notice).toContain("/dev/kvm answers but emulates");
+  expect(choice.notice).toContain("several times slower");
+  expect(choice.notice).not.toContain("\n");
+});
+
+test("an engine by name is taken or refused, never replaced", () => {
+  expect(chooseEngine("qemu", found("ok"), "kvm")).toEqual({ engine: "qemu" });
+  expect(() => chooseEngine("kvm", found("absent"), undefined)).toThrow("there is no /dev/kvm");
+  expect(() => chooseEngine("auto", found("denied"), "kvm")).toThrow(
+    expect.objectContaining({ code: "KVM_UNUSABLE" }),
+  );
+  expect(chooseEngine("auto", found("ok"), "qemu")).toEqual({ engine: "qemu" });
+  expect(() => chooseEngine("auto", found("ok"), "xen")).toThrow('CAPSA_ENGINE is "xen"');
+});
+
+test("every finding has a reason and a mend", () => {
+  for (const state of ["ok", "absent", "denied", "software", "broken", "unsupported"] as const) {
+    const { why, mend } = explainProbe({ ...PROBE, state });
+    expect(why.length).toBeGreaterThan(10);
+    expect(mend.length).toBeGreaterThan(10);
+  }
+});
+
+test("the probe answers in time", () => {
+  const began = performance.now();
+  const probe = probeKvm(50);
+  expect(performance.now() - began).toBeLessThan(500);
+  expect(["ok", "absent", "denied", "software", "broken", "unsupported"]).toContain(probe.state);
+});
+
+test("missing parts and other versions are told with the mend", () => {
+  const nowhere = join(tmpdir(), "capsa-nowhere");
+  process.env.CAPSA_LIB_DIR = nowhere;
+  expect(() => probeKvm(1)).toThrow(expect.objectContaining({ code: "LIBRARY_MISSING" }));
+  expect(() => vmmPath()).toThrow(expect.objectContaining({ code: "VMM_MISSING" }));
+  process.env.CAPSA_QEMU = nowhere;
+  expect(() => qemuPath()).toThrow(expect.objectContaining({ code: "QEMU_MISSING" }));
+  expect(() => checkAbi(99, "/lib/libcapsa.so")).toThrow("interface version 99, this capsa needs 1");
+});
+
+test("a monitor that cannot be started is an error with its name", () => {
+  expect(() => startVmm("/nonesuch", new Uint8Array([0xa0]))).toThrow(
+    expect.objectContaining({ code: "ENOENT" }),
+  );
+  expect(() => startVmm("/bin/true", new Uint8Array(1_048_577))).toThrow(
+    expect.objectContaining({ code: "E2BIG" }),
+  );
+});
+
+/** A VMM's end of a control channel. */
+async function withVmm(
+  answer: (request: Message, send: (message: object) => void, hangUp: () => void) => void,
+  body: (control: Control, events: VmmEvent[], closed: Promise<void>) => Promise<void>,
+): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "capsa-control-"));
+  const unix = join(directory, "control.sock");
+  const decoder = new FrameDecoder();
+  const server = Bun.listen({
+    unix,
+    socket: {
+      data(socket, chunk) {
+        for (const [request] of decoder.push(chunk)) {
+          answer(
+            request,
+            (message) => socket.write(encodeFrame(message)),
+            () => socket.end(),
+          );
+        }
+      },
+    },
+  });
+  const events: VmmEvent[] = [];
+  const closed = Promise.withResolvers<void>();
+  const control = await Control.open(
+    { unix },
+    { onEvent: (event) => events.push(event), onClose: closed.resolve },
+  );
+  try {
+    await body(control, events, closed.promise);
+  } finally {
+    control.close();
+    server.stop(true);
+    rmSync(directory, { recursive: true });
+  }
+}
+
+test("requests get their own replies, events come in order", async () => {
+  await withVmm(
+    (request, send) => {
+      if (request.op === "status") send({ event: "started", engine: "qemu", ns: 5 });
+      if (request.op === "status") send({ reply: request.id, result: { state: "running" } });
+      if (request.op === "pause")
+        send({ reply: request.id, error: { code: "EBUSY", message: "the machine is ending" } });
+    },
+    async (control, events) => {
+      const pausing = control.request("pause");
+      expect(await control.request("status", { follow: true })).toEqual({ state: "running" });
+      expect(events).toEqual([{ event: "started", engine: "qemu" }]);
+      await expect(pausing).rejects.toMatchObject({ name: "VmmError", code: "EBUSY" });
+    },
+  );
+});
+
+test("a VMM that goes, or that talks nonsense, rejects what is open and closes once", async () => {
+  for (const last of [undefined, { event: "explode" }, { reply: "x" }]) {
+    await withVmm(
+      (_, send, hangUp) => (last === undefined ? hangUp() : send(last)),
+      async (control, _, closed) => {
+        await expect(control.request("stop")).rejects.toMatchObject({ code: "VMM_GONE" });
+        await closed;
+        await expect(control.request("status")).rejects.toMatchObject({ code: "VMM_GONE" });
+      },
+    );
+  }
+});

@@ -1,0 +1,137 @@
+/** The host's root for a guest: what is public is there, what is not is not; and the archive the kernel unpacks. */
+
+import { afterAll, expect, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { cpio } from "../../../src/image/cpio.ts";
+import { makeHostSkeleton } from "../../../src/image/host.ts";
+
+const top = mkdtempSync(join(tmpdir(), "capsa-image-"));
+afterAll(() => rmSync(top, { recursive: true }));
+
+const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+const PRIVATE = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n";
+
+/** A host made of `files` (contents by path) and `links`. */
+function host(name: string, files: Record<string, string>, links: Record<string, string>): string {
+  const root = join(top, name);
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  for (const [path, target] of Object.entries(links)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    symlinkSync(target, join(root, path));
+  }
+  return root;
+}
+
+function skeletonOf(from: string): string {
+  const root = `${from}-skeleton`;
+  mkdirSync(root);
+  makeHostSkeleton(root, from);
+  return root;
+}
+
+test("links into /usr, the loader's tables and public certificates are taken, and nothing else", () => {
+  const from = host(
+    "merged",
+    {
+      "usr/bin/sh": "",
+      "etc/ld.so.cache": "cache",
+      "etc/ld.so.conf.d/libc.conf": "/usr/local/lib",
+      "etc/shadow": "secret",
+      "etc/ssl/private/key.pem": PRIVATE,
+      "etc/ssl/certs/ca-certificates.crt": CERTIFICATE,
+      "etc/ssl/certs/both.pem": CERTIFICATE + PRIVATE,
+      "etc/ssl/certs/notes.txt": "not a certificate",
+      "home/me/.ssh/id": "secret",
+      "root/.bashrc": "secret",
+      "var/lib/db": "secret",
+    },
+    {
+      bin: "usr/bin",
+      lib64: "usr/lib64",
+      "etc/alternatives/cc": "/usr/bin/gcc",
+      "etc/alternatives/odd": "/home/me/.ssh/id",
+      "etc/localtime": "/usr/share/zoneinfo/UTC",
+      "etc/ssl/certs/hash.0": "ca-certificates.crt",
+      "etc/ssl/certs/usr.pem": "/usr/share/ca-certificates/x.crt",
+      "etc/ssl/certs/leak.pem": "../private/key.pem",
+      "etc/os-release": "../var/lib/db",
+    },
+  );
+  const root = skeletonOf(from);
+  const text = (path: string) => readFileSync(join(root, path), "utf8");
+  const link = (path: string) => readlinkSync(join(root, path));
+  expect(link("bin")).toBe("usr/bin");
+  expect(link("lib64")).toBe("usr/lib64");
+  expect(text("etc/ld.so.cache")).toBe("cache");
+  expect(text("etc/ld.so.conf.d/libc.conf")).toBe("/usr/local/lib");
+  expect(text("etc/ssl/certs/ca-certificates.crt")).toBe(CERTIFICATE);
+  expect(link("etc/ssl/certs/hash.0")).toBe("ca-certificates.crt");
+  expect(text("etc/passwd")).toStartWith("root:x:0:0:");
+  const absent = [
+    "sbin",
+    "etc/shadow",
+    "etc/ssl/private",
+    "etc/ssl/certs/both.pem",
+    "etc/ssl/certs/notes.txt",
+    "etc/ssl/certs/leak.pem",
+    "etc/alternatives/odd",
+    "home/me",
+    "root/.bashrc",
+    "var/lib/db",
+  ];
+  for (const path of absent) expect(lstatSync(join(root, path), { throwIfNoEntry: false })).toBeUndefined();
+  expect(lstatSync(join(root, "tmp")).mode & 0o7777).toBe(0o1777);
+  expect(lstatSync(join(root, "root")).mode & 0o7777).toBe(0o700);
+});
+
+test("a host whose /bin is not in /usr is refused, with a way out", () => {
+  const from = host("split", { "bin/sh": "" }, {});
+  expect(() => skeletonOf(from)).toThrow(
+    expect.objectContaining({ code: "ROOTFS_UNSUPPORTED", hint: expect.stringContaining('"base"') }),
+  );
+});
+
+test("this machine's own root holds no secret of it", () => {
+  const root = join(top, "own");
+  mkdirSync(root);
+  makeHostSkeleton(root);
+  expect(existsSync(join(root, "etc/ld.so.cache"))).toBe(true);
+  for (const path of ["etc/shadow", "etc/ssl/private", "etc/ssh", "etc/machine-id"]) {
+    expect(existsSync(join(root, path))).toBe(false);
+  }
+  const found = Bun.spawnSync(["grep", "-rl", "PRIVATE KEY", root]);
+  expect(found.stdout.toString()).toBe("");
+});
+
+test("cpio unpacks what was packed", async () => {
+  const archive = cpio([
+    { path: "capsa", mode: 0o040755 },
+    { path: "capsa/plan.cbor", mode: 0o100600, data: new TextEncoder().encode("12345") },
+    { path: "capsa/empty", mode: 0o100644 },
+  ]);
+  const into = join(top, "cpio");
+  mkdirSync(into);
+  const unpack = Bun.spawn(["cpio", "-i", "--quiet"], { cwd: into, stdin: archive, stderr: "pipe" });
+  expect(await unpack.stderr.text()).toBe("");
+  expect(archive.length % 4).toBe(0);
+  expect(readFileSync(join(into, "capsa/plan.cbor"), "utf8")).toBe("12345");
+  expect(lstatSync(join(into, "capsa/plan.cbor")).mode & 0o777).toBe(0o600);
+  expect(lstatSync(join(into, "capsa/empty")).size).toBe(0);
+  chmodSync(join(into, "capsa"), 0o755);
+});

@@ -1,0 +1,80 @@
+/** The builder's rules for callers without types, and the specification it ends in. */
+
+import { expect, test } from "bun:test";
+import { resolve } from "node:path";
+import { Capsa, MountMode, NetworkMode, SpecError } from "../../../src/index.ts";
+
+test("every call lands in the specification", () => {
+  const spec = Capsa.sandbox()
+    .name("web")
+    .cpus(4)
+    .memoryMb(2048)
+    .share("./src", "/src", MountMode.ReadOnly)
+    .run("/bin/app", ["--port", "80"], { env: { A: "1" }, cwd: "/src" })
+    .share("/out", "/out", { mode: MountMode.ReadWrite, ownership: "caller", cache: "never" })
+    .rootfs("host")
+    .env({ X: "1", Y: "1" })
+    .env({ Y: "2" })
+    .kernel("vmlinux")
+    .initrd("/i.cpio")
+    .noNetwork()
+    .network(NetworkMode.None)
+    .engine("qemu")
+    .confine("require")
+    .bootTimeout(5000)
+    .spec();
+  expect(spec).toEqual({
+    name: "web",
+    cpus: 4,
+    memoryMb: 2048,
+    shares: [
+      { host: resolve("src"), guest: "/src", mode: "ro", ownership: { mode: "root" }, cache: "auto" },
+      { host: "/out", guest: "/out", mode: "rw", ownership: { mode: "caller" }, cache: "never" },
+    ],
+    run: { argv: ["/bin/app", "--port", "80"], env: { A: "1" }, cwd: "/src" },
+    rootfs: { kind: "host" },
+    env: { X: "1", Y: "2" },
+    kernel: resolve("vmlinux"),
+    initrd: "/i.cpio",
+    network: "none",
+    engine: "qemu",
+    confine: "require",
+    bootTimeoutMs: 5000,
+  });
+});
+
+test("a builder is not changed by the calls on it", () => {
+  const base = Capsa.sandbox().memoryMb(128);
+  const one = base.run("/bin/one").spec();
+  const other = base.cpus(2).run("/bin/other").spec();
+  expect([one.cpus, one.run?.argv, other.cpus, other.run?.argv]).toEqual([
+    1,
+    ["/bin/one"],
+    2,
+    ["/bin/other"],
+  ]);
+  expect(one.name).not.toBe(other.name);
+});
+
+test("one main process, no more and no less, at run time too", async () => {
+  // biome-ignore lint/suspicious/noExplicitAny: a caller without types
+  const untyped = Capsa.sandbox() as any;
+  expect(() => untyped.run("/a").run("/b")).toThrow(".run() after .run()");
+  expect(() => untyped.run("/a").oci("image")).toThrow(".oci() after .run()");
+  expect(() => untyped.oci("image").run("/a")).toThrow(".run() after .oci()");
+  await expect(untyped.build()).rejects.toThrow("needs a main process");
+});
+
+test("what is not there yet says so", async () => {
+  await expect(Capsa.sandbox().oci("python:3", ["python3"]).build()).rejects.toMatchObject({
+    name: "SpecError",
+    code: "NOT_SUPPORTED",
+    field: "oci",
+  });
+  const networked = Capsa.sandbox()
+    .network("nat" as never)
+    .run("/bin/true")
+    .build();
+  await expect(networked).rejects.toBeInstanceOf(SpecError);
+  await expect(networked).rejects.toMatchObject({ code: "NOT_SUPPORTED", field: "network" });
+});

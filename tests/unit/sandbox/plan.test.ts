@@ -1,0 +1,100 @@
+/** What VMM and guest are told for a specification. */
+
+import { expect, test } from "bun:test";
+import { decodeCbor, encodeCbor } from "../../../src/agent/framing.ts";
+import { guestPlan, vmmConfig } from "../../../src/sandbox/plan.ts";
+import { SPEC, share } from "./spec.ts";
+
+const PLACEMENT = {
+  engine: "qemu",
+  kernel: "/k",
+  initrd: "/run/x/initrd.cpio",
+  qemu: "/usr/bin/qemu",
+  runtimeDir: "/run/x",
+  detached: false,
+} as const;
+
+test("without shares there is no file system device, and the base is the root", () => {
+  const none = { overlays: [] };
+  const config = decodeCbor(encodeCbor(vmmConfig(SPEC, none, PLACEMENT)));
+  expect(config).toEqual({
+    version: 1,
+    name: "box",
+    engine: "qemu",
+    kernel: "/k",
+    initrd: "/run/x/initrd.cpio",
+    cmdline: "console=hvc0 quiet",
+    cpus: 2,
+    memory: 256 * 1024 * 1024,
+    runtimeDir: "/run/x",
+    detached: false,
+    vsock: { cid: 3, ports: [52] },
+    rng: true,
+    console: true,
+    eventsPort: 53,
+    qemu: { path: "/usr/bin/qemu" },
+    confine: "auto",
+  });
+  expect(decodeCbor(encodeCbor(guestPlan(SPEC, none)))).toEqual({
+    version: 1,
+    hostname: "box",
+    agentPort: 52,
+    eventsPort: 53,
+    mounts: [],
+    env: { LANG: "C" },
+    main: { argv: ["/bin/sh", "-c", "true"], env: {} },
+  });
+});
+
+test("memory past 4 GiB is a whole number on the wire", () => {
+  const config = vmmConfig({ ...SPEC, memoryMb: 8192 }, { overlays: [] }, PLACEMENT);
+  expect(decodeCbor(encodeCbor(config)).memory).toBe(8n << 30n);
+});
+
+test("rootfs and shares get names, nested shares come after what they are in", () => {
+  const spec = {
+    ...SPEC,
+    shares: [
+      share("/project/data", { mode: "rw", cache: "never" }),
+      share("/project", { host: "/opt" }),
+      share("/a/b/c", {
+        ownership: {
+          mode: "map",
+          uids: [{ guest: 0, host: 1000, count: 1 }],
+          gids: [{ guest: 0, host: 100, count: 2 }],
+        },
+      }),
+    ],
+  };
+  const rootfs = { lower: "/run/x/rootfs", overlays: [{ host: "/usr", target: "/usr" }] };
+  const config = decodeCbor(encodeCbor(vmmConfig(spec, rootfs, PLACEMENT)));
+  const system = { readOnly: true, cache: "always", ownership: "root" };
+  expect(config.fs).toEqual([
+    {
+      tag: "capsa",
+      roots: [
+        { name: "0", path: "/run/x/rootfs", ...system },
+        { name: "1", path: "/usr", ...system },
+        { name: "2", path: "/opt", readOnly: true, cache: "auto", ownership: "root" },
+        { name: "3", path: "/usr", readOnly: false, cache: "never", ownership: "root" },
+        {
+          name: "4",
+          path: "/usr",
+          readOnly: true,
+          cache: "auto",
+          ownership: "map",
+          uidMap: [[0, 1000, 1]],
+          gidMap: [[0, 100, 2]],
+        },
+      ],
+    },
+  ]);
+  const plan = decodeCbor(encodeCbor(guestPlan(spec, rootfs)));
+  expect(plan).toMatchObject({ fsTag: "capsa", rootfs: { lower: ["0"] } });
+  expect(plan.mounts).toEqual([
+    { name: "1", target: "/usr", readOnly: true, overlay: true },
+    { name: "2", target: "/project", readOnly: true },
+    { name: "3", target: "/project/data", readOnly: false },
+    { name: "4", target: "/a/b/c", readOnly: true },
+  ]);
+});

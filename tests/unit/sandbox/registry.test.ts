@@ -1,0 +1,161 @@
+/** The registry on its own: names, places, what dead processes left, and directories that are not to be trusted. */
+
+import { afterAll, beforeEach, expect, test } from "bun:test";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { encodeFrame } from "../../../src/agent/framing.ts";
+import { attach, ended, list, readLog } from "../../../src/index.ts";
+import { identify, runtimeBase, withLock } from "../../../src/sandbox/directories.ts";
+import { claim } from "../../../src/sandbox/registry.ts";
+import { SPEC } from "./spec.ts";
+
+const top = mkdtempSync(join(tmpdir(), "capsa-registry-"));
+const before = { ...process.env };
+let count = 0;
+
+beforeEach(() => {
+  process.env.CAPSA_RUNTIME_DIR = join(top, `run${++count}`);
+  process.env.XDG_STATE_HOME = join(top, `state${count}`);
+});
+
+afterAll(() => {
+  for (const name of ["CAPSA_RUNTIME_DIR", "XDG_STATE_HOME"]) {
+    if (before[name] === undefined) delete process.env[name];
+    else process.env[name] = before[name];
+  }
+  rmSync(top, { recursive: true });
+});
+
+/** A process that has ended, and its number with it. */
+async function deadPid(): Promise<number> {
+  const child = Bun.spawn(["/bin/true"]);
+  await child.exited;
+  return child.pid;
+}
+
+test("a place holds a name until it is given back", async () => {
+  const place = await claim(SPEC, "qemu", false);
+  expect(existsSync(join(place.runtimeDir, "sandbox.json"))).toBe(true);
+  await expect(claim(SPEC, "qemu", false)).rejects.toMatchObject({ code: "NAME_IN_USE", field: "name" });
+  const other = await claim({ ...SPEC, name: "other" }, "qemu", false);
+  place.release();
+  expect(existsSync(place.runtimeDir)).toBe(false);
+  (await claim(SPEC, "qemu", false)).release();
+  other.release();
+});
+
+test("of many who want a name at once, one gets it", async () => {
+  const script = `
+    import { claim } from ${JSON.stringify(join(import.meta.dir, "../../../src/sandbox/registry.ts"))};
+    const place = await claim(${JSON.stringify(SPEC)}, "qemu", false).catch((error) => error);
+    console.log(place.code ?? "taken");
+    await Bun.stdin.text();`;
+  const children = Array.from({ length: 4 }, () =>
+    Bun.spawn([process.execPath, "-e", script], { env: process.env, stdin: "pipe", stdout: "pipe" }),
+  );
+  const firstLine = async (stream: ReadableStream<Uint8Array>) => {
+    const { value } = await stream.getReader().read();
+    return new TextDecoder().decode(value).trim();
+  };
+  const answers = await Promise.all(children.map((child) => firstLine(child.stdout)));
+  for (const child of children) child.stdin.end();
+  await Promise.all(children.map((child) => child.exited));
+  expect(answers.sort()).toEqual(["NAME_IN_USE", "NAME_IN_USE", "NAME_IN_USE", "taken"]);
+});
+
+test("those that run are listed, what the dead left is removed", async () => {
+  const living = await claim(SPEC, "qemu", false);
+  living.started(process.pid);
+  const dead = await claim({ ...SPEC, name: "dead" }, "qemu", false);
+  dead.started(await deadPid());
+  const entries = await list();
+  expect(entries).toMatchObject([
+    { name: "box", engine: "qemu", pid: process.pid, detached: false, spec: SPEC },
+  ]);
+  expect(existsSync(dead.runtimeDir)).toBe(false);
+  living.release();
+});
+
+test("a process number that was given again is not the one that died", async () => {
+  const place = await claim(SPEC, "qemu", false);
+  const file = join(place.runtimeDir, "sandbox.json");
+  const record = await Bun.file(file).json();
+  writeFileSync(file, JSON.stringify({ ...record, vmm: { pid: process.pid, start: "1" } }));
+  expect(await list()).toEqual([]);
+  expect(existsSync(place.runtimeDir)).toBe(false);
+});
+
+test("a directory without a record is left alone while it is young", async () => {
+  const base = runtimeBase();
+  for (const [id, age] of [
+    ["0000000a", 5],
+    ["0000000b", 600],
+  ] as const) {
+    mkdirSync(join(base, id));
+    const then = Date.now() / 1000 - age;
+    utimesSync(join(base, id), then, then);
+  }
+  mkdirSync(join(base, "not-an-id"));
+  await list();
+  expect(readdirSync(base).sort()).toEqual([".lock", "0000000a", "not-an-id"]);
+});
+
+test("a runtime directory that others can enter, or that sockets do not fit in, is refused", () => {
+  const base = runtimeBase();
+  chmodSync(base, 0o755);
+  expect(() => runtimeBase()).toThrow("is not yours alone");
+  process.env.CAPSA_RUNTIME_DIR = join(top, "x".repeat(80));
+  expect(() => runtimeBase()).toThrow("longer than 71 bytes");
+  process.env.CAPSA_RUNTIME_DIR = "relative";
+  expect(() => runtimeBase()).toThrow("not an absolute path");
+});
+
+test("the lock is one at a time", async () => {
+  const base = runtimeBase();
+  let inside = 0;
+  await Promise.all(
+    Array.from({ length: 8 }, () =>
+      withLock(base, () => {
+        expect(++inside).toBe(1);
+        inside--;
+      }),
+    ),
+  );
+});
+
+test("logs of the last 20 detached sandboxes are kept, with their exit", async () => {
+  for (let i = 0; i < 22; i++) {
+    const place = await claim({ ...SPEC, name: `n${i}` }, "qemu", true);
+    const frames = [
+      encodeFrame({ ev: "main-stdout", data: new TextEncoder().encode(`I am ${i}\n`) }),
+      encodeFrame({ ev: "main-exit", exitCode: i }),
+      new Uint8Array([0, 0]), // cut off in the middle
+    ];
+    writeFileSync(join(place.archive!, "events.log"), Buffer.concat(frames));
+    rmSync(place.runtimeDir, { recursive: true });
+    await Bun.sleep(2);
+  }
+  const past = await ended();
+  expect(past).toHaveLength(20);
+  expect(past[0]).toMatchObject({ name: "n21", exit: { reason: "main", exitCode: 21, signal: null } });
+  const [entry] = await readLog("n21");
+  expect(entry!.stream).toBe("stdout");
+  expect(new TextDecoder().decode(entry!.data)).toBe("I am 21\n");
+  await expect(readLog("n1")).rejects.toMatchObject({ code: "SANDBOX_NOT_FOUND" });
+  await expect(attach("n21")).rejects.toMatchObject({ code: "SANDBOX_NOT_FOUND" });
+});
+
+test("a process is itself, and nobody after its end", async () => {
+  expect(identify(process.pid)?.pid).toBe(process.pid);
+  expect(identify(await deadPid())).toBeUndefined();
+});
