@@ -24,6 +24,8 @@
 #define LOOPS 1000000
 #define LOOPS_PER_MS_AT_LEAST 10000 /* of the vCPU thread's own processor time: a busy machine does not mislead */
 
+#define SET_UP_BUDGETS 10 /* times the caller's budget, before the guest's first instruction */
+
 #define GUEST_SIZE 0x5000
 #define GUEST_PML4 0x0000
 #define GUEST_PDPT 0x1000
@@ -48,6 +50,7 @@ struct probe {
 	pthread_cond_t done;
 	bool is_done;
 	int holders;
+	uint64_t deadline; /* CLOCK_MONOTONIC, ns: the caller waits no longer */
 	struct capsa_kvm_probe result;
 	uint64_t run_ns; /* how long the guest may run */
 
@@ -153,6 +156,14 @@ static int probe__let_signal_end_run(const struct probe *probe, int signal)
 	return ioctl(probe->vcpu, KVM_SET_SIGNAL_MASK, &arg) < 0 ? -errno : 0;
 }
 
+static void probe__set_deadline(struct probe *probe, uint64_t deadline)
+{
+	pthread_mutex_lock(&probe->lock);
+	probe->deadline = deadline;
+	pthread_cond_signal(&probe->done);
+	pthread_mutex_unlock(&probe->lock);
+}
+
 static int probe__run(struct probe *probe)
 {
 	const int signal = SIGRTMAX - 1;
@@ -167,6 +178,7 @@ static int probe__run(struct probe *probe)
 	struct itimerspec limit = {.it_value = {.tv_sec = (time_t)(probe->run_ns / 1000000000),
 						.tv_nsec = (long)(probe->run_ns % 1000000000)}};
 	uint64_t started = now_ns(CLOCK_MONOTONIC), started_cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
+	probe__set_deadline(probe, started + 2 * probe->run_ns);
 	timer_settime(timer, 0, &limit, NULL);
 	error = ioctl(probe->vcpu, KVM_RUN, 0) < 0 ? -errno : 0;
 	uint64_t cpu_ns = now_ns(CLOCK_THREAD_CPUTIME_ID) - started_cpu;
@@ -283,23 +295,25 @@ int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out)
 {
 	if (!out || budget_ms == 0)
 		return -EINVAL;
-	const uint64_t budget_ns = (uint64_t)budget_ms * 1000000, deadline = now_ns(CLOCK_MONOTONIC) + budget_ns;
-	/* Half is the guest's; the rest is for making the machine. */
+	const uint64_t budget_ns = (uint64_t)budget_ms * 1000000;
 	struct probe *probe = probe__new(budget_ns / 2);
 	if (!probe)
 		return -ENOMEM;
 	probe->holders++;
+	/* Making a machine takes a few milliseconds, many more only where a true KVM has just been loaded. */
+	probe->deadline = now_ns(CLOCK_MONOTONIC) + SET_UP_BUDGETS * budget_ns;
 	int error = probe__start_thread(probe);
 	if (error) {
 		probe->holders--;
 		probe__let_go(probe);
 		return error;
 	}
-	struct timespec until = {.tv_sec = (time_t)(deadline / 1000000000), .tv_nsec = (long)(deadline % 1000000000)};
 	pthread_mutex_lock(&probe->lock);
-	int waited = 0;
-	while (!probe->is_done && waited != ETIMEDOUT)
-		waited = pthread_cond_timedwait(&probe->done, &probe->lock, &until);
+	while (!probe->is_done && now_ns(CLOCK_MONOTONIC) < probe->deadline) {
+		struct timespec until = {.tv_sec = (time_t)(probe->deadline / 1000000000),
+					 .tv_nsec = (long)(probe->deadline % 1000000000)};
+		pthread_cond_timedwait(&probe->done, &probe->lock, &until);
+	}
 	if (probe->is_done)
 		*out = probe->result;
 	else /* a call into KVM has not come back: what it is doing is certainly not running guest code at speed */

@@ -53,8 +53,9 @@ struct capsa_kvm_probe {
 	uint64_t guest_loops; /* iterations it managed in that time */
 };
 
-/* Probe within `budget_ms` milliseconds (a run that is not done by then is stopped). Leaves nothing behind. 0 or
- * -errno. */
+/* Probe within `budget_ms` milliseconds (a guest that is not done by half of that is stopped; only where setting it up
+ * takes unusually long, which is no mark of a software KVM, up to ten times that). Leaves nothing behind. 0 or -errno.
+ */
 CAPSA_API int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out);
 
 #ifdef __cplusplus
