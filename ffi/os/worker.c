@@ -7,6 +7,8 @@ static void *run(void *arg)
 {
 	struct worker *worker = arg;
 	pthread_setname_np(pthread_self(), worker->name);
+	if (worker->enter)
+		worker->enter();
 	loop__run(worker->loop);
 	return NULL;
 }

@@ -11,6 +11,7 @@ struct worker {
 	struct loop *loop; /* made by worker__init, before the thread */
 	pthread_t thread;
 	bool running;
+	void (*enter)(void); /* called first on the thread; NULL: nothing is */
 	char name[16];
 };
 

@@ -6,10 +6,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "confine/confine.h"
+#include "confine/tree.h"
 #include "virtio/console.h"
 #include "virtio/fs.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
+
+static void narrow_quiet(void)
+{
+	confine__narrow(CONFINE_QUIET);
+}
 
 static int add(struct device_set *set, struct virtio_device *dev, struct failure *why)
 {
@@ -20,6 +27,8 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 		return failure__set(why, -err, NULL, "no worker for the %s device", dev->ops->name);
 	}
 	slot->dev = dev;
+	if (dev->ops->id == VIRTIO_ID_RNG || dev->ops->id == VIRTIO_ID_CONSOLE)
+		slot->worker.enter = narrow_quiet;
 	dev->loop = slot->worker.loop;
 	set->count++;
 	return 0;
@@ -27,10 +36,10 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 
 static int open_root(const struct config_root *root, struct fs_root *out, struct failure *why)
 {
-	int fd = open(root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = tree__open(root->path, root->read_only);
 	if (fd < 0)
-		return failure__set(why, errno, NULL, "the share %s cannot be opened (%s); it must be a directory",
-				    root->path, failure__errno_name(errno));
+		return failure__set(why, -fd, NULL, "the share %s cannot be opened (%s); it must be a directory",
+				    root->path, failure__errno_name(-fd));
 	*out = (struct fs_root){
 		.name = root->name,
 		.fd = fd,

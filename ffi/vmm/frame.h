@@ -20,7 +20,7 @@ struct frame {
 		CborEncoder encoder;
 		uint8_t *head; /* the byte that holds the map's count, which is known at its end; at most 23 */
 		unsigned count;
-	} maps[3];
+	} maps[4];
 	unsigned depth; /* of the map being filled */
 	CborEncoder root;
 };
@@ -31,7 +31,7 @@ void frame__text(struct frame *frame, const char *key, const char *value);
 void frame__uint(struct frame *frame, const char *key, uint64_t value);
 void frame__bool(struct frame *frame, const char *key, bool value);
 void frame__bytes(struct frame *frame, const char *key, const void *data, size_t len);
-/* A map inside the map being filled (two levels at most); what follows goes into it until frame__close. */
+/* A map inside the map being filled (three levels at most); what follows goes into it until frame__close. */
 void frame__open(struct frame *frame, const char *key);
 void frame__close(struct frame *frame);
 void frame__failure(struct frame *frame, const struct failure *failure); /* code and message */

@@ -5,7 +5,7 @@
 
 #include "vmm/vmm.h"
 
-#define REPLY_ROOM 2048
+#define REPLY_ROOM 4096
 
 struct answer {
 	struct vmm *vmm;
@@ -62,6 +62,20 @@ static const char *state_name(enum vmm_state state)
 	return names[state];
 }
 
+static void add_confinement(struct frame *frame, const struct confine_report *report)
+{
+	frame__open(frame, "confinement");
+	for (unsigned i = 0; i < CONFINE_LAYERS; i++) {
+		if (!report->layers[i].name) /* not applied yet */
+			continue;
+		frame__open(frame, report->layers[i].name);
+		frame__bool(frame, "applied", report->layers[i].applied);
+		frame__text(frame, "detail", report->layers[i].detail);
+		frame__close(frame);
+	}
+	frame__close(frame);
+}
+
 static int do_status(struct answer *answer)
 {
 	const struct vmm *vmm = answer->vmm;
@@ -81,6 +95,7 @@ static int do_status(struct answer *answer)
 	frame__uint(&frame, "keeper", (uint64_t)vmm->keeper->pid);
 	frame__uint(&frame, "vmm", (uint64_t)getpid());
 	frame__close(&frame);
+	add_confinement(&frame, &vmm->confinement);
 	frame__close(&frame);
 	control__reply(answer->to, &frame);
 	if (answer->request->follow)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -278,6 +279,37 @@ static int make_machine(struct vmm *vmm, struct failure *why)
 	return err;
 }
 
+static int confine(struct vmm *vmm, struct failure *why)
+{
+	const struct vmm_config *config = vmm->config;
+	struct confine_request request = {
+		.mode = strcmp(config->confine, "none") == 0      ? CONFINE_NONE
+			: strcmp(config->confine, "require") == 0 ? CONFINE_REQUIRE
+								  : CONFINE_AUTO,
+		.runtime_dir = config->runtime_dir,
+		.archive = config->archive,
+		.child = vmm->machine.child,
+	};
+	for (unsigned i = 0; i < config->fs_count; i++)
+		request.share_count += config->fs[i].root_count;
+	struct confine_share *shares = calloc(request.share_count + 1, sizeof(*shares));
+	if (!shares)
+		return failure__set(why, ENOMEM, NULL, "no memory to confine the VMM with");
+	unsigned count = 0;
+	for (unsigned i = 0; i < config->fs_count; i++) {
+		for (unsigned j = 0; j < config->fs[i].root_count; j++) {
+			const struct config_root *root = &config->fs[i].roots[j];
+			shares[count++] = (struct confine_share){.path = root->path, .read_only = root->read_only};
+			request.foreign_owners = request.foreign_owners || root->ownership == FS_OWNER_PASSTHROUGH ||
+						 root->ownership == FS_OWNER_MAP;
+		}
+	}
+	request.shares = shares;
+	int err = confine__apply(&request, &vmm->confinement, why);
+	free(shares);
+	return err;
+}
+
 static int start_machine(struct vmm *vmm, struct failure *why)
 {
 	int err = device_set__start(&vmm->devices, why);
@@ -305,6 +337,8 @@ static int build(struct vmm *vmm, struct failure *why)
 		err = check_files(vmm->config, why);
 	if (!err)
 		err = make_machine(vmm, why);
+	if (!err)
+		err = confine(vmm, why);
 	return err ? err : start_machine(vmm, why);
 }
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "confine/confine.h"
 #include "engine/engine.h"
 #include "vmm/config.h"
 #include "vmm/console.h"
@@ -37,6 +38,7 @@ struct vmm {
 	struct machine_config machine_config;
 	struct machine machine;
 	struct device_set devices;
+	struct confine_report confinement;
 };
 
 /* The VMM proper, from start to end: returns the exit code once the runtime directory is gone and "exited" is sent. */
