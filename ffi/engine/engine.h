@@ -65,6 +65,7 @@ struct engine_ops {
 	const char *name;
 	bool carries_console; /* makes the virtio console itself, from console_fd; else it is a device like the others
 			       */
+	bool maps_on_workers; /* its transport takes descriptors and maps memory on the workers, which must be let */
 	int (*create)(struct machine *machine, struct failure *why);
 	int (*start)(struct machine *machine, struct failure *why);
 	int (*pause)(struct machine *machine);

@@ -316,6 +316,7 @@ static int qemu__resume(struct machine *machine)
 const struct engine_ops engine_qemu = {
 	.name = "qemu",
 	.carries_console = true,
+	.maps_on_workers = true,
 	.create = qemu__create,
 	.start = qemu__start,
 	.pause = qemu__pause,

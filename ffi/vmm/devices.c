@@ -27,7 +27,7 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 		return failure__set(why, -err, NULL, "no worker for the %s device", dev->ops->name);
 	}
 	slot->dev = dev;
-	if (dev->ops->id == VIRTIO_ID_RNG || dev->ops->id == VIRTIO_ID_CONSOLE)
+	if (set->narrow && (dev->ops->id == VIRTIO_ID_RNG || dev->ops->id == VIRTIO_ID_CONSOLE))
 		slot->worker.enter = narrow_quiet;
 	dev->loop = slot->worker.loop;
 	set->count++;
@@ -118,10 +118,10 @@ static int add_console(struct device_set *set, int fd, struct failure *why)
 }
 
 int device_set__build(struct device_set *set, const struct vmm_config *config, const char *vsock_dir, int console_fd,
-		      struct failure *why)
+		      bool narrow, struct failure *why)
 {
 	struct virtio_device *rng;
-	*set = (struct device_set){.count = 0};
+	*set = (struct device_set){.narrow = narrow};
 	int err = config->vsock.present ? add_vsock(set, &config->vsock, vsock_dir, why) : 0;
 	for (unsigned i = 0; !err && i < config->fs_count; i++)
 		err = add_fs(set, &config->fs[i], why);

@@ -15,16 +15,18 @@ struct device_slot {
 struct device_set {
 	struct device_slot slots[MACHINE_MAX_DEVICES];
 	unsigned count;
+	bool narrow;
 	struct device_slot *vsock; /* NULL without */
 };
 
 /*
  * Make the devices. `vsock_dir`: directory for the vsock device's sockets. `console_fd`: the device's end of the
- * console, -1 when there is none or the engine carries it; taken over. On failure nothing is left and *why is filled
- * in.
+ * console, -1 when there is none or the engine carries it; taken over. `narrow`: workers of devices that need nothing
+ * but the descriptors they have are confined to that. On failure nothing is left and *why is filled in.
  */
 __attribute__((warn_unused_result)) int device_set__build(struct device_set *set, const struct vmm_config *config,
-							  const char *vsock_dir, int console_fd, struct failure *why);
+							  const char *vsock_dir, int console_fd, bool narrow,
+							  struct failure *why);
 
 /* Start every worker's thread. */
 __attribute__((warn_unused_result)) int device_set__start(struct device_set *set, struct failure *why);

@@ -247,7 +247,8 @@ static int make_machine(struct vmm *vmm, struct failure *why)
 	if (err)
 		return failure__set(why, -err, NULL, "no socket pair for the console");
 	bool by_engine = vmm->engine->carries_console;
-	err = device_set__build(&vmm->devices, config, vmm->vsock_dir, by_engine ? -1 : console_fd, why);
+	err = device_set__build(&vmm->devices, config, vmm->vsock_dir, by_engine ? -1 : console_fd,
+				!vmm->engine->maps_on_workers, why);
 	if (err) {
 		if (by_engine && console_fd >= 0)
 			close(console_fd);
