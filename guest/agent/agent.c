@@ -1,0 +1,136 @@
+/* The agent: accepts connections, reaps the programs of its calls, and ends when init says so. */
+#include "agent.h"
+
+#include "connection.h"
+#include "exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ACCEPT_PAUSE_MS = 100 };
+
+static void accept_again(struct timer *timer)
+{
+	struct agent *agent = container_of(timer, struct agent, accept_again);
+
+	agent->listener.events = POLLIN;
+}
+
+static void accept_ready(struct watch *watch, short revents)
+{
+	struct agent *agent = container_of(watch, struct agent, listener);
+	int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)revents;
+	if (fd >= 0 && connection__open(agent, fd) == 0 && agent->connection_count < AGENT_CONNECTIONS)
+		return;
+	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
+		return;
+	/* out of descriptors, memory or places: those who wait are served later */
+	agent->listener.events = 0;
+	timer__set(&agent->loop, &agent->accept_again, ACCEPT_PAUSE_MS);
+}
+
+static void reap(struct agent *agent)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		exec__ended(agent, pid, status);
+}
+
+static void signals_ready(struct watch *watch, short revents)
+{
+	struct agent *agent = container_of(watch, struct agent, signals);
+	struct signalfd_siginfo info;
+
+	(void)revents;
+	while (read(watch->fd, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo == SIGTERM)
+			agent->ending = true;
+	reap(agent);
+}
+
+void agent__shutdown(struct agent *agent, uint64_t grace_ms)
+{
+	struct shutdown_request request = {.grace_ms = grace_ms};
+
+	if (agent->control < 0)
+		agent->ending = true;
+	else if (write(agent->control, &request, sizeof(request)) != sizeof(request))
+		perror("capsa-agent: init does not hear of the shutdown");
+}
+
+static bool all_sent(const struct agent *agent)
+{
+	for (const struct connection *connection = agent->connections; connection; connection = connection->next)
+		if (buffer__pending(&connection->out))
+			return false;
+	return true;
+}
+
+static bool settle(struct agent *agent)
+{
+	struct connection *next;
+	bool more = false;
+
+	for (struct connection *connection = agent->connections; connection; connection = next) {
+		next = connection->next;
+		if (connection__settle(connection))
+			more = true;
+	}
+	return more;
+}
+
+int agent__run(int listener, int control, const struct strings *environment)
+{
+	struct agent agent = {
+		.listener = {.fd = listener, .events = POLLIN, .ready = accept_ready},
+		.signals = {.events = POLLIN, .ready = signals_ready},
+		.accept_again = {.fire = accept_again},
+		.environment = environment,
+		.control = control,
+	};
+	struct rlimit most;
+	sigset_t signals;
+	int error = 0;
+	bool more = false;
+
+	prctl(PR_SET_NAME, "capsa-agent");
+	getrlimit(RLIMIT_NOFILE, &agent.open_files);
+	most = (struct rlimit){.rlim_cur = agent.open_files.rlim_max, .rlim_max = agent.open_files.rlim_max};
+	setrlimit(RLIMIT_NOFILE, &most);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGCHLD);
+	sigaddset(&signals, SIGTERM);
+	agent.signals.fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (agent.signals.fd < 0) {
+		perror("capsa-agent: signalfd");
+		return 1;
+	}
+	fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK);
+	loop__add(&agent.loop, &agent.listener);
+	loop__add(&agent.loop, &agent.signals);
+
+	while (!error && !(agent.ending && agent.call_count == 0 && all_sent(&agent))) {
+		error = loop__step(&agent.loop, more);
+		more = settle(&agent);
+	}
+	if (error)
+		fprintf(stderr, "capsa-agent: poll: %s\n", strerror(-error));
+	while (agent.connections)
+		connection__close(agent.connections);
+	timer__clear(&agent.accept_again);
+	close(agent.signals.fd);
+	loop__free(&agent.loop);
+	return error ? 1 : 0;
+}

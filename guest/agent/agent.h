@@ -1,0 +1,44 @@
+/* The agent: one process, one thread, any number of connections and calls (protocol.cddl). */
+#ifndef CAPSA_AGENT_AGENT_H
+#define CAPSA_AGENT_AGENT_H
+
+#include "loop/loop.h"
+#include "process/strings.h"
+
+#include <stdbool.h>
+#include <sys/resource.h>
+
+enum { AGENT_CONNECTIONS = 128, AGENT_CALLS = 1024 };
+
+struct connection;
+struct exec;
+
+struct agent {
+	struct loop loop;
+	struct watch listener, signals;
+	struct timer accept_again;
+	struct connection *connections;
+	size_t connection_count, call_count;
+	struct exec *execs;
+	const struct strings *environment; /* of the sandbox */
+	struct rlimit open_files;          /* what programs get */
+	int control;                       /* to init; -1 without one */
+	bool ending;                       /* no new calls; the process ends once the open ones have */
+};
+
+/* What the agent asks init for, on `control`: end the sandbox. */
+struct shutdown_request {
+	uint64_t grace_ms;
+};
+
+/* Serve connections accepted on `listener` until SIGTERM and the end of all calls. SIGCHLD and SIGTERM must be blocked
+ * and SIGPIPE ignored. Returns the exit code of the process. */
+int agent__run(int listener, int control, const struct strings *environment);
+
+/* Ask init to end the sandbox; without init the agent itself ends. */
+void agent__shutdown(struct agent *agent, uint64_t grace_ms);
+
+#define AGENT_NAME "capsa-agent/0.1.0"
+#define AGENT_PROTOCOL 1
+
+#endif

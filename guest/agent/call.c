@@ -1,0 +1,180 @@
+/* A call: an open request of the host, its flow control, and how it ends. */
+#include "call.h"
+
+#include "wire/errno_name.h"
+#include "wire/utf8.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MESSAGE_SIZE = 1024, RESPONSE_SIZE = 64 };
+
+static const struct operation *const operations[] = {
+	&operation__exec,  &operation__read_file, &operation__write_file, &operation__exists,   &operation__list_dir,
+	&operation__hello, &operation__ping,      &operation__info,       &operation__shutdown,
+};
+
+const struct operation *operation__find(struct span op)
+{
+	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++)
+		if (span__equals(op, operations[i]->op))
+			return operations[i];
+	return NULL;
+}
+
+size_t call__room(const struct call *call)
+{
+	size_t room = call->unacknowledged < call->window ? call->window - call->unacknowledged : 0;
+
+	/* small frames cost as much as large ones: when most of the window is under way, wait for credit */
+	return call->unacknowledged && room < call->window / 4 ? 0 : room;
+}
+
+int call__take_window(struct call *call, const CborValue *request)
+{
+	uint64_t window = WINDOW_DEFAULT;
+
+	if (reader__uint(request, "window", &window) < 0 || window == 0) {
+		call__refuse(call, "window");
+		return -1;
+	}
+	call->window = window > WINDOW_LIMIT ? WINDOW_LIMIT : (size_t)window;
+	return 0;
+}
+
+int call__take_path(struct call *call, const CborValue *request, char path[PATH_MAX])
+{
+	struct span span;
+
+	if (reader__string(request, "path", &span) != 1) {
+		call__refuse(call, "path");
+		return -1;
+	}
+	if (span.length >= PATH_MAX) {
+		call__fail(call, ENAMETOOLONG, "a path of %zu bytes: the limit is %d", span.length, PATH_MAX - 1);
+		return -1;
+	}
+	if (!span.length || span.at[0] != '/' || memchr(span.at, 0, span.length)) {
+		call__fail(call, EINVAL, "path \"%.*s\" is not absolute, or holds a NUL", (int)span.length,
+			   (const char *)span.at);
+		return -1;
+	}
+	memcpy(path, span.at, span.length);
+	path[span.length] = '\0';
+	return 0;
+}
+
+void call__break(struct call *call)
+{
+	call->connection->broken = true;
+}
+
+void call__drop(struct call *call)
+{
+	if (call->operation->release)
+		call->operation->release(call);
+	if (call->prev)
+		call->prev->next = call->next;
+	else
+		call->connection->calls = call->next;
+	if (call->next)
+		call->next->prev = call->prev;
+	call->connection->agent->call_count--;
+	free(call);
+}
+
+void call__fail(struct call *call, int error, const char *format, ...)
+{
+	char message[MESSAGE_SIZE];
+	struct frame frame;
+	struct writer *writer = &frame.writer;
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	utf8__mend(message, strlen(message));
+	if (frame__begin(&frame, &call->connection->out, sizeof(message) + RESPONSE_SIZE) < 0) {
+		call__break(call);
+		return;
+	}
+	writer__map(writer, 3);
+	writer__text(writer, "id");
+	writer__uint(writer, call->id);
+	writer__text(writer, "ok");
+	writer__bool(writer, false);
+	writer__text(writer, "error");
+	writer__map(writer, 2);
+	writer__text(writer, "code");
+	writer__text(writer, errno_name(error));
+	writer__text(writer, "message");
+	writer__text(writer, message);
+	call__finish(call, &frame);
+}
+
+void call__refuse(struct call *call, const char *field)
+{
+	call__fail(call, EPROTO, "%s: \"%s\" is missing or not as the protocol has it", call->operation->op, field);
+}
+
+int call__respond(struct call *call, struct frame *frame, uint64_t pairs, size_t size)
+{
+	if (frame__begin(frame, &call->connection->out, size + RESPONSE_SIZE) < 0) {
+		call__break(call);
+		return -ENOMEM;
+	}
+	writer__map(&frame->writer, 2 + pairs);
+	writer__text(&frame->writer, "id");
+	writer__uint(&frame->writer, call->id);
+	writer__text(&frame->writer, "ok");
+	writer__bool(&frame->writer, true);
+	return 0;
+}
+
+void call__finish(struct call *call, struct frame *frame)
+{
+	if (frame__end(frame) < 0)
+		call__break(call);
+	call__drop(call);
+}
+
+void call__succeed(struct call *call)
+{
+	struct frame frame;
+
+	if (call__respond(call, &frame, 0, 0) == 0)
+		call__finish(call, &frame);
+}
+
+void call__succeed_with(struct call *call, const char *field, uint64_t value)
+{
+	struct frame frame;
+
+	if (call__respond(call, &frame, 1, RESPONSE_SIZE))
+		return;
+	writer__text(&frame.writer, field);
+	writer__uint(&frame.writer, value);
+	call__finish(call, &frame);
+}
+
+void call__credit(struct call *call, size_t bytes)
+{
+	struct frame frame;
+
+	if (!bytes)
+		return;
+	if (frame__begin(&frame, &call->connection->out, RESPONSE_SIZE) < 0) {
+		call__break(call);
+		return;
+	}
+	writer__map(&frame.writer, 2);
+	writer__text(&frame.writer, "id");
+	writer__uint(&frame.writer, call->id);
+	writer__text(&frame.writer, "credit");
+	writer__uint(&frame.writer, bytes);
+	if (frame__end(&frame) < 0)
+		call__break(call);
+}

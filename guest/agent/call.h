@@ -1,0 +1,76 @@
+/* A call: an open request of the host, its flow control, and how it ends. */
+#ifndef CAPSA_AGENT_CALL_H
+#define CAPSA_AGENT_CALL_H
+
+#include "connection.h"
+#include "wire/frame.h"
+#include "wire/reader.h"
+
+#include <limits.h>
+
+#define WINDOW_DEFAULT 262144
+#define WINDOW_LIMIT 4194304
+/* The largest payload of one frame. */
+#define CHUNK 131072
+
+struct call;
+
+/* One per operation. A call is `size` bytes that begin with struct call, zeroed before `start`. Whatever a function
+ * does with call__fail or call__finish is the last thing it does: the call is gone then. */
+struct operation {
+	const char *op;
+	size_t size;
+	void (*start)(struct call *call, const CborValue *request);
+	void (*event)(struct call *call, struct span ev, const CborValue *message); /* NULL: takes none */
+	bool (*produce)(struct call *call); /* there may be room: queue a frame; returns whether it did */
+	void (*release)(struct call *call); /* undo what start did; NULL: nothing */
+};
+
+struct call {
+	const struct operation *operation;
+	struct connection *connection;
+	struct call *next, *prev;
+	uint64_t id;
+	size_t window, unacknowledged; /* payload bytes, guest to host */
+};
+
+/* The operation named, or NULL. */
+const struct operation *operation__find(struct span op);
+
+/* Payload bytes that may be sent now; 0 also while so little may that it is better to wait. */
+size_t call__room(const struct call *call);
+
+/* Read "window" of the request. Returns 0, or -1 after call__fail. */
+__attribute__((warn_unused_result)) int call__take_window(struct call *call, const CborValue *request);
+/* Read "path" of the request, terminated. Returns 0, or -1 after call__fail. */
+__attribute__((warn_unused_result)) int call__take_path(struct call *call, const CborValue *request,
+							char path[PATH_MAX]);
+
+/* The error response, and the end of the call. `error` is an errno, of either sign. */
+__attribute__((format(printf, 3, 4))) void call__fail(struct call *call, int error, const char *format, ...);
+/* As call__fail, for a request that is not as the protocol says. */
+void call__refuse(struct call *call, const char *field);
+
+/* Begin the response { id, ok: true, … } with `pairs` more pairs in at most `size` bytes, to be ended by call__finish.
+ */
+__attribute__((warn_unused_result)) int call__respond(struct call *call, struct frame *frame, uint64_t pairs,
+						      size_t size);
+/* Queue the response; the end of the call. */
+void call__finish(struct call *call, struct frame *frame);
+/* The whole of a response without fields, or with one number. */
+void call__succeed(struct call *call);
+void call__succeed_with(struct call *call, const char *field, uint64_t value);
+
+/* { id, credit }: the agent took that many payload bytes. */
+void call__credit(struct call *call, size_t bytes);
+
+/* Release and free, without a response. */
+void call__drop(struct call *call);
+
+/* No memory for what must be said: the connection cannot go on. */
+void call__break(struct call *call);
+
+extern const struct operation operation__hello, operation__ping, operation__shutdown, operation__exec,
+	operation__read_file, operation__write_file, operation__exists, operation__list_dir, operation__info;
+
+#endif

@@ -1,0 +1,271 @@
+/* A connection of the host: frames in, frames out, and the calls open on it. */
+#include "connection.h"
+
+#include "call.h"
+#include "wire/errno_name.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	READ_SIZE = 65536,      /* bytes read beyond the frame that is awaited */
+	CONGESTED = 512 * 1024, /* bytes queued from which on no more is produced */
+	ROUNDS = 8,             /* of producing and sending before others have their turn */
+};
+
+bool connection__congested(const struct connection *connection)
+{
+	return buffer__pending(&connection->out) >= CONGESTED;
+}
+
+/* The host broke the protocol: say so (id 0: no call is meant), then close. */
+static void refuse(struct connection *connection, const char *message)
+{
+	struct frame frame;
+	struct writer *writer = &frame.writer;
+
+	connection->refused = true;
+	while (connection->calls)
+		call__drop(connection->calls);
+	if (frame__begin(&frame, &connection->out, 512) < 0) {
+		connection->broken = true;
+		return;
+	}
+	writer__map(writer, 3);
+	writer__text(writer, "id");
+	writer__uint(writer, 0);
+	writer__text(writer, "ok");
+	writer__bool(writer, false);
+	writer__text(writer, "error");
+	writer__map(writer, 2);
+	writer__text(writer, "code");
+	writer__text(writer, errno_name(EPROTO));
+	writer__text(writer, "message");
+	writer__text(writer, message);
+	if (frame__end(&frame) < 0)
+		connection->broken = true;
+}
+
+static struct call *find(const struct connection *connection, uint64_t id)
+{
+	struct call *call = connection->calls;
+
+	while (call && call->id != id)
+		call = call->next;
+	return call;
+}
+
+/* An operation the agent does not have: refused by the same way as every failed call. */
+static const struct operation unknown = {.op = "unknown", .size = sizeof(struct call)};
+
+static void start(struct connection *connection, uint64_t id, struct span op, const CborValue *request)
+{
+	struct agent *agent = connection->agent;
+	const struct operation *operation = operation__find(op);
+	struct call *call;
+
+	if (find(connection, id)) {
+		refuse(connection, "a request under the id of a call that is still open");
+		return;
+	}
+	call = calloc(1, operation ? operation->size : unknown.size);
+	if (!call) {
+		connection->broken = true;
+		return;
+	}
+	call->operation = &unknown;
+	call->connection = connection;
+	call->id = id;
+	call->next = connection->calls;
+	if (call->next)
+		call->next->prev = call;
+	connection->calls = call;
+	agent->call_count++;
+	if (!operation) {
+		call__fail(call, ENOSYS, "no operation \"%.*s\" in %s", op.length > 64 ? 64 : (int)op.length,
+			   (const char *)op.at, AGENT_NAME);
+	} else if (agent->ending) {
+		call__fail(call, ECANCELED, "the sandbox is shutting down");
+	} else if (agent->call_count > AGENT_CALLS) {
+		call__fail(call, EAGAIN, "%d calls are open: the limit", AGENT_CALLS);
+	} else {
+		call->operation = operation;
+		operation->start(call, request);
+	}
+}
+
+static void acknowledge(struct call *call, uint64_t bytes)
+{
+	call->unacknowledged -= bytes < call->unacknowledged ? (size_t)bytes : call->unacknowledged;
+}
+
+static void handle(struct connection *connection, const uint8_t *body, size_t length)
+{
+	struct message message;
+	struct call *call;
+	struct span op, ev;
+	uint64_t id = 0, credit;
+	const char *why;
+	int has_op, has_ev, has_credit;
+
+	if (message__parse(&message, body, length, &why) < 0) {
+		refuse(connection, why);
+		return;
+	}
+	has_op = reader__text(&message.map, "op", &op);
+	has_ev = reader__text(&message.map, "ev", &ev);
+	has_credit = reader__uint(&message.map, "credit", &credit);
+	if (reader__uint(&message.map, "id", &id) != 1 || id == 0) {
+		refuse(connection, "a frame without an id of 1 or more");
+	} else if (has_op == 1) {
+		start(connection, id, op, &message.map);
+	} else if (has_ev != 1 && has_credit != 1) {
+		refuse(connection, "a frame with none of op, ev and credit");
+	} else {
+		/* the call may have ended while this was under way */
+		call = find(connection, id);
+		if (call && has_ev == 1 && call->operation->event)
+			call->operation->event(call, ev, &message.map);
+		else if (call && has_credit == 1)
+			acknowledge(call, credit);
+	}
+}
+
+static void handle_received(struct connection *connection)
+{
+	while (!connection->broken && !connection->refused && !connection__congested(connection)) {
+		const uint8_t *body;
+		size_t length, missing;
+		int found = frame__peek(&connection->in, &body, &length, &missing);
+
+		if (found == 0)
+			return;
+		if (found < 0) {
+			char message[80];
+
+			snprintf(message, sizeof(message), "a frame of %u bytes: they are of 1 to %d",
+				 frame__claimed(&connection->in), FRAME_LIMIT);
+			refuse(connection, message);
+			return;
+		}
+		handle(connection, body, length);
+		buffer__consume(&connection->in, FRAME_HEAD + length);
+	}
+}
+
+static void receive(struct connection *connection)
+{
+	const uint8_t *body;
+	size_t length, missing;
+	uint8_t *room;
+	ssize_t n;
+
+	if (frame__peek(&connection->in, &body, &length, &missing) != 0)
+		return; /* what is there is handled first */
+	room = buffer__reserve(&connection->in, missing + READ_SIZE);
+	if (!room) {
+		connection->broken = true;
+		return;
+	}
+	n = read(connection->watch.fd, room, missing + READ_SIZE);
+	if (n > 0)
+		buffer__commit(&connection->in, (size_t)n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		connection->broken = true;
+}
+
+static void ready(struct watch *watch, short revents)
+{
+	struct connection *connection = container_of(watch, struct connection, watch);
+
+	if (revents & POLLIN)
+		receive(connection);
+	else if (revents & (POLLHUP | POLLERR | POLLNVAL))
+		connection->broken = true;
+}
+
+static bool produce(struct connection *connection)
+{
+	bool produced = false;
+	struct call *next;
+
+	for (struct call *call = connection->calls; call && !connection__congested(connection); call = next) {
+		next = call->next;
+		if (call->operation->produce && call->operation->produce(call))
+			produced = true;
+	}
+	return produced;
+}
+
+static void flush(struct connection *connection)
+{
+	int error = buffer__flush(&connection->out, connection->watch.fd);
+
+	if (error && error != -EAGAIN)
+		connection->broken = true;
+}
+
+bool connection__settle(struct connection *connection)
+{
+	struct agent *agent = connection->agent;
+	bool more = true;
+
+	for (int round = 0; more && round < ROUNDS && !connection->broken; round++) {
+		handle_received(connection);
+		more = produce(connection) && !connection->broken;
+		if (!connection->broken)
+			flush(connection);
+	}
+	if (connection->broken || (connection->refused && !buffer__pending(&connection->out))) {
+		connection__close(connection);
+		return false;
+	}
+	if (connection->shutdown_wanted && !buffer__pending(&connection->out)) {
+		connection->shutdown_wanted = false;
+		agent__shutdown(agent, connection->grace_ms);
+	}
+	connection->watch.events = (short)((buffer__pending(&connection->out) ? POLLOUT : 0) |
+					   (connection->refused || connection__congested(connection) ? 0 : POLLIN));
+	return more && !connection__congested(connection);
+}
+
+int connection__open(struct agent *agent, int fd)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+
+	if (!connection) {
+		close(fd);
+		return -ENOMEM;
+	}
+	connection->agent = agent;
+	connection->watch = (struct watch){.fd = fd, .events = POLLIN, .ready = ready};
+	connection->next = agent->connections;
+	if (connection->next)
+		connection->next->prev = connection;
+	agent->connections = connection;
+	agent->connection_count++;
+	loop__add(&agent->loop, &connection->watch);
+	return 0;
+}
+
+void connection__close(struct connection *connection)
+{
+	struct agent *agent = connection->agent;
+
+	while (connection->calls)
+		call__drop(connection->calls);
+	watch__remove(&connection->watch);
+	close(connection->watch.fd);
+	buffer__free(&connection->in);
+	buffer__free(&connection->out);
+	if (connection->prev)
+		connection->prev->next = connection->next;
+	else
+		agent->connections = connection->next;
+	if (connection->next)
+		connection->next->prev = connection->prev;
+	agent->connection_count--;
+	free(connection);
+}

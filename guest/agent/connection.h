@@ -1,0 +1,32 @@
+/* A connection of the host: frames in, frames out, and the calls open on it. */
+#ifndef CAPSA_AGENT_CONNECTION_H
+#define CAPSA_AGENT_CONNECTION_H
+
+#include "agent.h"
+#include "wire/buffer.h"
+
+struct call;
+
+struct connection {
+	struct agent *agent;
+	struct watch watch;
+	struct buffer in, out;
+	struct call *calls;
+	struct connection *next, *prev;
+	bool broken;          /* to be freed as soon as no handler is at work on it */
+	bool refused;         /* the host broke the protocol: what is queued goes out, then it is closed */
+	bool shutdown_wanted; /* once what is queued has gone out */
+	uint64_t grace_ms;
+};
+
+/* Take over the socket `fd`. Returns 0 or -ENOMEM (fd is then closed). */
+__attribute__((warn_unused_result)) int connection__open(struct agent *agent, int fd);
+/* End all calls, close the socket. */
+void connection__close(struct connection *connection);
+/* Handle what was received, let the calls produce, send. Returns whether there is more to do at once. The connection
+ * may be gone afterwards. */
+bool connection__settle(struct connection *connection);
+/* No call may queue more until the host has read. */
+bool connection__congested(const struct connection *connection);
+
+#endif

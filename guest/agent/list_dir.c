@@ -1,0 +1,157 @@
+/* list_dir: the entries of a directory, in batches as the host takes them. */
+#include "call.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	BATCH = 32768,             /* bytes of entries in a frame */
+	ENTRY = 5 * 16 + 256 + 40, /* more than any entry takes: keys, name, numbers */
+};
+
+struct list_dir {
+	struct call call;
+	DIR *directory;
+	char path[PATH_MAX];
+};
+
+static void start(struct call *call, const CborValue *request)
+{
+	struct list_dir *list = container_of(call, struct list_dir, call);
+	int fd;
+
+	if (call__take_path(call, request, list->path) || call__take_window(call, request))
+		return;
+	fd = open(list->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0) {
+		list->directory = fdopendir(fd);
+		if (!list->directory)
+			close(fd);
+	}
+	if (!list->directory)
+		call__fail(call, errno, "%s: %s", list->path, strerror(errno));
+}
+
+static const char *type_of(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFDIR:
+		return "dir";
+	case S_IFLNK:
+		return "symlink";
+	case S_IFIFO:
+		return "fifo";
+	case S_IFSOCK:
+		return "socket";
+	case S_IFCHR:
+		return "char";
+	case S_IFBLK:
+		return "block";
+	default:
+		return "file";
+	}
+}
+
+static void put_entry(struct writer *writer, const char *name, const struct stat *status)
+{
+	writer__map(writer, 5);
+	writer__text(writer, "name");
+	writer__name(writer, name, strlen(name));
+	writer__text(writer, "type");
+	writer__text(writer, type_of(status->st_mode));
+	writer__text(writer, "size");
+	writer__uint(writer, (uint64_t)status->st_size);
+	writer__text(writer, "mode");
+	writer__uint(writer, status->st_mode & 07777);
+	writer__text(writer, "mtimeMs");
+	writer__int(writer, (int64_t)status->st_mtim.tv_sec * 1000 + status->st_mtim.tv_nsec / 1000000);
+}
+
+/* Put as many entries as fit into `writer`. Returns their count, or -errno. */
+static int put_batch(struct list_dir *list, struct writer *writer)
+{
+	int count = 0;
+
+	while (writer->limit - writer->at >= ENTRY) {
+		struct dirent *entry;
+		struct stat status;
+
+		errno = 0;
+		entry = readdir(list->directory);
+		if (!entry)
+			return errno ? -errno : count;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (fstatat(dirfd(list->directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW)) {
+			if (errno == ENOENT)
+				continue; /* removed meanwhile */
+			return -errno;
+		}
+		put_entry(writer, entry->d_name, &status);
+		count++;
+	}
+	return count;
+}
+
+static bool produce(struct call *call)
+{
+	struct list_dir *list = container_of(call, struct list_dir, call);
+	size_t room = call__room(call), length;
+	uint8_t entries[BATCH];
+	struct writer batch = {.at = entries, .limit = entries + BATCH};
+	struct frame frame;
+	struct writer *writer = &frame.writer;
+	int count;
+
+	if (!room)
+		return false;
+	/* a window smaller than one entry lets one entry through */
+	if (room < BATCH)
+		batch.limit = entries + (room < ENTRY ? ENTRY : room);
+	count = put_batch(list, &batch);
+	if (count < 0) {
+		call__fail(call, count, "%s: %s", list->path, strerror(-count));
+		return true;
+	}
+	if (count == 0) {
+		call__succeed(call);
+		return true;
+	}
+	length = (size_t)(batch.at - entries);
+	if (frame__begin(&frame, &call->connection->out, length + 64) < 0) {
+		call__break(call);
+		return false;
+	}
+	writer__map(writer, 3);
+	writer__text(writer, "id");
+	writer__uint(writer, call->id);
+	writer__text(writer, "ev");
+	writer__text(writer, "entries");
+	writer__text(writer, "entries");
+	writer__array(writer, (uint64_t)count);
+	writer__items(writer, entries, length);
+	call->unacknowledged += (size_t)(writer->at - (frame.buffer->data + frame.buffer->end)) - FRAME_HEAD;
+	if (frame__end(&frame) < 0)
+		call__break(call);
+	return true;
+}
+
+static void release(struct call *call)
+{
+	struct list_dir *list = container_of(call, struct list_dir, call);
+
+	if (list->directory)
+		closedir(list->directory);
+}
+
+const struct operation operation__list_dir = {
+	.op = "list_dir",
+	.size = sizeof(struct list_dir),
+	.start = start,
+	.produce = produce,
+	.release = release,
+};

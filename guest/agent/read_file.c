@@ -1,0 +1,98 @@
+/* read_file: a file, or a part of it, as data events. */
+#include "call.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct read_file {
+	struct call call;
+	int fd;
+	uint64_t sent, left; /* bytes */
+	char path[PATH_MAX];
+};
+
+static void start(struct call *call, const CborValue *request)
+{
+	struct read_file *file = container_of(call, struct read_file, call);
+	uint64_t offset = 0;
+	struct stat status;
+
+	file->fd = -1;
+	file->left = UINT64_MAX;
+	if (call__take_path(call, request, file->path) || call__take_window(call, request))
+		return;
+	if (reader__uint(request, "offset", &offset) < 0 || offset > INT64_MAX) {
+		call__refuse(call, "offset");
+		return;
+	}
+	if (reader__uint(request, "length", &file->left) < 0) {
+		call__refuse(call, "length");
+		return;
+	}
+	/* a fifo or terminal must not hold the agent up */
+	file->fd = open(file->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (file->fd < 0 || fstat(file->fd, &status)) {
+		call__fail(call, errno, "%s: %s", file->path, strerror(errno));
+		return;
+	}
+	if (S_ISDIR(status.st_mode)) {
+		call__fail(call, EISDIR, "%s: %s", file->path, strerror(EISDIR));
+		return;
+	}
+	if (offset && lseek(file->fd, (off_t)offset, SEEK_SET) < 0)
+		call__fail(call, errno, "%s: %s", file->path, strerror(errno));
+}
+
+static bool produce(struct call *call)
+{
+	struct read_file *file = container_of(call, struct read_file, call);
+	size_t size = call__room(call);
+	struct data_frame frame;
+	uint8_t *payload;
+	ssize_t n;
+
+	if (!size && file->left)
+		return false;
+	if (size > CHUNK)
+		size = CHUNK;
+	if (size > file->left)
+		size = (size_t)file->left;
+	payload = data_frame__begin(&frame, &call->connection->out, call->id, "data", size);
+	if (!payload) {
+		call__break(call);
+		return false;
+	}
+	n = size ? read(file->fd, payload, size) : 0;
+	if (n < 0) {
+		if (errno == EINTR)
+			return true;
+		call__fail(call, errno, "%s: %s", file->path, strerror(errno));
+	} else if (n == 0) {
+		call__succeed_with(call, "size", file->sent);
+	} else {
+		data_frame__end(&frame, (size_t)n);
+		call->unacknowledged += (size_t)n;
+		file->sent += (uint64_t)n;
+		file->left -= (uint64_t)n;
+	}
+	return true;
+}
+
+static void release(struct call *call)
+{
+	struct read_file *file = container_of(call, struct read_file, call);
+
+	if (file->fd >= 0)
+		close(file->fd);
+}
+
+const struct operation operation__read_file = {
+	.op = "read_file",
+	.size = sizeof(struct read_file),
+	.start = start,
+	.produce = produce,
+	.release = release,
+};

@@ -1,0 +1,204 @@
+/* write_file: a file received in pieces, put in place in one step when it is whole. */
+#include "call.h"
+#include "process/directories.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct write_file {
+	struct call call;
+	int fd;                   /* of the temporary file; -1: there is none */
+	char *target;             /* the path, its links resolved when it names a file */
+	char temporary[PATH_MAX]; /* beside target */
+	bool has_mode, exists;
+	mode_t mode;
+	uid_t user; /* of the existing file */
+	gid_t group;
+	uint64_t size; /* bytes written */
+};
+
+static struct write_file *file_of(struct call *call)
+{
+	return container_of(call, struct write_file, call);
+}
+
+static void fail(struct write_file *file, int error, const char *path)
+{
+	call__fail(&file->call, error, "%s: %s", path, strerror(error));
+}
+
+/* Create the temporary file. Returns 0 or an errno. */
+static int create(struct write_file *file)
+{
+	static unsigned serial;
+	size_t directory = (size_t)(strrchr(file->target, '/') - file->target) + 1;
+
+	for (int attempt = 0; attempt < 100; attempt++) {
+		int length = snprintf(file->temporary, sizeof(file->temporary), "%.*s.capsa-%d-%u", (int)directory,
+				      file->target, (int)getpid(), serial++);
+
+		if (length >= (int)sizeof(file->temporary))
+			return ENAMETOOLONG;
+		file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (file->fd >= 0)
+			return 0;
+		if (errno != EEXIST)
+			return errno;
+	}
+	return EEXIST;
+}
+
+static void start(struct call *call, const CborValue *request)
+{
+	struct write_file *file = file_of(call);
+	char path[PATH_MAX];
+	uint64_t mode = 0644;
+	bool parents = false;
+	struct stat status;
+	int found, error;
+
+	file->fd = -1;
+	if (call__take_path(call, request, path) || call__take_window(call, request))
+		return;
+	found = reader__uint(request, "mode", &mode);
+	if (found < 0 || mode > 07777) {
+		call__refuse(call, "mode");
+		return;
+	}
+	file->has_mode = found == 1;
+	file->mode = (mode_t)mode;
+	if (reader__bool(request, "parents", &parents) < 0) {
+		call__refuse(call, "parents");
+		return;
+	}
+	error = parents ? -directories__make_above(path) : 0;
+	if (error) {
+		fail(file, error, path);
+		return;
+	}
+	file->target = realpath(path, NULL);
+	if (!file->target)
+		file->target = strdup(path);
+	if (!file->target) {
+		fail(file, ENOMEM, path);
+		return;
+	}
+	file->exists = stat(file->target, &status) == 0;
+	if (file->exists && !S_ISREG(status.st_mode)) {
+		error = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+		call__fail(call, error, "%s: %s", path, error == EINVAL ? "not a regular file" : strerror(error));
+		return;
+	}
+	if (file->exists) {
+		file->user = status.st_uid;
+		file->group = status.st_gid;
+		if (!file->has_mode)
+			file->mode = status.st_mode & 07777;
+	}
+	error = path[strlen(path) - 1] == '/' ? EISDIR : create(file);
+	if (error)
+		fail(file, error, path);
+}
+
+static void take_data(struct write_file *file, struct span data)
+{
+	size_t written = 0;
+
+	while (written < data.length) {
+		ssize_t n = write(file->fd, data.at + written, data.length - written);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			fail(file, errno, file->target);
+			return;
+		}
+		written += (size_t)n;
+	}
+	file->size += written;
+	call__credit(&file->call, written);
+}
+
+/* A mount point cannot be renamed over: write through to the file that is mounted there. Returns 0 or an errno. */
+static int write_through(struct write_file *file)
+{
+	int out = open(file->target, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	off_t offset = 0;
+	ssize_t n = 1;
+	int error;
+
+	if (out < 0)
+		return errno;
+	while (n > 0 && (uint64_t)offset < file->size)
+		n = sendfile(out, file->fd, &offset, 1 << 20);
+	error = n < 0 ? errno : 0;
+	if (!error && file->has_mode && fchmod(out, file->mode))
+		error = errno;
+	if (close(out) && !error)
+		error = errno;
+	return error;
+}
+
+/* Put the whole file in place. Returns 0 or an errno. */
+static int commit(struct write_file *file)
+{
+	/* the owner stays where that is permitted; the mode comes after it, as chown clears set-id bits */
+	if (file->exists && (file->user != geteuid() || file->group != getegid()) &&
+	    fchown(file->fd, file->user, file->group) && errno != EPERM)
+		return errno;
+	if (fchmod(file->fd, file->mode))
+		return errno;
+	if (rename(file->temporary, file->target) == 0) {
+		close(file->fd);
+		file->fd = -1;
+		return 0;
+	}
+	return errno == EBUSY && file->exists ? write_through(file) : errno;
+}
+
+static void event(struct call *call, struct span ev, const CborValue *message)
+{
+	struct write_file *file = file_of(call);
+	struct span data;
+	int error;
+
+	if (span__equals(ev, "data")) {
+		if (reader__bytes(message, "data", &data) != 1)
+			call__refuse(call, "data");
+		else
+			take_data(file, data);
+	} else if (span__equals(ev, "end")) {
+		error = commit(file);
+		if (error)
+			fail(file, error, file->target);
+		else
+			call__succeed_with(call, "size", file->size);
+	} else if (span__equals(ev, "abort")) {
+		call__fail(call, ECANCELED, "%s: given up by the host, nothing written", file->target);
+	}
+}
+
+static void release(struct call *call)
+{
+	struct write_file *file = file_of(call);
+
+	if (file->fd >= 0) {
+		close(file->fd);
+		unlink(file->temporary);
+	}
+	free(file->target);
+}
+
+const struct operation operation__write_file = {
+	.op = "write_file",
+	.size = sizeof(struct write_file),
+	.start = start,
+	.event = event,
+	.release = release,
+};

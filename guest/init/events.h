@@ -1,0 +1,40 @@
+/* The event stream: one vsock connection to the host, on which init tells what happens (protocol.cddl). */
+#ifndef CAPSA_INIT_EVENTS_H
+#define CAPSA_INIT_EVENTS_H
+
+#include "loop/loop.h"
+#include "wire/buffer.h"
+#include "wire/frame.h"
+
+#include <sys/types.h>
+
+/* Frames queue up until the host takes them. Once it has gone they are dropped. */
+struct events {
+	struct watch watch;
+	struct buffer out;
+	bool connected, lost;
+};
+
+/* When what happened, ns of CLOCK_BOOTTIME. */
+struct boot_times {
+	uint64_t kernel, init, mounts, agent;
+};
+
+/* Begin to connect to the host's port; whether it worked shows later, in `lost`. */
+void events__connect(struct events *events, struct loop *loop, uint32_t port);
+
+void events__ready(struct events *events, const struct boot_times *times);
+void events__main_started(struct events *events, pid_t pid);
+/* `status` is of wait(2). */
+void events__main_exit(struct events *events, int status);
+void events__boot_failed(struct events *events, int error, const char *message);
+
+/* So much is queued that no output should be read for now. */
+bool events__congested(const struct events *events);
+/* Send what can be sent without waiting. */
+void events__flush(struct events *events);
+/* Send the rest, tell the end of the stream, and wait until the host has closed it too: it then has every byte. Gives
+ * up after `ms`. */
+void events__finish(struct events *events, uint64_t ms);
+
+#endif

@@ -1,0 +1,269 @@
+/* Init: process 1 of a sandbox, from the kernel's hand-over to power off. */
+#include "init.h"
+
+#include "agent/agent.h"
+#include "events.h"
+#include "main_process.h"
+#include "mounts.h"
+#include "plan.h"
+#include "system.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PLAN "/capsa/plan.cbor"
+
+enum {
+	GRACE_MS = 5000,     /* between TERM and KILL once the main process has ended */
+	KILL_MS = 2000,      /* for the kernel to end what got KILL */
+	DELIVERY_MS = 10000, /* for the host to take the last output */
+	FAREWELL_MS = 1000,  /* for the host to close the event stream */
+	AGENT_RESTART_MS = 100,
+};
+
+/* Forward only. */
+enum phase {
+	RUNNING,
+	ENDING,     /* every process got TERM */
+	KILLING,    /* and KILL */
+	DELIVERING, /* none is left; its output may still be */
+	DONE,
+};
+
+struct init {
+	struct loop loop;
+	struct plan plan;
+	struct events events;
+	struct main_process main;
+	struct watch signals, requests; /* requests: from the agent */
+	int agent_end;                  /* of the pipe `requests` */
+	int listener;                   /* the agent's; init's so that it outlives an agent */
+	pid_t agent;
+	struct timer restart, deadline;
+	enum phase phase;
+};
+
+static void next_phase(struct timer *timer);
+
+/* Tell every process to end, and let it have `grace_ms`. */
+static void end_sandbox(struct init *init, uint64_t grace_ms)
+{
+	if (init->phase != RUNNING)
+		return;
+	init->phase = ENDING;
+	timer__clear(&init->restart);
+	/* the agent too: it lets the calls that are open end */
+	kill(-1, SIGTERM);
+	kill(-1, SIGCONT);
+	timer__set(&init->loop, &init->deadline, grace_ms);
+}
+
+static void next_phase(struct timer *timer)
+{
+	struct init *init = container_of(timer, struct init, deadline);
+
+	switch (init->phase) {
+	case ENDING:
+		init->phase = KILLING;
+		kill(-1, SIGKILL);
+		timer__set(&init->loop, timer, KILL_MS);
+		break;
+	case KILLING: /* a process in the kernel's hands cannot be waited for */
+		init->phase = DELIVERING;
+		timer__set(&init->loop, timer, DELIVERY_MS);
+		break;
+	default:
+		init->phase = DONE;
+		break;
+	}
+}
+
+/* In a new process: everything of init but the listener and the pipe is left behind. */
+static void start_agent(struct init *init)
+{
+	init->agent = fork();
+	if (init->agent == 0) {
+		close(init->requests.fd);
+		close(init->signals.fd);
+		if (init->events.watch.fd >= 0)
+			close(init->events.watch.fd);
+		_exit(agent__run(init->listener, init->agent_end, &init->plan.environment));
+	}
+	if (init->agent < 0) {
+		perror("capsa-init: agent");
+		timer__set(&init->loop, &init->restart, AGENT_RESTART_MS);
+	}
+}
+
+static void restart_agent(struct timer *timer)
+{
+	start_agent(container_of(timer, struct init, restart));
+}
+
+static void reap(struct init *init)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == init->main.pid && !init->main.ended) {
+			main_process__ended(&init->main, &init->loop, status);
+		} else if (pid == init->agent && init->phase == RUNNING) {
+			fprintf(stderr, "capsa-init: the agent ended (status %#x); a new one is started\n", status);
+			timer__set(&init->loop, &init->restart, AGENT_RESTART_MS);
+		}
+	}
+	if (pid < 0 && errno == ECHILD && (init->phase == ENDING || init->phase == KILLING)) {
+		/* orphans are init's children: without children there is no process left */
+		init->phase = DELIVERING;
+		timer__set(&init->loop, &init->deadline, DELIVERY_MS);
+	}
+}
+
+static void signals_ready(struct watch *watch, short revents)
+{
+	struct init *init = container_of(watch, struct init, signals);
+	struct signalfd_siginfo info;
+
+	(void)revents;
+	while (read(watch->fd, &info, sizeof(info)) == sizeof(info))
+		if (info.ssi_signo != SIGCHLD)
+			end_sandbox(init, GRACE_MS);
+	reap(init);
+}
+
+static void request_ready(struct watch *watch, short revents)
+{
+	struct init *init = container_of(watch, struct init, requests);
+	struct shutdown_request request;
+
+	(void)revents;
+	if (read(watch->fd, &request, sizeof(request)) == sizeof(request))
+		end_sandbox(init, request.grace_ms);
+}
+
+/* What init hears: SIGTERM and its like (kill 1, poweroff, halt, reboot), its children, the agent. Returns 0 or -errno.
+ */
+static int open_ears(struct init *init)
+{
+	static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGPWR};
+	sigset_t signals;
+	int ends[2];
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		sigaddset(&signals, numbers[i]);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	init->signals = (struct watch){
+		.fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), .events = POLLIN, .ready = signals_ready};
+	if (init->signals.fd < 0 || pipe2(ends, O_CLOEXEC))
+		return -errno;
+	init->requests = (struct watch){.fd = ends[0], .events = POLLIN, .ready = request_ready};
+	init->agent_end = ends[1];
+	loop__add(&init->loop, &init->signals);
+	loop__add(&init->loop, &init->requests);
+	return 0;
+}
+
+/* Tell why there will be no sandbox, then end the machine. */
+__attribute__((format(printf, 3, 4))) static noreturn void give_up(struct init *init, int error, const char *format,
+								   ...)
+{
+	char message[768];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "capsa-init: %s\n", message);
+	events__boot_failed(&init->events, error, message);
+	events__finish(&init->events, FAREWELL_MS);
+	system__end();
+}
+
+/* From the plan to a listening agent. */
+static void boot(struct init *init, uint64_t first_line)
+{
+	struct boot_times times = {.kernel = first_line};
+	struct mount_failure failure;
+	const char *why;
+	int error = plan__load(&init->plan, PLAN, &why);
+
+	if (error) {
+		init->events.lost = true; /* the plan would have told where to */
+		give_up(init, error, "%s: %s: %s", PLAN, why, strerror(-error));
+	}
+	events__connect(&init->events, &init->loop, init->plan.events_port);
+	times.init = system__boottime();
+	error = mounts__make(&init->plan, &failure);
+	system__open_console();
+	if (error)
+		give_up(init, error, "%s", failure.message);
+	times.mounts = system__boottime();
+	system__configure(init->plan.hostname);
+	error = open_ears(init);
+	if (error)
+		give_up(init, error, "signals: %s", strerror(-error));
+	init->listener = system__listen(init->plan.agent_port);
+	if (init->listener < 0)
+		give_up(init, init->listener, "vsock port %u: %s", init->plan.agent_port, strerror(-init->listener));
+	start_agent(init);
+	times.agent = system__boottime();
+	events__ready(&init->events, &times);
+}
+
+static void start_main(struct init *init)
+{
+	char message[512], whole[600];
+	int error;
+
+	if (!init->plan.has_main)
+		return;
+	error = main_process__start(&init->main, &init->loop, &init->events, &init->plan, message, sizeof(message));
+	if (!error)
+		return;
+	snprintf(whole, sizeof(whole), "main process: %s", message);
+	fprintf(stderr, "capsa-init: %s\n", whole);
+	events__boot_failed(&init->events, error, whole);
+	end_sandbox(init, 0);
+}
+
+/* After every round of events: what follows from what is now so. */
+static void settle(struct init *init)
+{
+	main_process__settle(&init->main);
+	if (init->main.told && init->phase == RUNNING)
+		end_sandbox(init, GRACE_MS);
+	if (init->phase == DELIVERING && (init->main.told || !init->main.pid))
+		init->phase = DONE;
+}
+
+noreturn void init__run(void)
+{
+	struct init init = {
+		.restart = {.fire = restart_agent},
+		.deadline = {.fire = next_phase},
+	};
+	uint64_t first_line = system__boottime();
+	int error = 0;
+
+	system__hold_standard_streams();
+	boot(&init, first_line);
+	start_main(&init);
+	while (init.phase != DONE && !error) {
+		settle(&init);
+		if (init.phase != DONE)
+			error = loop__step(&init.loop, false);
+	}
+	events__finish(&init.events, FAREWELL_MS);
+	mounts__undo(&init.plan);
+	system__end();
+}

@@ -1,0 +1,123 @@
+/* The sandbox's main process: started once, its output told as events, its end the sandbox's. */
+#include "main_process.h"
+
+#include "process/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STDOUT, STDERR, OUTPUTS, CHUNK = 65536 };
+
+/* Returns false when the output gave nothing, or the host cannot take more. */
+static bool pass_on(struct main_process *process, int which)
+{
+	static const char *const names[OUTPUTS] = {"main-stdout", "main-stderr"};
+	struct output *output = &process->outputs[which];
+	struct data_frame frame;
+	uint8_t *payload;
+	ssize_t n;
+
+	if (output__ended(output) || events__congested(process->events))
+		return false;
+	payload = data_frame__begin(&frame, &process->events->out, 0, names[which], CHUNK);
+	if (!payload)
+		return false;
+	n = output__read(output, payload, CHUNK);
+	if (n < 0 && n != -EAGAIN)
+		output__close(output);
+	/* with no one left to tell it is thrown away, so that the process does not stand still */
+	if (n > 0 && !process->events->lost)
+		data_frame__end(&frame, (size_t)n);
+	if (n > 0)
+		events__flush(process->events);
+	return n > 0;
+}
+
+static void stdout_ready(struct watch *watch, short revents)
+{
+	(void)revents;
+	pass_on(container_of(watch, struct main_process, outputs[STDOUT].watch), STDOUT);
+}
+
+static void stderr_ready(struct watch *watch, short revents)
+{
+	(void)revents;
+	pass_on(container_of(watch, struct main_process, outputs[STDERR].watch), STDERR);
+}
+
+static void grace_over(struct timer *timer)
+{
+	struct main_process *process = container_of(timer, struct main_process, grace);
+
+	output__seal(&process->outputs[STDOUT]);
+	output__seal(&process->outputs[STDERR]);
+}
+
+int main_process__start(struct main_process *process, struct loop *loop, struct events *events, const struct plan *plan,
+			char *message, size_t size)
+{
+	struct program program = {
+		.argv = plan->main_argv,
+		.environment = plan->main_environment,
+		.cwd = plan->main_cwd,
+		.has_user = plan->main_has_user,
+		.has_group = plan->main_has_group,
+		.user = plan->main_user,
+		.group = plan->main_group,
+		.fds = {-1, -1, -1},
+	};
+	enum spawn_stage stage = SPAWN_PROCESS;
+	pid_t pid = 0;
+
+	*process = (struct main_process){.events = events, .grace = {.fire = grace_over}};
+	process->outputs[STDOUT].watch.fd = process->outputs[STDERR].watch.fd = -1;
+	program.fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (program.fds[0] < 0)
+		pid = -errno;
+	if (!pid)
+		pid = output__open(&process->outputs[STDOUT], loop, stdout_ready, &program.fds[1]);
+	if (!pid)
+		pid = output__open(&process->outputs[STDERR], loop, stderr_ready, &program.fds[2]);
+	if (!pid)
+		pid = program__start(&program, &stage);
+	for (int i = 0; i < 3; i++)
+		if (program.fds[i] >= 0)
+			close(program.fds[i]);
+	if (pid < 0) {
+		output__close(&process->outputs[STDOUT]);
+		output__close(&process->outputs[STDERR]);
+		program__explain(&program, stage, pid, message, size);
+		return pid;
+	}
+	process->pid = pid;
+	events__main_started(events, pid);
+	return 0;
+}
+
+void main_process__ended(struct main_process *process, struct loop *loop, int status)
+{
+	process->ended = true;
+	process->status = status;
+	for (int which = 0; which < OUTPUTS; which++)
+		while (pass_on(process, which))
+			continue;
+	if (!output__ended(&process->outputs[STDOUT]) || !output__ended(&process->outputs[STDERR]))
+		timer__set(loop, &process->grace, OUTPUT_GRACE_MS);
+}
+
+void main_process__settle(struct main_process *process)
+{
+	bool room = !events__congested(process->events);
+
+	if (!process->pid || process->told)
+		return;
+	for (int which = 0; which < OUTPUTS; which++)
+		process->outputs[which].watch.events = room ? POLLIN : 0;
+	if (process->ended && output__ended(&process->outputs[STDOUT]) && output__ended(&process->outputs[STDERR])) {
+		process->told = true;
+		timer__clear(&process->grace);
+		events__main_exit(process->events, process->status);
+	}
+}

@@ -1,0 +1,234 @@
+/* The boot plan: read from the initramfs, checked field by field. */
+#include "plan.h"
+
+#include "process/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PLAN_LIMIT = 1 << 20, NAME_LIMIT = 255, HOSTNAME_LIMIT = 64 };
+
+static int copy(const CborValue *map, const char *key, bool required, char **out)
+{
+	struct span span;
+	int found = reader__text(map, key, &span);
+
+	if (found < 0 || (found == 0 && required))
+		return -EPROTO;
+	if (found == 0)
+		return 0;
+	*out = span__copy(span);
+	return *out ? 0 : -errno;
+}
+
+static int port(const CborValue *map, const char *key, uint32_t *out)
+{
+	uint64_t value;
+
+	if (reader__uint(map, key, &value) != 1 || value == 0 || value >= UINT32_MAX)
+		return -EPROTO;
+	*out = (uint32_t)value;
+	return 0;
+}
+
+/* One component of a path, and nothing an overlay's option string would take apart. */
+static bool is_entry(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length && length <= NAME_LIMIT && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+	       !strpbrk(name, "/:,\\");
+}
+
+static int take_mount(struct plan_mount *mount, const CborValue *map, const char **why)
+{
+	int error;
+
+	*why = "mounts: name, target, readOnly, file or overlay";
+	error = copy(map, "name", true, &mount->name);
+	if (!error)
+		error = copy(map, "target", true, &mount->target);
+	if (error)
+		return error;
+	if (reader__bool(map, "readOnly", &mount->read_only) != 1 || reader__bool(map, "file", &mount->file) < 0 ||
+	    reader__bool(map, "overlay", &mount->overlay) < 0)
+		return -EPROTO;
+	*why = "mounts: a name that is not an entry, or a target that is not absolute or is /";
+	if (!is_entry(mount->name) || mount->target[0] != '/' || strlen(mount->target) >= PATH_MAX ||
+	    strspn(mount->target, "/") == strlen(mount->target))
+		return -EPROTO;
+	*why = "mounts: an overlay of a file";
+	return mount->file && mount->overlay ? -EPROTO : 0;
+}
+
+static int take_mounts(struct plan *plan, const CborValue *map, const char **why)
+{
+	CborValue array, item;
+	size_t count;
+	int error = 0;
+
+	*why = "mounts";
+	if (reader__array(map, "mounts", &array) != 1 || cbor_value_get_array_length(&array, &count) ||
+	    cbor_value_enter_container(&array, &item))
+		return -EPROTO;
+	plan->mounts = calloc(count ? count : 1, sizeof(*plan->mounts));
+	if (!plan->mounts)
+		return -ENOMEM;
+	for (; !cbor_value_at_end(&item) && !error; plan->mount_count++) {
+		if (!cbor_value_is_map(&item))
+			return -EPROTO;
+		error = take_mount(&plan->mounts[plan->mount_count], &item, why);
+		if (!error && cbor_value_advance(&item))
+			return -EPROTO;
+	}
+	return error;
+}
+
+static int take_rootfs(struct plan *plan, const CborValue *map, const char **why)
+{
+	CborValue rootfs, lower;
+	int found = reader__map(map, "rootfs", &rootfs);
+	int error;
+
+	*why = "rootfs: lower";
+	if (found == 0)
+		return 0;
+	if (found < 0 || reader__array(&rootfs, "lower", &lower) != 1)
+		return -EPROTO;
+	error = strings__add_array(&plan->lower, &lower);
+	if (error)
+		return error;
+	for (size_t i = 0; i < plan->lower.count; i++)
+		if (!is_entry(plan->lower.list[i]))
+			return -EPROTO;
+	return plan->lower.count ? 0 : -EPROTO;
+}
+
+static int take_environment(struct strings *environment, const CborValue *map, const char *key)
+{
+	CborValue env;
+	int found = reader__map(map, key, &env);
+
+	return found == 1 ? environment__set_map(environment, &env) : found;
+}
+
+static int defaults(struct strings *environment)
+{
+	static const char *const pairs[][2] = {{"PATH", spawn__default_path}, {"HOME", "/root"}, {"LANG", "C.UTF-8"}};
+	int error = 0;
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs) && !error; i++) {
+		struct span name = {(const uint8_t *)pairs[i][0], strlen(pairs[i][0])};
+		struct span value = {(const uint8_t *)pairs[i][1], strlen(pairs[i][1])};
+
+		error = environment__set(environment, name, value);
+	}
+	return error;
+}
+
+static int take_main(struct plan *plan, const CborValue *map, const char **why)
+{
+	CborValue value, argv;
+	uint64_t user = 0, group = 0;
+	int found = reader__map(map, "main", &value), error, has_user, has_group;
+
+	*why = "main: argv, env, cwd, user or group";
+	if (found <= 0)
+		return found;
+	if (reader__array(&value, "argv", &argv) != 1)
+		return -EPROTO;
+	error = strings__add_array(&plan->main_argv, &argv);
+	if (!error && !plan->main_argv.count)
+		error = -EPROTO;
+	if (!error)
+		error = strings__add_all(&plan->main_environment, &plan->environment);
+	if (!error)
+		error = take_environment(&plan->main_environment, &value, "env");
+	if (!error)
+		error = copy(&value, "cwd", false, &plan->main_cwd);
+	has_user = reader__uint(&value, "user", &user);
+	has_group = reader__uint(&value, "group", &group);
+	if (has_user < 0 || has_group < 0 || user >= UINT32_MAX || group >= UINT32_MAX)
+		return -EPROTO;
+	plan->has_main = true;
+	plan->main_has_user = has_user == 1;
+	plan->main_has_group = has_group == 1;
+	plan->main_user = (uid_t)user;
+	plan->main_group = (gid_t)group;
+	return error;
+}
+
+int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const char **why)
+{
+	struct message message;
+	uint64_t version = 0;
+	int error;
+
+	memset(plan, 0, sizeof(*plan));
+	error = message__parse(&message, bytes, length, why);
+	if (error)
+		return error;
+	*why = "version: this init reads version 1";
+	if (reader__uint(&message.map, "version", &version) != 1 || version != 1)
+		return -EPROTO;
+	*why = "hostname";
+	error = copy(&message.map, "hostname", true, &plan->hostname);
+	if (error || strlen(plan->hostname) > HOSTNAME_LIMIT)
+		return error ? error : -EPROTO;
+	*why = "agentPort or eventsPort";
+	if (port(&message.map, "agentPort", &plan->agent_port) || port(&message.map, "eventsPort", &plan->events_port))
+		return -EPROTO;
+	*why = "fsTag";
+	error = copy(&message.map, "fsTag", false, &plan->fs_tag);
+	if (!error)
+		error = take_rootfs(plan, &message.map, why);
+	if (!error)
+		error = take_mounts(plan, &message.map, why);
+	if (error)
+		return error;
+	*why = "rootfs and mounts need fsTag";
+	if (!plan->fs_tag && (plan->lower.count || plan->mount_count))
+		return -EPROTO;
+	*why = "env";
+	error = defaults(&plan->environment);
+	if (!error)
+		error = take_environment(&plan->environment, &message.map, "env");
+	return error ? error : take_main(plan, &message.map, why);
+}
+
+int plan__load(struct plan *plan, const char *path, const char **why)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
+	uint8_t *bytes;
+	size_t length = 0;
+
+	*why = "the plan cannot be read";
+	if (fd < 0)
+		return -errno;
+	bytes = malloc(PLAN_LIMIT + 1);
+	if (!bytes)
+		error = -ENOMEM;
+	while (!error && length <= PLAN_LIMIT) {
+		ssize_t n = read(fd, bytes + length, PLAN_LIMIT + 1 - length);
+
+		if (n < 0)
+			error = -errno;
+		if (n <= 0)
+			break;
+		length += (size_t)n;
+	}
+	close(fd);
+	unlink(path);
+	if (!error && length > PLAN_LIMIT) {
+		*why = "the plan is larger than 1 MiB";
+		error = -EFBIG;
+	}
+	if (!error)
+		error = plan__parse(plan, bytes, length, why);
+	free(bytes);
+	return error;
+}

@@ -1,0 +1,52 @@
+/* Make the directories of a path. */
+#include "directories.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The first `length` bytes of `path` as a directory. */
+static int make(const char *path, size_t length)
+{
+	char name[PATH_MAX];
+	struct stat status;
+
+	memcpy(name, path, length);
+	name[length] = '\0';
+	if (mkdir(name, 0755) == 0)
+		return 0;
+	if (errno != EEXIST)
+		/* a read-only file system answers before it looks */
+		return errno == EROFS && stat(name, &status) == 0 && S_ISDIR(status.st_mode) ? 0 : -errno;
+	return 0;
+}
+
+static int make_up_to(const char *path, size_t end)
+{
+	int error = 0;
+
+	if (end >= PATH_MAX)
+		return -ENAMETOOLONG;
+	for (size_t at = 1; at < end && !error; at++)
+		if (path[at] == '/' && path[at - 1] != '/')
+			error = make(path, at);
+	return error;
+}
+
+int directories__make(const char *path)
+{
+	size_t length = strlen(path);
+	int error = make_up_to(path, length);
+
+	return error ? error : make(path, length);
+}
+
+int directories__make_above(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t length = slash ? (size_t)(slash - path) : 0;
+	int error = make_up_to(path, length);
+
+	return error || !length ? error : make(path, length);
+}

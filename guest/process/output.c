@@ -1,0 +1,71 @@
+/* The read end of a process's stdout or stderr. */
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { PIPE_SIZE = 256 * 1024 };
+
+int output__open(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int *write_end)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	/* a larger pipe saves switches between writer and reader; the default also works */
+	fcntl(ends[0], F_SETPIPE_SZ, PIPE_SIZE);
+	if (fcntl(ends[0], F_SETFL, O_RDONLY | O_NONBLOCK)) {
+		int error = -errno;
+
+		close(ends[0]);
+		close(ends[1]);
+		return error;
+	}
+	*output = (struct output){.watch = {.fd = ends[0], .events = POLLIN, .ready = ready}};
+	loop__add(loop, &output->watch);
+	*write_end = ends[1];
+	return 0;
+}
+
+ssize_t output__read(struct output *output, uint8_t *bytes, size_t size)
+{
+	ssize_t n;
+
+	if (output->sealed && size > output->due)
+		size = output->due;
+	do
+		n = read(output->watch.fd, bytes, size);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (output->sealed)
+		output->due -= (size_t)n;
+	if (n == 0 || (output->sealed && !output->due))
+		output__close(output);
+	return n;
+}
+
+void output__seal(struct output *output)
+{
+	int waiting = 0;
+
+	if (output->sealed || output__ended(output))
+		return;
+	if (ioctl(output->watch.fd, FIONREAD, &waiting))
+		waiting = 0;
+	output->sealed = true;
+	output->due = (size_t)waiting;
+	if (!waiting)
+		output__close(output);
+}
+
+void output__close(struct output *output)
+{
+	if (output__ended(output))
+		return;
+	watch__remove(&output->watch);
+	close(output->watch.fd);
+	output->watch.fd = -1;
+}

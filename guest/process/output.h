@@ -1,0 +1,38 @@
+/* The read end of a process's stdout or stderr, and the rule for when it has delivered all that is due. */
+#ifndef CAPSA_PROCESS_OUTPUT_H
+#define CAPSA_PROCESS_OUTPUT_H
+
+#include "loop/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * After a process ended, its outputs are read to their end. A process it left behind may hold them open for as long as
+ * it lives, so there is a limit, OUTPUT_GRACE_MS after the end: output__seal then fixes how many bytes are still due
+ * (what is in the pipe), and they are delivered however long the consumer takes.
+ */
+enum { OUTPUT_GRACE_MS = 100 };
+
+struct output {
+	struct watch watch; /* fd -1: at its end */
+	bool sealed;
+	size_t due; /* bytes, once sealed */
+};
+
+/* Make a pipe; its write end, close-on-exec, is *write_end and the caller's. Returns 0 or -errno. */
+__attribute__((warn_unused_result)) int output__open(struct output *output, struct loop *loop,
+						     void (*ready)(struct watch *, short), int *write_end);
+/* Read at most `size` (not 0) bytes of an output not yet ended; it is closed with the last of them. Returns their
+ * count, 0 at the end, -EAGAIN or -errno. */
+__attribute__((warn_unused_result)) ssize_t output__read(struct output *output, uint8_t *bytes, size_t size);
+void output__seal(struct output *output);
+static inline bool output__ended(const struct output *output)
+{
+	return output->watch.fd < 0;
+}
+void output__close(struct output *output);
+
+#endif

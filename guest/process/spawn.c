@@ -1,0 +1,182 @@
+/* Start a program: clone(CLONE_VM|CLONE_VFORK), as posix_spawn does, with what posix_spawn cannot do in between. */
+#include "spawn.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+
+const char spawn__default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+enum { STACK = 64 * 1024 };
+
+/* Shared with the child, which runs in the parent's memory while the parent waits. */
+struct start {
+	const struct program *program;
+	const char *path; /* of the search; NULL: argv[0] is a path */
+	char *candidate;  /* room for a directory of the path, '/' and argv[0] */
+	enum spawn_stage stage;
+	int error;
+};
+
+/* The first entry of the path that can be executed; like the shells, "not permitted" is told before "not found". */
+static int search(struct start *start)
+{
+	char *const *argv = start->program->argv.list;
+	char *const *environment = start->program->environment.list;
+	size_t name = strlen(argv[0]);
+	int error = ENOENT;
+
+	for (const char *at = start->path;; at++) {
+		size_t length = strcspn(at, ":");
+
+		if (length) {
+			memcpy(start->candidate, at, length);
+			start->candidate[length] = '/';
+		}
+		memcpy(start->candidate + (length ? length + 1 : 0), argv[0], name + 1);
+		execve(start->candidate, argv, environment);
+		if (errno == EACCES)
+			error = EACCES;
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return errno;
+		at += length;
+		if (!*at)
+			return error;
+	}
+}
+
+static int become(const struct program *program)
+{
+	gid_t group = program->has_group ? program->group : program->user;
+
+	/* the raw calls: libc's would try to reach the threads of the parent */
+	if (!program->has_user && !program->has_group)
+		return 0;
+	if (syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, group, group, group))
+		return errno;
+	if (program->has_user && syscall(SYS_setresuid, program->user, program->user, program->user))
+		return errno;
+	return 0;
+}
+
+static int child(void *arg)
+{
+	struct start *start = arg;
+	const struct program *program = start->program;
+	struct sigaction by_default = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	sigaction(SIGPIPE, &by_default, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	for (int fd = 0; fd < 3; fd++)
+		dup2(program->fds[fd], fd);
+	if (program->open_files)
+		setrlimit(RLIMIT_NOFILE, program->open_files);
+
+	start->stage = SPAWN_IDENTITY;
+	start->error = become(program);
+	if (!start->error) {
+		if (program->dies_with_parent)
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		start->stage = SPAWN_CWD;
+		if (chdir(program->cwd ? program->cwd : "/"))
+			start->error = errno;
+	}
+	if (!start->error) {
+		start->stage = SPAWN_PROGRAM;
+		if (start->path) {
+			start->error = search(start);
+		} else {
+			execve(program->argv.list[0], program->argv.list, program->environment.list);
+			start->error = errno;
+		}
+	}
+	_exit(127);
+}
+
+pid_t program__start(const struct program *program, enum spawn_stage *stage)
+{
+	static char *const empty[] = {NULL};
+	struct program whole = *program;
+	struct start start = {.program = &whole, .stage = SPAWN_PROCESS};
+	sigset_t all, before;
+	pid_t pid;
+	char *stack;
+
+	*stage = SPAWN_PROCESS;
+	if (!whole.environment.list)
+		whole.environment.list = (char **)empty;
+	if (!*whole.argv.list[0]) {
+		*stage = SPAWN_PROGRAM;
+		return -ENOENT;
+	}
+	if (!strchr(whole.argv.list[0], '/')) {
+		start.path = environment__get(&program->environment, "PATH");
+		if (!start.path)
+			start.path = spawn__default_path;
+		start.candidate = malloc(strlen(start.path) + strlen(whole.argv.list[0]) + 2);
+		if (!start.candidate)
+			return -ENOMEM;
+	}
+	stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (stack == MAP_FAILED) {
+		free(start.candidate);
+		return -ENOMEM;
+	}
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = clone(child, stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, &start);
+	if (pid < 0)
+		start.error = errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	munmap(stack, STACK);
+	free(start.candidate);
+	*stage = start.stage;
+	return start.error ? -start.error : pid;
+}
+
+void program__explain(const struct program *program, enum spawn_stage stage, int error, char *text, size_t size)
+{
+	const char *name = program->argv.list[0], *reason = strerror(error < 0 ? -error : error);
+	const char *cwd = program->cwd ? program->cwd : "/";
+
+	error = error < 0 ? -error : error;
+	switch (stage) {
+	case SPAWN_PROCESS:
+		snprintf(text, size, "%s: no process could be made for it: %s", name, reason);
+		break;
+	case SPAWN_IDENTITY:
+		snprintf(text, size, "%s: cannot run as user %u, group %u: %s", name, program->user,
+			 program->has_group ? program->group : program->user, reason);
+		break;
+	case SPAWN_CWD:
+		snprintf(text, size, "working directory %s: %s", cwd, reason);
+		break;
+	case SPAWN_PROGRAM:
+		if (error != ENOENT) {
+			snprintf(text, size, "%s: %s", name, reason);
+		} else if (!strchr(name, '/')) {
+			const char *path = environment__get(&program->environment, "PATH");
+
+			snprintf(text, size, "%s: not found in PATH (%s)", name, path ? path : spawn__default_path);
+		} else if (access(name, F_OK) == 0) {
+			snprintf(text, size,
+				 "%s: is there, but its interpreter or loader is not in this root file system", name);
+		} else {
+			snprintf(text, size, "%s: %s", name, reason);
+		}
+		break;
+	}
+}
