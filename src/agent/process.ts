@@ -128,7 +128,8 @@ export async function spawn(
   const silence = setTimeout(() => call.abandon(silent(argv[0]!)), START_TIMEOUT_MS);
   try {
     // A program that cannot be started is answered without "started"
-    child.pid = await Promise.race([running.promise, child.exited.then(() => connection.trust(unstarted))]);
+    const pid = await Promise.race([running.promise, child.exited.then(() => undefined)]);
+    child.pid = pid ?? connection.trust(unstarted);
   } finally {
     clearTimeout(silence);
   }

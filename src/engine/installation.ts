@@ -18,9 +18,10 @@ export function vmmPath(): string {
   return present(join(libraryDirectory(), "capsa-vmm"), "VMM_MISSING", "the machine monitor");
 }
 
-/** The base initramfs. Throws {@link HostError} `GUEST_MISSING`. */
+/** The base initramfs: `CAPSA_INITRAMFS`, or what guest/ built. Throws {@link HostError} `GUEST_MISSING`. */
 export function initramfsPath(): string {
-  return present(join(PACKAGE, "build", "initramfs.cpio"), "GUEST_MISSING", "the guest's initramfs");
+  const path = process.env.CAPSA_INITRAMFS || join(PACKAGE, "build", "initramfs.cpio");
+  return present(path, "GUEST_MISSING", "the guest's initramfs");
 }
 
 let builtKernel: Promise<string> | undefined;

@@ -23,6 +23,7 @@ describe("exec", () => {
     await using fake = new FakeAgent(printing("out\n", "err\n", 3));
     await using agent = await fake.connect();
     const result = await agent.exec("echo $A", { A: "1" });
+    expect((await agent.exec("again")).exitCode).toBe(3);
     expect(result).toMatchObject({ stdout: "out\n", stderr: "err\n", exitCode: 3, signal: null, ok: false });
     expect(fake.received[0]).toEqual({
       id: 2,
