@@ -109,10 +109,11 @@ void main_process__ended(struct main_process *process, struct loop *loop, int st
 
 void main_process__settle(struct main_process *process)
 {
-	bool room = !events__congested(process->events);
+	bool room;
 
 	if (!process->pid || process->told)
 		return;
+	room = !events__congested(process->events);
 	for (int which = 0; which < OUTPUTS; which++)
 		process->outputs[which].watch.events = room ? POLLIN : 0;
 	if (process->ended && output__ended(&process->outputs[STDOUT]) && output__ended(&process->outputs[STDERR])) {

@@ -136,8 +136,8 @@ test("hard links do not cross from one share to another, nor from the guest", as
     "",
   );
   expect(readdirSync(share)).toEqual([]);
-  await guest("echo mine >/share/a && ln /share/a /share/b && echo more >>/share/b");
-  expect(readFileSync(join(share, "a"), "utf8")).toBe("mine\nmore\n");
+  await guest("echo mine >/share/first && ln /share/first /share/second && echo more >>/share/second");
+  expect(readFileSync(join(share, "first"), "utf8")).toBe("mine\nmore\n");
   linkSync(join(readOnly, "file"), join(readOnly, "second"));
   await guest("echo x >>/ro/second");
   expect(readFileSync(join(readOnly, "file"), "utf8")).toBe("as it was\n");
