@@ -140,6 +140,7 @@ static void input_waits_for_the_guest(void)
 	CHECK_EQ(len, 4);
 	CHECK(memcmp(driver__at(&d, buf.gpa), "abcd", 4) == 0);
 	/* the second buffer comes after the ring was empty: the device has asked to be told */
+	driver_device__sync(&dd);
 	uint16_t avail_event = __atomic_load_n(&rx.used[2 + 4 * 16], __ATOMIC_SEQ_CST);
 	CHECK_EQ(avail_event, 1);
 	CHECK(driver_queue__add(&rx, &buf, 0, 1) >= 0);

@@ -267,6 +267,17 @@ CHECK__UNUSED static void driver_device__kick(struct driver_device *dd, unsigned
 	CHECK_EQ(loop__call(dd->loop, driver__do_kick, dd), 0);
 }
 
+CHECK__UNUSED static void driver__do_nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* Wait until the handler that runs now, if any, has returned. */
+CHECK__UNUSED static void driver_device__sync(struct driver_device *dd)
+{
+	CHECK_EQ(loop__call(dd->loop, driver__do_nothing, NULL), 0);
+}
+
 /* Reset as a transport does: the device first, then its queues are disabled. */
 CHECK__UNUSED static void driver_device__reset(struct driver_device *dd)
 {
