@@ -1,0 +1,132 @@
+/** Root file systems: what a guest on the host's /usr can run, and that it sees nothing else of the host. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Agent, Capsa, type RunningSandbox, sandbox } from "../../src/index.ts";
+
+const top = mkdtempSync(join(tmpdir(), "capsa-rootfs-"));
+afterAll(() => rmSync(top, { recursive: true }));
+
+async function boot(rootfs: Parameters<ReturnType<typeof Capsa.sandbox>["rootfs"]>[0]) {
+  const vm = await Capsa.sandbox().memoryMb(512).rootfs(rootfs).run("/bin/sleep", ["100000"]).build();
+  return { vm, agent: await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort())) };
+}
+
+describe("host", () => {
+  let vm: RunningSandbox;
+  let agent: Agent;
+
+  beforeAll(async () => {
+    ({ vm, agent } = await boot("host"));
+  });
+
+  afterAll(async () => {
+    await agent?.close();
+    await vm?.kill();
+  });
+
+  const sh = async (script: string) => (await agent.exec(script)).stdout.trim();
+
+  test("programs of the host run as they are", async () => {
+    expect(await sh("python3 -c 'import json, ssl; print(json.dumps([6 * 7]))'")).toBe("[42]");
+    await agent.writeFile(
+      "/tmp/hello.c",
+      '#include <stdio.h>\nint main(void) { puts("compiled"); return 3; }\n',
+    );
+    const built = await agent.exec("cd /tmp && cc -o hello hello.c && ./hello", { timeoutMs: 60_000 });
+    expect(built).toMatchObject({ stdout: "compiled\n", exitCode: 3 });
+  });
+
+  test("nothing of home, root, var, tmp, run or of /etc's secrets is there", async () => {
+    for (const directory of [
+      "/home",
+      "/root",
+      "/var/lib",
+      "/var/log",
+      "/tmp",
+      "/srv",
+      "/opt",
+      "/mnt",
+      "/media",
+    ]) {
+      const names = (await agent.listDir(directory)).map(({ name }) => name);
+      expect(names.filter((name) => !name.startsWith("hello"))).toEqual([]);
+    }
+    const secrets = ["shadow", "gshadow", "sudoers", "ssh", "ssl/private", "machine-id", "fstab", "hostname"];
+    for (const name of secrets) expect(await agent.exists(`/etc/${name}`)).toBe(false);
+    expect(await agent.readTextFile("/etc/passwd")).not.toBe(readFileSync("/etc/passwd", "utf8"));
+  });
+
+  test("a secret put on the host outside /usr is found by no search", async () => {
+    const token = `capsa-secret-${crypto.randomUUID()}`;
+    writeFileSync(join(top, token), token);
+    const search = await agent.exec(
+      `find / -xdev -name '${token}' ! -path '/proc/*'; ls ${top} 2>&1; cat ${join(top, token)} 2>&1; ` +
+        `find /usr -maxdepth 2 -lname '${top}*'`,
+      { timeoutMs: 110_000 },
+    );
+    expect(search.stdout).not.toContain(`\n${token}\n`);
+    expect(search.stdout.match(/No such file/g)?.length).toBe(2);
+  });
+
+  test("links out of /usr end in the guest, not on the host", async () => {
+    await agent.exec("ln -sf ../../../../../../etc/shadow /usr/escape; ln -sf /proc/1/root /usr/root");
+    expect((await agent.exec("cat /usr/escape")).exitCode).not.toBe(0);
+    expect(await sh("ls /usr/root/etc/shadow 2>&1")).toContain("No such file");
+  });
+
+  test("the guest may write anywhere, and the host keeps what it had", async () => {
+    const before = readFileSync("/usr/bin/env");
+    await agent.exec(
+      "echo changed >/usr/bin/env; rm -f /usr/bin/python3; echo new >/usr/capsa-test; echo x >/etc/passwd",
+    );
+    expect(await sh("cat /usr/bin/env")).toBe("changed");
+    expect(Buffer.compare(readFileSync("/usr/bin/env"), before)).toBe(0);
+    expect(existsSync("/usr/bin/python3")).toBe(true);
+    expect(existsSync("/usr/capsa-test")).toBe(false);
+    await agent.writeFile("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+  });
+
+  test("it is another machine", async () => {
+    expect(await sh("hostname 2>/dev/null || cat /proc/sys/kernel/hostname")).not.toBe(hostname());
+    expect(await sh("cat /etc/os-release | grep ^ID=")).toBe(
+      readFileSync("/etc/os-release", "utf8")
+        .split("\n")
+        .find((line) => line.startsWith("ID="))!,
+    );
+    expect(await sh("ls /sys/class/net")).toBe("lo");
+  });
+});
+
+test("directory: a tree of one's own, read-only below and writable above", async () => {
+  const tree = join(top, "tree");
+  mkdirSync(join(tree, "bin"), { recursive: true });
+  cpSync(Bun.which("busybox")!, join(tree, "bin/busybox"));
+  chmodSync(join(tree, "bin/busybox"), 0o755);
+  cpSync(join(tree, "bin/busybox"), join(tree, "bin/sleep"));
+  cpSync(join(tree, "bin/busybox"), join(tree, "bin/sh"));
+  writeFileSync(join(tree, "motto"), "mine\n");
+  const { vm, agent } = await boot({ directory: tree });
+  await using _ = vm;
+  expect(await agent.readTextFile("/motto")).toBe("mine\n");
+  const names = (await agent.listDir("/")).map(({ name }) => name).sort();
+  expect(names).toEqual(expect.arrayContaining(["bin", "dev", "motto", "proc", "sys", "tmp"]));
+  expect(names).not.toContain("usr");
+  expect(
+    (await agent.exec("echo other >/motto; /bin/busybox rm /bin/sleep; /bin/busybox cat /motto")).stdout,
+  ).toBe("other\n");
+  expect(readFileSync(join(tree, "motto"), "utf8")).toBe("mine\n");
+  expect(existsSync(join(tree, "bin/sleep"))).toBe(true);
+  await agent.close();
+});
