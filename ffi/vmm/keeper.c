@@ -17,12 +17,11 @@
 
 #include "vmm/cleanup.h"
 #include "vmm/frame.h"
+#include "vmm/janitor.h"
+#include "vmm/link.h"
 
 #define GRACE_MS 1500 /* from being told to end to being killed */
-#define CLEAN_MS 3000
 #define LAST_WORDS_MS 1000
-
-enum message { MESSAGE_DETACH = 'd', MESSAGE_CLEAN = 'c', MESSAGE_CLEANED = 'k' };
 
 void stdio__detach(void)
 {
@@ -33,9 +32,8 @@ void stdio__detach(void)
 	close(fd);
 }
 
-int keeper__split(struct keeper *keeper, const struct vmm_config *config, int control)
+static void block_signals(void)
 {
-	int pair[2];
 	sigset_t signals;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
@@ -43,46 +41,54 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGPIPE);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+}
 
+int keeper__split(struct keeper *keeper, const struct vmm_config *config, int control)
+{
+	int link[2], tie[2];
+	block_signals();
 	*keeper = (struct keeper){.config = config, .control = control, .pid = getpid()};
 	keeper->unfinished = mmap(NULL, sizeof(atomic_bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (keeper->unfinished == MAP_FAILED)
+	if (keeper->unfinished == MAP_FAILED || pipe2(tie, O_CLOEXEC) < 0)
 		return -errno;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	pid_t pid = fork();
-	if (pid < 0) {
-		int err = -errno;
-		close(pair[0]);
-		close(pair[1]);
+	int err = link__pair(link);
+	if (err) {
+		close(tie[0]);
+		close(tie[1]);
 		return err;
 	}
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(link[0]);
+		close(tie[1]);
+		keeper->link = link[1];
+		keeper->janitor = janitor__start(config, tie[0], (int[]){control, link[1]}, 2);
+		return 0; /* without a janitor, keeper and VMM still have each other */
+	}
+	err = pid < 0 ? -errno : 1;
+	close(link[1]);
+	close(tie[0]);
 	keeper->vmm = pid;
-	keeper->link = pair[pid == 0];
-	close(pair[pid != 0]);
-	return pid ? 1 : 0;
+	keeper->link = link[0];
+	keeper->janitor = tie[1];
+	if (pid < 0) {
+		close(link[0]);
+		close(tie[1]);
+	}
+	return err;
 }
 
 /* In the VMM */
 
-static bool tell(const struct keeper *keeper, char message)
-{
-	return send(keeper->link, &message, 1, MSG_NOSIGNAL) == 1;
-}
-
 void keeper__detach(const struct keeper *keeper)
 {
-	tell(keeper, MESSAGE_DETACH);
+	link__tell(keeper->link, LINK_DETACH);
 }
 
 void keeper__clean(const struct keeper *keeper)
 {
-	struct pollfd pfd = {.fd = keeper->link, .events = POLLIN};
-	char answer = 0;
-	if (tell(keeper, MESSAGE_CLEAN) && poll(&pfd, 1, CLEAN_MS) == 1 && recv(keeper->link, &answer, 1, 0) == 1 &&
-	    answer == MESSAGE_CLEANED)
-		return;
-	cleanup__run(keeper->config->runtime_dir, keeper->config->archive);
+	if (!link__ask_clean(keeper->link) && !(keeper->janitor >= 0 && link__ask_clean(keeper->janitor)))
+		cleanup__run(keeper->config->runtime_dir, keeper->config->archive);
 }
 
 /* In the keeper */
@@ -119,18 +125,15 @@ static void clean(struct watch *watch)
 
 static void on_link(struct watch *watch)
 {
-	char message;
-	ssize_t n = recv(watch->keeper->link, &message, 1, MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
+	enum link_message message = link__take(watch->keeper->link);
+	if (message == LINK_CLOSED) {
 		watch->over = true;
-	} else if (message == MESSAGE_DETACH) {
+	} else if (message == LINK_DETACH) {
 		watch->detached = true;
 		stdio__detach();
-	} else if (message == MESSAGE_CLEAN) {
+	} else if (message == LINK_CLEAN) {
 		clean(watch);
-		tell(watch->keeper, MESSAGE_CLEANED);
+		link__tell(watch->keeper->link, LINK_CLEANED);
 	}
 }
 
@@ -231,6 +234,7 @@ int keeper__watch(struct keeper *keeper)
 	prctl(PR_SET_NAME, "capsa-keeper");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	wait_for_end(&watch);
+	close(keeper->janitor);        /* it is among those waited for now, and waits for this */
 	bool said_all = watch.cleaned; /* the VMM sends its last frame once its directory is gone */
 	int status = reap(keeper);
 	said_all = said_all && WIFEXITED(status);

@@ -11,12 +11,13 @@
 /*
  * The two watch each other over a socket pair. When the VMM dies, the keeper takes what it left (its children, which
  * become the keeper's, its runtime directory) and sends the last frames in its place. When the keeper dies, the VMM
- * ends and does the same itself. The VMM may be confined and the keeper is not, so the VMM asks it to clean up.
+ * ends. The VMM may be confined and the keeper is not, so the VMM asks it to clean up, or else the janitor.
  */
 struct keeper {
 	const struct vmm_config *config;
 	int control;             /* the control channel, which both hold */
-	int link;                /* this side of the pair; readable in the VMM only when the keeper is dead */
+	int link;                /* to each other; readable in the VMM only when the keeper is dead */
+	int janitor;             /* in the VMM: a link; in the keeper: what is closed to tell its own end */
 	pid_t vmm;               /* in the keeper */
 	pid_t pid;               /* the keeper's own */
 	atomic_bool *unfinished; /* shared memory, see control_options */

@@ -214,6 +214,19 @@ static int file_size(const char *path, const char *what, const char *mend, uint6
 	return 0;
 }
 
+static int check_kernel(const char *path, struct failure *why)
+{
+	unsigned char head[0x206] = {0};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof(head));
+	if (fd >= 0)
+		close(fd);
+	if (n >= 0 && (memcmp(head, "\177ELF", 4) == 0 || memcmp(head + 0x202, "HdrS", 4) == 0))
+		return 0;
+	return failure__set(why, ENOEXEC, "KERNEL_INVALID",
+			    "%s is not a usable kernel: it is neither an ELF vmlinux nor a bzImage", path);
+}
+
 /* A guest that runs out of memory while it unpacks its initrd dies without a word: say so before. */
 static int check_files(const struct vmm_config *config, struct failure *why)
 {
@@ -221,6 +234,9 @@ static int check_files(const struct vmm_config *config, struct failure *why)
 	int err = file_size(config->kernel, "kernel", "; `capsa kernel build` makes capsa's own", &kernel, why);
 	if (!err)
 		err = file_size(config->initrd, "initrd", "", &initrd, why);
+	if (err)
+		return err;
+	err = check_kernel(config->kernel, why);
 	if (err)
 		return err;
 	uint64_t least = kernel + 2 * initrd + (16U << 20);

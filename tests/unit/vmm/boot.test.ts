@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { alive, Machine, scratch } from "./machine.ts";
+import { alive, commandOf, Machine, scratch } from "./machine.ts";
 
 test("boots, answers, and leaves nothing", async () => {
   const machine = await Machine.start();
@@ -19,9 +19,8 @@ test("boots, answers, and leaves nothing", async () => {
   expect(status).toMatchObject({ name: "unit", engine: "qemu", state: "running", cpus: 1, detached: false });
   expect(status.eventsLog).toBe(statSync(join(machine.runtimeDir, "events.log")).size);
   const processes = await machine.processes();
-  const comm = (pid: number) => readFileSync(`/proc/${pid}/comm`, "utf8").trim();
-  expect(comm(processes.keeper)).toBe("capsa-keeper");
-  expect(comm(processes.vmm)).toBe("capsa-vmm");
+  expect(commandOf(processes.keeper)).toBe("capsa-keeper");
+  expect(commandOf(processes.vmm)).toBe("capsa-vmm");
   for (const pid of Object.values(processes)) expect(alive(pid)).toBe(true);
 
   expect(await machine.request("stop")).not.toHaveProperty("error");

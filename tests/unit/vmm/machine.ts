@@ -104,6 +104,7 @@ export interface Processes {
   readonly keeper: number;
   readonly vmm: number;
   readonly qemu: number;
+  readonly janitor: number;
 }
 
 export class Machine extends Channel {
@@ -131,8 +132,8 @@ export class Machine extends Channel {
 
   async processes(): Promise<Processes> {
     const { keeper, vmm } = (await this.status()).pids as { keeper: number; vmm: number };
-    const [qemu] = childrenOf(vmm);
-    return { keeper, vmm, qemu: qemu! };
+    const child = (name: RegExp) => childrenOf(vmm).find((pid) => name.test(commandOf(pid)))!;
+    return { keeper, vmm, qemu: child(/^qemu/), janitor: child(/^capsa-janitor$/) };
   }
 
   /** Ask for the end and wait until nothing is left of it. */
@@ -258,12 +259,12 @@ export async function untilGone(pids: readonly number[], directory: string, limi
     if (left.length === 0 && !existsSync(directory)) return took;
     if (took > limit)
       throw new Error(
-        `after ${took.toFixed()} ms: processes ${left.map(name)}, directory ${existsSync(directory)}`,
+        `after ${took.toFixed()} ms: processes ${left.map((pid) => `${pid} ${commandOf(pid)}`)}, directory ${existsSync(directory)}`,
       );
     await Bun.sleep(5);
   }
 }
 
-function name(pid: number): string {
-  return `${pid} (${readFileSync(`/proc/${pid}/comm`, "utf8").trim()})`;
+export function commandOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 }

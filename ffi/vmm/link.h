@@ -1,0 +1,24 @@
+/* What the VMM says to the processes that watch it, and that it is dead: one-byte messages over a socket pair. */
+#ifndef CAPSA_VMM_LINK_H
+#define CAPSA_VMM_LINK_H
+
+#include <stdbool.h>
+
+enum link_message {
+	LINK_NOTHING = 0,
+	LINK_CLOSED = -1,  /* the other side is dead */
+	LINK_DETACH = 'd', /* to the keeper: the control channel may close without the sandbox ending */
+	LINK_CLEAN = 'c',  /* archive the logs and remove the runtime directory */
+	LINK_CLEANED = 'k' /* the answer to it */
+};
+
+/* 0 or -errno; the caller closes both. */
+__attribute__((warn_unused_result)) int link__pair(int ends[2]);
+/* False when the other side is dead. */
+bool link__tell(int fd, enum link_message message);
+/* The next message, without waiting. */
+enum link_message link__take(int fd);
+/* Tell LINK_CLEAN and wait until it is done; false when the other side did not do it. */
+bool link__ask_clean(int fd);
+
+#endif
