@@ -43,8 +43,9 @@ start() {
 }
 
 share() { # name, directory, cache mode
+  # without a thread pool: its threads now and then make a system call that virtiofsd forbids itself
   start /usr/lib/qemu/virtiofsd -f --socket-path="$work/$1.sock" -o "source=$2" -o "cache=$3" -o xattr -o sandbox=chroot \
-    --thread-pool-size=4 >"$work/$1.log" 2>&1
+    --thread-pool-size=0 >"$work/$1.log" 2>&1
   for _ in $(seq 100); do [ -S "$work/$1.sock" ] && return; sleep 0.05; done
   cat "$work/$1.log" >&2
   echo "lab: virtiofsd does not start" >&2
@@ -85,10 +86,13 @@ start timeout -s KILL "$seconds" setpriv --pdeathsig KILL -- "${qemu[@]}" -seria
 vm=${started[-1]}
 tail -n +1 -s 0.2 -f "$out/output" --pid="$vm" &
 output=$!
-ended=0
-wait "$vm" || ended=$?
+# The three end together; where one ends alone the machine would wait for it for ever.
+first=0
+wait -n "${started[@]}" || first=$?
+for _ in $(seq 30); do kill -0 "$vm" 2>/dev/null || break; sleep 0.1; done
+kill -KILL "$vm" 2>/dev/null && cat "$work"/*.log >&2
 wait "$output" || true
-[ "$ended" != 137 ] || echo "lab: ended after CAPSA_LAB_TIMEOUT=$seconds seconds" >&2
+[ "$first" != 137 ] || echo "lab: ended, perhaps after CAPSA_LAB_TIMEOUT=$seconds seconds" >&2
 if [ ! -s "$out/code" ]; then
   cat "$work/qemu.log" "$work/console" >&2
   echo "lab: the machine ended without a result" >&2
