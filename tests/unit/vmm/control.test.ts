@@ -39,19 +39,20 @@ test("a follower gets the events from its status on, another channel none", asyn
 test("a follower that does not read is dropped, and holds nobody up", async () => {
   await up({ main: { argv: ["/bin/sh", "-c", "head -c 33554432 /dev/zero; sleep 1000"] } });
   const { promise: closed, resolve } = Promise.withResolvers<void>();
+  let reads = false;
   const lazy = await Bun.connect({
     unix: socket(),
-    socket: { data: (raw) => void raw.pause(), close: () => resolve(), error: () => resolve() },
+    socket: { data: (raw) => void (reads || raw.pause()), close: () => resolve(), error: () => resolve() },
   });
   lazy.write(encodeFrame({ id: 1, op: "status", follow: true }));
   const size = () =>
-    machine
-      .guest()
-      .filter((m) => m.ev === "main-stdout")
-      .reduce((sum, m) => sum + (m.data as Uint8Array).length, 0);
+    machine.events
+      .filter((event) => event.event === "guest")
+      .reduce((sum, event) => sum + (event.data as Uint8Array).length, 0);
   const late = Date.now() + 30_000;
   while (size() < 32 << 20 && Date.now() < late) await Bun.sleep(50);
-  expect(size()).toBe(32 << 20);
+  expect(size()).toBeGreaterThanOrEqual(32 << 20);
+  reads = true;
   lazy.resume();
   await closed;
 });
