@@ -2,9 +2,10 @@
 import { describe, expect, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { capsa, scratch } from "../unit/cli/capsa.ts";
+import { capsa, ownRuntimeDirectory, scratch } from "../unit/cli/capsa.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../examples");
+ownRuntimeDirectory();
 
 test("every example is run here", async () => {
   expect((await readdir(EXAMPLES)).sort()).toEqual(["ai-agent", "build", "python"]);
@@ -62,6 +63,7 @@ describe("ai-agent", () => {
 
   test("from TypeScript", async () => {
     const child = Bun.spawn([process.execPath, join(EXAMPLES, "ai-agent/agent.ts")], {
+      env: process.env,
       stdout: "pipe",
       stderr: "pipe",
     });

@@ -3,9 +3,10 @@ import { expect, test } from "bun:test";
 import { chmod, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { loadConfig } from "../../src/config/load.ts";
-import { capsa, MAIN, scratch } from "../unit/cli/capsa.ts";
+import { capsa, MAIN, ownRuntimeDirectory, scratch } from "../unit/cli/capsa.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
+ownRuntimeDirectory();
 const readme = await readFile(join(ROOT, "README.md"), "utf8");
 
 function blocks(language: string): string[] {

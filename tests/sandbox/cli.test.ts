@@ -3,39 +3,28 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { capsa, MAIN, scratch } from "../unit/cli/capsa.ts";
+import { capsa, MAIN, ownRuntimeDirectory, sandboxesIn, scratch, start } from "../unit/cli/capsa.ts";
 
 /** One table, 128 MiB: what is quick to boot. */
 const box = (more = "") => `[sandbox.box]\nmemory = "128M"\n${more}\n`;
 
-/** Ids of the sandboxes that run and were not there before. */
-async function running(before: ReadonlySet<string> = new Set()): Promise<string[]> {
-  const { stdout } = await capsa(["ps", "--json"]);
-  return (JSON.parse(stdout) as { id: string }[]).map(({ id }) => id).filter((id) => !before.has(id));
-}
+const home = ownRuntimeDirectory();
 
-/** A `capsa` that goes on, in a directory with this capsa.toml. */
-function start(cwd: string, args: string[]) {
-  return Bun.spawn([process.execPath, MAIN, ...args], {
-    cwd,
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-}
-
-/** Reads until the text has been seen; gives all that was read. */
-async function until(stream: ReadableStream<Uint8Array>, text: string): Promise<string> {
+/** A stream's text as it comes. */
+function reading(stream: ReadableStream<Uint8Array>) {
+  const reader = stream.getReader();
   const decoder = new TextDecoder();
   let seen = "";
-  const reader = stream.getReader();
-  while (!seen.includes(text)) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error(`ended before "${text}" was seen: ${seen}`);
-    seen += decoder.decode(value, { stream: true });
-  }
-  reader.releaseLock();
-  return seen;
+  /** Reads until `text` has been seen, or to the end; gives all that was read so far. */
+  return async (text?: string): Promise<string> => {
+    while (text === undefined || !seen.includes(text)) {
+      const { done, value } = await reader.read();
+      if (done && text !== undefined) throw new Error(`ended before "${text}" was seen: ${seen}`);
+      if (done) break;
+      seen += decoder.decode(value, { stream: true });
+    }
+    return seen;
+  };
 }
 
 async function write(text: string): Promise<{ path: string } & AsyncDisposable> {
@@ -48,14 +37,13 @@ describe("up", () => {
   test("runs the steps, tells them and leaves nothing", async () => {
     await using dir = await scratch();
     await capsa(["init", "hello"], { cwd: dir.path });
-    const before = new Set(await running());
     const { exitCode, stdout, stderr } = await capsa(["up", "--timings"], { cwd: dir.path });
     expect(stdout.match(/^✓ /gm)).toHaveLength(4);
     expect(stdout).toMatch(/^4 passed in /m);
     expect(stderr).toMatch(/^hello is up \((qemu|kvm)\) in /m);
     expect(stderr).toMatch(/start \d.*, kernel \d.*, init \d.*, mounts \d.*, agent \d/);
     expect(exitCode).toBe(0);
-    expect(await running(before)).toEqual([]);
+    expect(await sandboxesIn(home)).toEqual([]);
   });
 
   test("ends with 1 at a failed step and shows why", async () => {
@@ -120,18 +108,16 @@ describe("up", () => {
     ["a main process", box('run = "sleep 60"'), "box is up"],
   ])("Ctrl-C in %s ends with 130 and leaves nothing", async (_phase, toml, seen) => {
     await using dir = await write(toml);
-    const before = new Set(await running());
     const child = start(dir.path, ["up"]);
-    await until(child.stderr, seen);
-    expect(await running(before)).toHaveLength(1);
+    await reading(child.stderr)(seen);
+    expect(await sandboxesIn(home)).toHaveLength(1);
     child.kill("SIGINT");
     expect(await child.exited).toBe(130);
-    expect(await running(before)).toEqual([]);
+    expect(await sandboxesIn(home)).toEqual([]);
   });
 
   test("Ctrl-C in the middle of a boot ends with 130 and leaves nothing", async () => {
     await using dir = await write(box());
-    const before = new Set(await running());
     for (const delay of [100, 250, 400]) {
       const child = start(dir.path, ["up"]);
       await Bun.sleep(delay);
@@ -139,19 +125,18 @@ describe("up", () => {
       expect(await child.exited).toBe(130);
       expect(await child.stderr.text()).not.toContain("is up");
     }
-    expect(await running(before)).toEqual([]);
+    expect(await sandboxesIn(home)).toEqual([]);
   });
 
   test("kill -9 leaves nothing either", async () => {
     await using dir = await write(box());
-    const before = new Set(await running());
     const child = start(dir.path, ["up"]);
-    await until(child.stderr, "box is up");
+    await reading(child.stderr)("box is up");
     child.kill("SIGKILL");
     await child.exited;
     const deadline = performance.now() + 2000;
-    while ((await running(before)).length > 0 && performance.now() < deadline) await Bun.sleep(50);
-    expect(await running(before)).toEqual([]);
+    while ((await sandboxesIn(home)).length > 0 && performance.now() < deadline) await Bun.sleep(50);
+    expect(await sandboxesIn(home)).toEqual([]);
   });
 
   test("runs twice at once from one file", async () => {
@@ -216,9 +201,7 @@ describe("a sandbox that stays", () => {
   test("keeps stdout and stderr apart, and both to the byte", async () => {
     const ended = Bun.spawnSync(
       [process.execPath, MAIN, "exec", name, "--", "sh", "-c", "printf '\\377\\000\\n'; printf '\\200' >&2"],
-      {
-        stdin: "ignore",
-      },
+      { env: process.env, stdin: "ignore" },
     );
     expect([...ended.stdout]).toEqual([255, 0, 10]);
     expect([...ended.stderr]).toEqual([128]);
@@ -255,15 +238,17 @@ describe("a sandbox that stays", () => {
       "-c",
       "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done",
     ]);
-    await until(child.stdout, "ready");
+    const stdout = reading(child.stdout);
+    await stdout("ready");
     child.kill("SIGINT");
-    expect(await child.stdout.text()).toContain("caught");
+    expect(await stdout()).toContain("caught");
     expect(await child.exited).toBe(5);
   });
 
   test("ends a command whose reader has gone", async () => {
     const pipeline = `"$0" "$1" exec ${name} -- sh -c 'echo $$ >/tmp/yes.pid; exec yes' | head -n 1`;
     const child = Bun.spawn(["bash", "-c", pipeline, process.execPath, MAIN], {
+      env: process.env,
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
@@ -299,7 +284,7 @@ describe("a sandbox that stays", () => {
       .map((line) => JSON.parse(line));
     expect(lines).toContainEqual({ stream: "stderr", text: "oops\n" });
     const child = start(dir, ["logs", "-f", name]);
-    await until(child.stdout, "begun");
+    await reading(child.stdout)("begun");
     child.kill("SIGINT");
     expect(await child.exited).toBe(130);
   });

@@ -6,7 +6,7 @@ import { agentPort, waitReady } from "../../sandbox/ready.ts";
 import { attach } from "../../sandbox/registry.ts";
 import { exitCodeOf } from "../../steps/exec.ts";
 import type { Cli } from "../cli.ts";
-import { exitCodes } from "../failure.ts";
+import { exitCodes, UsageError } from "../failure.ts";
 import type { Interrupted } from "../interrupt.ts";
 import { collectEnvironment, parseTimeout } from "../options.ts";
 import { copy } from "../output.ts";
@@ -42,7 +42,12 @@ export function exec(program: Command, cli: Cli): void {
       "\nExamples:\n  $ capsa exec box -- uname -a\n  $ capsa exec box -- sh -c 'ls /project | wc -l'\n" +
         "  $ tar c src | capsa exec box -w /tmp -- tar x",
     )
-    .action((name: string, command: string[], options: Options) => run(name, command, options, cli));
+    .action((name: string, given: string[], options: Options) => {
+      // passThroughOptions leaves the -- where it is
+      const command = given[0] === "--" ? given.slice(1) : given;
+      if (command.length === 0) throw new UsageError("a command is missing behind --");
+      return run(name, command, options, cli);
+    });
 }
 
 async function run(name: string, command: string[], options: Options, cli: Cli): Promise<void> {

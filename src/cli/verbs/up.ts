@@ -9,7 +9,7 @@ import { formatDuration } from "../../steps/duration.ts";
 import { jsonReport } from "../../steps/report/json.ts";
 import { tapReport } from "../../steps/report/tap.ts";
 import { describeRun, describeStep } from "../../steps/report/terminal.ts";
-import type { RunResult } from "../../steps/result.ts";
+import type { RunResult, StepResult } from "../../steps/result.ts";
 import { runSteps } from "../../steps/run.ts";
 import type { Step } from "../../steps/step.ts";
 import { type Booted, bootAll, describeExit } from "../boot.ts";
@@ -17,6 +17,11 @@ import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { copy, copyLines } from "../output.ts";
 import { startProgress, withProgress } from "../progress.ts";
+import type { Terminal } from "../terminal.ts";
+
+/** How long after its agent is lost, or its main process has ended, a sandbox may take to be gone, milliseconds. */
+const LOSS_MS = 3000;
+const MAIN_END_MS = 1000;
 
 interface Options {
   readonly file: string;
@@ -158,7 +163,6 @@ async function script(
   // what the guest prints meanwhile would be torn apart by a line that is redrawn
   const calm = options.verbose || booted.some(({ spec }) => spec.run);
   let progress: { stop(): void } | undefined;
-  const lost = watchEnds(booted);
   const result = await runSteps(steps, new Map(booted.map(({ spec, agent }) => [spec.name, agent])), {
     signal,
     ...(options.keepGoing ? { keepGoing: true } : {}),
@@ -173,18 +177,19 @@ async function script(
       if (!quiet) void terminal.print(describeStep(ended, terminal.outColors, file)).catch(() => {});
     },
   }).finally(() => progress?.stop());
-  for (const line of lost) await terminal.say(line);
+  const failed = result.steps.find(({ status }) => status === "failed");
+  if (failed)
+    await explainLoss(failed, booted.find(({ spec }) => spec.name === failed.step.sandbox)!, terminal);
   if (!quiet) await terminal.print(describeRun(result, terminal.outColors));
   return result;
 }
 
-/** Grows by a line for each sandbox that ends by itself. */
-function watchEnds(booted: readonly Booted[]): string[] {
-  const lines: string[] = [];
-  for (const { spec, vm } of booted) {
-    void vm.exited.then((exit) => lines.push(`capsa: ${spec.name} ended: ${describeExit(exit)}`));
-  }
-  return lines;
+/** Says why the sandbox of a failed step ended, if it did: that is known a moment after the step has failed. */
+async function explainLoss({ error }: StepResult, { spec, vm }: Booted, terminal: Terminal): Promise<void> {
+  const lost = error?.code === "GUEST_LOST";
+  if (!lost && !spec.run) return;
+  const exit = await Promise.race([vm.exited, Bun.sleep(lost ? LOSS_MS : MAIN_END_MS)]);
+  if (exit) await terminal.say(`capsa: ${vm.name} ended: ${describeExit(exit)}`);
 }
 
 /** Nothing is scripted: wait for the main processes, and for the user where there is none. Gives the exit code. */
