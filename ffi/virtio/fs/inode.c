@@ -176,7 +176,7 @@ static void hold_fd(struct fs_session *s, struct fs_inode *inode, int fd)
 {
 	inode->fd = fd;
 	if (s->lru_count >= s->lru_max)
-		evict(s, 1);
+		evict(s, s->lru_count - s->lru_max + 1);
 	lru_in(s, inode);
 }
 
@@ -184,8 +184,10 @@ static void hold_fd(struct fs_session *s, struct fs_inode *inode, int fd)
 static int step(struct fs_session *s, struct fs_inode *inode)
 {
 	struct statx stx;
+	uint32_t used = inode->parent->used;
 	inode->parent->used = s->serial; /* it is not to be closed to make room */
 	int fd = fd__open(s, inode->parent->fd, inode->name, O_PATH | O_NOFOLLOW, 0);
+	inode->parent->used = used;
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
 	int err = stat__at(fd, "", &stx);

@@ -151,7 +151,7 @@ static void renames_racing_every_operation_reach_nothing_outside(void)
 	host__write(host("d/secret"), "inside");
 	CHECK_EQ(symlink("../outside", host("e")), 0);
 	CHECK_EQ(pthread_create(&thread, NULL, swap, (void *)&end), 0);
-	for (int i = 0; i < 20000; i++) {
+	for (int i = 0; i < 5000; i++) {
 		uint64_t fh, node = 0;
 		if (guest__op(FUSE_LOOKUP, ROOT, NULL, 0, "d", NULL))
 			continue;
