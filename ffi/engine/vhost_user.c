@@ -124,6 +124,14 @@ static void ring__stop(struct ring *ring)
 	ring->started = false;
 }
 
+/* A front end switches every ring on when it starts the device (QEMU since 7.2), after all were set up: that is the
+ * moment at which to start it, so a ring that was taken back is off. */
+static void ring__take_back(struct ring *ring)
+{
+	ring__stop(ring);
+	ring->on = false;
+}
+
 static int ring__run(struct ring *ring)
 {
 	struct vhost_user *vu = ring->vu;
@@ -388,7 +396,7 @@ static int get_vring_base(struct vhost_user *vu)
 	struct ring *ring = ring_at(vu, vu->payload.vring.index);
 	if (!ring)
 		return -EPROTO;
-	ring__stop(ring);
+	ring__take_back(ring);
 	int err = settle(vu);
 	if (err)
 		return err;

@@ -1,0 +1,113 @@
+/* Fuzzes what comes over the control channel and what a VMM is started with: frames of requests, and configurations. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vmm/config.h"
+#include "vmm/control.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void require(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void on_request(void *owner, struct control_channel *from, const struct control_request *request)
+{
+	struct control **control = owner;
+	struct frame frame;
+	size_t op = strlen(request->op);
+	require(request->port < UINT32_MAX);
+	frame__begin(&frame, op + request->data.len + 256);
+	frame__uint(&frame, "reply", request->id);
+	frame__text(&frame, "op", request->op);
+	if (request->data.at)
+		frame__bytes(&frame, "data", request->data.at, request->data.len);
+	frame__open(&frame, "result");
+	frame__bool(&frame, "follow", request->follow);
+	frame__close(&frame);
+	control__reply(from, &frame);
+	if (request->follow)
+		control__follow(from);
+	frame__begin(&frame, 64);
+	frame__text(&frame, "event", "guest");
+	control__event(*control, &frame, op & 1);
+}
+
+static void on_nothing(void *owner)
+{
+	(void)owner;
+}
+
+static void on_time(void *arg)
+{
+	loop__stop(arg);
+}
+
+static void fuzz_control(const uint8_t *data, size_t len)
+{
+	static const struct control_ops ops = {
+		.request = on_request, .starter_gone = on_nothing, .drained = on_nothing};
+	int pair[2];
+	struct loop *loop;
+	struct control *control;
+	atomic_bool unfinished = false;
+	require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	require(loop__new(&loop) == 0);
+	struct control_options options = {
+		.loop = loop, .starter = pair[1], .unfinished = &unfinished, .ops = &ops, .owner = &control};
+	require(control__new(&options, &control) == 0);
+	require(send(pair[0], data, len, MSG_NOSIGNAL) >= 0);
+	uint64_t timer;
+	require(loop__timer(loop, 0, on_time, loop, &timer) == 0);
+	loop__run(loop);
+	struct frame frame;
+	frame__begin(&frame, 64);
+	frame__text(&frame, "event", "exited");
+	control__finish(control, &frame, 1);
+	/* whole frames came out, each of the length it says */
+	uint8_t head[FRAME_HEAD];
+	static uint8_t body[FRAME_MAX];
+	while (recv(pair[0], head, sizeof(head), 0) == (ssize_t)sizeof(head)) {
+		uint32_t want = frame__length(head);
+		require(want && want <= FRAME_MAX);
+		if (recv(pair[0], body, want, MSG_WAITALL) != (ssize_t)want) {
+			require(atomic_load(&unfinished));
+			break;
+		}
+		require((body[0] & 0xe0) == 0xa0);
+	}
+	control__free(control);
+	loop__free(loop);
+	close(pair[0]);
+}
+
+static void fuzz_config(const uint8_t *data, size_t len)
+{
+	struct vmm_config config;
+	struct failure why = {.message = ""};
+	if (vmm_config__read(&config, data, len, &why)) {
+		require(why.message[0] && !config.texts);
+		return;
+	}
+	require(config.cpus >= 1 && config.cpus <= 255 && config.memory % 4096 == 0);
+	require(config.runtime_dir[0] == '/' && strlen(config.runtime_dir) <= CONFIG_MAX_RUNTIME_DIR);
+	for (unsigned i = 0; i < config.fs_count; i++)
+		for (unsigned j = 0; j < config.fs[i].root_count; j++)
+			require(config.fs[i].roots[j].path[0] == '/' && !strchr(config.fs[i].roots[j].name, '/'));
+	vmm_config__free(&config);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	if (len < 1)
+		return 0;
+	if (data[0] & 1)
+		fuzz_config(data + 1, len - 1);
+	else
+		fuzz_control(data + 1, len - 1);
+	return 0;
+}
