@@ -1,9 +1,8 @@
-/* Inodes the guest knows: found by number or by key, and reached from the share's root one component at a time. */
+/* Inodes the guest knows: found by number or by key, each with the place it was last seen at. */
 #include "virtio/fs/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -91,7 +90,7 @@ static int hash_grow(struct fs_session *s)
 	if (s->bucket_count > s->inodes.live)
 		return 0;
 	uint32_t old_count = s->bucket_count, count = old_count ? old_count * 2 : 1024;
-	struct fs_inode **old = s->buckets, **larger = calloc(count, sizeof(*larger));
+	struct fs_inode **old = s->buckets, **larger = calloc(count, sizeof(struct fs_inode *));
 	if (!larger)
 		return old ? 0 : -ENOMEM;
 	s->buckets = larger;
@@ -115,155 +114,6 @@ struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share,
 	return NULL;
 }
 
-/* --- descriptors --- */
-
-static void lru_out(struct fs_session *s, struct fs_inode *inode)
-{
-	inode->lru_prev->lru_next = inode->lru_next;
-	inode->lru_next->lru_prev = inode->lru_prev;
-	inode->lru_prev = inode->lru_next = NULL;
-	s->lru_count--;
-}
-
-static void lru_in(struct fs_session *s, struct fs_inode *inode)
-{
-	inode->lru_prev = &s->lru;
-	inode->lru_next = s->lru.lru_next;
-	s->lru.lru_next->lru_prev = inode;
-	s->lru.lru_next = inode;
-	s->lru_count++;
-}
-
-static void close_fd(struct fs_session *s, struct fs_inode *inode)
-{
-	if (inode->fd < 0)
-		return;
-	if (inode->lru_next)
-		lru_out(s, inode);
-	else if (!inode->root)
-		s->pinned_count--;
-	close(inode->fd);
-	inode->fd = -1;
-}
-
-/* Close up to `count` descriptors, least recently used first, but none the request at hand was given. */
-static void evict(struct fs_session *s, unsigned count)
-{
-	struct fs_inode *inode = s->lru.lru_prev;
-	while (count && inode != &s->lru) {
-		struct fs_inode *newer = inode->lru_prev;
-		if (inode->used != s->serial) {
-			close_fd(s, inode);
-			count--;
-		}
-		inode = newer;
-	}
-}
-
-int fd__open(struct fs_session *s, int dir, const char *name, int flags, mode_t mode)
-{
-	int fd = openat(dir, name, flags | O_CLOEXEC, mode);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && s->lru_count) {
-		evict(s, 64);
-		fd = openat(dir, name, flags | O_CLOEXEC, mode);
-	}
-	if (fd >= 0)
-		return fd;
-	return errno == EMFILE ? -ENFILE : -errno;
-}
-
-static void hold_fd(struct fs_session *s, struct fs_inode *inode, int fd)
-{
-	inode->fd = fd;
-	if (s->lru_count >= s->lru_max)
-		evict(s, s->lru_count - s->lru_max + 1);
-	lru_in(s, inode);
-}
-
-/* Open the file found at the inode's place in its parent, whose descriptor is open. */
-static int step(struct fs_session *s, struct fs_inode *inode)
-{
-	struct statx stx;
-	uint32_t used = inode->parent->used;
-	inode->parent->used = s->serial; /* it is not to be closed to make room */
-	int fd = fd__open(s, inode->parent->fd, inode->name, O_PATH | O_NOFOLLOW, 0);
-	inode->parent->used = used;
-	if (fd < 0)
-		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
-	int err = stat__at(fd, "", &stx);
-	if (!err && !inode__is(inode, &stx))
-		err = -ESTALE;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	hold_fd(s, inode, fd);
-	return 0;
-}
-
-static int locate(struct fs_session *s, struct fs_inode *inode)
-{
-	while (inode->fd < 0) {
-		struct fs_inode *first = inode;
-		while (first->parent && first->parent->fd < 0)
-			first = first->parent;
-		int err = first->parent ? step(s, first) : -ESTALE;
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-int inode__fd(struct fs_session *s, struct fs_inode *inode)
-{
-	if (inode->fd < 0) {
-		int err = locate(s, inode);
-		if (err && inode->handles)
-			return inode->handles->fd;
-		if (err)
-			return err;
-	}
-	inode->used = s->serial;
-	if (inode->lru_next) {
-		lru_out(s, inode);
-		lru_in(s, inode);
-	}
-	return inode->fd;
-}
-
-int inode__stat(struct fs_session *s, struct fs_inode *inode, struct statx *stx)
-{
-	int fd = inode->fd >= 0 ? inode->fd : inode->handles ? inode->handles->fd : -1;
-	if (fd >= 0)
-		return stat__at(fd, "", stx);
-	if (!inode->parent)
-		return -ESTALE;
-	int dir = inode__fd(s, inode->parent);
-	if (dir < 0)
-		return dir;
-	int err = stat__at(dir, inode->name, stx);
-	if (err == -ENOENT || err == -ENOTDIR)
-		return -ESTALE;
-	return err ? err : inode__is(inode, stx) ? 0 : -ESTALE;
-}
-
-int inode__open(struct fs_session *s, struct fs_inode *inode, int flags)
-{
-	char number[16];
-	if (inode->type != S_IFREG && inode->type != S_IFDIR)
-		return -ENXIO;
-	int fd = inode__fd(s, inode);
-	if (fd < 0)
-		return fd;
-	snprintf(number, sizeof(number), "%d", fd);
-	if (inode->share->read_only && !(flags & O_PATH)) {
-		int opened = fd__open(s, s->proc, number, flags | O_NOATIME, 0);
-		if (opened != -EPERM) /* neither the owner nor root: then the host may note the access */
-			return opened;
-	}
-	return fd__open(s, s->proc, number, flags, 0);
-}
-
 /* --- places --- */
 
 /* Whether `inode` is `of` or lies below it, as far as is known. */
@@ -282,12 +132,7 @@ static void leave(struct fs_session *s, struct fs_inode *inode)
 	inode->parent = NULL;
 	free(inode->name);
 	inode->name = NULL;
-	if (inode->fd >= 0) { /* it cannot be found again by its place, so the descriptor stays, if there is room */
-		lru_out(s, inode);
-		s->pinned_count++;
-		if (s->pinned_count > s->lru_max)
-			close_fd(s, inode);
-	}
+	fd__displaced(s, inode);
 	parent->refs--;
 	inode__put(s, parent);
 }
@@ -314,10 +159,7 @@ void inode__moved(struct fs_session *s, struct fs_inode *inode, struct fs_inode 
 	inode->parent = parent;
 	inode->name = copy;
 	inode->doomed = false;
-	if (inode->fd >= 0) {
-		s->pinned_count--;
-		lru_in(s, inode);
-	}
+	fd__placed(s, inode);
 }
 
 void inode__pin(struct fs_session *s, struct fs_inode *inode, const struct statx *stx)
@@ -434,7 +276,7 @@ void inode__put(struct fs_session *s, struct fs_inode *inode)
 		if (inode->doomed)
 			owner__forget(s, inode);
 		hash_out(s, inode);
-		close_fd(s, inode);
+		fd__close(s, inode);
 		slots__remove(&s->inodes, inode->id);
 		free(inode->name);
 		free(inode);

@@ -169,11 +169,6 @@ int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *nam
 struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share, const struct statx *stx);
 /* A root: takes fd over unless it fails. share NULL: the made root, without fd. */
 int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct fs_inode **out);
-/* A descriptor of it (O_PATH or better), good until the request ends. -ESTALE when it is not where it was. */
-int inode__fd(struct fs_session *s, struct fs_inode *inode);
-int inode__stat(struct fs_session *s, struct fs_inode *inode, struct statx *stx);
-/* Open it anew, a regular file or a directory only; `flags` without O_CREAT. The caller owns the descriptor. */
-int inode__open(struct fs_session *s, struct fs_inode *inode, int flags);
 /* It is about to lose the name `name` in `parent`: keep a way to it if it has others. */
 void inode__pin(struct fs_session *s, struct fs_inode *inode, const struct statx *stx);
 void inode__unlinked(struct fs_session *s, struct fs_inode *inode, const struct fs_inode *parent, const char *name);
@@ -183,8 +178,20 @@ void inode__forget(struct fs_session *s, struct fs_inode *inode, uint64_t lookup
 void inode__put(struct fs_session *s, struct fs_inode *inode);
 void inode__free_all(struct fs_session *s, bool roots);
 bool inode__is(const struct fs_inode *inode, const struct statx *stx);
+
+/* reach.c */
+/* A descriptor of it (O_PATH or better), good until the request ends. -ESTALE when it is not where it was. */
+int inode__fd(struct fs_session *s, struct fs_inode *inode);
+int inode__stat(struct fs_session *s, struct fs_inode *inode, struct statx *stx);
+/* Open it anew, a regular file or a directory only; `flags` without O_CREAT. The caller owns the descriptor. */
+int inode__open(struct fs_session *s, struct fs_inode *inode, int flags);
 /* openat for every new descriptor: closes idle ones and tries once more when the process has run out. */
 int fd__open(struct fs_session *s, int dir, const char *name, int flags, mode_t mode);
+void fd__close(struct fs_session *s, struct fs_inode *inode);
+/* The inode has lost its place: the descriptor, by which alone it is reached now, is kept while there is room. */
+void fd__displaced(struct fs_session *s, struct fs_inode *inode);
+/* The inode has a place again. */
+void fd__placed(struct fs_session *s, struct fs_inode *inode);
 
 /* handle.c: takes fd over unless it fails. */
 int handle__new(struct fs_session *s, struct fs_inode *inode, int fd, bool directory, bool writable,

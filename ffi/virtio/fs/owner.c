@@ -56,7 +56,7 @@ static int owners_grow(struct fs_session *s)
 	uint32_t old_count = s->owner_buckets;
 	struct fs_owner **old = s->owners;
 	uint32_t count = old_count ? old_count * 2 : 64;
-	struct fs_owner **larger = calloc(count, sizeof(*larger));
+	struct fs_owner **larger = calloc(count, sizeof(struct fs_owner *));
 	if (!larger)
 		return old ? 0 : -ENOMEM;
 	s->owners = larger;
