@@ -251,7 +251,10 @@ describe("files", () => {
     });
     await using agent = await fake.connect();
     const never = new ReadableStream<Uint8Array>({ pull: () => new Promise(() => {}) });
-    await expect(agent.writeFile("/project/x", never)).rejects.toMatchObject({ code: "EROFS", path: "/project/x" });
+    await expect(agent.writeFile("/project/x", never)).rejects.toMatchObject({
+      code: "EROFS",
+      path: "/project/x",
+    });
   });
 
   test("a directory is listed, names that are not UTF-8 keep their bytes", async () => {

@@ -113,7 +113,10 @@ test("an agent that never answers is given up; its late answer is dropped", asyn
     );
   });
   await using agent = await fake.connect();
-  await expect(agent.exists("/late", { timeoutMs: 30 })).rejects.toMatchObject({ code: "ETIMEDOUT", op: "exists" });
+  await expect(agent.exists("/late", { timeoutMs: 30 })).rejects.toMatchObject({
+    code: "ETIMEDOUT",
+    op: "exists",
+  });
   await Bun.sleep(100);
   expect(await agent.exists("/now")).toBe(true);
 });
