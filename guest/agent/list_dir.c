@@ -140,6 +140,14 @@ static bool produce(struct call *call)
 	return true;
 }
 
+static void event(struct call *call, struct span ev, const CborValue *message)
+{
+	(void)message;
+	if (span__equals(ev, "abort"))
+		call__fail(call, ECANCELED, "%s: given up by the host",
+			   container_of(call, struct list_dir, call)->path);
+}
+
 static void release(struct call *call)
 {
 	struct list_dir *list = container_of(call, struct list_dir, call);
@@ -152,6 +160,7 @@ const struct operation operation__list_dir = {
 	.op = "list_dir",
 	.size = sizeof(struct list_dir),
 	.start = start,
+	.event = event,
 	.produce = produce,
 	.release = release,
 };

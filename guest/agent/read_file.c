@@ -81,6 +81,14 @@ static bool produce(struct call *call)
 	return true;
 }
 
+static void event(struct call *call, struct span ev, const CborValue *message)
+{
+	(void)message;
+	if (span__equals(ev, "abort"))
+		call__fail(call, ECANCELED, "%s: given up by the host",
+			   container_of(call, struct read_file, call)->path);
+}
+
 static void release(struct call *call)
 {
 	struct read_file *file = container_of(call, struct read_file, call);
@@ -93,6 +101,7 @@ const struct operation operation__read_file = {
 	.op = "read_file",
 	.size = sizeof(struct read_file),
 	.start = start,
+	.event = event,
 	.produce = produce,
 	.release = release,
 };

@@ -50,21 +50,6 @@ struct init {
 	enum phase phase;
 };
 
-static void next_phase(struct timer *timer);
-
-/* Tell every process to end, and let it have `grace_ms`. */
-static void end_sandbox(struct init *init, uint64_t grace_ms)
-{
-	if (init->phase != RUNNING)
-		return;
-	init->phase = ENDING;
-	timer__clear(&init->restart);
-	/* the agent too: it lets the calls that are open end */
-	kill(-1, SIGTERM);
-	kill(-1, SIGCONT);
-	timer__set(&init->loop, &init->deadline, grace_ms);
-}
-
 static void next_phase(struct timer *timer)
 {
 	struct init *init = container_of(timer, struct init, deadline);
@@ -125,6 +110,20 @@ static void reap(struct init *init)
 		init->phase = DELIVERING;
 		timer__set(&init->loop, &init->deadline, DELIVERY_MS);
 	}
+}
+
+/* Tell every process to end, and let it have `grace_ms`. */
+static void end_sandbox(struct init *init, uint64_t grace_ms)
+{
+	if (init->phase != RUNNING)
+		return;
+	init->phase = ENDING;
+	timer__clear(&init->restart);
+	/* the agent too: it lets the calls that are open end */
+	kill(-1, SIGTERM);
+	kill(-1, SIGCONT);
+	timer__set(&init->loop, &init->deadline, grace_ms);
+	reap(init); /* there may be no process that could end */
 }
 
 static void signals_ready(struct watch *watch, short revents)

@@ -15,12 +15,16 @@ static int check(CborValue *item, unsigned depth, const char **why) // NOLINT(mi
 {
 	CborValue inner;
 
-	if (depth > MESSAGE_DEPTH) {
-		*why = "nested more than 8 deep";
-		return -EPROTO;
-	}
 	if (!cbor_value_is_length_known(item)) {
 		*why = "a string, array or map of indefinite length";
+		return -EPROTO;
+	}
+	if (!cbor_value_is_tag(item) && !cbor_value_is_container(item)) {
+		*why = malformed;
+		return cbor_value_advance(item) ? -EPROTO : 0;
+	}
+	if (depth > MESSAGE_DEPTH) {
+		*why = "nested more than 8 deep";
 		return -EPROTO;
 	}
 	if (cbor_value_is_tag(item)) {
@@ -34,10 +38,6 @@ static int check(CborValue *item, unsigned depth, const char **why) // NOLINT(mi
 			return -EPROTO;
 		}
 		return check(item, depth + 1, why);
-	}
-	if (!cbor_value_is_container(item)) {
-		*why = malformed;
-		return cbor_value_advance(item) ? -EPROTO : 0;
 	}
 	*why = malformed;
 	if (cbor_value_enter_container(item, &inner))
@@ -183,7 +183,7 @@ int cursor__string(CborValue *cursor, struct span *out)
 {
 	CborValue value = *cursor;
 
-	if (string(&value, true, true, out) < 0)
+	if (string(&value, true, true, out) < 0 || cbor_value_skip_tag(cursor))
 		return -EPROTO;
 	return cbor_value_advance(cursor) ? -EPROTO : 0;
 }
