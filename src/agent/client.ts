@@ -71,6 +71,7 @@ class AgentClient implements api.Agent {
 
   #read(op: string, path: string, options: api.ReadOptions): ReadableStream<Uint8Array> {
     checkPath(path);
+    checkWhole({ offset: options.offset, length: options.length });
     const limit = options.length ?? Number.MAX_SAFE_INTEGER;
     let received = 0;
     const outlet = new Outlet(
@@ -108,6 +109,7 @@ class AgentClient implements api.Agent {
 
   async writeFile(path: string, contents: api.Input, options: api.WriteOptions = {}): Promise<number> {
     checkPath(path);
+    checkWhole({ mode: options.mode });
     const source = pieces(contents);
     const call = this.#connection.call({
       op: "writeFile",
@@ -203,6 +205,14 @@ function short(
 function checkPath(path: string): void {
   if (typeof path !== "string" || !path.startsWith("/") || path.includes("\0")) {
     throw new TypeError(`a path in the guest should be absolute, not ${JSON.stringify(path)}`);
+  }
+}
+
+function checkWhole(values: Readonly<Record<string, number | undefined>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) {
+      throw new TypeError(`${name} should be a whole number from 0 on, not ${value}`);
+    }
   }
 }
 

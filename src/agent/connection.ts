@@ -18,8 +18,6 @@ export interface ConnectOptions {
 export class Connection {
   /** Name and version of the agent. */
   version = "";
-  /** Frames for calls that are not (any more): an agent that answers twice, or what it never was asked. */
-  strays = 0;
   #socket!: FrameSocket;
   readonly #calls = new Map<number, Call>();
   #nextId = 1;
@@ -93,11 +91,8 @@ export class Connection {
     if (id === 0 && message.ok === false)
       throw new ProtocolError(`it refused a frame: ${failure(message.error).message}`);
     const call = this.#calls.get(id);
-    if (call === undefined) {
-      this.strays++;
-      return;
-    }
-    if (call.receive(message, length)) this.#calls.delete(id);
+    // Frames of calls that are not, or not any more: an agent that answers twice, or what it was never asked
+    if (call?.receive(message, length)) this.#calls.delete(id);
   }
 
   #lose(why: string, cause?: unknown): void {

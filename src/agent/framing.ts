@@ -21,7 +21,7 @@ export function encodeCbor(value: object): Uint8Array {
   return cbor.encode(exact(value));
 }
 
-/** CBOR for something without a length limit of ours, as a file's contents: throws on what the profile has not. */
+/** One map. Throws `ProtocolError` on anything that the profile has not. */
 export function decodeCbor(bytes: Uint8Array): Message {
   checkProfile(bytes);
   return cbor.decode(bytes) as Message;
@@ -99,10 +99,5 @@ export class FrameDecoder {
       this.#headFill = 0;
       yield [decodeCbor(body), body.length];
     }
-  }
-
-  /** Whether the stream may end here. */
-  get atBoundary(): boolean {
-    return this.#headFill === 0 && this.#body === undefined;
   }
 }

@@ -287,7 +287,7 @@ export class SandboxHandle implements RunningSandbox {
     try {
       await using agent = await connectAgent(this.vsockSocket(AGENT_PORT).path, {
         signal: limit,
-        timeoutMs: graceMs,
+        timeoutMs: graceMs + POWER_OFF_MS,
       });
       await agent.shutdown({ graceMs, signal: limit });
       await Promise.race([this.exited, aborted(limit)]);

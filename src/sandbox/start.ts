@@ -27,12 +27,14 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   const { signal, detached = false } = options;
   signal?.throwIfAborted();
   validateSpec(spec);
+  const kernel = spec.kernel === undefined ? kernelPath() : Promise.resolve(spec.kernel);
+  kernel.catch(() => {}); // it is looked for meanwhile, and awaited below
   const { engine, notice } = chooseEngine(spec.engine);
   if (notice !== undefined) options.onNotice?.({ code: "ENGINE_QEMU", message: notice });
   const program = vmmPath();
   const base = spec.initrd ?? initramfsPath();
   const qemu = engine === "qemu" ? qemuPath() : undefined;
-  const kernel = spec.kernel ?? (await kernelPath());
+  const kernelFile = await kernel;
   const place = await claim(spec, engine, detached);
   let handle: SandboxHandle;
   try {
@@ -40,7 +42,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
     const initrd = writeInitrd(place, base, guestPlan(spec, rootfs));
     const config = vmmConfig(spec, rootfs, {
       engine,
-      kernel,
+      kernel: kernelFile,
       initrd,
       runtimeDir: place.runtimeDir,
       detached,
