@@ -164,9 +164,11 @@ void inode__moved(struct fs_session *s, struct fs_inode *inode, struct fs_inode 
 
 void inode__pin(struct fs_session *s, struct fs_inode *inode, const struct statx *stx)
 {
-	/* The guest may go on asking about it by other names, which it has cached: answer from a descriptor. */
-	if (stx->stx_nlink > 1 && inode->type != S_IFDIR && inode->lookups && !inode->handles)
-		(void)!inode__fd(s, inode); /* without one such a question is ESTALE, and the guest looks again */
+	/* The guest may go on asking about it, by other names it has cached or as a process's working directory: answer
+	 * from a descriptor. Without one such a question is ESTALE, and the guest looks again. */
+	bool needed = inode->type == S_IFDIR || stx->stx_nlink > 1;
+	if (needed && inode->lookups && !inode->handles)
+		(void)!inode__fd(s, inode);
 }
 
 void inode__unlinked(struct fs_session *s, struct fs_inode *inode, const struct fs_inode *parent, const char *name)

@@ -255,6 +255,10 @@ static void directories_are_made_listed_and_removed(void)
 	struct guest_dirent entries[64];
 	CHECK_EQ(guest__mkdir(ROOT, "d", 0755), 0);
 	uint64_t d = guest__entry()->nodeid;
+	CHECK_EQ(guest__mkdir(ROOT, "empty", 0755), 0);
+	uint64_t empty = guest__entry()->nodeid;
+	CHECK_EQ(guest__op(FUSE_RMDIR, ROOT, NULL, 0, "empty", NULL), 0);
+	CHECK_EQ(guest__op(FUSE_GETATTR, empty, &(struct fuse_getattr_in){0}, 16, NULL, NULL), 0);
 	CHECK_EQ(guest__mkdir(ROOT, "d", 0755), -EEXIST);
 	for (int i = 0; i < 20; i++)
 		host__write(host("d/a-file-with-a-longer-name-%d", i), "x");
@@ -285,6 +289,12 @@ static void directories_are_made_listed_and_removed(void)
 	}
 	CHECK_EQ(guest__op(FUSE_RMDIR, ROOT, NULL, 0, "d", NULL), 0);
 	CHECK_EQ(guest__op(FUSE_RMDIR, ROOT, NULL, 0, "d", NULL), -ENOENT);
+	/* a process may still be in it */
+	struct fuse_attr attr;
+	CHECK_EQ(guest__getattr(d, &attr), 0);
+	CHECK_EQ(attr.nlink, 0);
+	CHECK_EQ(guest__list(d, true, 4096, entries, 64), 0);
+	CHECK_EQ(guest__mkdir(d, "x", 0755), -ENOENT);
 	guest__stop();
 }
 
