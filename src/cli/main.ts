@@ -37,7 +37,6 @@ function build(): Command {
     .description("Throw-away Linux machines for programs.")
     .version(pkg.version, "-V, --version", "print the version")
     .helpOption("-h, --help", "show help")
-    .enablePositionalOptions()
     .showSuggestionAfterError()
     .showHelpAfterError("  capsa --help lists what there is")
     .configureOutput({ writeErr: (text) => void (wantsJson() || cli.terminal.writeError(text)) })

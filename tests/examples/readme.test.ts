@@ -49,7 +49,7 @@ test("every other command works, in the order of the page", async () => {
   });
   expect(stdout).toContain("Linux hello");
   expect(stdout).toMatch(/^\s*3$/m);
-});
+}, 300_000);
 
 test("its capsa.toml is right, given the directory it shares", async () => {
   await using dir = await scratch();

@@ -198,6 +198,12 @@ describe("a sandbox that stays", () => {
     expect((await exec(command)).exitCode).toBe(exitCode);
   });
 
+  test("says that a working directory is not there, with 126", async () => {
+    const { exitCode, stderr } = await exec(["ls"], ["-w", "/none"]);
+    expect(stderr).toContain("working directory /none");
+    expect(exitCode).toBe(126);
+  });
+
   test("keeps stdout and stderr apart, and both to the byte", async () => {
     const ended = Bun.spawnSync(
       [process.execPath, MAIN, "exec", name, "--", "sh", "-c", "printf '\\377\\000\\n'; printf '\\200' >&2"],
@@ -215,7 +221,7 @@ describe("a sandbox that stays", () => {
   test("takes environment and directory", async () => {
     const script = ["sh", "-c", 'echo "$A|$B|$HOME_OF_TEST"; pwd'];
     const { stdout } = await capsa(
-      ["exec", "-e", "B=b=c", "-e", "HOME_OF_TEST", "-w", "/tmp", name, "--", ...script],
+      ["exec", "-e", "B=b=c", name, "-e", "HOME_OF_TEST", "-w", "/tmp", "--", ...script],
       {
         env: { HOME_OF_TEST: "here" },
       },

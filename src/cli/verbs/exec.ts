@@ -6,7 +6,7 @@ import { agentPort, waitReady } from "../../sandbox/ready.ts";
 import { attach } from "../../sandbox/registry.ts";
 import { exitCodeOf } from "../../steps/exec.ts";
 import type { Cli } from "../cli.ts";
-import { exitCodes, UsageError } from "../failure.ts";
+import { exitCodes } from "../failure.ts";
 import type { Interrupted } from "../interrupt.ts";
 import { collectEnvironment, parseTimeout } from "../options.ts";
 import { copy } from "../output.ts";
@@ -27,27 +27,17 @@ export function exec(program: Command, cli: Cli): void {
         "there is no such program, 125 when capsa failed.",
     )
     .argument("<name>", "name or id, as `capsa ps` lists it")
-    .argument("<command...>", "program and arguments; put -- before them")
-    .option(
-      "-e, --env <KEY=VALUE>",
-      "set a variable; a bare KEY takes its value here",
-      collectEnvironment,
-      {},
-    )
+    .argument("<command...>", "program and arguments, behind --")
+    .option("-e, --env <KEY=VALUE>", "set a variable; a bare KEY takes its value here", collectEnvironment)
     .option("-w, --cwd <dir>", "working directory in the sandbox")
     .option("--timeout <time>", "kill it after so long", parseTimeout)
-    .passThroughOptions()
+    .showHelpAfterError("  what belongs to the command goes behind --: capsa exec NAME -- COMMAND -x …")
     .addHelpText(
       "after",
       "\nExamples:\n  $ capsa exec box -- uname -a\n  $ capsa exec box -- sh -c 'ls /project | wc -l'\n" +
         "  $ tar c src | capsa exec box -w /tmp -- tar x",
     )
-    .action((name: string, given: string[], options: Options) => {
-      // passThroughOptions leaves the -- where it is
-      const command = given[0] === "--" ? given.slice(1) : given;
-      if (command.length === 0) throw new UsageError("a command is missing behind --");
-      return run(name, command, options, cli);
-    });
+    .action((name: string, command: string[], options: Options) => run(name, command, options, cli));
 }
 
 async function run(name: string, command: string[], options: Options, cli: Cli): Promise<void> {
@@ -64,7 +54,8 @@ async function run(name: string, command: string[], options: Options, cli: Cli):
   } catch (error) {
     const code = notStarted(error);
     if (code === undefined) throw error;
-    cli.exitCode = code;
+    const lost = options.cwd !== undefined && !(await agent.exists(options.cwd));
+    cli.exitCode = lost ? exitCodes.notExecutable : code;
     return cli.terminal.say(`capsa: ${(error as AgentError).message}${shellHint(command)}`);
   }
   await using running = child;

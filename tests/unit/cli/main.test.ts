@@ -33,6 +33,7 @@ describe("the command line", () => {
     [["ps", "--jsn"], "unknown option '--jsn'", "Did you mean --json?"],
     [["exec"], "missing required argument 'name'"],
     [["exec", "box"], "missing required argument 'command'"],
+    [["exec", "box", "ls", "-l"], "unknown option '-l'", "behind --"],
     [["exec", "--timeout", "5", "box", "true"], '"30s"'],
     [["exec", "-e", "=x", "box", "true"], "KEY=VALUE"],
     [["exec", "-e", "CAPSA_NOT_SET_ANYWHERE", "box", "true"], "is not set here"],
