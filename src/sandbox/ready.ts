@@ -9,6 +9,8 @@ import { AGENT_PORT } from "./plan.ts";
 const READY_TIMEOUT_MS = 30_000;
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 200;
+/** What a socket says that is not there yet, or whose other side is not. */
+const EARLY: ReadonlySet<unknown> = new Set(["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE", "EAGAIN"]);
 
 export interface WaitOptions {
   readonly signal?: AbortSignal;
@@ -65,8 +67,7 @@ async function connect(path: string, signal: AbortSignal, ms: number): Promise<A
     try {
       return await connectAgent(path, { signal, timeoutMs: ms });
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      const early = error instanceof GuestLostError || code === "ENOENT" || code === "ECONNREFUSED";
+      const early = error instanceof GuestLostError || EARLY.has((error as NodeJS.ErrnoException).code);
       if (!early || signal.aborted) throw error;
     }
     await orAborted(Bun.sleep(pause), signal);
