@@ -16,6 +16,8 @@
 #define MAX_CHANNELS 64
 #define FOLLOWER_MS 1000
 #define REQUESTS_A_TURN 16
+/* The kernel takes so much into a stream socket whole or not at all: a part of its send buffer. */
+#define WHOLE_OR_NOTHING 32768
 
 struct out {
 	struct out *next;
@@ -101,7 +103,8 @@ static bool channel__flush(struct control_channel *ch)
 {
 	while (ch->first) {
 		struct out *out = ch->first;
-		mark_unfinished(ch, true);
+		if (out->len > WHOLE_OR_NOTHING)
+			mark_unfinished(ch, true);
 		ssize_t n = send(ch->fd, out->bytes + out->sent, out->len - out->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n > 0) {
 			out->sent += (size_t)n;

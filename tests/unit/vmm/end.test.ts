@@ -21,6 +21,11 @@ async function up(change = {}): Promise<[Machine, Processes]> {
   return [machine, processes];
 }
 
+/** One after the other, at once: the second may be gone by its turn. */
+function killAll(...pids: number[]): void {
+  for (const pid of pids) if (alive(pid)) process.kill(pid, "SIGKILL");
+}
+
 describe("kill -9", () => {
   test("of QEMU", async () => {
     const [machine, processes] = await up();
@@ -55,8 +60,7 @@ describe("kill -9", () => {
 
   test("of keeper and VMM together", async () => {
     const [machine, processes] = await up();
-    process.kill(processes.keeper, "SIGKILL");
-    process.kill(processes.vmm, "SIGKILL");
+    killAll(processes.keeper, processes.vmm);
     await untilGone(Object.values(processes), machine.runtimeDir, LIMIT_MS);
   });
 
@@ -69,8 +73,7 @@ describe("kill -9", () => {
 
   test("of keeper and QEMU together", async () => {
     const [machine, processes] = await up();
-    process.kill(processes.keeper, "SIGKILL");
-    process.kill(processes.qemu, "SIGKILL");
+    killAll(processes.keeper, processes.qemu);
     await untilGone(Object.values(processes), machine.runtimeDir, LIMIT_MS);
   });
 

@@ -213,7 +213,7 @@ export async function makeConfig(
     console: true,
     eventsPort: EVENTS_PORT,
     qemu: { path: qemuPath() },
-    confine: "auto",
+    confine: process.env.CAPSA_TEST_CONFINE ?? "auto",
     ...change,
   });
   return { runtimeDir, config };
