@@ -1,6 +1,6 @@
 /** What this machine and this installation can do for a sandbox: each finding, and the mend where there is one. */
 import { dlopen } from "bun:ffi";
-import { existsSync, readFileSync, statfsSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
 import { chooseEngine, explainProbe } from "../engine/choose.ts";
 import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../engine/installation.ts";
 import { type KvmProbe, probeKvm } from "../engine/library.ts";
@@ -24,9 +24,9 @@ const LEAST_ROOM = 64 * MIB;
 export async function diagnose(): Promise<Finding[]> {
   return [
     ...engine(),
-    await checked("kernel", async () => ({ state: "ok", found: await kernelPath() })),
-    await checked("guest", () => ({ state: "ok", found: initramfsPath() })),
-    await checked("monitor", () => ({ state: "ok", found: vmmPath() })),
+    await checked("kernel", async () => usable(await kernelPath(), constants.R_OK)),
+    await checked("guest", () => usable(initramfsPath(), constants.R_OK)),
+    await checked("monitor", () => usable(vmmPath(), constants.X_OK)),
     await checked("runtime directory", () => room(runtimeBase())),
     seccomp(),
     landlock(),
@@ -71,6 +71,20 @@ function version(qemu: string): string {
   const { stdout } = Bun.spawnSync([qemu, "--version"], { stdin: "ignore", stderr: "ignore" });
   const number = /version (\S+)/.exec(stdout.toString())?.[1];
   return number ? `${qemu}, version ${number}` : qemu;
+}
+
+/** A file of this installation, which this user has to be able to read, or to run. */
+function usable(path: string, access: number): Omit<Finding, "name"> {
+  try {
+    accessSync(path, access);
+    return { state: "ok", found: path };
+  } catch {
+    return {
+      state: "bad",
+      found: `${path} is not accessible to this user`,
+      mend: `give access, or run \`make setup\` as this user`,
+    };
+  }
 }
 
 function room(directory: string): Omit<Finding, "name"> {

@@ -1,5 +1,6 @@
 /** What ends a command early: signals, and a reader of our output that has gone. */
 import { constants } from "node:os";
+import { CapsaError } from "../errors.ts";
 
 /** The reason with which everything under way is aborted; `exitCode` is what a shell expects of it. */
 export class Interrupted extends Error {
@@ -15,7 +16,7 @@ export class Interrupted extends Error {
 }
 
 /**
- * A signal that aborts at the first SIGINT, SIGTERM or SIGHUP, or when stdout turns out to be a closed pipe. A second
+ * A signal that aborts at the first SIGINT, SIGTERM or SIGHUP, or when stdout cannot be written to. A second
  * SIGINT ends the process at once: what it started ends with it.
  */
 export function watchInterrupts(): AbortSignal {
@@ -26,7 +27,13 @@ export function watchInterrupts(): AbortSignal {
       controller.abort(new Interrupted(name));
     });
   }
-  process.stdout.on("error", () => controller.abort(new Interrupted("SIGPIPE")));
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    controller.abort(
+      error.code === "EPIPE"
+        ? new Interrupted("SIGPIPE")
+        : new CapsaError("STDOUT", `stdout cannot be written to: ${error.message}`),
+    );
+  });
   process.stderr.on("error", () => {});
   return controller.signal;
 }
