@@ -1,6 +1,6 @@
 /** Boots several sandboxes at once, all or none. */
 import type { Agent } from "../agent/api.ts";
-import { SpecError } from "../errors.ts";
+import { CapsaError, SpecError } from "../errors.ts";
 import type { BootTimings, Notice, RunningSandbox, SandboxExit, StartOptions } from "../sandbox/api.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
@@ -12,7 +12,6 @@ const MOST_OF_A_NAME = 1000;
 export interface Booted {
   readonly spec: SandboxSpec;
   readonly vm: RunningSandbox;
-  readonly agent: Agent;
   readonly timings: BootTimings;
 }
 
@@ -25,7 +24,7 @@ export interface BootOptions {
   readonly onStart: (spec: SandboxSpec, vm: RunningSandbox) => void;
 }
 
-/** Resolves when the agents of all listen. When one fails, the others are ended before the failure is told. */
+/** Resolves when all are ready. When one fails, the others are ended before the failure is told. */
 export async function bootAll(specs: readonly SandboxSpec[], options: BootOptions): Promise<Booted[]> {
   const started: RunningSandbox[] = [];
   const told = new Set<string>();
@@ -39,15 +38,25 @@ export async function bootAll(specs: readonly SandboxSpec[], options: BootOption
     const vm = await startUnderFreeName(spec, { signal, detached, onNotice });
     started.push(vm);
     options.onStart(spec, vm);
-    const timings = await vm.ready;
-    const agent = await waitReadyTimeout(vm.vsockSocket(agentPort()), spec.bootTimeoutMs, { signal });
-    return { spec, vm, agent, timings };
+    return { spec, vm, timings: await vm.ready };
   };
   const outcomes = await Promise.allSettled(specs.map(boot));
   const failed = outcomes.find((outcome) => outcome.status === "rejected");
   if (!failed) return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Booted>).value);
   await Promise.all(started.map((vm) => vm.kill()));
   throw failed.reason;
+}
+
+/** A connection to a sandbox's agent, unless the sandbox ends first: its main process may be a short one. */
+export async function connect({ spec, vm }: Booted, signal: AbortSignal): Promise<Agent> {
+  const ended = new AbortController();
+  void vm.exited.then((exit) => {
+    ended.abort(
+      new CapsaError("SANDBOX_ENDED", `${spec.name} ended before its steps: ${describeExit(exit)}`),
+    );
+  });
+  const limits = { signal: AbortSignal.any([signal, ended.signal]) };
+  return waitReadyTimeout(vm.vsockSocket(agentPort()), spec.bootTimeoutMs, limits);
 }
 
 /**

@@ -1,5 +1,6 @@
 /** `capsa up`: boot the sandboxes of a file and run its steps. */
 import type { Command } from "commander";
+import type { Agent } from "../../agent/api.ts";
 import { type Config, loadConfig } from "../../config/load.ts";
 import { suggest } from "../../config/suggest.ts";
 import { CapsaError } from "../../errors.ts";
@@ -12,7 +13,7 @@ import { describeRun, describeStep } from "../../steps/report/terminal.ts";
 import type { RunResult, StepResult } from "../../steps/result.ts";
 import { runSteps } from "../../steps/run.ts";
 import type { Step } from "../../steps/step.ts";
-import { type Booted, bootAll, describeExit } from "../boot.ts";
+import { type Booted, bootAll, connect, describeExit } from "../boot.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { copy, copyLines } from "../output.ts";
@@ -22,6 +23,8 @@ import type { Terminal } from "../terminal.ts";
 /** How long after its agent is lost, or its main process has ended, a sandbox may take to be gone, milliseconds. */
 const LOSS_MS = 3000;
 const MAIN_END_MS = 1000;
+/** How long a detached main process is watched, milliseconds. */
+const SETTLE_MS = 200;
 
 interface Options {
   readonly file: string;
@@ -163,7 +166,8 @@ async function script(
   // what the guest prints meanwhile would be torn apart by a line that is redrawn
   const calm = options.verbose || booted.some(({ spec }) => spec.run);
   let progress: { stop(): void } | undefined;
-  const result = await runSteps(steps, new Map(booted.map(({ spec, agent }) => [spec.name, agent])), {
+  const agents = await connectAll(booted, signal);
+  const result = await runSteps(steps, agents, {
     signal,
     ...(options.keepGoing ? { keepGoing: true } : {}),
     onStart: (step) => {
@@ -176,12 +180,20 @@ async function script(
       progress?.stop();
       if (!quiet) void terminal.print(describeStep(ended, terminal.outColors, file)).catch(() => {});
     },
-  }).finally(() => progress?.stop());
+  }).finally(async () => {
+    progress?.stop();
+    for (const agent of agents.values()) await agent.close();
+  });
   const failed = result.steps.find(({ status }) => status === "failed");
   if (failed)
     await explainLoss(failed, booted.find(({ spec }) => spec.name === failed.step.sandbox)!, terminal);
   if (!quiet) await terminal.print(describeRun(result, terminal.outColors));
   return result;
+}
+
+async function connectAll(booted: readonly Booted[], signal: AbortSignal): Promise<Map<string, Agent>> {
+  const agents = booted.map(async (one) => [one.spec.name, await connect(one, signal)] as const);
+  return new Map(await Promise.all(agents));
 }
 
 /** Says why the sandbox of a failed step ended, if it did: that is known a moment after the step has failed. */
@@ -216,13 +228,19 @@ function interruption(signal: AbortSignal): Promise<never> {
   return promise;
 }
 
-async function leave(booted: readonly Booted[], { terminal }: Cli): Promise<void> {
-  for (const { spec, vm, agent } of booted) {
-    await agent.close();
+async function leave(booted: readonly Booted[], cli: Cli): Promise<void> {
+  for (const { spec, vm } of booted) {
+    // a main process that is over at once, or could not be started, is no service that runs on
+    const exit = spec.run ? await Promise.race([vm.exited, Bun.sleep(SETTLE_MS)]) : undefined;
+    if (exit) {
+      const code = await vm.wait();
+      cli.exitCode ||= code;
+      await cli.terminal.say(`${spec.name} has ended: ${describeExit(exit)}`);
+      continue;
+    }
     await vm.detach();
-    await terminal.say(
-      `${spec.name} runs on: capsa exec ${spec.name} -- COMMAND, capsa logs ${spec.name}, capsa down ${spec.name}`,
-    );
+    const use = [`exec ${spec.name} -- COMMAND`, `logs ${spec.name}`, `down ${spec.name}`];
+    await cli.terminal.say(`${spec.name} runs on: ${use.map((verb) => `capsa ${verb}`).join(", ")}`);
   }
 }
 
