@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "boot/acpi.h"
 #include "boot/image.h"
 #include "boot/layout.h"
 #include "boot/params.h"
@@ -18,6 +19,8 @@ int boot__load(const struct guest_memory *mem, const struct boot_request *reques
 	if (request->cpus == 0 || request->cpus > BOOT_MAX_CPUS)
 		return failure__set(why, EINVAL, NULL, "a machine has 1 to %d CPUs, not %u", BOOT_MAX_CPUS,
 				    request->cpus);
+	if (request->device_count > BOOT_MAX_DEVICES)
+		return failure__set(why, EINVAL, NULL, "a machine has at most %d devices", BOOT_MAX_DEVICES);
 	size_t cmdline = strlen(request->cmdline);
 	if (cmdline > BOOT_CMDLINE_MAX)
 		return failure__set(why, E2BIG, NULL, "the kernel command line has %zu bytes, %d are the most", cmdline,
@@ -44,10 +47,12 @@ int boot__load(const struct guest_memory *mem, const struct boot_request *reques
 	}
 	memcpy(mem->regions[0].host + LAYOUT_CMDLINE, request->cmdline, cmdline + 1);
 	mp_table__write(mem, request->cpus);
+	const uint64_t acpi = acpi__write(mem, request);
 	*entry = (struct boot_entry){
 		.protocol = is_elf ? BOOT_PVH : BOOT_LINUX64,
 		.rip = kernel.entry,
-		.params = is_elf ? params__write_pvh(mem, &initrd) : params__write_linux64(mem, &kernel, &initrd),
+		.params = is_elf ? params__write_pvh(mem, &initrd, acpi)
+				 : params__write_linux64(mem, &kernel, &initrd, acpi),
 	};
 	return 0;
 }

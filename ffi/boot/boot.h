@@ -3,6 +3,7 @@
 #ifndef CAPSA_BOOT_BOOT_H
 #define CAPSA_BOOT_BOOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "failure.h"
@@ -10,6 +11,14 @@
 
 #define BOOT_CMDLINE_MAX 2047 /* bytes without the NUL: what x86 kernels keep (COMMAND_LINE_SIZE) */
 #define BOOT_MAX_CPUS 254     /* APIC IDs are bytes, 255 is everyone's, and the I/O APIC has one as well */
+
+#define BOOT_MAX_DEVICES 16
+
+/* A virtio-mmio device. */
+struct boot_device {
+	uint64_t addr; /* below 4 GiB, a page */
+	uint8_t irq;   /* input of the I/O APIC */
+};
 
 enum boot_protocol {
 	BOOT_PVH,     /* 32-bit flat, paging off; RBX: start info */
@@ -28,6 +37,9 @@ struct boot_request {
 	const char *kernel_path, *initrd_path; /* for messages */
 	const char *cmdline;
 	unsigned cpus;
+	const struct boot_device *devices;
+	unsigned device_count;
+	bool has_serial; /* a serial port as COM1 */
 };
 
 /* Load into `mem`, which layout__split laid out and which is all zeros. Files are untrusted: every length and address

@@ -22,6 +22,7 @@
 #define LAYOUT_PAGE_TABLES 0x3000 /* PML4, PDPT and four page directories */
 #define LAYOUT_CMDLINE 0x10000
 #define LAYOUT_BASE_END 0x9fc00 /* end of base memory */
+#define LAYOUT_ACPI 0xe0000     /* likewise */
 #define LAYOUT_MP_TABLE 0xf0000 /* where a BIOS would be, a place the kernel looks in */
 #define LAYOUT_MP_TABLE_END 0x100000
 #define LAYOUT_KERNEL_MIN 0x100000 /* kernels and initrds lie above the first megabyte */

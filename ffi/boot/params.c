@@ -32,7 +32,7 @@ static uint8_t *low(const struct guest_memory *mem, uint64_t gpa)
 	return mem->regions[0].host + gpa;
 }
 
-uint64_t params__write_pvh(const struct guest_memory *mem, const struct image_initrd *initrd)
+uint64_t params__write_pvh(const struct guest_memory *mem, const struct image_initrd *initrd, uint64_t acpi)
 {
 	struct layout_e820 e820[LAYOUT_E820_MAX];
 	unsigned entries = layout__e820(mem, e820);
@@ -48,6 +48,7 @@ uint64_t params__write_pvh(const struct guest_memory *mem, const struct image_in
 		.modules = initrd->size ? 1 : 0,
 		.module_list = initrd->size ? MODULE_AT : 0,
 		.cmdline = LAYOUT_CMDLINE,
+		.rsdp = acpi,
 		.memory_map = MEMORY_MAP_AT,
 		.memory_map_entries = entries,
 	};
@@ -71,13 +72,14 @@ static void write_64bit_tables(const struct guest_memory *mem)
 }
 
 uint64_t params__write_linux64(const struct guest_memory *mem, const struct image_kernel *kernel,
-			       const struct image_initrd *initrd)
+			       const struct image_initrd *initrd, uint64_t acpi)
 {
 	struct boot_params params = {0};
 	memcpy(&params.hdr, kernel->setup, kernel->setup_size);
 	params.hdr.type_of_loader = 0xff; /* none that is registered */
 	params.hdr.loadflags |= LOADED_HIGH;
 	params.hdr.cmd_line_ptr = LAYOUT_CMDLINE;
+	params.acpi_rsdp_addr = acpi;
 	params.hdr.ramdisk_image = (uint32_t)initrd->addr;
 	params.hdr.ramdisk_size = (uint32_t)initrd->size;
 	struct layout_e820 e820[LAYOUT_E820_MAX];

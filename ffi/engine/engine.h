@@ -42,6 +42,9 @@ struct machine {
 	int console_fd; /* only for an engine that carries_console: its end of the console, a non-blocking stream socket
 			 * the engine takes over at create, succeed or fail; else -1 */
 
+	bool has_serial; /* a serial port, COM1, for kernels without virtio console; engine "kvm" only */
+	int serial_fd;   /* where has_serial: a non-blocking stream socket the engine takes over at create, succeed or fail */
+
 	pid_t child; /* a process the engine made at create and sends signals to; 0: none */
 
 	/* Told by the engine once, on the main loop, when the machine has ended by itself. `why` only for FAILED. */

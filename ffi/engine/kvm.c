@@ -242,12 +242,18 @@ static int vm__make_vcpus(struct kvm_machine *vm, const struct boot_entry *entry
 static int vm__load(struct kvm_machine *vm, const char *cmdline, struct boot_entry *entry, struct failure *why)
 {
 	const struct machine_config *config = vm->machine->config;
+	struct boot_device devices[MACHINE_MAX_DEVICES];
+	for (unsigned i = 0; i < vm->machine->device_count; i++)
+		devices[i] = kvm_devices__place(i);
 	struct boot_request request = {.kernel = open(config->kernel, O_RDONLY | O_CLOEXEC),
 				       .kernel_path = config->kernel,
 				       .initrd = -1,
 				       .initrd_path = config->initrd,
 				       .cmdline = cmdline,
-				       .cpus = config->cpus};
+				       .cpus = config->cpus,
+				       .devices = devices,
+				       .device_count = vm->machine->device_count,
+				       .has_serial = vm->serial != NULL};
 	if (request.kernel < 0)
 		return failure__set(why, errno, NULL, "cannot open the kernel %s", config->kernel);
 	if (config->initrd)
@@ -306,6 +312,7 @@ static void kvm__destroy(struct machine *machine)
 		if (vm->vcpus[i].has_thread)
 			pthread_join(vm->vcpus[i].thread, NULL);
 	kvm_devices__detach(vm);
+	kvm_serial__free(vm->serial);
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		if (vm->vcpus[i].run != MAP_FAILED)
 			munmap(vm->vcpus[i].run, vm->run_size);
@@ -330,14 +337,18 @@ static void kvm__destroy(struct machine *machine)
 static int kvm__create(struct machine *machine, struct failure *why)
 {
 	struct kvm_machine *vm = calloc(1, sizeof(*vm));
-	if (!vm)
+	if (!vm) {
+		if (machine->has_serial)
+			close(machine->serial_fd);
 		return failure__set(why, ENOMEM, NULL, "no memory for a machine");
+	}
 	vm->machine = machine;
 	vm->kvm = vm->fd = vm->end_fd = -1;
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 	machine->engine = vm;
-	int error = vm__create(vm, why);
+	int error = machine->has_serial ? kvm_serial__new(machine->serial_fd, machine->loop, &vm->serial) : 0;
+	error = error ? failure__set(why, -error, NULL, "cannot make a serial port") : vm__create(vm, why);
 	if (error)
 		kvm__destroy(machine);
 	return error;
@@ -347,6 +358,8 @@ static int kvm__start(struct machine *machine, struct failure *why)
 {
 	struct kvm_machine *vm = machine->engine;
 	int error = -loop__add(machine->loop, vm->end_fd, LOOP_READ, vm__tell_end, vm);
+	if (!error && vm->serial)
+		error = -kvm_serial__start(vm->serial);
 	sigset_t all, before;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -11,6 +11,7 @@
 #include "boot/boot.h"
 #include "engine/engine.h"
 #include "engine/kvm_park.h"
+#include "engine/kvm_serial.h"
 #include "memory.h"
 #include "virtio/mmio.h"
 
@@ -35,8 +36,9 @@ struct kvm_machine {
 	struct kvm_vcpu *vcpus;
 	unsigned vcpu_count;
 	struct virtio_mmio *mmio[MACHINE_MAX_DEVICES];
-	struct loop_park *parked; /* the workers, while paused */
-	_Atomic uint64_t ignored; /* accesses by the guest to ports and addresses where nothing is */
+	struct kvm_serial *serial; /* NULL without */
+	struct loop_park *parked;  /* the workers, while paused */
+	_Atomic uint64_t ignored;  /* accesses by the guest to ports and addresses where nothing is */
 
 	int end_fd; /* eventfd in the main loop: written once, when the machine has ended by itself */
 	pthread_mutex_t lock;
@@ -57,6 +59,9 @@ void kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, u
 __attribute__((warn_unused_result)) int kvm_devices__attach(struct kvm_machine *vm, char *cmdline, size_t size,
 							    struct failure *why);
 void kvm_devices__detach(struct kvm_machine *vm);
+
+/* Where device `index` is; BOOT_MAX_DEVICES of them have room. */
+struct boot_device kvm_devices__place(unsigned index);
 
 /* kvm_<arch>.c */
 /* Interrupt controllers and timers; before any vCPU. */

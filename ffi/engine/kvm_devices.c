@@ -14,6 +14,11 @@ static uint64_t device_addr(unsigned index)
 	return LAYOUT_VIRTIO + (uint64_t)index * VIRTIO_MMIO_SIZE;
 }
 
+struct boot_device kvm_devices__place(unsigned index)
+{
+	return (struct boot_device){.addr = device_addr(index), .irq = (uint8_t)kvm_arch__device_irq(index)};
+}
+
 void kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, unsigned len, bool is_write)
 {
 	uint64_t index = (addr - LAYOUT_VIRTIO) / VIRTIO_MMIO_SIZE;
@@ -49,8 +54,19 @@ static int device__connect(struct kvm_machine *vm, unsigned index)
 	return 0;
 }
 
+static int attach_serial(struct kvm_machine *vm, struct failure *why)
+{
+	struct kvm_irqfd irq = {.fd = (uint32_t)kvm_serial__irq_fd(vm->serial), .gsi = SERIAL_IRQ};
+	return ioctl(vm->fd, KVM_IRQFD, &irq) < 0
+		       ? failure__set(why, errno, NULL, "cannot attach the serial port to KVM")
+		       : 0;
+}
+
 int kvm_devices__attach(struct kvm_machine *vm, char *cmdline, size_t size, struct failure *why)
 {
+	int failed = vm->serial ? attach_serial(vm, why) : 0;
+	if (failed)
+		return failed;
 	size_t used = strlen(cmdline);
 	for (unsigned i = 0; i < vm->machine->device_count; i++) {
 		const struct machine_device *device = &vm->machine->devices[i];

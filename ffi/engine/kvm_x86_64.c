@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "boot/acpi.h"
 #include "boot/layout.h"
 #include "engine/kvm.h"
 
@@ -211,19 +212,45 @@ int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct boot_entry *entry,
 
 /* ---- port I/O ---- */
 
+static enum kvm_verdict write_port(struct kvm_machine *vm, uint16_t port, uint8_t value)
+{
+	if (port == PORT_KEYBOARD && value == KEYBOARD_RESET)
+		return KVM_SHUT_DOWN;
+	if (port == ACPI_SLEEP_CONTROL && value & ACPI_SLEEP_ENABLE)
+		return KVM_SHUT_DOWN;
+	if (vm->serial && port >= SERIAL_PORT && port - SERIAL_PORT < SERIAL_PORTS)
+		kvm_serial__write(vm->serial, port - SERIAL_PORT, value);
+	else if (port != PORT_KEYBOARD)
+		atomic_fetch_add_explicit(&vm->ignored, 1, memory_order_relaxed);
+	return KVM_GO_ON;
+}
+
+static uint8_t read_port(struct kvm_machine *vm, uint16_t port)
+{
+	if (vm->serial && port >= SERIAL_PORT && port - SERIAL_PORT < SERIAL_PORTS)
+		return kvm_serial__read(vm->serial, port - SERIAL_PORT);
+	if (port == PORT_KEYBOARD || port == ACPI_SLEEP_STATUS)
+		return 0; /* an idle controller */
+	atomic_fetch_add_explicit(&vm->ignored, 1, memory_order_relaxed);
+	return 0xff; /* a bus on which nobody answers */
+}
+
+/* Devices here have ports of one byte: of a wider access the first byte counts. */
 static enum kvm_verdict handle_port(struct kvm_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
+	const uint16_t port = run->io.port;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-	if (run->io.direction == KVM_EXIT_IO_OUT) {
-		if (run->io.port == PORT_KEYBOARD && data[0] == KEYBOARD_RESET)
-			return KVM_SHUT_DOWN;
-	} else { /* an idle keyboard controller, and a bus on which nobody answers */
-		memset(data, run->io.port == PORT_KEYBOARD ? 0 : 0xff, (size_t)run->io.size * run->io.count);
+	enum kvm_verdict verdict = KVM_GO_ON;
+	for (uint32_t i = 0; i < run->io.count && verdict == KVM_GO_ON; i++, data += run->io.size) {
+		if (run->io.direction == KVM_EXIT_IO_OUT) {
+			verdict = write_port(vcpu->vm, port, data[0]);
+		} else {
+			memset(data, 0xff, run->io.size);
+			data[0] = read_port(vcpu->vm, port);
+		}
 	}
-	if (run->io.port != PORT_KEYBOARD)
-		atomic_fetch_add_explicit(&vcpu->vm->ignored, 1, memory_order_relaxed);
-	return KVM_GO_ON;
+	return verdict;
 }
 
 enum kvm_verdict kvm_arch__handle_exit(struct kvm_vcpu *vcpu, struct failure *why)

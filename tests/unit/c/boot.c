@@ -54,12 +54,16 @@ static int file_of(const void *bytes, size_t len)
 
 static int load(const void *bytes, size_t len)
 {
+	static const struct boot_device devices[] = {{0xd0000000, 16}, {0xd0001000, 17}};
 	struct boot_request request = {.kernel = file_of(bytes, len),
 				       .initrd = rig.initrd,
 				       .kernel_path = "vmlinux",
 				       .initrd_path = "initrd",
 				       .cmdline = rig.cmdline,
-				       .cpus = rig.cpus};
+				       .cpus = rig.cpus,
+				       .devices = devices,
+				       .device_count = 2,
+				       .has_serial = true};
 	int error = boot__load(&rig.mem, &request, &rig.entry, &rig.why);
 	close(request.kernel);
 	return error;
@@ -328,6 +332,51 @@ static void the_mp_table_lists_every_cpu(void)
 	tear_down();
 }
 
+static const uint8_t *table_of(const char *signature, uint32_t *length)
+{
+	uint64_t xsdt, tables[2];
+	CHECK_EQ(memcmp(at(LAYOUT_ACPI), "RSD PTR ", 8), 0);
+	CHECK_EQ(sum(at(LAYOUT_ACPI), 20), 0);
+	CHECK_EQ(sum(at(LAYOUT_ACPI), 36), 0);
+	memcpy(&xsdt, at(LAYOUT_ACPI + 24), 8);
+	memcpy(tables, at(xsdt + 36), 16);
+	for (int i = 0; i < 2; i++) {
+		memcpy(length, at(tables[i] + 4), 4);
+		CHECK_EQ(sum(at(tables[i]), *length), 0);
+		if (memcmp(at(tables[i]), signature, 4) == 0)
+			return at(tables[i]);
+	}
+	CHECK(false);
+	return NULL;
+}
+
+static void acpi_tables_list_cpus_and_devices(void)
+{
+	struct elf elf = good_elf();
+	set_up();
+	rig.cpus = 254;
+	CHECK_EQ(load(&elf, sizeof(elf)), 0);
+	uint64_t root, dsdt;
+	uint32_t length;
+	memcpy(&root, at(rig.entry.params + 32), 8);
+	CHECK_EQ(root, LAYOUT_ACPI);
+	const uint8_t *madt = table_of("APIC", &length);
+	CHECK_EQ(length, 44 + 254 * 8 + 12);
+	CHECK_EQ(madt[44 + 253 * 8 + 3], 253);
+	const uint8_t *fadt = table_of("FACP", &length);
+	CHECK_EQ(length, 276);
+	memcpy(&dsdt, fadt + 140, 8);
+	memcpy(&length, at(dsdt + 4), 4);
+	CHECK_EQ(sum(at(dsdt), length), 0);
+	CHECK(memmem(at(dsdt), length, "LNRO0005", 8) != NULL);
+	CHECK(memmem(at(dsdt), length, "V001", 4) != NULL);
+	CHECK(memmem(at(dsdt), length, "V002", 4) == NULL);
+	CHECK(memmem(at(dsdt), length, "COM1", 4) != NULL);
+	/* the tables end before the next thing begins */
+	CHECK_EQ(memcmp(at(LAYOUT_MP_TABLE), "_MP_", 4), 0);
+	tear_down();
+}
+
 static void memory_goes_around_the_hole(void)
 {
 	struct guest_memory mem;
@@ -357,6 +406,7 @@ int main(void)
 	CASE(a_bzimage_is_entered_in_64_bit_mode);
 	CASE(bzimages_that_lie_are_refused);
 	CASE(the_mp_table_lists_every_cpu);
+	CASE(acpi_tables_list_cpus_and_devices);
 	CASE(memory_goes_around_the_hole);
 	return check__done();
 }

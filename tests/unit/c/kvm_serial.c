@@ -1,0 +1,169 @@
+/* The serial port, driven as a kernel's driver does. */
+#include "engine/kvm_serial.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "check.h"
+
+static struct {
+	struct loop *loop;
+	struct kvm_serial *serial;
+	int far; /* the console's other end */
+} rig;
+
+static void set_up(void)
+{
+	int pair[2];
+	CHECK_EQ(loop__new(&rig.loop), 0);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	CHECK_EQ(kvm_serial__new(pair[0], rig.loop, &rig.serial), 0);
+	CHECK_EQ(kvm_serial__start(rig.serial), 0);
+	rig.far = pair[1];
+}
+
+static void tear_down(void)
+{
+	kvm_serial__free(rig.serial);
+	loop__free(rig.loop);
+	close(rig.far);
+}
+
+static uint8_t get(unsigned offset)
+{
+	return kvm_serial__read(rig.serial, offset);
+}
+
+static void put(unsigned offset, uint8_t value)
+{
+	kvm_serial__write(rig.serial, offset, value);
+}
+
+static bool was_interrupted(void)
+{
+	uint64_t count;
+	return read(kvm_serial__irq_fd(rig.serial), &count, sizeof(count)) > 0;
+}
+
+static void stop(void *loop)
+{
+	loop__stop(loop);
+}
+
+static void run_loop(void)
+{
+	uint64_t timer;
+	CHECK_EQ(loop__timer(rig.loop, 20, stop, rig.loop, &timer), 0);
+	loop__run(rig.loop);
+}
+
+static void drivers_find_a_16550a(void)
+{
+	set_up();
+	put(1, 0);
+	CHECK_EQ(get(1), 0);
+	put(1, 0x0f);
+	CHECK_EQ(get(1), 0x0f);
+	put(1, 0);
+	put(4, 0x1a); /* loopback */
+	CHECK_EQ(get(6) & 0xf0, 0x90);
+	put(4, 0);
+	put(2, 1);
+	CHECK_EQ(get(2) & 0xc0, 0xc0);
+	put(7, 0x5a);
+	CHECK_EQ(get(7), 0x5a);
+	put(3, 0x80); /* divisor */
+	put(0, 0x34);
+	put(1, 0x12);
+	CHECK_EQ(get(0), 0x34);
+	CHECK_EQ(get(1), 0x12);
+	put(3, 3);
+	CHECK_EQ(get(1), 0);
+	tear_down();
+}
+
+static void output_reaches_the_console(void)
+{
+	char text[8] = "";
+	set_up();
+	put(0, 'o');
+	put(0, 'k');
+	CHECK_EQ(recv(rig.far, text, sizeof(text), 0), 2);
+	CHECK_STR(text, "ok");
+	CHECK_EQ(get(5) & 0x60, 0x60);
+	CHECK(!was_interrupted());
+	put(1, 2);
+	CHECK(was_interrupted());
+	CHECK_EQ(get(2) & 0x0f, 2);
+	CHECK_EQ(get(2) & 0x0f, 1);
+	put(0, '!');
+	CHECK(was_interrupted());
+	tear_down();
+}
+
+static void input_interrupts_and_is_read(void)
+{
+	set_up();
+	put(1, 1);
+	CHECK_EQ(send(rig.far, "hi", 2, 0), 2);
+	run_loop();
+	CHECK(was_interrupted());
+	CHECK_EQ(get(2) & 0x0f, 4);
+	CHECK_EQ(get(5) & 1, 1);
+	CHECK_EQ(get(0), 'h');
+	CHECK_EQ(get(0), 'i');
+	CHECK_EQ(get(5) & 1, 0);
+	CHECK_EQ(get(2) & 0x0f, 1);
+	CHECK_EQ(get(0), 0);
+	tear_down();
+}
+
+/* Far more than the port holds: what does not fit waits in the socket. */
+static void much_input_waits_for_the_guest(void)
+{
+	enum { TOTAL = 3000 };
+	set_up();
+	char text[TOTAL];
+	for (int i = 0; i < TOTAL; i++)
+		text[i] = (char)('a' + i % 26);
+	CHECK_EQ(send(rig.far, text, TOTAL, 0), TOTAL);
+	int taken = 0;
+	for (int idle = 0; taken < TOTAL && idle < 100; idle++) {
+		run_loop();
+		for (; get(5) & 1; taken++, idle = 0)
+			CHECK_EQ(get(0), 'a' + taken % 26);
+	}
+	CHECK_EQ(taken, TOTAL);
+	tear_down();
+}
+
+static void a_console_that_is_gone_is_no_trouble(void)
+{
+	set_up();
+	CHECK_EQ(shutdown(rig.far, SHUT_RDWR), 0);
+	run_loop();
+	for (int i = 0; i < 100; i++)
+		put(0, 'x');
+	CHECK_EQ(get(5) & 1, 0);
+	tear_down();
+}
+
+static void a_reader_that_is_away_stalls_nobody(void)
+{
+	set_up();
+	for (int i = 0; i < 2000000; i++)
+		put(0, 'x');
+	tear_down();
+}
+
+int main(void)
+{
+	CASE(drivers_find_a_16550a);
+	CASE(output_reaches_the_console);
+	CASE(input_interrupts_and_is_read);
+	CASE(much_input_waits_for_the_guest);
+	CASE(a_console_that_is_gone_is_no_trouble);
+	CASE(a_reader_that_is_away_stalls_nobody);
+	return check__done();
+}
