@@ -5,7 +5,6 @@
 #        build.sh info [--json] what the kernel is made of
 #        build.sh lock          take the newest source on the mirror and the config as it is into kernel.lock
 set -euo pipefail
-shopt -s nullglob
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 arch=$(uname -m)
 config=$here/$arch.config
@@ -22,8 +21,8 @@ declare -A lock=()
 while read -r name value; do
   case $name in '' | '#'*) ;; *) lock[$name]=$value ;; esac
 done <"$here/kernel.lock"
-inputs=("$here/kernel.lock" "$config" "$here/build.sh" "$here"/patches/*.patch)
-key=$(cat "${inputs[@]}" | sha256sum)
+patches=("$here"/patches/*.patch)
+key=$(cat "$here/kernel.lock" "$config" "$here/build.sh" "${patches[@]}" | sha256sum)
 key=${key:0:24}
 artifact=$cache/$key
 
@@ -72,8 +71,8 @@ prepare_apt() {
   local signed=/usr/share/keyrings/debian-archive-keyring.gpg main security
   [ -e "$signed" ] || die "$signed is missing: apt-get install debian-archive-keyring"
   uris() {
-    cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
-      sed -nE "s/^(URIs:|deb( \[[^]]*\])?) *([^ ]*\/$1)\/?( .*)?$/\3/p" | head -n 1
+    { cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null || true; } |
+      sed -nE "s/^(URIs:|deb( \[[^]]*\])?) *([^ ]*\/$1)\/?( .*)?$/\3/;T;p;q"
   }
   main=$(uris debian) security=$(uris debian-security)
   [ -n "$main" ] || main=http://deb.debian.org/debian security=http://deb.debian.org/debian-security
@@ -145,8 +144,8 @@ build_kernel() {
         '*/arch/'{alpha,arc,arm,csky,hexagon,loongarch,m68k,microblaze,mips,nios2,openrisc}'/*.[chS]' \
         '*/arch/'{parisc,powerpc,riscv,s390,sh,sparc,um,xtensa}'/*.[chS]'
     )
-  for patch in "$here"/patches/*.patch; do
-    run "applying ${patch##*/}" patch -d "$work/tree" -p1 -i "$patch"
+  for patch in "${patches[@]}"; do
+    run "applying ${patch##*/}" env -C "$work/tree" busybox patch -p1 -i "$patch"
   done
 
   local make=(make -C "$work/tree" "-j$(nproc)" KBUILD_BUILD_USER=capsa KBUILD_BUILD_HOST=capsa
@@ -164,9 +163,9 @@ build_kernel() {
   "lockedVersion": "${lock[version]}",
   "debSha256": "$(digest "$deb")",
   "configSha256": "${lock[config_sha256]}",
+  "patches": "$(printf '%s\n' "${patches[@]##*/}" | paste -sd ' ')",
   "release": "$(<"$work/tree/include/config/kernel.release")",
   "compiler": "$(gcc --version | head -n 1)",
-  "path": "$artifact/vmlinux",
   "size": $(stat -c %s "$work/artifact/vmlinux"),
   "sha256": "$(digest "$work/artifact/vmlinux")",
   "builtAt": "$(date -u +%Y-%m-%dT%H:%M:%SZ)",
@@ -195,13 +194,14 @@ case "${1:-} ${2:-}" in
     [ -e "$artifact/vmlinux" ] || die "not built for this kernel.lock and $arch.config: run kernel/build.sh build"
     echo "$artifact/vmlinux"
     ;;
-  'info --json')
-    [ -e "$artifact/manifest.json" ] || die "not built: run kernel/build.sh build"
-    cat "$artifact/manifest.json"
-    ;;
-  'info ')
-    [ -e "$artifact/manifest.json" ] || die "not built: run kernel/build.sh build"
-    sed -nE 's/^ *"([a-zA-Z0-9]+)": "?([^"]*)"?,?$/\1\t\2/p' "$artifact/manifest.json" | expand -t 16
+  'info ' | 'info --json')
+    [ -e "$artifact/manifest.json" ] || die "not built for this kernel.lock and $arch.config: run kernel/build.sh build"
+    manifest=$(sed "1a\\  \"path\": \"$artifact/vmlinux\"," "$artifact/manifest.json")
+    if [ "${2:-}" = --json ]; then
+      echo "$manifest"
+    else
+      sed -nE 's/^ *"([a-zA-Z0-9]+)": "?([^"]*[^",])"?,?$/\1\t\2/p' <<<"$manifest" | expand -t 16
+    fi
     ;;
   'lock ') lock_newest ;;
   *)
