@@ -54,15 +54,29 @@ async function pack(tree: string, file: string): Promise<string> {
   return file;
 }
 
-/** Boot a microvm under TCG and return what it wrote to its serial port once it has stopped. Throws when it fails. */
+/**
+ * Boot a microvm under TCG and return what it wrote to its serial port once it has stopped. Debian's cloud kernel now and
+ * then stands still in it for ever, so a boot that takes longer than `limit` seconds throws {@link Stuck}.
+ */
 export async function microvm(
   kernel: string,
   initrd: string,
-  extra: readonly string[] = [],
-  memory = "256M",
+  {
+    extra = [],
+    memory = "256M",
+    limit = 20,
+  }: { extra?: readonly string[]; memory?: string; limit?: number } = {},
 ): Promise<string> {
   const machine = ["-M", "microvm", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", memory, "-no-reboot"];
   const quiet = ["-nodefaults", "-no-user-config", "-nographic", "-serial", "stdio"];
   const what = ["-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet reboot=t panic=-1"];
-  return await $`timeout 600 qemu-system-x86_64 ${machine} ${quiet} ${what} ${extra} < /dev/null`.text();
+  const run = await $`timeout ${limit} qemu-system-x86_64 ${machine} ${quiet} ${what} ${extra} < /dev/null`
+    .nothrow()
+    .quiet();
+  if (run.exitCode === 124) throw new Stuck(`QEMU was still running after ${limit} s`);
+  if (run.exitCode !== 0) throw new Error(`QEMU ended with exit code ${run.exitCode}: ${run.stderr}`);
+  return run.stdout.toString();
 }
+
+/** A peer that stood still. */
+export class Stuck extends Error {}

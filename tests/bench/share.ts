@@ -74,10 +74,10 @@ async function virtiofsd(scratch: string, directory: string, initrd: string): Pr
       if (daemon.exitCode !== null) throw new Error(`virtiofsd ended with exit code ${daemon.exitCode}`);
       await Bun.sleep(10);
     }
-    return await microvm(
-      await capsaKernel(),
-      initrd,
-      [
+    return await microvm(await capsaKernel(), initrd, {
+      memory: `${memory}M`,
+      limit: 300,
+      extra: [
         ...[
           "-chardev",
           `socket,id=fs,path=${socket}`,
@@ -91,8 +91,7 @@ async function virtiofsd(scratch: string, directory: string, initrd: string): Pr
           "memory-backend=ram",
         ],
       ],
-      `${memory}M`,
-    );
+    });
   } finally {
     daemon.kill();
     await daemon.exited;

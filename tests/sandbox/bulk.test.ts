@@ -61,11 +61,12 @@ function resident(pid: number | "self", field: "VmRSS" | "VmHWM" = "VmRSS"): num
 }
 
 test("a 2 GiB file survives the agent both ways", async () => {
+  await agent.exec("mkdir /big && mount -t tmpfs -o size=2200m tmpfs /big");
   const sent = createHash("sha256");
-  expect(await agent.writeFile("/dev/shm/big", hashed(noise(2 * GiB), sent))).toBe(2 * GiB);
+  expect(await agent.writeFile("/big/file", hashed(noise(2 * GiB), sent))).toBe(2 * GiB);
   const want = sent.digest("hex");
-  expect(await sha256(agent.readFileStream("/dev/shm/big"))).toBe(want);
-  await agent.exec(["rm", "/dev/shm/big"]);
+  expect(await sha256(agent.readFileStream("/big/file"))).toBe(want);
+  await agent.exec("umount /big && rmdir /big");
 }, 400_000);
 
 test("a 2 GiB file survives a share both ways", async () => {
@@ -78,9 +79,8 @@ test("a 2 GiB file survives a share both ways", async () => {
   }
   await sink.end();
   const want = hash.digest("hex");
-  const copy = await agent.exec("cp /share/big /share/copy && sha256sum /share/copy && sync");
-  expect(copy.stderr).toBe("");
-  expect(copy.stdout).toStartWith(want);
+  const copy = await agent.exec("cp /share/big /share/copy && sync");
+  expect(copy.stdout + copy.stderr).toBe("");
   expect(await sha256(createReadStream(join(share, "copy"), { highWaterMark: 4 * MiB }))).toBe(want);
   rmSync(file);
   rmSync(join(share, "copy"));
