@@ -274,7 +274,7 @@ test("two sandboxes are two: other files, other processes, other names", async (
     "one",
     "two",
   ]);
-  expect((await list()).map(({ name }) => name)).toEqual(["one", "two"]);
+  expect((await list()).map(({ name }) => name).sort()).toEqual(["one", "two"]);
 });
 
 test("the engine is told, with what it costs, once", async () => {
