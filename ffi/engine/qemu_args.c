@@ -11,6 +11,8 @@
 
 #include "engine/qemu.h"
 
+/* seccomp in QEMU itself: it has nothing to start and nobody to become. */
+#define SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 #define FS_TAG_MAX 36 /* virtio 1.2, section 5.11.4: the configuration begins with the tag */
 
 static void push(struct qemu_args *args, char *text)
@@ -144,19 +146,22 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 {
 	const struct machine_config *config = machine->config;
 	static const char *const fixed[] = {
-		"-nodefaults", "-no-user-config", "-no-reboot", "-S",
-		/* no option ROMs: qboot finds the kernel without; an RTC, for want of which Linux waits a second */
-		"-machine",
-		"microvm,acpi=off,rtc=on,isa-serial=off,x-option-roms=off,graphics=off,dump-guest-core=off,"
-		"mem-merge=off,memory-backend=ram",
-		"-display", "none", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max", "-global",
-		"virtio-mmio.force-legacy=false",
-		/* seccomp in QEMU itself: it has nothing to start and nobody to become */
-		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"};
+		"-nodefaults", "-no-user-config",
+		"-no-reboot",  "-S",
+		"-display",    "none",
+		"-accel",      "tcg,thread=multi,tb-size=256",
+		"-cpu",        "max",
+		"-global",     "virtio-mmio.force-legacy=false",
+		"-sandbox",    SANDBOX,
+	};
 	*args = (struct qemu_args){.argv = NULL};
 	add(args, config->qemu);
 	for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		add(args, fixed[i]);
+	/* no option ROMs: qboot finds the kernel without; an RTC, for want of which Linux waits a second */
+	add(args, "-machine");
+	add(args, "microvm,acpi=off,rtc=on,isa-serial=off,x-option-roms=off,graphics=off,dump-guest-core=off,"
+		  "mem-merge=off,memory-backend=ram");
 	add(args, "-smp");
 	addf(args, "%u", config->cpus);
 	add(args, "-m");

@@ -10,7 +10,8 @@
 
 static int wrong(struct cbor_reader *reader, const char *where, const char *what)
 {
-	return failure__set(reader->why, EINVAL, NULL, "%s %s", *where ? where : "the message", what);
+	(void)!failure__set(reader->why, EINVAL, NULL, "%s %s", *where ? where : "the message", what);
+	return -EINVAL;
 }
 
 static int text_into(struct cbor_reader *reader, const CborValue *value, char **out, size_t *out_len, const char *where)
@@ -30,8 +31,8 @@ static int text_into(struct cbor_reader *reader, const CborValue *value, char **
 
 int cbor_value__text(struct cbor_reader *reader, const CborValue *value, const char **out, const char *where)
 {
-	char *text;
-	size_t len;
+	char *text = NULL;
+	size_t len = 0;
 	int err = text_into(reader, value, &text, &len, where);
 	if (err)
 		return err;
@@ -124,8 +125,8 @@ int cbor_map__read(struct cbor_reader *reader, const CborValue *value, const str
 	if (!cbor_value_is_map(value) || cbor_value_enter_container(value, &at) != CborNoError)
 		return wrong(reader, where, "must be a map");
 	for (unsigned entries = 0; !cbor_value_at_end(&at); entries++) {
-		char *key;
-		size_t key_len;
+		char *key = NULL;
+		size_t key_len = 0;
 		if (entries == MAX_ENTRIES)
 			return wrong(reader, where, "has too many keys");
 		snprintf(name, sizeof(name), "a key of %s", *where ? where : "the message");

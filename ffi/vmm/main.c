@@ -32,7 +32,7 @@ static int read_config(struct vmm_config *config, struct failure *why)
 int main(void)
 {
 	uint64_t began = monotonic_ns();
-	struct vmm_config config;
+	struct vmm_config config = {.texts = NULL};
 	struct failure why;
 	struct stat st;
 	if (fstat(HANDOVER_CONTROL, &st) < 0 || !S_ISSOCK(st.st_mode)) {
@@ -48,7 +48,7 @@ int main(void)
 	}
 	if (config.detached)
 		stdio__detach();
-	struct keeper keeper;
+	struct keeper keeper = {.link = -1};
 	int code = 1;
 	err = chdir("/") < 0 ? failure__set(&why, errno, NULL, "cannot change to /")
 			     : cleanup__check(config.runtime_dir, &why);

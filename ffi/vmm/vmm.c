@@ -2,18 +2,13 @@
 #include "vmm/vmm.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "vmm/cleanup.h"
 
 #define DELIVER_MS 10000 /* for the starter to take what the guest sent before it ended */
 
@@ -44,7 +39,7 @@ static void say_data(struct vmm *vmm, const char *event, const void *data, size_
 	control__event(vmm->control, &frame, keep_up);
 }
 
-static void on_guest(void *arg, const void *data, size_t len)
+void vmm__guest_said(void *arg, const void *data, size_t len)
 {
 	struct vmm *vmm = arg;
 	log__append(vmm->events_log, data, len);
@@ -55,7 +50,7 @@ static void on_guest(void *arg, const void *data, size_t len)
 
 /* A console that waited for its reader would hold up the guest's kernel: who is behind misses output, the log has it.
  */
-static void on_console(void *arg, const void *data, size_t len)
+void vmm__console_said(void *arg, const void *data, size_t len)
 {
 	struct vmm *vmm = arg;
 	log__append(vmm->console_log, data, len);
@@ -97,7 +92,7 @@ static void give_up_delivery(void *arg)
 	loop__stop(((struct vmm *)arg)->loop);
 }
 
-static void on_machine_ended(struct machine *machine, enum machine_end end, const struct failure *why)
+void vmm__machine_ended(struct machine *machine, enum machine_end end, const struct failure *why)
 {
 	struct vmm *vmm = machine->owner;
 	uint64_t timer;
@@ -172,161 +167,6 @@ static int watch_signals(struct vmm *vmm, struct failure *why)
 	return 0;
 }
 
-/* Everything that lives in the runtime directory. */
-static int prepare_runtime(struct vmm *vmm, struct failure *why)
-{
-	const struct vmm_config *config = vmm->config;
-	char path[CONFIG_MAX_RUNTIME_DIR + 16];
-	int dir = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int err = dir < 0 || (mkdirat(dir, "vsock", 0700) < 0 && errno != EEXIST) ? -errno : 0;
-	if (!err && config->console)
-		err = log__new(dir, CONSOLE_LOG, LOG_LINES, config->log_limit, &vmm->console_log);
-	if (!err && config->events_port)
-		err = log__new(dir, EVENTS_LOG, LOG_FRAMES, config->log_limit, &vmm->events_log);
-	if (dir >= 0)
-		close(dir);
-	snprintf(path, sizeof(path), "%s/control.sock", config->runtime_dir);
-	snprintf(vmm->vsock_dir, sizeof(vmm->vsock_dir), "%s/vsock", config->runtime_dir);
-	if (!err)
-		err = control__listen(vmm->control, path);
-	if (!err && config->events_port)
-		err = guest_stream__new(vmm->loop, vmm->vsock_dir, (uint32_t)config->events_port, on_guest, vmm,
-					&vmm->guest);
-	return err ? failure__set(why, -err, NULL, "runtimeDir %s cannot be filled in (%s)", config->runtime_dir,
-				  failure__errno_name(-err))
-		   : 0;
-}
-
-static int file_size(const char *path, const char *what, const char *mend, uint64_t *size, struct failure *why)
-{
-	struct stat st;
-	int error = 0;
-	if (!path)
-		return 0;
-	if (stat(path, &st) < 0 || access(path, R_OK) < 0)
-		error = errno;
-	else if (!S_ISREG(st.st_mode))
-		error = EINVAL;
-	if (error)
-		return failure__set(why, error, NULL, "the %s %s cannot be read (%s)%s", what, path,
-				    error == EINVAL ? "not a file" : failure__errno_name(error), mend);
-	*size = (uint64_t)st.st_size;
-	return 0;
-}
-
-static int check_kernel(const char *path, struct failure *why)
-{
-	unsigned char head[0x206] = {0};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof(head));
-	if (fd >= 0)
-		close(fd);
-	if (n >= 0 && (memcmp(head, "\177ELF", 4) == 0 || memcmp(head + 0x202, "HdrS", 4) == 0))
-		return 0;
-	return failure__set(why, ENOEXEC, "KERNEL_INVALID",
-			    "%s is not a usable kernel: it is neither an ELF vmlinux nor a bzImage", path);
-}
-
-/* A guest that runs out of memory while it unpacks its initrd dies without a word: say so before. */
-static int check_files(const struct vmm_config *config, struct failure *why)
-{
-	uint64_t kernel = 0, initrd = 0;
-	int err = file_size(config->kernel, "kernel", "; `capsa kernel build` makes capsa's own", &kernel, why);
-	if (!err)
-		err = file_size(config->initrd, "initrd", "", &initrd, why);
-	if (err)
-		return err;
-	err = check_kernel(config->kernel, why);
-	if (err)
-		return err;
-	uint64_t least = kernel + 2 * initrd + (16U << 20);
-	if (config->memory < least)
-		return failure__set(
-			why, ENOMEM, "MEMORY_TOO_SMALL",
-			"%llu MiB of memory are too little for this kernel (%llu MiB) and initrd (%llu MiB, "
-			"held twice while it is unpacked): give the machine %llu MiB or more",
-			(unsigned long long)config->memory >> 20, (unsigned long long)(kernel >> 20) + 1,
-			(unsigned long long)(initrd >> 20) + 1, (unsigned long long)(least >> 20) + 1);
-	return 0;
-}
-
-static int make_machine(struct vmm *vmm, struct failure *why)
-{
-	const struct vmm_config *config = vmm->config;
-	char names[64];
-	vmm->engine = engine__find(config->engine, names, sizeof(names));
-	if (!vmm->engine)
-		return failure__set(why, EINVAL, "CONFIG_INVALID",
-				    "engine \"%.40s\" is not in this build, which has %s", config->engine, names);
-	int console_fd = -1;
-	int err = config->console ? console__new(vmm->loop, on_console, vmm, &vmm->console, &console_fd) : 0;
-	if (err)
-		return failure__set(why, -err, NULL, "no socket pair for the console");
-	bool by_engine = vmm->engine->carries_console;
-	err = device_set__build(&vmm->devices, config, vmm->vsock_dir, by_engine ? -1 : console_fd,
-				!vmm->engine->maps_on_workers, why);
-	if (err) {
-		if (by_engine && console_fd >= 0)
-			close(console_fd);
-		return err;
-	}
-	vmm->machine_config = (struct machine_config){
-		.name = config->name,
-		.kernel = config->kernel,
-		.initrd = config->initrd,
-		.cmdline = config->cmdline,
-		.runtime_dir = config->runtime_dir,
-		.qemu = config->qemu,
-		.cpus = (unsigned)config->cpus,
-		.memory = config->memory,
-	};
-	vmm->machine = (struct machine){
-		.config = &vmm->machine_config,
-		.loop = vmm->loop,
-		.device_count = vmm->devices.count,
-		.console_fd = by_engine ? console_fd : -1,
-		.ended = on_machine_ended,
-		.owner = vmm,
-	};
-	for (unsigned i = 0; i < vmm->devices.count; i++)
-		vmm->machine.devices[i] = (struct machine_device){.dev = vmm->devices.slots[i].dev,
-								  .loop = vmm->devices.slots[i].worker.loop};
-	err = vmm->engine->create(&vmm->machine, why);
-	vmm->created = err == 0;
-	return err;
-}
-
-static int confine(struct vmm *vmm, struct failure *why)
-{
-	const struct vmm_config *config = vmm->config;
-	struct confine_request request = {
-		.mode = strcmp(config->confine, "none") == 0      ? CONFINE_NONE
-			: strcmp(config->confine, "require") == 0 ? CONFINE_REQUIRE
-								  : CONFINE_AUTO,
-		.runtime_dir = config->runtime_dir,
-		.archive = config->archive,
-		.child = vmm->machine.child,
-	};
-	for (unsigned i = 0; i < config->fs_count; i++)
-		request.share_count += config->fs[i].root_count;
-	struct confine_share *shares = calloc(request.share_count + 1, sizeof(*shares));
-	if (!shares)
-		return failure__set(why, ENOMEM, NULL, "no memory to confine the VMM with");
-	unsigned count = 0;
-	for (unsigned i = 0; i < config->fs_count; i++) {
-		for (unsigned j = 0; j < config->fs[i].root_count; j++) {
-			const struct config_root *root = &config->fs[i].roots[j];
-			shares[count++] = (struct confine_share){.path = root->path, .read_only = root->read_only};
-			request.foreign_owners = request.foreign_owners || root->ownership == FS_OWNER_PASSTHROUGH ||
-						 root->ownership == FS_OWNER_MAP;
-		}
-	}
-	request.shares = shares;
-	int err = confine__apply(&request, &vmm->confinement, why);
-	free(shares);
-	return err;
-}
-
 static int start_machine(struct vmm *vmm, struct failure *why)
 {
 	int err = device_set__start(&vmm->devices, why);
@@ -345,17 +185,17 @@ static int start_machine(struct vmm *vmm, struct failure *why)
 	return 0;
 }
 
-static int build(struct vmm *vmm, struct failure *why)
+static int start(struct vmm *vmm, struct failure *why)
 {
 	int err = watch_signals(vmm, why);
 	if (!err)
-		err = prepare_runtime(vmm, why);
+		err = build__runtime(vmm, why);
 	if (!err)
-		err = check_files(vmm->config, why);
+		err = build__check_files(vmm->config, why);
 	if (!err)
-		err = make_machine(vmm, why);
+		err = build__machine(vmm, why);
 	if (!err)
-		err = confine(vmm, why);
+		err = build__confinement(vmm, why);
 	return err ? err : start_machine(vmm, why);
 }
 
@@ -404,7 +244,7 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 		return 1;
 	}
 	struct failure why;
-	err = build(&vmm, &why);
+	err = start(&vmm, &why);
 	if (err) {
 		say_failed(&vmm, &why);
 		vmm.reason = "failed";

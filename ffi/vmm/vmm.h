@@ -47,6 +47,20 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 /* End with this reason ("stopped", "shutdown", "failed"); the first one counts. Returns at once. */
 void vmm__end(struct vmm *vmm, const char *reason);
 
+/* vmm/build.c, in this order; each 0, or -errno with *why. What was made until then is taken down as always. */
+/* What lives in the runtime directory: logs and sockets. */
+__attribute__((warn_unused_result)) int build__runtime(struct vmm *vmm, struct failure *why);
+/* Kernel and initrd can be read, and fit into memory. */
+__attribute__((warn_unused_result)) int build__check_files(const struct vmm_config *config, struct failure *why);
+/* Devices, and the engine's create. */
+__attribute__((warn_unused_result)) int build__machine(struct vmm *vmm, struct failure *why);
+__attribute__((warn_unused_result)) int build__confinement(struct vmm *vmm, struct failure *why);
+
+/* vmm/vmm.c: what the machine's parts tell. `arg`: the VMM. */
+void vmm__guest_said(void *arg, const void *data, size_t len);
+void vmm__console_said(void *arg, const void *data, size_t len);
+void vmm__machine_ended(struct machine *machine, enum machine_end end, const struct failure *why);
+
 /* control_ops.request: vmm/requests.c */
 void vmm__request(void *owner, struct control_channel *from, const struct control_request *request);
 

@@ -1,0 +1,166 @@
+/* Making the machine that the configuration describes, and all that surrounds it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/cleanup.h"
+#include "vmm/vmm.h"
+
+/* Everything that lives in the runtime directory. */
+int build__runtime(struct vmm *vmm, struct failure *why)
+{
+	const struct vmm_config *config = vmm->config;
+	char path[CONFIG_MAX_RUNTIME_DIR + 16];
+	int dir = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int err = dir < 0 || (mkdirat(dir, "vsock", 0700) < 0 && errno != EEXIST) ? -errno : 0;
+	if (!err && config->console)
+		err = log__new(dir, CONSOLE_LOG, LOG_LINES, config->log_limit, &vmm->console_log);
+	if (!err && config->events_port)
+		err = log__new(dir, EVENTS_LOG, LOG_FRAMES, config->log_limit, &vmm->events_log);
+	if (dir >= 0)
+		close(dir);
+	snprintf(path, sizeof(path), "%s/control.sock", config->runtime_dir);
+	snprintf(vmm->vsock_dir, sizeof(vmm->vsock_dir), "%s/vsock", config->runtime_dir);
+	if (!err)
+		err = control__listen(vmm->control, path);
+	if (!err && config->events_port)
+		err = guest_stream__new(vmm->loop, vmm->vsock_dir, (uint32_t)config->events_port, vmm__guest_said, vmm,
+					&vmm->guest);
+	return err ? failure__set(why, -err, NULL, "runtimeDir %s cannot be filled in (%s)", config->runtime_dir,
+				  failure__errno_name(-err))
+		   : 0;
+}
+
+static int file_size(const char *path, const char *what, const char *mend, uint64_t *size, struct failure *why)
+{
+	struct stat st;
+	int error = 0;
+	if (!path)
+		return 0;
+	if (stat(path, &st) < 0 || access(path, R_OK) < 0)
+		error = errno;
+	else if (!S_ISREG(st.st_mode))
+		error = EINVAL;
+	if (error)
+		return failure__set(why, error, NULL, "the %s %s cannot be read (%s)%s", what, path,
+				    error == EINVAL ? "not a file" : failure__errno_name(error), mend);
+	*size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int check_kernel(const char *path, struct failure *why)
+{
+	unsigned char head[0x206] = {0};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof(head));
+	if (fd >= 0)
+		close(fd);
+	if (n >= 0 && (memcmp(head, "\177ELF", 4) == 0 || memcmp(head + 0x202, "HdrS", 4) == 0))
+		return 0;
+	return failure__set(why, ENOEXEC, "KERNEL_INVALID",
+			    "%s is not a usable kernel: it is neither an ELF vmlinux nor a bzImage", path);
+}
+
+/* A guest that runs out of memory while it unpacks its initrd dies without a word: say so before. */
+int build__check_files(const struct vmm_config *config, struct failure *why)
+{
+	uint64_t kernel = 0, initrd = 0;
+	int err = file_size(config->kernel, "kernel", "; `capsa kernel build` makes capsa's own", &kernel, why);
+	if (!err)
+		err = file_size(config->initrd, "initrd", "", &initrd, why);
+	if (err)
+		return err;
+	err = check_kernel(config->kernel, why);
+	if (err)
+		return err;
+	uint64_t least = kernel + 2 * initrd + (16U << 20);
+	if (config->memory < least)
+		return failure__set(
+			why, ENOMEM, "MEMORY_TOO_SMALL",
+			"%llu MiB of memory are too little for this kernel (%llu MiB) and initrd (%llu MiB, "
+			"held twice while it is unpacked): give the machine %llu MiB or more",
+			(unsigned long long)config->memory >> 20, (unsigned long long)(kernel >> 20) + 1,
+			(unsigned long long)(initrd >> 20) + 1, (unsigned long long)(least >> 20) + 1);
+	return 0;
+}
+
+int build__machine(struct vmm *vmm, struct failure *why)
+{
+	const struct vmm_config *config = vmm->config;
+	char names[64];
+	vmm->engine = engine__find(config->engine, names, sizeof(names));
+	if (!vmm->engine)
+		return failure__set(why, EINVAL, "CONFIG_INVALID",
+				    "engine \"%.40s\" is not in this build, which has %s", config->engine, names);
+	int console_fd = -1;
+	int err = config->console ? console__new(vmm->loop, vmm__console_said, vmm, &vmm->console, &console_fd) : 0;
+	if (err)
+		return failure__set(why, -err, NULL, "no socket pair for the console");
+	bool by_engine = vmm->engine->carries_console;
+	err = device_set__build(&vmm->devices, config, vmm->vsock_dir, by_engine ? -1 : console_fd,
+				!vmm->engine->maps_on_workers, why);
+	if (err) {
+		if (by_engine && console_fd >= 0)
+			close(console_fd);
+		return err;
+	}
+	vmm->machine_config = (struct machine_config){
+		.name = config->name,
+		.kernel = config->kernel,
+		.initrd = config->initrd,
+		.cmdline = config->cmdline,
+		.runtime_dir = config->runtime_dir,
+		.qemu = config->qemu,
+		.cpus = (unsigned)config->cpus,
+		.memory = config->memory,
+	};
+	vmm->machine = (struct machine){
+		.config = &vmm->machine_config,
+		.loop = vmm->loop,
+		.device_count = vmm->devices.count,
+		.console_fd = by_engine ? console_fd : -1,
+		.ended = vmm__machine_ended,
+		.owner = vmm,
+	};
+	for (unsigned i = 0; i < vmm->devices.count; i++)
+		vmm->machine.devices[i] = (struct machine_device){.dev = vmm->devices.slots[i].dev,
+								  .loop = vmm->devices.slots[i].worker.loop};
+	err = vmm->engine->create(&vmm->machine, why);
+	vmm->created = err == 0;
+	return err;
+}
+
+int build__confinement(struct vmm *vmm, struct failure *why)
+{
+	const struct vmm_config *config = vmm->config;
+	struct confine_request request = {
+		.mode = strcmp(config->confine, "none") == 0      ? CONFINE_NONE
+			: strcmp(config->confine, "require") == 0 ? CONFINE_REQUIRE
+								  : CONFINE_AUTO,
+		.runtime_dir = config->runtime_dir,
+		.archive = config->archive,
+		.child = vmm->machine.child,
+	};
+	for (unsigned i = 0; i < config->fs_count; i++)
+		request.share_count += config->fs[i].root_count;
+	struct confine_share *shares = calloc(request.share_count + 1, sizeof(*shares));
+	if (!shares)
+		return failure__set(why, ENOMEM, NULL, "no memory to confine the VMM with");
+	unsigned count = 0;
+	for (unsigned i = 0; i < config->fs_count; i++) {
+		for (unsigned j = 0; j < config->fs[i].root_count; j++) {
+			const struct config_root *root = &config->fs[i].roots[j];
+			shares[count++] = (struct confine_share){.path = root->path, .read_only = root->read_only};
+			request.foreign_owners = request.foreign_owners || root->ownership == FS_OWNER_PASSTHROUGH ||
+						 root->ownership == FS_OWNER_MAP;
+		}
+	}
+	request.shares = shares;
+	int err = confine__apply(&request, &vmm->confinement, why);
+	free(shares);
+	return err;
+}
