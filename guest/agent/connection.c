@@ -213,10 +213,15 @@ bool connection__settle(struct connection *connection)
 	bool more = true;
 
 	for (int round = 0; more && round < ROUNDS && !connection->broken; round++) {
+		bool congested;
+
 		handle_received(connection);
 		more = produce(connection) && !connection->broken;
+		congested = connection__congested(connection);
 		if (!connection->broken)
 			flush(connection);
+		/* calls that were held up have to be asked again: nothing else will wake them */
+		more = more || (congested && !connection__congested(connection));
 	}
 	if (connection->broken || (connection->refused && !buffer__pending(&connection->out))) {
 		connection__close(connection);
