@@ -68,6 +68,7 @@ static int spawn(const char *vmm, int control, int config, pid_t *pid)
 	/* a session of its own: a terminal's Ctrl-C is for the caller to act on */
 	short flags = POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
 	char name[] = "capsa-vmm", *argv[] = {name, NULL};
+	char *nothing[] = {NULL}; /* the caller's environment may hold secrets, and a VMM needs none of it */
 	if ((err = posix_spawnattr_setflags(&attr, flags)) == 0 &&
 	    (err = posix_spawnattr_setsigmask(&attr, &none)) == 0 &&
 	    (err = posix_spawnattr_setsigdefault(&attr, &all)) == 0 &&
@@ -76,7 +77,7 @@ static int spawn(const char *vmm, int control, int config, pid_t *pid)
 	    (err = posix_spawn_file_actions_adddup2(&actions, control, HANDOVER_CONTROL)) == 0 &&
 	    (err = posix_spawn_file_actions_adddup2(&actions, config, HANDOVER_CONFIG)) == 0 &&
 	    (err = posix_spawn_file_actions_addclosefrom_np(&actions, HANDOVER_FDS)) == 0)
-		err = posix_spawn(pid, vmm, &actions, &attr, argv, environ);
+		err = posix_spawn(pid, vmm, &actions, &attr, argv, nothing);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	return -err;

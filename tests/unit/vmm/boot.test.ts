@@ -21,7 +21,10 @@ test("boots, answers, and leaves nothing", async () => {
   const processes = await machine.processes();
   expect(commandOf(processes.keeper)).toBe("capsa-keeper");
   expect(commandOf(processes.vmm)).toBe("capsa-vmm");
-  for (const pid of Object.values(processes)) expect(alive(pid)).toBe(true);
+  for (const pid of Object.values(processes)) {
+    expect(alive(pid)).toBe(true);
+    expect(readFileSync(`/proc/${pid}/environ`, "utf8")).toBe("");
+  }
 
   expect(await machine.request("stop")).not.toHaveProperty("error");
   expect(await machine.gone()).toEqual({ event: "exited", reason: "stopped" });
@@ -142,6 +145,16 @@ test("a share is mounted, and read-only where it is said", async () => {
   expect(readFileSync(join(share.path, "answer"), "utf8")).toBe("from the guest\n");
   expect(existsSync(join(share.path, "no"))).toBe(false);
   await machine.gone();
+});
+
+test("the least memory that is said to do does", async () => {
+  const small = await Machine.start({ memory: 4 << 20 });
+  const { message } = await small.event("failed");
+  await small.gone();
+  const enough = Number(/give the machine (\d+) MiB or more/.exec(String(message))![1]);
+  const machine = await Machine.start({ memory: enough << 20 });
+  await machine.ready();
+  await machine.stop();
 });
 
 test("two vCPUs run", async () => {

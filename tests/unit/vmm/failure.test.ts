@@ -77,6 +77,11 @@ test.each([
   ["out of range", { cpus: 256 }, /cpus is 256; allowed are 1 to 255/],
   ["odd memory", { memory: (64 << 20) + 1 }, /multiple of 4096/],
   ["a relative path", { kernel: "vmlinux" }, /absolute/],
+  [
+    "a share map that overflows",
+    { fs: [{ tag: "t", roots: [{ name: "0", path: "/", readOnly: true, uidMap: [[0, 0, 0]] }] }] },
+    /uidMap\[0\]/,
+  ],
   ["a wrong word", { confine: "maybe" }, /auto, require, none/],
   [
     "a share's name",
