@@ -14,7 +14,7 @@ usage() { sed -n '4,6s/^# *//p' "$0" >&2; exit 2; }
 verb=${1:-}
 [ $# -gt 0 ] && shift
 case $verb in
-  run) [ $# -gt 0 ] || usage; command=(node_modules/.bin/bun test --timeout 120000 "$@") ;;
+  run) [ $# -gt 0 ] || usage; command=(node_modules/.bin/bun test --timeout 300000 "$@") ;;
   exec) [ $# -gt 0 ] || usage; command=("$@") ;;
   shell) command=(bash -i) ;;
   *) usage ;;

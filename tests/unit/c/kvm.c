@@ -51,12 +51,42 @@ GUEST(guest_scribbles, "mov $10000, %ecx\n mov $2463534242, %ebx\n"
 		       "3: dec %ecx\n jnz 1b\n"
 		       "mov $0xfe, %al\n out %al, $0x64\n 4: jmp 4b\n");
 
+/* 10,000 times writes at random into the rings of queue 0 and kicks; every fourth time sets the queue up anew, as a
+ * driver does, over whatever lies in them. */
+#define REGISTER(value, at) "movl $" #value ", 0xd0000" #at "\n"
+#define RANDOM                                                                                                         \
+	"mov %ebx, %eax\n shl $13, %eax\n xor %eax, %ebx\n mov %ebx, %eax\n shr $17, %eax\n xor %eax, %ebx\n"          \
+	"mov %ebx, %eax\n shl $5, %eax\n xor %eax, %ebx\n"
+/* clang-format off */
+GUEST(guest_scribbles_over_rings,
+      "mov $10000, %ecx\n mov $2463534242, %ebx\n"
+      "1: test $3, %ecx\n jnz 2f\n"
+      REGISTER(0, 070) REGISTER(1, 070) REGISTER(3, 070) REGISTER(1, 024) REGISTER(1, 020) REGISTER(11, 070)
+      REGISTER(0, 030) REGISTER(8, 038) REGISTER(0x1200000, 080) REGISTER(0x1201000, 090) REGISTER(0x1202000, 0a0)
+      REGISTER(1, 044)
+      "movl $0x30000, 0x1201000\n movl $0, 0x1202000\n"
+      REGISTER(15, 070)
+      /* a word of the descriptors: anything, or something small */
+      "2:" RANDOM "mov %ebx, %edi\n and $0x7c, %edi\n mov %ebx, %eax\n shr $8, %eax\n"
+      "test $0x80, %ebx\n jz 3f\n and $7, %eax\n 3: mov %eax, 0x1200000(%edi)\n"
+      /* a whole descriptor that makes sense */
+      RANDOM "mov %ebx, %edi\n and $0x70, %edi\n movl $0x1300000, 0x1200000(%edi)\n"
+      "movl $0, 0x1200004(%edi)\n movl $64, 0x1200008(%edi)\n movl $2, 0x120000c(%edi)\n"
+      /* an entry of the available ring, sometimes past the table, and its index, sometimes far off */
+      RANDOM "mov %ebx, %edi\n and $0xe, %edi\n mov %ebx, %eax\n shr $8, %eax\n and $7, %eax\n"
+      "test $0xf000, %ebx\n jnz 4f\n or $0x1238, %eax\n 4: mov %ax, 0x1201004(%edi)\n incw 0x1201002\n"
+      "test $0x3f0000, %ebx\n jnz 5f\n mov %ebx, 0x1201000\n"
+      "5:" REGISTER(0, 050)
+      "dec %ecx\n jnz 1b\n mov $0xfe, %al\n out %al, $0x64\n 6: jmp 6b\n");
+/* clang-format on */
+
 /* A device that keeps what the guest writes to its configuration space. */
 struct listener {
 	struct virtio_device dev;
 	_Atomic uint32_t last;
 	_Atomic unsigned count;
 	uint32_t said[4];
+	_Atomic unsigned chains;
 };
 
 static void listener__write_config(struct virtio_device *dev, size_t offset, const void *from, size_t len)
@@ -87,8 +117,13 @@ static int listener__activate(struct virtio_device *dev)
 static void listener__queue_ready(struct virtio_device *dev, unsigned index)
 {
 	struct virtqueue_chain chain;
-	while (virtqueue__pop(&dev->queues[index], &chain) == 1)
-		virtqueue__push(&dev->queues[index], chain.head, 0);
+	while (virtqueue__pop(&dev->queues[index], &chain) == 1) {
+		for (unsigned i = 0; i < chain.writable_count; i++)
+			memset(chain.writable[i].iov_base, 0xa5, chain.writable[i].iov_len);
+		virtqueue__push(&dev->queues[index], chain.head, (uint32_t)chain.writable_bytes);
+		atomic_fetch_add(&((struct listener *)dev)->chains, 1);
+	}
+	virtqueue__notify(&dev->queues[index]);
 }
 
 static void listener__reset(struct virtio_device *dev)
@@ -251,6 +286,18 @@ static void a_guest_that_scribbles_is_survived(void)
 	ends_with_shutdown(guest_scribbles, guest_scribbles_end);
 }
 
+static void a_guest_that_scribbles_over_its_rings_is_survived(void)
+{
+	struct rig rig;
+	set_up(&rig, guest_scribbles_over_rings, guest_scribbles_over_rings_end);
+	start(&rig);
+	wait_for_end(&rig, 3 * END_MS);
+	CHECK(rig.has_ended);
+	CHECK_EQ(rig.end, MACHINE_SHUTDOWN);
+	CHECK(atomic_load(&rig.listener.chains) > 100);
+	tear_down(&rig);
+}
+
 static void a_guest_reaches_its_device(void)
 {
 	struct rig rig;
@@ -293,7 +340,7 @@ static void a_paused_guest_stands_still(void)
 	for (int round = 0; round < 5; round++) {
 		CHECK_EQ(engine_kvm.pause(&rig.machine), 0);
 		unsigned before = atomic_load(&rig.listener.count);
-		wait_for_end(&rig, 20);
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 		CHECK_EQ(atomic_load(&rig.listener.count), before);
 		CHECK_EQ(engine_kvm.resume(&rig.machine), 0);
 		wait_for_count(&rig, before + 1);
@@ -342,6 +389,7 @@ int main(void)
 	CASE(a_triple_fault_is_the_end);
 	CASE(a_reset_by_the_keyboard_controller_is_the_end);
 	CASE(a_guest_that_scribbles_is_survived);
+	CASE(a_guest_that_scribbles_over_its_rings_is_survived);
 	CASE(a_guest_reaches_its_device);
 	CASE(a_spinning_guest_is_stopped);
 	CASE(a_halted_guest_is_stopped);
