@@ -19,6 +19,12 @@ up: setup ## boot a sandbox and run the steps of examples/python in it
 test: setup-dev ## unit, type, sandbox and fuzz tests
 	@tests/run
 
+test-lab: setup-dev ## the tests that need a true /dev/kvm, in an emulated machine that has one
+	@tests/run lab
+
+lab: setup-dev ## a shell in that machine
+	@tests/lab/lab.sh shell
+
 lint: setup-dev ## formatting, static checks and types, for TypeScript and C
 	@tests/lint
 
@@ -32,4 +38,4 @@ bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/
 clean: ## remove what was built here (the user's kernel cache stays)
 	@rm -rf build node_modules tests/bench/results.json
 
-.PHONY: help setup setup-dev up test lint format bench clean
+.PHONY: help setup setup-dev up test test-lab lab lint format bench clean
