@@ -25,6 +25,7 @@ find "$tree/etc" -type f -exec chmod 644 {} +
 chmod 700 "$tree/root"
 chmod 1777 "$tree/tmp" "$tree/var/tmp"
 find "$tree" -exec touch -h -d @0 {} +
-(cd "$tree" && find . -mindepth 1 -printf '%P\0' | LC_ALL=C sort -z |
+chmod 755 "$tree"
+(cd "$tree" && find . -print0 | LC_ALL=C sort -z |
   cpio --quiet --null --create --format=newc --reproducible --owner=+0:+0) >"$out.new"
 mv "$out.new" "$out"

@@ -161,6 +161,7 @@ static int make_target(const struct plan_mount *it)
 	return 0;
 }
 
+/* Overlays are parts of the system rather than data: programs in them may keep their set-id bits. */
 static int mount_overlay(const struct plan_mount *it, size_t index, const struct stage *stage)
 {
 	char name[32], options[OPTIONS];
@@ -176,7 +177,7 @@ static int mount_overlay(const struct plan_mount *it, size_t index, const struct
 	snprintf(options, sizeof(options),
 		 "lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d/%s/upper,workdir=/proc/self/fd/%d/%s/work", lower,
 		 stage->uppers, name, stage->uppers, name);
-	error = mount(it->name, it->target, "overlay", MS_NOSUID | MS_NODEV, options) ? -errno : 0;
+	error = mount(it->name, it->target, "overlay", MS_NODEV, options) ? -errno : 0;
 	close(lower);
 	return error;
 }

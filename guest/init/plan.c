@@ -78,10 +78,10 @@ static int take_mounts(struct plan *plan, const CborValue *map, const char **why
 	plan->mounts = calloc(count ? count : 1, sizeof(*plan->mounts));
 	if (!plan->mounts)
 		return -ENOMEM;
-	for (; !cbor_value_at_end(&item) && !error; plan->mount_count++) {
+	while (!cbor_value_at_end(&item) && !error) {
 		if (!cbor_value_is_map(&item))
 			return -EPROTO;
-		error = take_mount(&plan->mounts[plan->mount_count], &item, why);
+		error = take_mount(&plan->mounts[plan->mount_count++], &item, why);
 		if (!error && cbor_value_advance(&item))
 			return -EPROTO;
 	}
@@ -231,4 +231,21 @@ int plan__load(struct plan *plan, const char *path, const char **why)
 		error = plan__parse(plan, bytes, length, why);
 	free(bytes);
 	return error;
+}
+
+void plan__free(struct plan *plan)
+{
+	free(plan->hostname);
+	free(plan->fs_tag);
+	free(plan->main_cwd);
+	for (size_t i = 0; plan->mounts && i < plan->mount_count; i++) {
+		free(plan->mounts[i].name);
+		free(plan->mounts[i].target);
+	}
+	free(plan->mounts);
+	strings__free(&plan->lower);
+	strings__free(&plan->environment);
+	strings__free(&plan->main_argv);
+	strings__free(&plan->main_environment);
+	memset(plan, 0, sizeof(*plan));
 }

@@ -38,5 +38,6 @@ __attribute__((warn_unused_result)) int plan__parse(struct plan *plan, const uin
 
 /* Read and remove the file. Returns as plan__parse; -ENOENT without one. */
 __attribute__((warn_unused_result)) int plan__load(struct plan *plan, const char *path, const char **why);
+void plan__free(struct plan *plan);
 
 #endif

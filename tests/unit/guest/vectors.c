@@ -1,0 +1,213 @@
+/* The recorded frames of guest/vectors that init reads and writes, against the code that does so. */
+#include "../c/check.h"
+#include "init/events.h"
+#include "init/plan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The bytes of the vector `name` in guest/vectors/`file`, which is looked for from the project's root. */
+static size_t vector(const char *file, const char *name, uint8_t *bytes, size_t size)
+{
+	char path[128], wanted[128], line[16384];
+	size_t length = 0;
+	FILE *in;
+
+	snprintf(path, sizeof(path), "guest/vectors/%s", file);
+	snprintf(wanted, sizeof(wanted), "{\"name\":\"%s\",", name);
+	in = fopen(path, "r");
+	CHECK(in != NULL);
+	while (fgets(line, sizeof(line), in)) {
+		const char *hex = strstr(line, "\"hex\":\"");
+
+		if (!strstr(line, wanted) || !hex)
+			continue;
+		for (hex += 7; length < size && sscanf(hex, "%2hhx", &bytes[length]) == 1; hex += 2)
+			length++;
+	}
+	fclose(in);
+	CHECK(length > 0);
+	return length;
+}
+
+/* What was queued is the vector, to the byte. */
+static void check_event(struct events *events, const char *name)
+{
+	uint8_t bytes[4096];
+	size_t length = vector("events.json", name, bytes, sizeof(bytes));
+
+	CHECK_EQ(buffer__pending(&events->out), length);
+	CHECK(memcmp(buffer__head(&events->out), bytes, length) == 0);
+	buffer__free(&events->out);
+}
+
+static void init_writes_its_events_as_recorded(void)
+{
+	/* not connected: everything stays queued */
+	struct events events = {.watch = {.fd = -1}};
+	const struct boot_times times = {
+		.kernel = 412000000, .init = 413000000, .mounts = 5000000000, .agent = 5000000001};
+
+	events__ready(&events, &times);
+	check_event(&events, "ready");
+	events__main_started(&events, 77);
+	check_event(&events, "main-started");
+	events__main_exit(&events, 3 << 8);
+	check_event(&events, "main-exit, exit code");
+	events__main_exit(&events, 15);
+	check_event(&events, "main-exit, signal");
+	events__boot_failed(&events, -ENOENT, "share src: not among the shares");
+	check_event(&events, "boot-failed");
+}
+
+static void output_is_framed_as_recorded_however_much_room_there_was(void)
+{
+	static const size_t rooms[] = {4, 23, 24, 255, 256, 65535, 65536, 1000000};
+
+	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
+		struct events events = {.watch = {.fd = -1}};
+		struct data_frame frame;
+		uint8_t *payload = data_frame__begin(&frame, &events.out, 0, "main-stdout", rooms[i]);
+
+		CHECK(payload != NULL);
+		memcpy(payload, "one\n", 4);
+		data_frame__end(&frame, 4);
+		check_event(&events, "main-stdout");
+	}
+}
+
+static void no_one_to_tell_is_no_failure(void)
+{
+	struct events events = {.watch = {.fd = -1}, .lost = true};
+
+	events__main_started(&events, 77);
+	CHECK_EQ(buffer__pending(&events.out), 0);
+}
+
+static void the_smallest_plan(void)
+{
+	uint8_t bytes[4096];
+	struct plan plan;
+	const char *why = "";
+
+	CHECK_EQ(plan__parse(&plan, bytes, vector("plan.json", "plan", bytes, sizeof(bytes)), &why), 0);
+	CHECK_STR(plan.hostname, "box");
+	CHECK_EQ(plan.agent_port, 5000);
+	CHECK_EQ(plan.events_port, 5001);
+	CHECK(plan.fs_tag == NULL && plan.mount_count == 0 && plan.lower.count == 0 && !plan.has_main);
+	CHECK_STR(environment__get(&plan.environment, "HOME"), "/root");
+	CHECK_STR(environment__get(&plan.environment, "LANG"), "C.UTF-8");
+	plan__free(&plan);
+}
+
+static void the_largest_plan(void)
+{
+	uint8_t bytes[4096];
+	struct plan plan;
+	const char *why = "";
+
+	CHECK_EQ(plan__parse(&plan, bytes, vector("plan.json", "plan with everything", bytes, sizeof(bytes)), &why), 0);
+	CHECK_STR(plan.fs_tag, "capsa");
+	CHECK_EQ(plan.lower.count, 2);
+	CHECK_STR(plan.lower.list[0], "upper");
+	CHECK_STR(plan.lower.list[1], "usr");
+	CHECK_EQ(plan.mount_count, 3);
+	CHECK_STR(plan.mounts[0].name, "src");
+	CHECK_STR(plan.mounts[0].target, "/src");
+	CHECK(plan.mounts[0].read_only && !plan.mounts[0].file && !plan.mounts[0].overlay);
+	CHECK(!plan.mounts[1].read_only && plan.mounts[1].file);
+	CHECK(plan.mounts[2].overlay);
+	CHECK(plan.has_main && plan.main_has_user && plan.main_has_group);
+	CHECK_EQ(plan.main_user, 1000);
+	CHECK_EQ(plan.main_argv.count, 2);
+	CHECK_STR(plan.main_argv.list[1], "script.py");
+	CHECK_STR(plan.main_cwd, "/src");
+	CHECK_STR(environment__get(&plan.main_environment, "A"), "b");
+	CHECK_STR(environment__get(&plan.main_environment, "LANG"), "C");
+	CHECK(environment__get(&plan.environment, "A") == NULL);
+	plan__free(&plan);
+}
+
+/* Every prefix of a plan, and every plan with one byte changed, is refused or accepted, never a crash (see ASan). */
+static void broken_plans_are_survived(void)
+{
+	uint8_t bytes[4096], changed[4096];
+	size_t length = vector("plan.json", "plan with everything", bytes, sizeof(bytes));
+	const char *why = "";
+
+	for (size_t i = 0; i < length; i++) {
+		struct plan plan;
+
+		CHECK_EQ(plan__parse(&plan, bytes, i, &why), -EPROTO);
+		plan__free(&plan);
+	}
+	for (size_t i = 0; i < length; i++)
+		for (unsigned bit = 0; bit < 8; bit++) {
+			struct plan plan;
+
+			memcpy(changed, bytes, length);
+			changed[i] ^= (uint8_t)(1U << bit);
+			if (plan__parse(&plan, changed, length, &why) != 0)
+				CHECK(*why);
+			plan__free(&plan);
+		}
+}
+
+/* A plan of one mount, with the given name and target, none longer than 23 bytes. */
+static int parse_mount(const char *name, const char *target)
+{
+	uint8_t bytes[512];
+	struct writer writer = {.at = bytes, .limit = bytes + sizeof(bytes)};
+	struct plan plan;
+	const char *why = "";
+	int error;
+
+	writer__map(&writer, 6);
+	writer__text(&writer, "version");
+	writer__uint(&writer, 1);
+	writer__text(&writer, "hostname");
+	writer__text(&writer, "box");
+	writer__text(&writer, "agentPort");
+	writer__uint(&writer, 1);
+	writer__text(&writer, "eventsPort");
+	writer__uint(&writer, 2);
+	writer__text(&writer, "fsTag");
+	writer__text(&writer, "capsa");
+	writer__text(&writer, "mounts");
+	writer__array(&writer, 1);
+	writer__map(&writer, 3);
+	writer__text(&writer, "name");
+	writer__text(&writer, name);
+	writer__text(&writer, "target");
+	writer__text(&writer, target);
+	writer__text(&writer, "readOnly");
+	writer__bool(&writer, true);
+	error = plan__parse(&plan, bytes, (size_t)(writer.at - bytes), &why);
+	plan__free(&plan);
+	return error;
+}
+
+static void mounts_that_would_leave_their_place_are_refused(void)
+{
+	static const char *const names[] = {"", ".", "..", "a/b", "a:b", "a,b", "a\\b"};
+	static const char *const targets[] = {"", "relative", "/", "//"};
+
+	CHECK_EQ(parse_mount("0", "/src"), 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		CHECK_EQ(parse_mount(names[i], "/src"), -EPROTO);
+	for (size_t i = 0; i < sizeof(targets) / sizeof(*targets); i++)
+		CHECK_EQ(parse_mount("0", targets[i]), -EPROTO);
+}
+
+int main(void)
+{
+	CASE(init_writes_its_events_as_recorded);
+	CASE(output_is_framed_as_recorded_however_much_room_there_was);
+	CASE(no_one_to_tell_is_no_failure);
+	CASE(the_smallest_plan);
+	CASE(the_largest_plan);
+	CASE(broken_plans_are_survived);
+	CASE(mounts_that_would_leave_their_place_are_refused);
+	return check__done();
+}
