@@ -3,7 +3,16 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { alive, Channel, Machine, type Processes, scratch, untilGone } from "./machine.ts";
+import {
+  alive,
+  Channel,
+  childrenOf,
+  commandOf,
+  Machine,
+  type Processes,
+  scratch,
+  untilGone,
+} from "./machine.ts";
 
 const LIMIT_MS = 2000;
 
@@ -167,3 +176,25 @@ test("logs are archived when the VMM is killed, too", async () => {
   await machine.gone();
   expect(existsSync(join(archive.path, "events.log"))).toBe(true);
 });
+
+test("any process may be killed at any moment of the start", async () => {
+  for (let round = 0; round < 24; round++) {
+    const machine = await Machine.start();
+    await Bun.sleep((round * 37) % 500);
+    let family = descendants(machine.pid);
+    // until the first process has split, the starter is the only other one
+    while (family.length < 3) family = descendants(machine.pid);
+    left.push(...family);
+    const victim = family[round % family.length]!;
+    const harmless = alive(victim) && commandOf(victim) === "capsa-janitor";
+    killAll(victim);
+    if (harmless || round % 3 === 0) machine.close();
+    await untilGone(family, machine.runtimeDir, LIMIT_MS);
+    await machine.gone();
+  }
+}, 60_000);
+
+/** The process and all that come from it, as they are now. */
+function descendants(pid: number): number[] {
+  return [pid, ...childrenOf(pid).flatMap(descendants)];
+}
