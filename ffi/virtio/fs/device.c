@@ -1,5 +1,7 @@
 /* The virtqueue side of virtio-fs: requests are taken in batches, and the guest is told once a batch. */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -45,8 +47,18 @@ static void fs_write_config(struct virtio_device *dev, size_t offset, const void
 	(void)len;
 }
 
+/* A write past the process's limit of file sizes is the guest's EFBIG, not the end of us. */
+static void block_sigxfsz(void)
+{
+	sigset_t too_large;
+	sigemptyset(&too_large);
+	sigaddset(&too_large, SIGXFSZ);
+	pthread_sigmask(SIG_BLOCK, &too_large, NULL);
+}
+
 static int fs_activate(struct virtio_device *dev)
 {
+	block_sigxfsz();
 	return dev->queues[QUEUE_REQUESTS].enabled ? 0 : -EINVAL;
 }
 

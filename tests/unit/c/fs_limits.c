@@ -1,5 +1,7 @@
 /* virtio-fs: a hundred thousand files, what the guest gives back, and requests that are garbage.
  */
+#include <sys/resource.h>
+
 #include "fs_guest.h"
 
 #define ROOT FUSE_ROOT_ID
@@ -173,6 +175,23 @@ static void writes_that_claim_more_than_they_bring_are_refused(void)
 	guest__stop();
 }
 
+static void a_file_past_the_processs_limit_is_too_large(void)
+{
+	struct rlimit old, small;
+	start();
+	uint64_t node, fh;
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = (struct rlimit){.rlim_cur = 4096, .rlim_max = old.rlim_max};
+	CHECK_EQ(guest__create(ROOT, "f", O_RDWR, 0644, &node, &fh), 0);
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+	long written = guest__write(node, fh, 4096, "x", 1, O_RDWR);
+	int err = guest__truncate(node, 8192);
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+	CHECK_EQ(written, -EFBIG); /* and no signal ended the process */
+	CHECK_EQ(err, -EFBIG);
+	guest__stop();
+}
+
 static void a_handle_is_good_for_its_own_node_only(void)
 {
 	start();
@@ -229,6 +248,7 @@ int main(void)
 	CASE(frames_that_do_not_fit_are_refused);
 	CASE(every_operation_bears_a_short_or_random_body);
 	CASE(writes_that_claim_more_than_they_bring_are_refused);
+	CASE(a_file_past_the_processs_limit_is_too_large);
 	CASE(a_handle_is_good_for_its_own_node_only);
 	CASE(many_requests_are_answered_with_one_notification);
 	return check__done();
