@@ -205,6 +205,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	fclose(f);
 	empty(share);
 	chmod(share, 0700);
-	require(before > after && !rmdir(share) && !mkdir(share, 0700));
+	require(before > after);
 	return 0;
 }
