@@ -116,6 +116,12 @@ static int read_field(struct cbor_reader *reader, const CborValue *value, const 
 	return -EINVAL;
 }
 
+/* Past one item, with the tags before it: for tinycbor a tag is an item of its own. */
+static bool advance(CborValue *at)
+{
+	return cbor_value_skip_tag(at) == CborNoError && cbor_value_advance(at) == CborNoError;
+}
+
 int cbor_map__read(struct cbor_reader *reader, const CborValue *value, const struct cbor_field *fields, unsigned count,
 		   bool strict, void *into, const char *where)
 {
@@ -150,7 +156,7 @@ int cbor_map__read(struct cbor_reader *reader, const CborValue *value, const str
 			if (err)
 				return err;
 		}
-		if (cbor_value_advance(&at) != CborNoError)
+		if (!advance(&at))
 			return wrong(reader, where, "is not well-formed CBOR");
 	}
 	for (unsigned i = 0; i < count; i++) {
@@ -178,7 +184,7 @@ int cbor_array__read(struct cbor_reader *reader, const CborValue *value, unsigne
 		int err = item(reader, &at, arg, index, name);
 		if (err)
 			return err;
-		if (cbor_value_advance(&at) != CborNoError)
+		if (!advance(&at))
 			return wrong(reader, where, "is not well-formed CBOR");
 	}
 	return 0;

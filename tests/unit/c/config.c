@@ -1,0 +1,178 @@
+/* Reading CBOR maps as JavaScript writes them, and log files cut where a unit ends. */
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "vmm/cbor_map.h"
+#include "vmm/frame.h"
+#include "vmm/log.h"
+
+struct thing {
+	const char *text;
+	uint64_t number;
+	bool truth;
+	struct cbor_bytes bytes;
+};
+
+static struct failure why;
+static char pool[256];
+
+static int read_thing(struct thing *thing, const void *bytes, size_t len)
+{
+	static const struct cbor_field fields[] = {
+		{.key = "t", .kind = CBOR_KIND_TEXT, .offset = offsetof(struct thing, text)},
+		{.key = "n", .kind = CBOR_KIND_UINT, .offset = offsetof(struct thing, number), .max = UINT64_MAX},
+		{.key = "b", .kind = CBOR_KIND_BOOL, .offset = offsetof(struct thing, truth)},
+		{.key = "d", .kind = CBOR_KIND_BYTES, .offset = offsetof(struct thing, bytes)},
+	};
+	CborParser parser;
+	CborValue value;
+	struct cbor_reader reader = {.pool = pool, .left = len + 1, .why = &why};
+	*thing = (struct thing){.text = NULL};
+	CHECK(len + 1 <= sizeof(pool));
+	CHECK_EQ(cbor_parser_init(bytes, len, 0, &parser, &value), CborNoError);
+	return cbor_map__read(&reader, &value, fields, 4, true, thing, "");
+}
+
+#define READ(thing, literal) read_thing(thing, literal, sizeof(literal) - 1)
+
+static void what_javascript_writes_is_read(void)
+{
+	struct thing thing;
+	/* a map with a 16-bit head; a number past 32 bits as a double; bytes under tag 64 */
+	CHECK_EQ(READ(&thing, "\xb9\x00\x04\x61t\x62hi\x61n\xfb\x41\xf0\x00\x00\x00\x00\x00\x00\x61"
+			      "b\xf5\x61"
+			      "d\xd8\x40\x43xyz"),
+		 0);
+	CHECK_STR(thing.text, "hi");
+	CHECK(thing.number == 1ULL << 32);
+	CHECK(thing.truth);
+	CHECK_EQ(thing.bytes.len, 3);
+	CHECK(memcmp(thing.bytes.at, "xyz", 3) == 0);
+	CHECK_EQ(READ(&thing, "\xa1\x61n\x1b\x00\x00\x00\x01\x00\x00\x00\x00"), 0);
+	CHECK(thing.number == 1ULL << 32);
+	CHECK_EQ(READ(&thing, "\xa2\x61t\xf7\x61n\xf6"), 0); /* undefined and null are absent */
+	CHECK(!thing.text);
+}
+
+static void what_is_wrong_is_refused_by_name(void)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		const char *words;
+	} list[] = {
+#define ENTRY(literal, words) {literal, sizeof(literal) - 1, words}
+		ENTRY("\x01", "must be a map"),
+		ENTRY("\xa1\x61n\xfb\x40\x09\x21\xfb\x54\x44\x2d\x18", "n must be an unsigned integer"),
+		ENTRY("\xa1\x61n\x20", "n must be an unsigned integer"),
+		ENTRY("\xa1\x61n\xfb\x7f\xf0\x00\x00\x00\x00\x00\x00", "n must be an unsigned integer"),
+		ENTRY("\xa1\x61t\x63"
+		      "a\x00"
+		      "b",
+		      "t has a NUL"),
+		ENTRY("\xa1\x61t\x43"
+		      "abc",
+		      "t must be a text string"),
+		ENTRY("\xa1\x61"
+		      "b\x01",
+		      "b must be true or false"),
+		ENTRY("\xa1\x61"
+		      "d\x61x",
+		      "d must be a byte string"),
+		ENTRY("\xa1\x61x\x01", "\"x\""),
+		ENTRY("\xa1\x01\x01", "a key"),
+		ENTRY("\xa2\x61n\x01\x61n\x02", "n is given twice"),
+		ENTRY("\xa2\x61n\x01", "well-formed"),
+		ENTRY("\xa1\x61t\x7a\xff\xff\xff\xff", "well-formed"),
+#undef ENTRY
+	};
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+		struct thing thing;
+		CHECK(read_thing(&thing, list[i].bytes, list[i].len) < 0);
+		if (!strstr(why.message, list[i].words))
+			printf("# \"%s\" does not say \"%s\"\n", why.message, list[i].words);
+		CHECK(strstr(why.message, list[i].words));
+	}
+}
+
+static void frames_hold_what_was_put_in(void)
+{
+	struct frame frame;
+	frame__begin(&frame, 256);
+	frame__uint(&frame, "a", 1);
+	frame__open(&frame, "m");
+	frame__text(&frame, "b", "c");
+	frame__open(&frame, "n");
+	frame__close(&frame);
+	frame__close(&frame);
+	frame__bool(&frame, "t", true);
+	CHECK(frame__end(&frame));
+	static const char want[] = "\x00\x00\x00\x12\xa3\x61"
+				   "a\x01\x61m\xa2\x61"
+				   "b\x61"
+				   "c\x61n\xa0\x61t\xf5";
+	CHECK_EQ(frame.len, sizeof(want) - 1);
+	CHECK(memcmp(frame.bytes + 4, want + 4, frame.len - 4) == 0);
+	CHECK_EQ(frame__length(frame.bytes), frame.len - 4);
+	free(frame.bytes);
+	frame__begin(&frame, 8); /* what does not fit is noticed at the end */
+	frame__bytes(&frame, "d", pool, sizeof(pool));
+	CHECK(!frame__end(&frame));
+}
+
+static char dir[] = "/tmp/capsa-log-XXXXXX";
+
+static uint64_t file_size(int dir_fd, const char *name, char *first)
+{
+	int fd = openat(dir_fd, name, O_RDONLY);
+	CHECK(fd >= 0);
+	CHECK_EQ(read(fd, first, 8), 8);
+	off_t size = lseek(fd, 0, SEEK_END);
+	close(fd);
+	return (uint64_t)size;
+}
+
+static void logs_are_cut_between_units(void)
+{
+	CHECK(mkdtemp(dir));
+	int dir_fd = open(dir, O_RDONLY | O_DIRECTORY);
+	struct log *log;
+	char first[8];
+	CHECK_EQ(log__new(dir_fd, "lines", LOG_LINES, 4096, &log), 0);
+	for (int i = 0; i < 5000; i++)
+		log__append(log, "seven..\n", 8);
+	CHECK(file_size(dir_fd, "lines", first) <= 4096);
+	CHECK(memcmp(first, "seven..\n", 8) == 0);
+	CHECK_EQ(log__size(log), file_size(dir_fd, "lines", first));
+	log__free(log);
+	CHECK_EQ(log__new(dir_fd, "frames", LOG_FRAMES, 4096, &log), 0);
+	for (int i = 0; i < 5000; i++) { /* in pieces that are not the frames */
+		log__append(log, "\0\0\0\x09nin", 7);
+		log__append(log, "e.....", 6);
+	}
+	CHECK(file_size(dir_fd, "frames", first) <= 4096);
+	CHECK(memcmp(first, "\0\0\0\x09nine", 8) == 0);
+	log__free(log);
+	CHECK_EQ(log__new(dir_fd, "garbage", LOG_FRAMES, 4096, &log), 0);
+	for (int i = 0; i < 5000; i++)
+		log__append(log, "\xff\xff\xff\xff....", 8);
+	CHECK(file_size(dir_fd, "garbage", first) <= 4096);
+	log__free(log);
+	unlinkat(dir_fd, "lines", 0);
+	unlinkat(dir_fd, "frames", 0);
+	unlinkat(dir_fd, "garbage", 0);
+	close(dir_fd);
+	rmdir(dir);
+}
+
+int main(void)
+{
+	CASE(what_javascript_writes_is_read);
+	CASE(what_is_wrong_is_refused_by_name);
+	CASE(frames_hold_what_was_put_in);
+	CASE(logs_are_cut_between_units);
+	return check__done();
+}
