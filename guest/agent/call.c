@@ -14,14 +14,14 @@ enum { MESSAGE_SIZE = 1024, RESPONSE_SIZE = 64 };
 
 static const struct operation *const operations[] = {
 	&operation__exec,  &operation__read_file, &operation__write_file, &operation__exists,   &operation__list_dir,
-	&operation__hello, &operation__ping,      &operation__info,       &operation__shutdown,
+	&operation__hello, &operation__ping,      &operation__info,       &operation__shutdown, NULL,
 };
 
 const struct operation *operation__find(struct span op)
 {
-	for (size_t i = 0; i < sizeof(operations) / sizeof(*operations); i++)
-		if (span__equals(op, operations[i]->op))
-			return operations[i];
+	for (const struct operation *const *operation = operations; *operation; operation++)
+		if (span__equals(op, (*operation)->op))
+			return *operation;
 	return NULL;
 }
 

@@ -165,13 +165,11 @@ void program__explain(const struct program *program, enum spawn_stage stage, int
 		snprintf(text, size, "working directory %s: %s", cwd, reason);
 		break;
 	case SPAWN_PROGRAM:
-		if (error != ENOENT) {
-			snprintf(text, size, "%s: %s", name, reason);
-		} else if (!strchr(name, '/')) {
+		if (error == ENOENT && !strchr(name, '/')) {
 			const char *path = environment__get(&program->environment, "PATH");
 
 			snprintf(text, size, "%s: not found in PATH (%s)", name, path ? path : spawn__default_path);
-		} else if (access(name, F_OK) == 0) {
+		} else if (error == ENOENT && access(name, F_OK) == 0) {
 			snprintf(text, size,
 				 "%s: is there, but its interpreter or loader is not in this root file system", name);
 		} else {

@@ -13,9 +13,9 @@ uint8_t *buffer__reserve(struct buffer *buffer, size_t size)
 {
 	size_t pending = buffer__pending(buffer);
 
-	if (buffer->capacity - buffer->end >= size && buffer->data)
+	if (buffer->data && buffer->capacity - buffer->end >= size)
 		return buffer->data + buffer->end;
-	if (buffer->capacity < pending + size) {
+	if (!buffer->data || buffer->capacity < pending + size) {
 		size_t capacity = buffer->capacity ? buffer->capacity : SMALLEST;
 		uint8_t *data;
 

@@ -38,13 +38,13 @@ export class Connection {
   /** CBOR bytes of the frames, as long as `frames`. */
   readonly sizes: number[] = [];
   closed = false;
-  private received = Buffer.alloc(0);
+  private received: Buffer = Buffer.alloc(0);
   private waiting: (() => void)[] = [];
   private nextId = 1;
 
   private constructor(socket: Socket) {
     this.socket = socket;
-    socket.on("data", (bytes) => this.take(bytes));
+    socket.on("data", (bytes: Buffer) => this.take(bytes));
     socket.on("error", () => {});
     socket.on("close", () => {
       this.closed = true;
