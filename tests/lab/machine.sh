@@ -3,8 +3,13 @@
 # kernel, its KVM and virtio modules, busybox, and the init beside this script.
 set -euo pipefail
 cd "$(dirname "$0")"
-package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ {print $2; exit}')
-[ -n "$package" ] || { echo "lab: apt knows no linux-image-cloud-amd64; run apt-get update" >&2; exit 1; }
+newest() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}'; }
+package=$(newest)
+if [ -z "$package" ]; then
+  apt-get update -qq >&2
+  package=$(newest)
+fi
+[ -n "$package" ] || { echo "lab: apt knows no linux-image-cloud-amd64, Debian's kernel for the lab" >&2; exit 1; }
 version=$(apt-cache policy "$package" | awk '/Candidate:/ {print $2; exit}')
 cache=${CAPSA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/capsa}/lab
 machine=$cache/$package-$version-$(cat init machine.sh | sha256sum | cut -c1-12)
