@@ -21,12 +21,14 @@
 
 /*
  * The guest runs in slices of so many loops until one is fast enough. A processor does a slice in a few microseconds,
- * one emulated by QEMU in some hundred; a KVM that emulates each instruction needs four milliseconds every time.
+ * one emulated by QEMU in some hundred; a KVM that emulates each instruction needs three milliseconds every time.
  */
-#define SLICE_LOOPS 4000
-#define SLICE_FAST_NS 1500000 /* of the vCPU thread's own processor time: a busy machine does not mislead */
+#define SLICE_LOOPS 3000
+#define SLICE_FAST_NS 1200000 /* of the vCPU thread's own processor time: a busy machine does not mislead */
 
-#define SET_UP_BUDGETS 10 /* times the caller's budget, before the guest's first instruction */
+#define SLICES_AT_LEAST 3
+
+#define SET_UP_BUDGETS 20 /* times the caller's budget, before the guest's first instruction */
 
 #define GUEST_SIZE 0x5000
 #define GUEST_PML4 0x0000
@@ -49,7 +51,7 @@ struct probe {
 	pthread_cond_t done;
 	bool is_done;
 	int holders;
-	uint64_t deadline; /* CLOCK_MONOTONIC, ns: the caller waits no longer */
+	uint64_t deadline; /* CLOCK_MONOTONIC, ns: no slice runs longer, and the caller waits little longer */
 	struct capsa_kvm_probe result;
 	uint64_t run_ns; /* how long the guest may run */
 
@@ -152,14 +154,6 @@ static int probe__let_signal_end_run(const struct probe *probe, int signal)
 	return ioctl(probe->vcpu, KVM_SET_SIGNAL_MASK, &arg) < 0 ? -errno : 0;
 }
 
-static void probe__set_deadline(struct probe *probe, uint64_t deadline)
-{
-	pthread_mutex_lock(&probe->lock);
-	probe->deadline = deadline;
-	pthread_cond_signal(&probe->done);
-	pthread_mutex_unlock(&probe->lock);
-}
-
 static void take_signal(int signal)
 {
 	sigset_t pending;
@@ -194,15 +188,20 @@ static int probe__run_slice(struct probe *probe, timer_t timer, uint64_t limit, 
 	return 0;
 }
 
-/* The first slice may take as long as setting up may: a KVM that was just loaded wakes slowly. */
+/* The first slice may take as long as setting up may: a KVM that was just loaded wakes slowly. So may a few after it,
+ * where the machine has other things to do. */
 static int probe__run_slices(struct probe *probe, timer_t timer)
 {
+	const uint64_t last = probe->deadline;
 	bool fast = false;
-	int error = probe__run_slice(probe, timer, probe->deadline, &fast);
-	uint64_t limit = now_ns(CLOCK_MONOTONIC) + probe->run_ns;
-	probe__set_deadline(probe, limit + probe->run_ns);
-	while (!error && !fast && now_ns(CLOCK_MONOTONIC) < limit)
-		error = probe__run_slice(probe, timer, limit, &fast);
+	int error = probe__run_slice(probe, timer, last, &fast);
+	const uint64_t limit = now_ns(CLOCK_MONOTONIC) + probe->run_ns;
+	for (unsigned slices = 1; !error && !fast; slices++) {
+		const uint64_t now = now_ns(CLOCK_MONOTONIC);
+		if (now >= last || (now >= limit && slices >= SLICES_AT_LEAST))
+			break;
+		error = probe__run_slice(probe, timer, slices < SLICES_AT_LEAST ? last : limit, &fast);
+	}
 	probe->result.state = fast ? CAPSA_KVM_OK : CAPSA_KVM_SOFTWARE;
 	return error;
 }
@@ -330,11 +329,11 @@ int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out)
 		return error;
 	}
 	pthread_mutex_lock(&probe->lock);
-	while (!probe->is_done && now_ns(CLOCK_MONOTONIC) < probe->deadline) {
-		struct timespec until = {.tv_sec = (time_t)(probe->deadline / 1000000000),
-					 .tv_nsec = (long)(probe->deadline % 1000000000)};
-		pthread_cond_timedwait(&probe->done, &probe->lock, &until);
-	}
+	const uint64_t end = probe->deadline + budget_ns;
+	const struct timespec until = {.tv_sec = (time_t)(end / 1000000000), .tv_nsec = (long)(end % 1000000000)};
+	int waited = 0;
+	while (!probe->is_done && waited != ETIMEDOUT)
+		waited = pthread_cond_timedwait(&probe->done, &probe->lock, &until);
 	if (probe->is_done)
 		*out = probe->result;
 	else /* a call into KVM has not come back: what it is doing is certainly not running guest code at speed */

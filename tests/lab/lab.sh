@@ -59,7 +59,7 @@ rm -f "$out/code" "$out/output" "$out/interactive"
 {
   printf 'cd %q\n' "$checkout"
   printf 'export HOME=%q PATH=%q TERM=%q LANG=C.UTF-8 CAPSA_LAB=1\n' "$HOME" "$PATH" "${TERM:-dumb}"
-  for name in CI FUZZ_SECONDS CAPSA_CACHE; do [ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"; done
+  for name in CI FUZZ_SECONDS CAPSA_CACHE CAPSA_ENGINE; do [ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"; done
   printf '%q ' "${command[@]}"
 } >"$out/command"
 
