@@ -51,7 +51,7 @@ struct probe {
 	pthread_cond_t done;
 	bool is_done;
 	int holders;
-	uint64_t deadline; /* CLOCK_MONOTONIC, ns: no slice runs longer, and the caller waits little longer */
+	uint64_t deadline; /* CLOCK_MONOTONIC, ns: no slice begins later, and the caller waits little longer */
 	struct capsa_kvm_probe result;
 	uint64_t run_ns; /* how long the guest may run */
 
@@ -188,19 +188,19 @@ static int probe__run_slice(struct probe *probe, timer_t timer, uint64_t limit, 
 	return 0;
 }
 
-/* The first slice may take as long as setting up may: a KVM that was just loaded wakes slowly. So may a few after it,
- * where the machine has other things to do. */
+/* The first slices get more time: a KVM that was just loaded wakes slowly, and the machine may have other things to do.
+ */
 static int probe__run_slices(struct probe *probe, timer_t timer)
 {
-	const uint64_t last = probe->deadline;
-	bool fast = false;
-	int error = probe__run_slice(probe, timer, last, &fast);
 	const uint64_t limit = now_ns(CLOCK_MONOTONIC) + probe->run_ns;
-	for (unsigned slices = 1; !error && !fast; slices++) {
+	bool fast = false;
+	int error = 0;
+	for (unsigned slices = 0; !error && !fast; slices++) {
 		const uint64_t now = now_ns(CLOCK_MONOTONIC);
-		if (now >= last || (now >= limit && slices >= SLICES_AT_LEAST))
+		if (now >= probe->deadline || (now >= limit && slices >= SLICES_AT_LEAST))
 			break;
-		error = probe__run_slice(probe, timer, slices < SLICES_AT_LEAST ? last : limit, &fast);
+		error = probe__run_slice(probe, timer, slices < SLICES_AT_LEAST ? now + 2 * probe->run_ns : limit,
+					 &fast);
 	}
 	probe->result.state = fast ? CAPSA_KVM_OK : CAPSA_KVM_SOFTWARE;
 	return error;
