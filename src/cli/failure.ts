@@ -1,6 +1,6 @@
 /** What a failed command says and which exit code it has. */
 import { CommanderError } from "commander";
-import { ConfigError } from "../config/load.ts";
+import { ConfigError } from "../config/problem.ts";
 import { BootError, CapsaError, SpecError } from "../errors.ts";
 import { Interrupted } from "./interrupt.ts";
 

@@ -6,16 +6,22 @@ import type { Cli } from "./cli.ts";
 import { describeFailure, exitCodes } from "./failure.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { Terminal } from "./terminal.ts";
-import { check } from "./verbs/check.ts";
-import { doctor } from "./verbs/doctor.ts";
-import { down } from "./verbs/down.ts";
-import { exec } from "./verbs/exec.ts";
-import { init } from "./verbs/init.ts";
-import { kernel } from "./verbs/kernel.ts";
-import { logs } from "./verbs/logs.ts";
-import { ps } from "./verbs/ps.ts";
-import { schema } from "./verbs/schema.ts";
-import { up } from "./verbs/up.ts";
+
+type Verb = (program: Command, cli: Cli) => void;
+
+/** In the order of the help. One that is named is loaded alone: loading all of them takes longer than most of them. */
+const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
+  ["up", async () => (await import("./verbs/up.ts")).up],
+  ["exec", async () => (await import("./verbs/exec.ts")).exec],
+  ["ps", async () => (await import("./verbs/ps.ts")).ps],
+  ["logs", async () => (await import("./verbs/logs.ts")).logs],
+  ["down", async () => (await import("./verbs/down.ts")).down],
+  ["init", async () => (await import("./verbs/init.ts")).init],
+  ["check", async () => (await import("./verbs/check.ts")).check],
+  ["schema", async () => (await import("./verbs/schema.ts")).schema],
+  ["doctor", async () => (await import("./verbs/doctor.ts")).doctor],
+  ["kernel", async () => (await import("./verbs/kernel.ts")).kernel],
+]);
 
 const cli: Cli = { terminal: new Terminal(), signal: watchInterrupts(), exitCode: 0 };
 
@@ -23,7 +29,7 @@ const cli: Cli = { terminal: new Terminal(), signal: watchInterrupts(), exitCode
 const quietly = (work: Promise<void>) => work.catch(() => {});
 
 try {
-  await build().parseAsync();
+  await (await build(process.argv[2])).parseAsync();
 } catch (error) {
   const failure = describeFailure(cli.signal.aborted ? cli.signal.reason : error);
   cli.exitCode = failure.exitCode;
@@ -32,7 +38,8 @@ try {
 }
 process.exit(cli.exitCode);
 
-function build(): Command {
+/** `first`: the first word of the command line, which names a verb or asks for something about all of them. */
+async function build(first: string | undefined): Promise<Command> {
   const program = new Command("capsa")
     .description("Throw-away Linux machines for programs.")
     .version(pkg.version, "-V, --version", "print the version")
@@ -52,7 +59,8 @@ Examples:
 Exit codes: ${exitCodes.failed} a step failed, ${exitCodes.usage} the command line or the file is wrong, ${exitCodes.capsa} capsa failed, 130 Ctrl-C;
 \`exec\` and an \`up\` without steps pass on the guest's.`,
     );
-  for (const verb of [up, exec, ps, logs, down, init, check, schema, doctor, kernel]) verb(program, cli);
+  const named = verbs.get(first ?? "");
+  for (const load of named ? [named] : verbs.values()) (await load())(program, cli);
   return program;
 }
 

@@ -1,5 +1,5 @@
 /** A spinner on a terminal's stderr for what takes longer than half a second. */
-import ora from "ora";
+import type { Ora } from "ora";
 import type { Terminal } from "./terminal.ts";
 
 const PATIENCE_MS = 500;
@@ -8,16 +8,21 @@ const PATIENCE_MS = 500;
 export function startProgress(terminal: Terminal, text: string): { stop(): void } {
   if (!terminal.interactive) return { stop() {} };
   const began = performance.now();
-  const spinner = ora({ text, stream: process.stderr, discardStdin: false });
-  const delay = setTimeout(() => spinner.start(), PATIENCE_MS);
+  let spinner: Ora | undefined;
+  let stopped = false;
+  const delay = setTimeout(async () => {
+    const { default: ora } = await import("ora"); // most work is done before it is needed
+    if (!stopped) spinner = ora({ text, stream: process.stderr, discardStdin: false }).start();
+  }, PATIENCE_MS);
   const tick = setInterval(() => {
-    spinner.text = `${text}  ${Math.floor((performance.now() - began) / 1000)} s`;
+    if (spinner) spinner.text = `${text}  ${Math.floor((performance.now() - began) / 1000)} s`;
   }, 1000);
   return {
     stop() {
       clearTimeout(delay);
       clearInterval(tick);
-      spinner.stop();
+      stopped = true;
+      spinner?.stop();
     },
   };
 }

@@ -1,12 +1,12 @@
 /** `capsa.toml` from disk to sandboxes and steps, or to the list of everything that is wrong with it. */
 import { readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
-import { CapsaError, SpecError } from "../errors.ts";
+import { SpecError } from "../errors.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { validateSpec } from "../sandbox/validate.ts";
 import type { Step } from "../steps/step.ts";
 import { scanPositions } from "./positions.ts";
-import { formatProblems, type Problem, sortProblems } from "./problem.ts";
+import { ConfigError, formatProblems, type Problem, sortProblems } from "./problem.ts";
 import { type Reporter, reporter } from "./reporter.ts";
 import { resolveSandbox } from "./sandbox.ts";
 import { type ConfigFile, FileSchema } from "./schema.ts";
@@ -19,24 +19,6 @@ export interface Config {
   readonly file: string;
   readonly sandboxes: readonly SandboxSpec[];
   readonly steps: readonly Step[];
-}
-
-/** The file cannot be read (`CONFIG_UNREADABLE`) or is wrong (`CONFIG_INVALID`, with every problem, in order of lines). */
-export class ConfigError extends CapsaError {
-  override readonly name = "ConfigError";
-  readonly file: string;
-  readonly problems: readonly Problem[];
-
-  constructor(
-    code: "CONFIG_UNREADABLE" | "CONFIG_INVALID",
-    file: string,
-    message: string,
-    options: { hint?: string; problems?: readonly Problem[] } = {},
-  ) {
-    super(code, message, { hint: options.hint });
-    this.file = file;
-    this.problems = options.problems ?? [];
-  }
 }
 
 /**

@@ -1,4 +1,5 @@
 /** What is wrong with a `capsa.toml`: problems with their places, and how they are told. */
+import { CapsaError } from "../errors.ts";
 import type { Position } from "./positions.ts";
 
 export interface Problem extends Position {
@@ -8,6 +9,24 @@ export interface Problem extends Position {
   readonly message: string;
   /** What to do about it. */
   readonly hint?: string;
+}
+
+/** The file cannot be read (`CONFIG_UNREADABLE`) or is wrong (`CONFIG_INVALID`, with every problem, in order of lines). */
+export class ConfigError extends CapsaError {
+  override readonly name = "ConfigError";
+  readonly file: string;
+  readonly problems: readonly Problem[];
+
+  constructor(
+    code: "CONFIG_UNREADABLE" | "CONFIG_INVALID",
+    file: string,
+    message: string,
+    options: { hint?: string; problems?: readonly Problem[] } = {},
+  ) {
+    super(code, message, { hint: options.hint });
+    this.file = file;
+    this.problems = options.problems ?? [];
+  }
 }
 
 export function sortProblems(problems: readonly Problem[]): Problem[] {

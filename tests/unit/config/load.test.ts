@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Config, ConfigError, loadConfig, parseConfig } from "../../../src/config/load.ts";
+import { type Config, loadConfig, parseConfig } from "../../../src/config/load.ts";
+import { ConfigError } from "../../../src/config/problem.ts";
 
 let dir: string;
 let file: string;
