@@ -11,7 +11,7 @@
 #define WINDOW_DEFAULT 262144
 #define WINDOW_LIMIT 4194304
 /* The largest payload of one frame. */
-#define CHUNK 131072
+#define CHUNK 262144
 
 struct call;
 

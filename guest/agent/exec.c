@@ -97,7 +97,7 @@ static void advance(struct exec *exec)
 	bool room = call__room(&exec->call) > 0 && !connection__congested(exec->call.connection);
 
 	for (int which = 0; which < OUTPUTS; which++)
-		exec->outputs[which].watch.events = room ? POLLIN : 0;
+		output__await(&exec->outputs[which], room);
 	if (exec->ended && output__ended(&exec->outputs[STDOUT]) && output__ended(&exec->outputs[STDERR]))
 		respond(exec);
 }

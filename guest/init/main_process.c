@@ -115,7 +115,7 @@ void main_process__settle(struct main_process *process)
 		return;
 	room = !events__congested(process->events);
 	for (int which = 0; which < OUTPUTS; which++)
-		process->outputs[which].watch.events = room ? POLLIN : 0;
+		output__await(&process->outputs[which], room);
 	if (process->ended && output__ended(&process->outputs[STDOUT]) && output__ended(&process->outputs[STDERR])) {
 		process->told = true;
 		timer__clear(&process->grace);

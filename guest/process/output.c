@@ -6,7 +6,17 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { PIPE_SIZE = 256 * 1024 };
+enum {
+	PIPE_SIZE = 256 * 1024,
+	LITTLE = 32 * 1024, /* bytes: a read of less is worth a pause */
+};
+
+static void pause_over(struct timer *timer)
+{
+	struct output *output = container_of(timer, struct output, pause);
+
+	output->watch.events = POLLIN; /* `ready` finds out whether there is room */
+}
 
 int output__open(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int *write_end)
 {
@@ -23,7 +33,8 @@ int output__open(struct output *output, struct loop *loop, void (*ready)(struct 
 		close(ends[1]);
 		return error;
 	}
-	*output = (struct output){.watch = {.fd = ends[0], .events = POLLIN, .ready = ready}};
+	*output = (struct output){.watch = {.fd = ends[0], .events = POLLIN, .ready = ready},
+				  .pause = {.fire = pause_over}};
 	loop__add(loop, &output->watch);
 	*write_end = ends[1];
 	return 0;
@@ -44,7 +55,14 @@ ssize_t output__read(struct output *output, uint8_t *bytes, size_t size)
 		output->due -= (size_t)n;
 	if (n == 0 || (output->sealed && !output->due))
 		output__close(output);
+	else if ((size_t)n < size && n < LITTLE)
+		timer__set(output->watch.loop, &output->pause, OUTPUT_PAUSE_MS);
 	return n;
+}
+
+void output__await(struct output *output, bool room)
+{
+	output->watch.events = room && !output->pause.loop ? POLLIN : 0;
 }
 
 void output__seal(struct output *output)
@@ -66,6 +84,7 @@ void output__close(struct output *output)
 	if (output__ended(output))
 		return;
 	watch__remove(&output->watch);
+	timer__clear(&output->pause);
 	close(output->watch.fd);
 	output->watch.fd = -1;
 }

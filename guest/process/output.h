@@ -16,8 +16,15 @@
  */
 enum { OUTPUT_GRACE_MS = 100 };
 
+/*
+ * Programs write in small pieces, and a frame for each would cost more than the program does. So after a read that got
+ * little, the next one waits OUTPUT_PAUSE_MS for more to gather. The end of the process ends the wait.
+ */
+enum { OUTPUT_PAUSE_MS = 1 };
+
 struct output {
 	struct watch watch; /* fd -1: at its end */
+	struct timer pause;
 	bool sealed;
 	size_t due; /* bytes, once sealed */
 };
@@ -28,6 +35,8 @@ __attribute__((warn_unused_result)) int output__open(struct output *output, stru
 /* Read at most `size` (not 0) bytes of an output not yet ended; it is closed with the last of them. Returns their
  * count, 0 at the end, -EAGAIN or -errno. */
 __attribute__((warn_unused_result)) ssize_t output__read(struct output *output, uint8_t *bytes, size_t size);
+/* Have `ready` called once there is something to read, or not at all while the consumer has no `room`. */
+void output__await(struct output *output, bool room);
 void output__seal(struct output *output);
 static inline bool output__ended(const struct output *output)
 {
