@@ -188,20 +188,26 @@ static int probe__run_slice(struct probe *probe, timer_t timer, uint64_t limit, 
 	return 0;
 }
 
-/* The first slices get more time: a KVM that was just loaded wakes slowly, and the machine may have other things to do.
+/*
+ * Slices until one is fast, or enough were slow. One in which the guest did nothing at all tells nothing: a KVM that
+ * was just loaded wakes slowly where the machine has other things to do, while one that emulates always gets somewhere.
  */
 static int probe__run_slices(struct probe *probe, timer_t timer)
 {
-	const uint64_t limit = now_ns(CLOCK_MONOTONIC) + probe->run_ns;
+	uint64_t limit = probe->deadline;
+	unsigned slow = 0;
 	bool fast = false;
 	int error = 0;
-	for (unsigned slices = 0; !error && !fast; slices++) {
-		const uint64_t now = now_ns(CLOCK_MONOTONIC);
-		if (now >= probe->deadline || (now >= limit && slices >= SLICES_AT_LEAST))
+	for (uint64_t now = now_ns(CLOCK_MONOTONIC); !error && !fast; now = now_ns(CLOCK_MONOTONIC)) {
+		if (now >= probe->deadline || (now >= limit && slow >= SLICES_AT_LEAST))
 			break;
-		error = probe__run_slice(probe, timer, slices < SLICES_AT_LEAST ? now + 2 * probe->run_ns : limit,
-					 &fast);
+		const uint64_t most = probe->result.guest_loops ? probe->run_ns : 2 * probe->run_ns;
+		error = probe__run_slice(probe, timer, now + most, &fast);
+		if (probe->result.guest_loops && slow++ == 0)
+			limit = now + probe->run_ns;
 	}
+	if (!error && probe->result.guest_loops == 0)
+		return -ETIMEDOUT;
 	probe->result.state = fast ? CAPSA_KVM_OK : CAPSA_KVM_SOFTWARE;
 	return error;
 }
