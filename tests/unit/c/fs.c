@@ -425,8 +425,10 @@ static void user_attributes_pass_others_do_not(void)
 	start();
 	host__write(host("f"), "");
 	uint64_t node = guest__lookup(ROOT, "f");
-	if (setxattr(host("f"), "user.probe", "1", 1, 0) < 0)
+	if (setxattr(host("f"), "user.probe", "1", 1, 0) < 0) {
+		guest__stop();
 		SKIP("the temporary directory's file system has no user attributes");
+	}
 	uint8_t body[64] = {0};
 	uint32_t size = 5;
 	memcpy(body, &size, 4);
@@ -515,8 +517,10 @@ static void a_nameless_file_gets_a_name_by_link(void)
 	start();
 	struct fuse_create_in in = {.flags = O_RDWR | O_TMPFILE, .mode = S_IFREG | 0644};
 	int err = guest__op(FUSE_TMPFILE, ROOT, &in, sizeof(in), "/", NULL);
-	if (err == -EOPNOTSUPP)
+	if (err == -EOPNOTSUPP) {
+		guest__stop();
 		SKIP("the temporary directory's file system has no O_TMPFILE");
+	}
 	CHECK_EQ(err, 0);
 	uint64_t node = guest__entry()->nodeid, fh = ((struct fuse_open_out *)(guest__entry() + 1))->fh;
 	CHECK_EQ(guest__write(node, fh, 0, "late", 4, O_RDWR), 4);

@@ -121,8 +121,8 @@ static void under_root_special_bits_are_the_guests_own(void)
 
 static void under_root_a_users_set_user_id_program_does_not_become_roots(void)
 {
-	start(FS_OWNER_ROOT);
 	need_root();
+	start(FS_OWNER_ROOT);
 	host__write(host("users"), "");
 	host__write(host("roots"), "");
 	CHECK_EQ(chown(host("users"), 1234, 1234), 0);
@@ -157,8 +157,8 @@ static void under_caller_every_file_is_the_askers(void)
 
 static void under_passthrough_ids_are_the_hosts(void)
 {
-	start(FS_OWNER_PASSTHROUGH);
 	need_root();
+	start(FS_OWNER_PASSTHROUGH);
 	uint64_t node, fh;
 	host__write(host("f"), "");
 	CHECK_EQ(chown(host("f"), 1234, 5678), 0);
@@ -202,8 +202,8 @@ static void under_map_ranges_are_shifted_and_the_rest_is_nobodys(void)
 		.gid_map = gids,
 		.gid_map_count = 1,
 	};
-	guest__start(&root, 1, true);
 	need_root();
+	guest__start(&root, 1, true);
 	uint64_t node, fh;
 	CHECK_EQ(guest__create(ROOT, "f", O_RDWR, 0644, &node, &fh), 0);
 	CHECK_EQ(guest__entry()->attr.uid, 0);
