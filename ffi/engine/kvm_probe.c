@@ -26,7 +26,11 @@
 #define SLICE_LOOPS 3000
 #define SLICE_FAST_NS 1200000 /* of the vCPU thread's own processor time: a busy machine does not mislead */
 
-#define SLICES_AT_LEAST 3
+/* How much a slow slice tells against a KVM, one in which the guest got nowhere less than another; and what is enough.
+ */
+#define SLOW_SLICE 4
+#define IDLE_SLICE 1
+#define SLOW_ENOUGH 12
 
 #define SET_UP_BUDGETS 20 /* times the caller's budget, before the guest's first instruction */
 
@@ -199,12 +203,14 @@ static int probe__run_slices(struct probe *probe, timer_t timer)
 	bool fast = false;
 	int error = 0;
 	for (uint64_t now = now_ns(CLOCK_MONOTONIC); !error && !fast; now = now_ns(CLOCK_MONOTONIC)) {
-		if (now >= probe->deadline || (now >= limit && slow >= SLICES_AT_LEAST))
+		if (now >= probe->deadline || (now >= limit && slow >= SLOW_ENOUGH))
 			break;
-		const uint64_t most = probe->result.guest_loops ? probe->run_ns : 2 * probe->run_ns;
-		error = probe__run_slice(probe, timer, now + most, &fast);
-		if (probe->result.guest_loops && slow++ == 0)
+		const uint64_t loops = probe->result.guest_loops;
+		error = probe__run_slice(probe, timer, now + (loops ? 1 : 2) * probe->run_ns, &fast);
+		if (loops == 0 && probe->result.guest_loops > 0)
 			limit = now + probe->run_ns;
+		if (probe->result.guest_loops > 0)
+			slow += probe->result.guest_loops > loops ? SLOW_SLICE : IDLE_SLICE;
 	}
 	if (!error && probe->result.guest_loops == 0)
 		return -ETIMEDOUT;
