@@ -11,15 +11,17 @@ static int make(const char *path, size_t length)
 {
 	char name[PATH_MAX];
 	struct stat status;
+	int error;
 
 	memcpy(name, path, length);
 	name[length] = '\0';
 	if (mkdir(name, 0755) == 0)
 		return 0;
-	if (errno != EEXIST)
-		/* a read-only file system answers before it looks */
-		return errno == EROFS && stat(name, &status) == 0 && S_ISDIR(status.st_mode) ? 0 : -errno;
-	return 0;
+	error = errno;
+	/* a read-only file system answers before it looks */
+	if (error == EEXIST || (error == EROFS && stat(name, &status) == 0 && S_ISDIR(status.st_mode)))
+		return 0;
+	return -error;
 }
 
 static int make_up_to(const char *path, size_t end)
