@@ -10,7 +10,9 @@ void system__hold_standard_streams(void);
 /* Point them at /dev/console, or /dev/null where there is no console. */
 void system__open_console(void);
 
-/* Host name, resource limits, umask, loopback. What a kernel lacks is left out. */
+/* Host name, resource limits, umask, loopback; under emulation fixed addresses, for speed. What a kernel lacks is left
+ * out.
+ */
 void system__configure(const char *hostname);
 
 /* ns of CLOCK_BOOTTIME. */

@@ -76,6 +76,10 @@ describe("the machine", () => {
     expect(await shell("id")).toBe("uid=0(root) gid=0(root)");
   });
 
+  test("puts programs at fixed addresses under emulation only", async () => {
+    expect(await shell("cat /proc/sys/kernel/randomize_va_space")).toBe(vm.engine === "qemu" ? "0" : "2");
+  });
+
   test("gives the main process /dev/null to read", async () => {
     const { value } = await vm.stdout[Symbol.asyncIterator]().next();
     expect(Buffer.from(value ?? []).toString()).toStartWith("/dev/null\n");
