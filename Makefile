@@ -35,7 +35,10 @@ format: setup-dev ## put TypeScript and C into the project's format
 bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/results.json
 	@node_modules/.bin/bun tests/bench/main.ts
 
-clean: ## remove what was built here (the user's kernel cache stays)
-	@rm -rf build node_modules tests/bench/results.json
+bench-lab: setup-dev ## measure on a true /dev/kvm, in the lab: JSON in tests/bench/results-lab.json
+	@node_modules/.bin/bun tests/bench/lab/main.ts
 
-.PHONY: help setup setup-dev up test test-lab lab lint format bench clean
+clean: ## remove what was built here (the user's kernel cache stays)
+	@rm -rf build node_modules tests/bench/results*.json
+
+.PHONY: help setup setup-dev up test test-lab lab lint format bench bench-lab clean

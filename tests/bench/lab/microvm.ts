@@ -49,13 +49,13 @@ export function start(argv: readonly string[], log: string): Bun.Subprocess {
 /** Hears when a guest of QEMU's says that its agent listens. */
 export class Listener implements AsyncDisposable {
   readonly #process: Bun.Subprocess<"ignore", "pipe", "inherit">;
-  readonly #reader: ReturnType<ReadableStream<Uint8Array<ArrayBuffer>>["getReader"]>;
+  readonly #lines: AsyncIterator<Uint8Array>;
 
   private constructor(place: Place) {
     this.#process = Bun.spawn([join(place.out, "ready"), String(EVENTS_PORT)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
-    this.#reader = this.#process.stdout.getReader();
+    this.#lines = this.#process.stdout[Symbol.asyncIterator]();
   }
 
   static async open(place: Place): Promise<Listener> {
@@ -66,7 +66,7 @@ export class Listener implements AsyncDisposable {
 
   /** The next guest is ready. */
   async next(): Promise<void> {
-    if ((await this.#reader.read()).done) throw new Error("the listener on vsock has ended");
+    if ((await this.#lines.next()).done) throw new Error("the listener on vsock has ended");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
