@@ -10,9 +10,9 @@
 
 /* What the host gave of a directory, and how far the guest has got in it. */
 struct fs_listing {
-	uint64_t offset;  /* where the next entry is to be asked from */
-	size_t next, len; /* bytes of `data` */
-	_Alignas(struct dirent64) char data[16 * 1024];
+	uint64_t offset;                           /* where the next entry is to be asked from */
+	size_t next, len;                          /* bytes of `data` */
+	_Alignas(struct dirent64) char data[4096]; /* as much as the guest asks for at once */
 };
 
 void listing__free(struct fs_listing *listing)

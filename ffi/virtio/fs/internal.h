@@ -20,6 +20,8 @@ enum {
 	FS_REPLY_MAX = 64 * 1024,    /* a reply without file data */
 	FS_WRITE_MAX = 1024 * 1024,  /* bytes of one read or write */
 	FS_INODES_MAX = 1024 * 1024, /* inodes the guest may hold */
+	FS_DEPTH_MAX = PATH_MAX,     /* directories above one another: each takes a step to reach */
+	FS_HANDLES_MAX = 32768,      /* files and directories the guest may have open */
 	FS_OWNERS_MAX = 1024 * 1024, /* remembered owners */
 };
 

@@ -112,8 +112,11 @@ static int locate(struct fs_session *s, struct fs_inode *inode)
 {
 	while (inode->fd < 0) {
 		struct fs_inode *first = inode;
-		while (first->parent && first->parent->fd < 0)
+		unsigned depth = 0;
+		while (first->parent && first->parent->fd < 0 && depth++ < FS_DEPTH_MAX)
 			first = first->parent;
+		if (depth > FS_DEPTH_MAX)
+			return -ENAMETOOLONG;
 		int err = first->parent ? step(s, first) : -ESTALE;
 		if (err)
 			return err;

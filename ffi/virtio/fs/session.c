@@ -128,7 +128,7 @@ static void set_limits(struct fs_session *s)
 		if (setrlimit(RLIMIT_NOFILE, &limit))
 			limit.rlim_cur = soft;
 	}
-	rlim_t files = limit.rlim_cur < 131072 ? limit.rlim_cur : 131072;
+	rlim_t files = limit.rlim_cur < 2 * FS_HANDLES_MAX ? limit.rlim_cur : 2 * FS_HANDLES_MAX;
 	s->lru_max = files / 8 > 16 ? (unsigned)(files / 8) : 16;
 	s->handles_max = files / 2 > 16 ? (unsigned)(files / 2) : 16;
 }
