@@ -1,6 +1,7 @@
 /* seccomp: the system calls the VMM makes, and for some threads fewer still; all others fail with EPERM, and those that
  * only an intruder makes end the process. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -48,7 +49,7 @@ static const char *const basic[] = {"read",
 static const char *const streams[] = {"readv",           "writev",    "recvfrom",      "sendto",     "recvmsg",
 				      "sendmsg",         "poll",      "ppoll",         "epoll_wait", "epoll_pwait",
 				      "epoll_pwait2",    "epoll_ctl", "epoll_create1", "eventfd2",   "timerfd_create",
-				      "timerfd_settime", "close",     "shutdown",      "fcntl",      NULL};
+				      "timerfd_settime", "close",     "shutdown",      NULL};
 
 /* The file system device, the control channel, vsock, and what it takes to start threads and to tidy up. */
 static const char *const whole[] = {"pread64",
@@ -208,6 +209,25 @@ static int allow_ioctls(scmp_filter_ctx filter)
 	return error;
 }
 
+/* Flags of descriptors, but for O_ASYNC: the signal that comes with input is any that F_SETSIG names, and goes to any
+ * process that F_SETOWN does. */
+static int allow_descriptor_flags(scmp_filter_ctx filter)
+{
+	static const int commands[] = {F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL};
+	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A1(SCMP_CMP_EQ, F_SETFL),
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, 0));
+	for (unsigned i = 0; i < sizeof(commands) / sizeof(commands[0]) && !error; i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+					 SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)commands[i]));
+	return error;
+}
+
+static int allow_streams(scmp_filter_ctx filter)
+{
+	int error = allow_all(filter, streams, SCMP_ACT_ALLOW);
+	return error ? error : allow_descriptor_flags(filter);
+}
+
 static int allow_threads(scmp_filter_ctx filter)
 {
 	const unsigned long namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
@@ -272,7 +292,7 @@ static int fill_whole(scmp_filter_ctx filter, pid_t child)
 {
 	int error = fill_basic(filter);
 	if (!error)
-		error = allow_all(filter, streams, SCMP_ACT_ALLOW);
+		error = allow_streams(filter);
 	if (!error)
 		error = allow_all(filter, whole, SCMP_ACT_ALLOW);
 	if (!error)
@@ -314,7 +334,7 @@ void confine__narrow(enum confine_thread kind)
 	scmp_filter_ctx filter = new_filter();
 	int error = filter ? fill_basic(filter) : -ENOMEM;
 	if (!error && kind == CONFINE_QUIET)
-		error = allow_all(filter, streams, SCMP_ACT_ALLOW);
+		error = allow_streams(filter);
 	if (!error)
 		error = seccomp_load(filter);
 	/* on failure the thread stays as confined as its process is */

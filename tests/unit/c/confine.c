@@ -298,6 +298,15 @@ static int kill_parent(void)
 	       syscall(SYS_pidfd_open, getppid(), 0) >= 0;
 }
 
+/* The kernel sends a signal of choice, to whoever was named, for input on a descriptor. */
+static int signal_by_input(void)
+{
+	int pair[2];
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	return fcntl(pair[0], F_SETOWN, getppid()) == 0 || fcntl(pair[0], F_SETSIG, SIGWINCH) == 0 ||
+	       fcntl(pair[0], F_SETFL, O_ASYNC) == 0 || fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0;
+}
+
 static int make_process(void)
 {
 	pid_t pid = fork();
@@ -333,6 +342,7 @@ static void signals_to_others_are_refused(void)
 {
 	set_up();
 	CHECK_EQ(result_of(kill_parent), REFUSED);
+	CHECK_EQ(result_of(signal_by_input), REFUSED);
 	room.request.child = getpid();
 	CHECK_EQ(result_of(kill_parent), ALLOWED);
 	tear_down();
