@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 enum { STDOUT, STDERR, OUTPUTS };
+enum { INPUT_PIPE_SIZE = 256 * 1024 };
 
 struct exec {
 	struct call call;
@@ -21,6 +22,7 @@ struct exec {
 	struct output outputs[OUTPUTS];
 	struct watch input;   /* write end of the program's stdin; fd -1: closed */
 	struct buffer queued; /* for stdin, at most a window */
+	size_t taken;         /* of stdin, by the program, and not yet credited */
 	bool input_ending;
 	pid_t pid;
 	int status;
@@ -120,7 +122,8 @@ static void stderr_ready(struct watch *watch, short revents)
 	advance(exec);
 }
 
-/* Give the program what is queued; what it took, or will never take, is credited. */
+/* Give the program what is queued; what it took, or will never take, is credited: all of it when nothing is left, else
+ * a quarter of the window at a time, as a pipe takes little at a time. */
 static void feed(struct exec *exec)
 {
 	size_t before = buffer__pending(&exec->queued);
@@ -129,7 +132,11 @@ static void feed(struct exec *exec)
 
 	if (error && error != -EAGAIN)
 		left = 0; /* it closed its stdin */
-	call__credit(&exec->call, before - left);
+	exec->taken += before - left;
+	if (!left || exec->taken >= exec->call.window / 4) {
+		call__credit(&exec->call, exec->taken);
+		exec->taken = 0;
+	}
 	if ((error && error != -EAGAIN) || (!left && exec->input_ending))
 		close_input(exec);
 	else
@@ -179,54 +186,6 @@ void exec__ended(struct agent *agent, pid_t pid, int status)
 	advance(exec);
 }
 
-/* Fill in argv, environment, cwd and identity. Returns 0, or -1 after call__fail. */
-static int take_program(struct call *call, const CborValue *request, struct program *program, char **cwd)
-{
-	CborValue argv, env;
-	struct span span;
-	uint64_t user = 0, group = 0;
-	bool clear = false;
-	int found, error = 0;
-
-	if (reader__array(request, "argv", &argv) != 1)
-		return call__refuse(call, "argv"), -1;
-	error = strings__add_array(&program->argv, &argv);
-	if (error == -EPROTO || (!error && !program->argv.count))
-		return call__refuse(call, "argv"), -1;
-	if (reader__bool(request, "clearEnv", &clear) < 0)
-		return call__refuse(call, "clearEnv"), -1;
-	if (!error && !clear)
-		error = strings__add_all(&program->environment, call->connection->agent->environment);
-	found = reader__map(request, "env", &env);
-	if (!error && found == 1)
-		error = environment__set_map(&program->environment, &env);
-	if (found < 0 || error == -EPROTO)
-		return call__refuse(call, "env"), -1;
-	found = reader__string(request, "cwd", &span);
-	if (found < 0)
-		return call__refuse(call, "cwd"), -1;
-	if (!error && found == 1) {
-		program->cwd = *cwd = span__copy(span);
-		error = *cwd ? 0 : -errno;
-	}
-	if (error)
-		return call__fail(call, error, "exec: %s",
-				  error == -EINVAL ? "a NUL in argv, env or cwd, or a bad name in env"
-						   : strerror(-error)),
-		       -1;
-	found = reader__uint(request, "user", &user);
-	program->has_user = found == 1;
-	if (found < 0 || user >= UINT32_MAX)
-		return call__refuse(call, "user"), -1;
-	found = reader__uint(request, "group", &group);
-	program->has_group = found == 1;
-	if (found < 0 || group >= UINT32_MAX)
-		return call__refuse(call, "group"), -1;
-	program->user = (uid_t)user;
-	program->group = (gid_t)group;
-	return 0;
-}
-
 /* Open the program's end of its three streams, *ends, and ours in `exec`. Returns 0 or -errno. */
 static int open_streams(struct exec *exec, bool has_input, int ends[3])
 {
@@ -241,6 +200,8 @@ static int open_streams(struct exec *exec, bool has_input, int ends[3])
 		ends[0] = pipe_ends[0];
 		exec->input = (struct watch){.fd = pipe_ends[1], .ready = input_ready};
 		loop__add(loop, &exec->input);
+		/* a larger pipe saves switches between writer and reader; the default also works */
+		fcntl(pipe_ends[1], F_SETPIPE_SZ, INPUT_PIPE_SIZE);
 		if (fcntl(pipe_ends[1], F_SETFL, O_WRONLY | O_NONBLOCK))
 			return -errno;
 	} else {
@@ -325,7 +286,7 @@ static void start(struct call *call, const CborValue *request)
 		call__refuse(call, "stdin");
 		return;
 	}
-	error = take_program(call, request, &program, &cwd);
+	error = exec__take_program(call, request, &program, &cwd);
 	if (!error)
 		error = start_program(exec, &program, has_input);
 	strings__free(&program.argv);
