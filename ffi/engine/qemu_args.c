@@ -145,12 +145,13 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 		     struct failure *why)
 {
 	const struct machine_config *config = machine->config;
+	/* -erms: Linux copies and clears words then; the "fast" string instructions TCG does byte by byte */
 	static const char *const fixed[] = {
 		"-nodefaults", "-no-user-config",
 		"-no-reboot",  "-S",
 		"-display",    "none",
 		"-accel",      "tcg,thread=multi,tb-size=256",
-		"-cpu",        "max",
+		"-cpu",        "max,-erms",
 		"-global",     "virtio-mmio.force-legacy=false",
 		"-sandbox",    SANDBOX,
 	};
