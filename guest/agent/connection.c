@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
 	READ_SIZE = 65536,      /* bytes read beyond the frame that is awaited */
 	CONGESTED = 512 * 1024, /* bytes queued from which on no more is produced */
 	ROUNDS = 8,             /* of producing and sending before others have their turn */
+	AWAITED_MIN = 16384,    /* bytes of a frame still missing from which on it is worth to await many at once */
+	AWAITED_MAX = 131072,   /* bytes awaited at once; well below what a socket holds */
 };
 
 bool connection__congested(const struct connection *connection)
@@ -155,6 +158,21 @@ static void handle_received(struct connection *connection)
 	}
 }
 
+/* A large frame comes in many small packets: have the socket tell of them together. Where a kernel does not, it tells
+ * of each. */
+static void await(struct connection *connection)
+{
+	const uint8_t *body;
+	size_t length, missing;
+	int awaited = 1;
+
+	if (frame__peek(&connection->in, &body, &length, &missing) == 0 && missing >= AWAITED_MIN)
+		awaited = missing < AWAITED_MAX ? (int)missing : AWAITED_MAX;
+	if (awaited != connection->awaited &&
+	    setsockopt(connection->watch.fd, SOL_SOCKET, SO_RCVLOWAT, &awaited, sizeof(awaited)) == 0)
+		connection->awaited = awaited;
+}
+
 static void receive(struct connection *connection)
 {
 	const uint8_t *body;
@@ -231,6 +249,7 @@ bool connection__settle(struct connection *connection)
 		connection->shutdown_wanted = false;
 		agent__shutdown(agent, connection->grace_ms);
 	}
+	await(connection);
 	connection->watch.events = (short)((buffer__pending(&connection->out) ? POLLOUT : 0) |
 					   (connection->refused || connection__congested(connection) ? 0 : POLLIN));
 	return more && !connection__congested(connection);
@@ -245,6 +264,7 @@ int connection__open(struct agent *agent, int fd)
 		return -ENOMEM;
 	}
 	connection->agent = agent;
+	connection->awaited = 1;
 	connection->watch = (struct watch){.fd = fd, .events = POLLIN, .ready = ready};
 	connection->next = agent->connections;
 	if (connection->next)

@@ -11,6 +11,7 @@ struct connection {
 	struct agent *agent;
 	struct watch watch;
 	struct buffer in, out;
+	int awaited; /* bytes that the socket must have before it is ready to be read: its SO_RCVLOWAT */
 	struct call *calls;
 	struct connection *next, *prev;
 	bool broken;          /* to be freed as soon as no handler is at work on it */
