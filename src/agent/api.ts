@@ -48,7 +48,7 @@ export interface ExecOptions extends ProcessOptions {
 export interface SpawnOptions extends ProcessOptions {
   /** `"pipe"` gives `stdin` to write to; anything else is fed by itself. */
   readonly stdin?: Input | "pipe";
-  /** Bytes the guest may send ahead of the reader, stdout and stderr together (262,144; at most 4,194,304). */
+  /** Bytes the guest may send ahead of the reader, stdout and stderr together (1,048,576; at most 4,194,304). */
   readonly window?: number;
 }
 

@@ -7,6 +7,10 @@ import { ProtocolError } from "./profile.ts";
 
 /** Payload bytes that may be under way without credit, unless a request says otherwise. */
 export const DEFAULT_WINDOW = 262_144;
+/** What one program may have under way. The guest keeps standard input that a program has not read: not too much. */
+export const PROGRAM_WINDOW = 1_048_576;
+/** The most there is: for files, which wait for nobody. */
+export const MAX_WINDOW = 4_194_304;
 
 export interface CallSetup {
   /** Name of the API call and the guest path, for errors. */
@@ -30,7 +34,7 @@ export class Call {
   /** The guest's answer; rejects with what ended the call instead. */
   readonly response: Promise<Message>;
   readonly #setup: CallSetup;
-  readonly #send: (...parts: Uint8Array[]) => void;
+  readonly #send: (frame: Uint8Array) => void;
   #settle!: { resolve: (response: Message) => void; reject: (reason: unknown) => void };
   /** `abandoned`: settled here, not yet in the guest; what still comes is credited and dropped. */
   #state: "open" | "abandoned" | "ended" = "open";
@@ -42,7 +46,7 @@ export class Call {
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #onAbort = () => this.abandon(this.#setup.signal?.reason);
 
-  constructor(id: number, setup: CallSetup, send: (...parts: Uint8Array[]) => void) {
+  constructor(id: number, setup: CallSetup, send: (frame: Uint8Array) => void) {
     this.id = id;
     this.#setup = setup;
     this.#send = send;
@@ -123,12 +127,15 @@ export class Call {
     if (this.#state === "open") this.#send(encodeFrame({ id: this.id, ...ev }));
   }
 
-  /** Send payload within the window; false when the call ended before all was sent. */
+  /**
+   * Send payload within the window; false when the call ended before all was sent. Frames do not become small: it waits
+   * while less than a quarter of the window is left.
+   */
   async data(ev: string, data: Uint8Array): Promise<boolean> {
     this.#feeding = true;
     let rest = data;
     while (rest.length > 0 && this.open) {
-      if (this.#budget === 0) {
+      if (this.#budget < Math.min(rest.length, Math.ceil(this.window / 4))) {
         await new Promise<void>((resolve) => {
           this.#room = resolve;
         });
@@ -137,7 +144,7 @@ export class Call {
       }
       const part = rest.subarray(0, this.#budget);
       this.#budget -= part.length;
-      this.#send(...encodeDataFrame(this.id, ev, part));
+      this.#send(encodeDataFrame(this.id, ev, part));
       this.#arm();
       rest = rest.subarray(part.length);
     }
@@ -179,7 +186,7 @@ export class Call {
     clearTimeout(this.#timer);
     if (limit === undefined || !this.open) return;
     this.#timer = setTimeout(() => {
-      if (this.#received > this.#taken || (this.#feeding && this.#budget > 0)) {
+      if (this.#received > this.#taken || (this.#feeding && this.#room === undefined)) {
         this.#arm();
         return;
       }

@@ -2,6 +2,7 @@
 
 import { AgentError } from "../errors.ts";
 import type * as api from "./api.ts";
+import { MAX_WINDOW } from "./call.ts";
 import { Collector } from "./collector.ts";
 import { Connection, type ConnectOptions } from "./connection.ts";
 import { readEntry } from "./entry.ts";
@@ -82,6 +83,7 @@ class AgentClient implements api.Agent {
       op,
       path,
       request: { op: "read_file", path, offset: options.offset, length: options.length },
+      window: MAX_WINDOW,
       cancel: { ev: "abort" },
       signal: options.signal,
       timeoutMs: options.timeoutMs ?? FILE_MS,
@@ -115,6 +117,7 @@ class AgentClient implements api.Agent {
       op: "writeFile",
       path,
       request: { op: "write_file", path, mode: options.mode, parents: options.parents },
+      window: MAX_WINDOW,
       cancel: { ev: "abort" },
       signal: options.signal,
       timeoutMs: options.timeoutMs ?? FILE_MS,

@@ -59,7 +59,7 @@ export class Connection {
   call(setup: CallSetup): Call {
     setup.signal?.throwIfAborted();
     if (this.#lost !== undefined) throw this.#lost;
-    const call = new Call(this.#nextId++, setup, (...parts) => this.#socket.send(...parts));
+    const call = new Call(this.#nextId++, setup, (frame) => this.#socket.send(frame));
     call.start();
     this.#calls.set(call.id, call);
     return call;

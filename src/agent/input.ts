@@ -2,8 +2,8 @@
 
 import type { Input } from "./api.ts";
 
-/** Largest payload of one data frame: a quarter of the default window, so that four are under way. */
-export const PIECE = 65_536;
+/** Largest payload of one data frame: it wakes each side once, and a frame's limit is four times that. */
+export const PIECE = 262_144;
 
 /** The bytes of `input` in pieces of at most {@link PIECE}. Throws `TypeError` on what is not an input. */
 export async function* pieces(input: Input): AsyncGenerator<Uint8Array> {

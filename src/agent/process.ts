@@ -3,7 +3,7 @@
 import { AgentError } from "../errors.ts";
 import type { AgentProcess, Environment, ExecOptions, ExecResult, ExitStatus, SpawnOptions } from "./api.ts";
 import type { Call } from "./call.ts";
-import { DEFAULT_WINDOW } from "./call.ts";
+import { MAX_WINDOW, PROGRAM_WINDOW } from "./call.ts";
 import { Collector } from "./collector.ts";
 import type { Connection } from "./connection.ts";
 import { bytes, flag, oneOf, uint } from "./fields.ts";
@@ -16,7 +16,6 @@ import { signalName, signalNumber } from "./signals.ts";
 const START_TIMEOUT_MS = 30_000;
 /** What a guest gets beyond a program's own time limit to say that it kept it. */
 const TIMEOUT_GRACE_MS = 10_000;
-const MAX_WINDOW = 4_194_304;
 const MAX_OUTPUT = 64 << 20;
 const SIGKILL = 9;
 
@@ -110,7 +109,7 @@ export async function spawn(
       stdin: stdin === undefined ? undefined : true,
       timeoutMs,
     },
-    ...(options.window === undefined ? {} : { window: options.window }),
+    window: options.window ?? PROGRAM_WINDOW,
     cancel: { ev: "kill", signal: SIGKILL },
     signal,
     onEvent: (event) => {
@@ -254,7 +253,7 @@ function checkArguments(argv: readonly unknown[], options: SpawnOptions): void {
       throw new TypeError(`${what} should be a whole number from 0 on, not ${JSON.stringify(value)}`);
     }
   }
-  const window = options.window ?? DEFAULT_WINDOW;
+  const window = options.window ?? PROGRAM_WINDOW;
   if (!(Number.isInteger(window) && window >= 4096 && window <= MAX_WINDOW)) {
     throw new TypeError(`window should be from 4096 to ${MAX_WINDOW} bytes, not ${window}`);
   }

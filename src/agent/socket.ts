@@ -44,11 +44,11 @@ export class FrameSocket {
     return self;
   }
 
-  /** Queue the parts of one frame, or of several. After the end they go nowhere. */
-  send(...parts: Uint8Array[]): void {
+  /** Queue a frame. After the end it goes nowhere. */
+  send(frame: Uint8Array): void {
     if (this.#closed) return;
-    this.#queue.push(...parts);
-    if (this.#queue.length === parts.length) this.#flush();
+    this.#queue.push(frame);
+    if (this.#queue.length === 1) this.#flush();
   }
 
   close(): void {

@@ -30,6 +30,7 @@ describe("exec", () => {
       op: "exec",
       argv: ["/bin/sh", "-c", "echo $A"],
       env: { A: "1" },
+      window: 1_048_576,
     });
   });
 
@@ -45,6 +46,7 @@ describe("exec", () => {
       cwd: "/tmp",
       user: 1000,
       timeoutMs: 5000,
+      window: 1_048_576,
     });
   });
 
@@ -96,24 +98,26 @@ describe("exec", () => {
   });
 
   test("standard input of any kind is sent within the window and ended", async () => {
-    const big = new Uint8Array(1_000_000).map((_, index) => index * 7);
+    const big = new Uint8Array(3_000_000).map((_, index) => index * 7);
+    let window = 0;
     let unacknowledged = 0;
     let largest = 0;
     const got: Uint8Array[] = [];
     await using fake = new FakeAgent((message, peer) => {
       const { id } = message;
-      if (message.op === "exec") peer.send({ id, ev: "started", pid: 7 });
+      if (message.op === "exec") {
+        window = message.window as number;
+        peer.send({ id, ev: "started", pid: 7 });
+      }
       if (message.ev === "stdin") {
         const data = message.data as Uint8Array;
         got.push(data.slice());
         unacknowledged += data.length;
         largest = Math.max(largest, unacknowledged);
-        if (unacknowledged === 262_144) {
-          setTimeout(() => {
-            unacknowledged = 0;
-            peer.send({ id, credit: 262_144 });
-          }, 1);
-        }
+        setTimeout(() => {
+          unacknowledged -= data.length;
+          peer.send({ id, credit: data.length });
+        }, 1);
       }
       if (message.ev === "stdin-end") peer.send({ id, ok: true, exitCode: 0, timedOut: false });
     });
@@ -124,7 +128,9 @@ describe("exec", () => {
     }
     await agent.exec(["cat"], { stdin: source() });
     expect(Buffer.concat(got).equals(Buffer.concat([bytes("head"), big]))).toBe(true);
-    expect(largest).toBe(262_144);
+    expect(window).toBe(1_048_576);
+    expect(largest).toBeLessThanOrEqual(window);
+    expect(largest).toBeGreaterThan(window / 2);
   });
 
   test("an abort kills the program and rejects with the signal's reason", async () => {
@@ -152,7 +158,7 @@ describe("spawn", () => {
       if (typeof message.credit === "number") credits.push(message.credit);
     });
     await using agent = await fake.connect();
-    const child = await agent.spawn(["yes"]);
+    const child = await agent.spawn(["yes"], { window: 262_144 });
     expect(child.pid).toBe(7);
     await Bun.sleep(50);
     expect(credits).toEqual([]);
@@ -195,6 +201,7 @@ describe("files", () => {
       path: "/big",
       offset: 5_000_000_000n,
       length: 3,
+      window: 4_194_304,
     });
   });
 
@@ -227,7 +234,14 @@ describe("files", () => {
       parents: true,
     });
     expect(written).toBe(300_000);
-    expect(fake.received[0]).toEqual({ id: 2, op: "write_file", path: "/a/b", mode: 0o755, parents: true });
+    expect(fake.received[0]).toEqual({
+      id: 2,
+      op: "write_file",
+      path: "/a/b",
+      mode: 0o755,
+      parents: true,
+      window: 4_194_304,
+    });
   });
 
   test("a source that fails aborts the write and is the error", async () => {

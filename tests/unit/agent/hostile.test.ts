@@ -149,7 +149,7 @@ test("no more than the window is taken from an agent that ignores it", async () 
     for (let i = 0; i < 5; i++) peer.send({ id: message.id, ev: "stdout", data: new Uint8Array(65_536) });
   });
   await using agent = await fake.connect();
-  const child = await agent.spawn(["yes"]);
+  const child = await agent.spawn(["yes"], { window: 262_144 });
   await expect(child.exited).rejects.toThrow("sent more than its window");
   await child.exited.catch(() => {});
 });
