@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,6 +30,16 @@ static int read_config(struct vmm_config *config, struct failure *why)
 	return err;
 }
 
+/* A vsock stream and an open file of a share each hold a descriptor, and there may be thousands. */
+static void allow_open_files(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(void)
 {
 	uint64_t began = monotonic_ns();
@@ -48,6 +59,7 @@ int main(void)
 	}
 	if (config.detached)
 		stdio__detach();
+	allow_open_files();
 	struct keeper keeper = {.link = -1};
 	int code = 1;
 	err = chdir("/") < 0 ? failure__set(&why, errno, NULL, "cannot change to /")
