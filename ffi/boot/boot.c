@@ -46,13 +46,13 @@ int boot__load(const struct guest_memory *mem, const struct boot_request *reques
 			return error;
 	}
 	memcpy(mem->regions[0].host + LAYOUT_CMDLINE, request->cmdline, cmdline + 1);
-	mp_table__write(mem, request->cpus);
+	mp_table__write(mem, request);
 	const uint64_t acpi = acpi__write(mem, request);
 	*entry = (struct boot_entry){
-		.protocol = is_elf ? BOOT_PVH : BOOT_LINUX64,
+		.protocol = kernel.protocol,
 		.rip = kernel.entry,
-		.params = is_elf ? params__write_pvh(mem, &initrd, acpi)
-				 : params__write_linux64(mem, &kernel, &initrd, acpi),
+		.params = kernel.protocol == BOOT_PVH ? params__write_pvh(mem, &initrd, acpi)
+						      : params__write_linux64(mem, &kernel, &initrd, acpi),
 	};
 	return 0;
 }

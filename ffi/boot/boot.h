@@ -32,7 +32,7 @@ struct boot_entry {
 };
 
 struct boot_request {
-	int kernel; /* file: an ELF vmlinux with a PVH note, or a bzImage with a 64-bit entry */
+	int kernel; /* file: an ELF with Linux's notes or a PVH note, or a bzImage with a 64-bit entry */
 	int initrd; /* file, -1 without */
 	const char *kernel_path, *initrd_path; /* for messages */
 	const char *cmdline;

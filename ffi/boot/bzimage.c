@@ -48,8 +48,10 @@ int image_bzimage__load(const struct guest_memory *mem, const struct image_file 
 	if (error)
 		return failure__set(why, -error, NULL, "cannot read the kernel %s", file->path);
 
-	*kernel = (struct image_kernel){
-		.entry = load + ENTRY_64, .end = load + room, .initrd_max = header.initrd_addr_max};
+	*kernel = (struct image_kernel){.entry = load + ENTRY_64,
+					.protocol = BOOT_LINUX64,
+					.end = load + room,
+					.initrd_max = header.initrd_addr_max};
 	kernel->setup_size = 0x202U + jump - HEADER_AT;
 	if (kernel->setup_size > sizeof(header))
 		kernel->setup_size = sizeof(header);

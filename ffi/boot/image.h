@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "boot/boot.h"
 #include "failure.h"
 #include "memory.h"
 
@@ -17,10 +18,11 @@ struct image_file {
 /* A kernel in memory. */
 struct image_kernel {
 	uint64_t entry;
+	enum boot_protocol protocol;
 	uint64_t end;        /* first guest address the kernel does not claim for itself */
 	uint64_t initrd_max; /* last guest address an initrd may reach */
-	uint8_t setup[512];  /* bzImage: what goes to boot_params.hdr */
-	unsigned setup_size; /* bytes; 0 for ELF */
+	uint8_t setup[512];  /* BOOT_LINUX64: what goes to boot_params.hdr */
+	unsigned setup_size; /* bytes */
 };
 
 struct image_initrd {

@@ -12,7 +12,7 @@ enum { INTERRUPT_INT, INTERRUPT_NMI, INTERRUPT_SMI, INTERRUPT_EXTINT };
 enum { CPU_ENABLED = 1, CPU_BOOT = 2, IOAPIC_ENABLED = 1 };
 
 #define APIC_VERSION 0x14
-#define IOAPIC_PINS 24
+#define SERIAL_IRQ 4
 #define ALL_APICS 0xff
 
 struct floating_pointer {
@@ -58,7 +58,7 @@ _Static_assert(sizeof(struct floating_pointer) == 16 && sizeof(struct header) ==
 		       sizeof(struct bus) == 8 && sizeof(struct ioapic) == 8 && sizeof(struct interrupt) == 8,
 	       "the table is packed by nature");
 _Static_assert(sizeof(struct floating_pointer) + sizeof(struct header) + BOOT_MAX_CPUS * sizeof(struct processor) + 16 +
-			       (IOAPIC_PINS + 2) * sizeof(struct interrupt) <
+			       (BOOT_MAX_DEVICES + 3) * sizeof(struct interrupt) <
 		       LAYOUT_MP_TABLE_END - LAYOUT_MP_TABLE,
 	       "the table fits its place");
 
@@ -83,8 +83,16 @@ static uint8_t checksum(const uint8_t *bytes, size_t len)
 	return (uint8_t)-sum;
 }
 
-void mp_table__write(const struct guest_memory *mem, unsigned cpus)
+static void writer__put_interrupt(struct writer *w, uint8_t ioapic, uint8_t irq)
 {
+	const struct interrupt interrupt = {
+		.type = ENTRY_INTERRUPT, .kind = INTERRUPT_INT, .irq = irq, .apic_id = ioapic, .pin = irq};
+	writer__put(w, &interrupt, sizeof(interrupt));
+}
+
+void mp_table__write(const struct guest_memory *mem, const struct boot_request *request)
+{
+	const unsigned cpus = request->cpus;
 	uint8_t *base = mem->regions[0].host + LAYOUT_MP_TABLE;
 	struct floating_pointer pointer = {.signature = {'_', 'M', 'P', '_'},
 					   .table = LAYOUT_MP_TABLE + sizeof(pointer),
@@ -113,14 +121,10 @@ void mp_table__write(const struct guest_memory *mem, unsigned cpus)
 				      .flags = IOAPIC_ENABLED,
 				      .addr = LAYOUT_IOAPIC};
 	writer__put(&w, &ioapic, sizeof(ioapic));
-	for (unsigned i = 0; i < IOAPIC_PINS; i++) {
-		struct interrupt irq = {.type = ENTRY_INTERRUPT,
-					.kind = INTERRUPT_INT,
-					.irq = (uint8_t)i,
-					.apic_id = ioapic_id,
-					.pin = (uint8_t)i};
-		writer__put(&w, &irq, sizeof(irq));
-	}
+	if (request->has_serial)
+		writer__put_interrupt(&w, ioapic_id, SERIAL_IRQ);
+	for (unsigned i = 0; i < request->device_count; i++)
+		writer__put_interrupt(&w, ioapic_id, request->devices[i].irq);
 	const struct interrupt local[] = {
 		{.type = ENTRY_LOCAL_INTERRUPT, .kind = INTERRUPT_EXTINT, .apic_id = 0, .pin = 0},
 		{.type = ENTRY_LOCAL_INTERRUPT, .kind = INTERRUPT_NMI, .apic_id = ALL_APICS, .pin = 1},

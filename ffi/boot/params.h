@@ -2,6 +2,7 @@
 #ifndef CAPSA_BOOT_PARAMS_H
 #define CAPSA_BOOT_PARAMS_H
 
+#include "boot/boot.h"
 #include "boot/image.h"
 #include "memory.h"
 
@@ -13,7 +14,7 @@ uint64_t params__write_linux64(const struct guest_memory *mem, const struct imag
 			       const struct image_initrd *initrd, uint64_t acpi);
 
 /* MultiProcessor Specification 1.4, for 1..BOOT_MAX_CPUS CPUs with APIC IDs from 0 on and ISA-like interrupts (edge)
- * on the 24 pins of one I/O APIC. */
-void mp_table__write(const struct guest_memory *mem, unsigned cpus);
+ * of the devices on one I/O APIC. */
+void mp_table__write(const struct guest_memory *mem, const struct boot_request *request);
 
 #endif

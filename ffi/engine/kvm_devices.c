@@ -21,6 +21,10 @@ struct boot_device kvm_devices__place(unsigned index)
 
 void kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, unsigned len, bool is_write)
 {
+	if (addr >= LAYOUT_IOAPIC && addr - LAYOUT_IOAPIC < KVM_IOAPIC_SIZE) {
+		kvm_ioapic__access(vm->ioapic, addr - LAYOUT_IOAPIC, data, len, is_write);
+		return;
+	}
 	uint64_t index = (addr - LAYOUT_VIRTIO) / VIRTIO_MMIO_SIZE;
 	uint64_t offset = (addr - LAYOUT_VIRTIO) % VIRTIO_MMIO_SIZE;
 	if (addr < LAYOUT_VIRTIO || index >= vm->machine->device_count) {

@@ -129,6 +129,44 @@ static void an_elf_kernel_is_entered_by_its_note(void)
 	tear_down();
 }
 
+static void linux_is_entered_in_64_bit_mode(void)
+{
+	/* its own note in front of Xen's, as in a vmlinux */
+	struct {
+		struct elf elf;
+		Elf64_Nhdr linux_note;
+		char name[8];
+		uint32_t lto;
+		Elf64_Nhdr xen;
+		char owner[4];
+		uint32_t pvh;
+	} file = {.elf = good_elf(),
+		  .linux_note = {.n_namesz = 6, .n_descsz = 4, .n_type = 0x101},
+		  .name = "Linux",
+		  .xen = {.n_namesz = 4, .n_descsz = 4, .n_type = 18},
+		  .owner = "Xen",
+		  .pvh = KERNEL_AT + 16};
+	file.elf.header.e_entry = KERNEL_AT + 32;
+	file.elf.note.p_offset = offsetof(__typeof__(file), linux_note);
+	file.elf.note.p_filesz = sizeof(file) - file.elf.note.p_offset;
+	set_up();
+	CHECK_EQ(load(&file, sizeof(file)), 0);
+	CHECK_EQ(rig.entry.protocol, BOOT_LINUX64);
+	CHECK_EQ(rig.entry.rip, KERNEL_AT + 32);
+	struct boot_params params;
+	memcpy(&params, at(rig.entry.params), sizeof(params));
+	CHECK_EQ(params.hdr.boot_flag, 0xaa55);
+	CHECK_EQ(params.hdr.header, 0x53726448);
+	CHECK_EQ(params.hdr.cmd_line_ptr, LAYOUT_CMDLINE);
+	CHECK_EQ(params.e820_entries, 2);
+	tear_down();
+
+	file.elf.header.e_entry = KERNEL_AT + 4096; /* in what is zeroed, not loaded */
+	set_up();
+	CHECK_EQ(load(&file, sizeof(file)), -ENOEXEC);
+	tear_down();
+}
+
 static void an_initrd_lies_at_the_top_of_memory(void)
 {
 	struct elf elf = good_elf();
@@ -322,7 +360,7 @@ static void the_mp_table_lists_every_cpu(void)
 	memcpy(&length, at(table) + 4, 2);
 	memcpy(&entries, at(table) + 34, 2);
 	CHECK_EQ(sum(at(table), length), 0);
-	CHECK_EQ(entries, 254 + 1 + 1 + 24 + 2);
+	CHECK_EQ(entries, 254 + 1 + 1 + 3 + 2); /* 3: the serial port and two devices */
 	for (unsigned i = 0; i < rig.cpus; i++) {
 		const uint8_t *cpu = at(table) + 44 + (size_t)i * 20;
 		CHECK_EQ(cpu[0], 0);
@@ -399,6 +437,7 @@ static void memory_goes_around_the_hole(void)
 int main(void)
 {
 	CASE(an_elf_kernel_is_entered_by_its_note);
+	CASE(linux_is_entered_in_64_bit_mode);
 	CASE(an_initrd_lies_at_the_top_of_memory);
 	CASE(an_initrd_that_does_not_fit_is_refused);
 	CASE(elf_files_that_lie_are_refused);
