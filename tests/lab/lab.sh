@@ -65,7 +65,7 @@ rm -f "$out/code" "$out/output" "$out/interactive"
 
 memory=${CAPSA_LAB_MEMORY:-3072}
 # shellcheck disable=SC2054 # the commas are QEMU's
-qemu=(qemu-system-x86_64 -M q35 -cpu 'max,+svm' -accel tcg,thread=multi -smp "${CAPSA_LAB_CPUS:-2}" -m "$memory"
+qemu=(qemu-system-x86_64 -M q35 -cpu 'max,+svm,-erms,-fsrm' -accel tcg,thread=multi -smp "${CAPSA_LAB_CPUS:-2}" -m "$memory"
   -object "memory-backend-memfd,id=ram,size=${memory}M,share=on" -numa node,memdev=ram
   -chardev "socket,id=host,path=$work/host.sock" -device vhost-user-fs-pci,chardev=host,tag=host,queue-size=1024
   -chardev "socket,id=out,path=$work/out.sock" -device vhost-user-fs-pci,chardev=out,tag=out
