@@ -164,7 +164,8 @@ static int vm__open(struct kvm_machine *vm, struct failure *why)
 
 /*
  * One mapping: the low region first, what lies above 4 GiB after it. Anonymous memory in huge pages and not a memfd,
- * which gets small ones: with those a boot takes four hundred times the page faults, and twice as long.
+ * which gets small ones: with those a boot takes four hundred times the page faults, and twice as long. What lies
+ * before and behind cannot be touched: a device that strays from guest memory ends there.
  */
 static int vm__make_memory(struct kvm_machine *vm, struct failure *why)
 {
@@ -173,14 +174,14 @@ static int vm__make_memory(struct kvm_machine *vm, struct failure *why)
 		return failure__set(why, EINVAL, NULL,
 				    "a machine has %llu MiB to %llu GiB of memory in whole pages, not %llu bytes",
 				    LAYOUT_MEMORY_MIN >> 20, LAYOUT_MEMORY_MAX >> 30, (unsigned long long)size);
-	size_t room = size + HUGE_PAGE;
-	void *mapping = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mapping == MAP_FAILED)
+	size_t room = size + 2 * HUGE_PAGE;
+	void *mapping = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	vm->mapping = mapping == MAP_FAILED ? NULL : mapping;
+	vm->mapping_size = room;
+	uint8_t *host = (uint8_t *)mapping + HUGE_PAGE - ((uintptr_t)mapping & (HUGE_PAGE - 1));
+	if (!vm->mapping || mprotect(host, size, PROT_READ | PROT_WRITE) < 0)
 		return failure__set(why, errno, NULL, "cannot map %llu MiB of guest memory",
 				    (unsigned long long)size >> 20);
-	vm->mapping = mapping;
-	vm->mapping_size = room;
-	uint8_t *host = (uint8_t *)mapping + (-(uintptr_t)mapping & (HUGE_PAGE - 1));
 	(void)madvise(host, size, MADV_HUGEPAGE); /* a kernel without them does without */
 	layout__split(size, &vm->mem);
 	for (unsigned i = 0; i < vm->mem.count; i++) {
@@ -313,7 +314,6 @@ static void kvm__destroy(struct machine *machine)
 			pthread_join(vm->vcpus[i].thread, NULL);
 	kvm_devices__detach(vm);
 	kvm_serial__free(vm->serial);
-	kvm_ioapic__free(vm->ioapic);
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		if (vm->vcpus[i].run != MAP_FAILED)
 			munmap(vm->vcpus[i].run, vm->run_size);
@@ -389,6 +389,8 @@ static int kvm__pause(struct machine *machine)
 		pthread_cond_wait(&vm->changed, &vm->lock);
 	pthread_mutex_unlock(&vm->lock);
 
+	kvm_arch__hold_clock(vm);
+
 	struct loop *loops[MACHINE_MAX_DEVICES];
 	for (unsigned i = 0; i < machine->device_count; i++)
 		loops[i] = machine->devices[i].loop;
@@ -399,6 +401,9 @@ static int kvm__pause(struct machine *machine)
 static int kvm__resume(struct machine *machine)
 {
 	struct kvm_machine *vm = machine->engine;
+	if (!vm->paused)
+		return 0;
+	kvm_arch__let_clock_go(vm);
 	loop_park__free(vm->parked);
 	vm->parked = NULL;
 	pthread_mutex_lock(&vm->lock);

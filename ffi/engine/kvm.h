@@ -10,7 +10,6 @@
 
 #include "boot/boot.h"
 #include "engine/engine.h"
-#include "engine/kvm_ioapic.h"
 #include "engine/kvm_park.h"
 #include "engine/kvm_serial.h"
 #include "memory.h"
@@ -37,7 +36,6 @@ struct kvm_machine {
 	struct kvm_vcpu *vcpus;
 	unsigned vcpu_count;
 	struct virtio_mmio *mmio[MACHINE_MAX_DEVICES];
-	struct kvm_ioapic *ioapic;
 	struct kvm_serial *serial; /* NULL without */
 	struct loop_park *parked;  /* the workers, while paused */
 	_Atomic uint64_t ignored;  /* accesses by the guest to ports and addresses where nothing is */
@@ -45,8 +43,9 @@ struct kvm_machine {
 	int end_fd; /* eventfd in the main loop: written once, when the machine has ended by itself */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool paused, stopping; /* what vCPUs are to do */
-	unsigned running;      /* vCPU threads that may be inside the guest or a device's transport */
+	bool paused, stopping;       /* what vCPUs are to do */
+	struct kvm_clock_data clock; /* the guest's, while paused */
+	unsigned running;            /* vCPU threads that may be inside the guest or a device's transport */
 	bool has_ended;
 	enum machine_end end;
 	struct failure why;
@@ -70,9 +69,12 @@ struct boot_device kvm_devices__place(unsigned index);
 __attribute__((warn_unused_result)) int kvm_arch__set_up_vm(struct kvm_machine *vm, struct failure *why);
 __attribute__((warn_unused_result)) int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct boot_entry *entry,
 							      struct failure *why);
+/* The guest's clock stands still from one to the other; no vCPU runs. Best effort: else it jumps. */
+void kvm_arch__hold_clock(struct kvm_machine *vm);
+void kvm_arch__let_clock_go(struct kvm_machine *vm);
 /* An exit the generic half does not know; with KVM_GIVE_UP *why is filled in. */
 enum kvm_verdict kvm_arch__handle_exit(struct kvm_vcpu *vcpu, struct failure *why);
-/* Guest interrupt of device `index`, a pin of the I/O APIC. */
+/* Guest interrupt of device `index`, an input of the in-kernel interrupt controller. */
 unsigned kvm_arch__device_irq(unsigned index);
 
 #endif

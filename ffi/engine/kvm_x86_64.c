@@ -29,22 +29,20 @@
 int kvm_arch__set_up_vm(struct kvm_machine *vm, struct failure *why)
 {
 	uint64_t identity_map = LAYOUT_IDENTITY_MAP;
-	int error = 0;
+	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
 	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_TSS) < 0 ||
-	    ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0)
-		error = -errno;
-	if (!error)
-		error = kvm_ioapic__new(vm->fd, kvm_arch__device_irq(vm->machine->device_count), &vm->ioapic);
-	return error ? failure__set(why, -error, NULL, "KVM makes no interrupt controllers") : 0;
+	    ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 || ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) < 0 ||
+	    ioctl(vm->fd, KVM_CREATE_PIT2, &pit) < 0)
+		return failure__set(why, errno, NULL, "KVM makes no interrupt controllers");
+	return 0;
 }
 
-/* Behind the serial port's: kernels take the lower ones for a PC's old devices. */
+/* Inputs of the I/O APIC that the old interrupt controller does not share, then the free ones of those it does. */
 unsigned kvm_arch__device_irq(unsigned index)
 {
-	return SERIAL_IRQ + 1 + index;
+	static const uint8_t irqs[MACHINE_MAX_DEVICES] = {16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 9, 10, 11, 14, 15};
+	return irqs[index];
 }
-
-_Static_assert(SERIAL_IRQ + 1 + MACHINE_MAX_DEVICES <= KVM_IOAPIC_PINS_MAX, "each device has a pin");
 
 /* ---- CPUID ---- */
 
@@ -210,6 +208,21 @@ int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct boot_entry *entry,
 	if (!error && vcpu->index == 0)
 		error = vcpu__set_entry(vcpu, entry);
 	return error ? failure__set(why, -error, NULL, "KVM does not take the state of vCPU %u", vcpu->index) : 0;
+}
+
+/* ---- clock ---- */
+
+void kvm_arch__hold_clock(struct kvm_machine *vm)
+{
+	if (ioctl(vm->fd, KVM_GET_CLOCK, &vm->clock) < 0)
+		vm->clock.clock = 0;
+}
+
+void kvm_arch__let_clock_go(struct kvm_machine *vm)
+{
+	struct kvm_clock_data clock = {.clock = vm->clock.clock};
+	if (clock.clock)
+		(void)ioctl(vm->fd, KVM_SET_CLOCK, &clock);
 }
 
 /* ---- port I/O ---- */
