@@ -129,7 +129,10 @@ build_kernel() {
   exec 9>"$cache/.lock"
   if ! flock -n 9; then
     say "another build is running; waiting for it"
-    flock 9
+    setsid setpriv --pdeathsig TERM flock 9 &
+    child=$!
+    wait "$child"
+    child=''
   fi
   [ ! -e "$artifact/manifest.json" ] || return 0
   rm -rf "$cache"/.build.* # of builds that were killed: the lock is ours
