@@ -17,7 +17,7 @@ export async function command(place: Place): Promise<Row[]> {
   const msb = [join(place.peers, "microsandbox/bin/msb")];
   const environment = {
     ...process.env,
-    HOME: home,
+    MSB_HOME: join(home, "microsandbox"),
     MSB_LIBKRUNFW_PATH: join(place.peers, "microsandbox/lib/libkrunfw.so.5"),
   };
   const run = async (argv: readonly string[]) => {

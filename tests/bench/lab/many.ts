@@ -12,7 +12,11 @@ export async function many(): Promise<Row[]> {
   const all = await timed(() =>
     Promise.all(
       Array.from({ length: count }, async () => {
-        const vm = await Capsa.sandbox().memoryMb(128).run("/bin/sleep", ["infinity"]).build();
+        const vm = await Capsa.sandbox()
+          .memoryMb(128)
+          .bootTimeout(300_000)
+          .run("/bin/sleep", ["infinity"])
+          .build();
         stack.use(vm);
         each.push((await vm.ready).totalMs);
       }),

@@ -50,7 +50,7 @@ async function capsa(directory: string): Promise<string> {
 
 async function virtiofsd(place: Place, directory: string): Promise<string> {
   const socket = join(place.disk, "virtiofsd.sock");
-  const console = join(place.disk, "workload");
+  const console = join(place.disk, "workload.txt");
   const log = join(place.disk, "virtiofsd.log");
   const daemon = start(
     ["/usr/lib/qemu/virtiofsd", `--socket-path=${socket}`, "-o", `source=${directory}`],
