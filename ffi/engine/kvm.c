@@ -314,6 +314,7 @@ static void kvm__destroy(struct machine *machine)
 			pthread_join(vm->vcpus[i].thread, NULL);
 	kvm_devices__detach(vm);
 	kvm_serial__free(vm->serial);
+	kvm_ioapic__free(vm->ioapic);
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		if (vm->vcpus[i].run != MAP_FAILED)
 			munmap(vm->vcpus[i].run, vm->run_size);

@@ -10,6 +10,7 @@
 
 #include "boot/boot.h"
 #include "engine/engine.h"
+#include "engine/kvm_ioapic.h"
 #include "engine/kvm_park.h"
 #include "engine/kvm_serial.h"
 #include "memory.h"
@@ -36,6 +37,7 @@ struct kvm_machine {
 	struct kvm_vcpu *vcpus;
 	unsigned vcpu_count;
 	struct virtio_mmio *mmio[MACHINE_MAX_DEVICES];
+	struct kvm_ioapic *ioapic;
 	struct kvm_serial *serial; /* NULL without */
 	struct loop_park *parked;  /* the workers, while paused */
 	_Atomic uint64_t ignored;  /* accesses by the guest to ports and addresses where nothing is */
@@ -74,7 +76,7 @@ void kvm_arch__hold_clock(struct kvm_machine *vm);
 void kvm_arch__let_clock_go(struct kvm_machine *vm);
 /* An exit the generic half does not know; with KVM_GIVE_UP *why is filled in. */
 enum kvm_verdict kvm_arch__handle_exit(struct kvm_vcpu *vcpu, struct failure *why);
-/* Guest interrupt of device `index`, an input of the in-kernel interrupt controller. */
+/* Guest interrupt of device `index`, a pin of the I/O APIC. */
 unsigned kvm_arch__device_irq(unsigned index);
 
 #endif

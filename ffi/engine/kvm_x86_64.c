@@ -29,20 +29,22 @@
 int kvm_arch__set_up_vm(struct kvm_machine *vm, struct failure *why)
 {
 	uint64_t identity_map = LAYOUT_IDENTITY_MAP;
-	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
+	int error = 0;
 	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_TSS) < 0 ||
-	    ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0 || ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) < 0 ||
-	    ioctl(vm->fd, KVM_CREATE_PIT2, &pit) < 0)
-		return failure__set(why, errno, NULL, "KVM makes no interrupt controllers");
-	return 0;
+	    ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0)
+		error = -errno;
+	if (!error)
+		error = kvm_ioapic__new(vm->fd, kvm_arch__device_irq(vm->machine->device_count), &vm->ioapic);
+	return error ? failure__set(why, -error, NULL, "KVM makes no interrupt controllers") : 0;
 }
 
-/* Inputs of the I/O APIC that the old interrupt controller does not share, then the free ones of those it does. */
+/* Behind the serial port's: kernels take the lower ones for a PC's old devices. */
 unsigned kvm_arch__device_irq(unsigned index)
 {
-	static const uint8_t irqs[MACHINE_MAX_DEVICES] = {16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 9, 10, 11, 14, 15};
-	return irqs[index];
+	return SERIAL_IRQ + 1 + index;
 }
+
+_Static_assert(SERIAL_IRQ + 1 + MACHINE_MAX_DEVICES <= KVM_IOAPIC_PINS_MAX, "each device has a pin");
 
 /* ---- CPUID ---- */
 
