@@ -103,6 +103,22 @@ static void scribble_registers(const struct device *device)
 	}
 }
 
+/* The interrupt controller, sparing what would end the guest itself: NMI, INIT and the like. Interrupts are off. */
+static void scribble_interrupts(void)
+{
+	volatile uint8_t *window = (volatile uint8_t *)0xfec00000U;
+	for (unsigned n = 1 + below(12); n > 0; n--) {
+		uint32_t offset = one_in(4) ? below(0x1000) : 0;
+		if (offset / 4 == 4)
+			offset = 0;
+		*(volatile uint32_t *)window = one_in(4) ? odd_number() : 0x10 + below(0x30);
+		(void)*(volatile uint32_t *)(window + 0x10);
+		*(volatile uint32_t *)(window + 0x10) = odd_number() & ~0x600U;
+		*(volatile uint32_t *)(window + offset) = odd_number();
+		(void)*(window + below(0x1000));
+	}
+}
+
 /* ---- queues ---- */
 
 static void set_up(unsigned index)
@@ -261,7 +277,10 @@ static void round(void)
 {
 	unsigned index = below(device_count);
 	if (absurd && one_in(6)) {
-		scribble_registers(&devices[index]);
+		if (one_in(8))
+			scribble_interrupts();
+		else
+			scribble_registers(&devices[index]);
 		return;
 	}
 	if (one_in(40)) {
