@@ -55,6 +55,7 @@ share host / always
 share out "$out" none
 
 cp "$here/inside.sh" "$out/"
+printf '%s\n' "$checkout" >"$out/checkout"
 rm -f "$out/code" "$out/output" "$out/interactive"
 {
   printf 'cd %q\n' "$checkout"
