@@ -78,6 +78,8 @@ async function virtiofsd(scratch: string, directory: string, initrd: string): Pr
       memory: `${memory}M`,
       limit: 300,
       extra: [
+        // vhost-user-fs needs virtio 1; without ACPI the kernel is told on its command line where the device is
+        ...["-machine", "acpi=off", "-global", "virtio-mmio.force-legacy=false"],
         ...[
           "-chardev",
           `socket,id=fs,path=${socket}`,
