@@ -39,6 +39,7 @@ export async function workloadInitramfs(directory: string, rounds: number): Prom
     join(tree, "init"),
     `#!/bin/sh
 mount -t proc proc /proc
+mount -t devtmpfs dev /dev
 mkdir -p /share
 mount -t virtiofs bench /share
 /workload.sh /share ${rounds}
