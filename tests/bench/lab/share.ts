@@ -8,7 +8,7 @@ import { median } from "../statistics.ts";
 import type { Place } from "./measure.ts";
 import { qemu, start } from "./microvm.ts";
 
-const rounds = 4;
+const rounds = 3;
 const memoryMb = 512;
 const bulkMiB = 192;
 const files = { directories: 20, each: 100 };
@@ -52,8 +52,16 @@ async function virtiofsd(place: Place, directory: string): Promise<string> {
   const socket = join(place.disk, "virtiofsd.sock");
   const console = join(place.disk, "workload.txt");
   const log = join(place.disk, "virtiofsd.log");
+  const qemuLog = join(place.disk, "qemu-share.log");
   const daemon = start(
-    ["/usr/lib/qemu/virtiofsd", `--socket-path=${socket}`, "-o", `source=${directory}`],
+    // without a thread pool: its threads make a system call now and then that virtiofsd forbids itself
+    [
+      "/usr/lib/qemu/virtiofsd",
+      "--thread-pool-size=0",
+      `--socket-path=${socket}`,
+      "-o",
+      `source=${directory}`,
+    ],
     log,
   );
   const limit = AbortSignal.timeout(10_000);
@@ -71,24 +79,24 @@ async function virtiofsd(place: Place, directory: string): Promise<string> {
       kernel: await capsaKernel(),
       initrd: await workloadInitramfs(place.disk, rounds),
       memoryMb,
-      cmdline: "console=hvc0 quiet reboot=t panic=-1 no_timer_check",
+      cmdline: "console=ttyS0 quiet reboot=t panic=-1 no_timer_check",
       extra: [
         ...["-chardev", `socket,id=fs,path=${socket}`],
         ...["-device", "vhost-user-fs-device,chardev=fs,tag=bench,queue-size=1024"],
         ...["-object", `memory-backend-memfd,id=ram,size=${memoryMb}M,share=on`],
-        ...["-machine", "memory-backend=ram"],
-        ...["-chardev", `file,id=console,path=${console}`],
-        ...["-device", "virtio-serial-device,max_ports=1", "-device", "virtconsole,chardev=console"],
+        ...["-machine", "memory-backend=ram,isa-serial=on", "-serial", `file:${console}`],
       ],
     }),
-    log,
+    qemuLog,
   );
-  const stuck = setTimeout(() => machine.kill("SIGKILL"), 300_000);
+  const stuck = setTimeout(() => machine.kill("SIGKILL"), 90_000);
   await machine.exited;
   clearTimeout(stuck);
   daemon.kill();
   await daemon.exited;
-  return await Bun.file(console).text();
+  const output = await Bun.file(console).text();
+  if (output === "") throw new Error(`${await Bun.file(log).text()}${await Bun.file(qemuLog).text()}`);
+  return output;
 }
 
 function parse(output: string): Seconds {
