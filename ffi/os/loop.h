@@ -39,6 +39,9 @@ void loop__timer_cancel(struct loop *loop, uint64_t id);
 __attribute__((warn_unused_result)) int loop__call(struct loop *loop, loop_call_fn fn, void *arg);
 __attribute__((warn_unused_result)) int loop__post(struct loop *loop, loop_call_fn fn, void *arg);
 
+/* From now on calls wait for the thread that is about to run the loop: where it has less rights than others, or more,
+ * no other does its work. */
+void loop__await(struct loop *loop);
 /* Handle events until loop__stop. Returns 0 or -errno. */
 int loop__run(struct loop *loop);
 void loop__stop(struct loop *loop);

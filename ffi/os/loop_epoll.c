@@ -32,6 +32,7 @@ struct call {
 enum loop_state {
 	IDLE,    /* not run yet */
 	LENT,    /* not run yet, and `owner` is in an inline call */
+	COMING,  /* not run yet, but its thread is on its way */
 	RUNNING, /* `owner` is in loop__run */
 	STOPPED,
 };
@@ -321,12 +322,22 @@ static bool stop_asked(struct loop *loop)
 	return stop;
 }
 
+void loop__await(struct loop *loop)
+{
+	pthread_mutex_lock(&loop->lock);
+	while (loop->state == LENT)
+		pthread_cond_wait(&loop->changed, &loop->lock);
+	if (loop->state == IDLE)
+		loop->state = COMING;
+	pthread_mutex_unlock(&loop->lock);
+}
+
 int loop__run(struct loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
 	while (loop->state == LENT)
 		pthread_cond_wait(&loop->changed, &loop->lock);
-	if (loop->state != IDLE) {
+	if (loop->state != IDLE && loop->state != COMING) {
 		int err = loop->state == STOPPED ? -ECANCELED : -EBUSY;
 		pthread_mutex_unlock(&loop->lock);
 		return err;

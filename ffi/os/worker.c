@@ -24,6 +24,8 @@ int worker__start(struct worker *worker)
 {
 	int err = pthread_create(&worker->thread, NULL, run, worker);
 	worker->running = err == 0;
+	if (worker->running)
+		loop__await(worker->loop);
 	return -err;
 }
 

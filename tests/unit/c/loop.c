@@ -234,6 +234,26 @@ static void a_call_runs_on_the_loop_and_has_run_when_it_returns(void)
 	stop();
 }
 
+static void *run_late(void *arg)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+	return run(arg);
+}
+
+static void a_call_waits_for_a_thread_on_its_way(void)
+{
+	unsigned calls = 0;
+	make();
+	CHECK_EQ(pthread_create(&thread, NULL, run_late, NULL), 0);
+	loop__await(loop);
+	CHECK_EQ(loop__call(loop, where, &calls), 0);
+	CHECK(calls == 1 && pthread_equal(called_on, thread));
+	loop__await(loop); /* it is there: nothing changes */
+	CHECK_EQ(loop__call(loop, where, &calls), 0);
+	CHECK(calls == 2 && pthread_equal(called_on, thread));
+	stop();
+}
+
 static void nested(void *arg)
 {
 	if (loop__call(loop, where, arg))
@@ -310,6 +330,7 @@ int main(void)
 	CASE(timers_fire_in_order_and_never_early);
 	CASE(many_timers_stay_in_order);
 	CASE(a_call_runs_on_the_loop_and_has_run_when_it_returns);
+	CASE(a_call_waits_for_a_thread_on_its_way);
 	CASE(a_call_within_a_call_is_inline);
 	CASE(posts_run_in_order_and_all_of_them);
 	CASE(calls_from_many_threads);
