@@ -49,7 +49,6 @@ export async function boot(place: Place): Promise<Row[]> {
     other.kill("SIGKILL");
     await other.exited;
     if (round === 0) {
-      console.error("exits, capsa", counted, "QEMU", countedOther);
       continue;
     }
     ms.ours.push(mine);
