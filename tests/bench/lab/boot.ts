@@ -48,9 +48,7 @@ export async function boot(place: Place): Promise<Row[]> {
     const countedOther = counters();
     other.kill("SIGKILL");
     await other.exited;
-    if (round === 0) {
-      continue;
-    }
+    if (round === 0) continue;
     ms.ours.push(mine);
     ms.peer.push(theirs);
     exits.ours.push(counted.exits!);
