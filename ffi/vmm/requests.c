@@ -43,6 +43,10 @@ static int do_listen(struct answer *answer)
 	uint64_t port = answer->request->port;
 	if (!port)
 		return failure__set(&answer->why, EINVAL, NULL, "\"listen\" needs a port from 1 to 4294967294");
+	/* the device's worker may be held: waiting for it would hold this loop, and the resume, for good */
+	if (answer->vmm->state == VMM_PAUSED)
+		return failure__set(&answer->why, EBUSY, NULL,
+				    "the machine is paused; a vsock port can be opened once it is resumed");
 	int err = device_set__listen(&answer->vmm->devices, (uint32_t)port);
 	if (err == -ENODEV)
 		return failure__set(&answer->why, ENODEV, NULL, "this machine has no vsock device");

@@ -116,6 +116,14 @@ test("pause stops the guest, resume lets it go on, and its streams live", async 
   expect(await machine.agent({ id: 9, op: "ping" })).toMatchObject({ ok: true });
 });
 
+test("a port asked for during a pause is refused at once, and opened after it", async () => {
+  await up();
+  await machine.request("pause");
+  expect(await machine.request("listen", { port: 1234 })).toMatchObject({ error: { code: "EBUSY" } });
+  expect(await machine.request("resume")).not.toHaveProperty("error");
+  expect(await machine.request("listen", { port: 1234 })).not.toHaveProperty("error");
+});
+
 test("stop while paused", async () => {
   await up();
   await machine.request("pause");
