@@ -53,9 +53,16 @@ static void empty(int fd, int depth)
 	closedir(dir);
 }
 
-/* Where the archive is on another file system the file is copied. */
+/*
+ * Where the archive is on another file system the file is copied. The VMM could write here until it ended, and may have
+ * been taken over: only a plain file with no second name is a log. A link would show its target to who reads the
+ * archive, a FIFO would hold up its reader.
+ */
 static void move_file(int from_dir, int to_dir, const char *name)
 {
+	struct stat st;
+	if (fstatat(from_dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return;
 	if (renameat(from_dir, name, to_dir, name) == 0 || errno != EXDEV)
 		return;
 	int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
