@@ -43,7 +43,8 @@ struct machine {
 			 * the engine takes over at create, succeed or fail; else -1 */
 
 	bool has_serial; /* a serial port, COM1, for kernels without virtio console; engine "kvm" only */
-	int serial_fd;   /* where has_serial: a non-blocking stream socket the engine takes over at create, succeed or fail */
+	int serial_fd;   /* where has_serial: a non-blocking stream socket the engine takes over at create, succeed or
+			    fail */
 
 	pid_t child; /* a process the engine made at create and sends signals to; 0: none */
 
