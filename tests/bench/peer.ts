@@ -17,7 +17,7 @@ export async function capsaKernel(): Promise<string> {
 }
 
 export async function cloudKernel(): Promise<string> {
-  return (await $`${import.meta.dir}/cloud-kernel.sh`.text()).trim();
+  return join((await $`${root}/tests/lab/machine.sh`.text()).trim(), "vmlinuz");
 }
 
 /** An initramfs in `directory` whose /init prints a line and stops. */

@@ -1,0 +1,71 @@
+/** What the share benchmarks have in common, whatever the engine: the files, capsa's half, and the rows. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { Capsa, MountMode, sandbox } from "../../src/index.ts";
+import { type Row, row } from "./report.ts";
+import { median } from "./statistics.ts";
+
+/** Guest memory of both sides. */
+export const memoryMb = 512;
+const bulkMiB = 192; // as in workload.sh
+
+/** The guest's clock has steps of 10 ms: a walk should take many of them. */
+export interface Tree {
+  readonly directories: number;
+  /** Files in each. */
+  readonly each: number;
+}
+
+type Seconds = Record<"write" | "read" | "walk", number[]>;
+
+/**
+ * Plant `tree` in `directory`, run workload.sh on it in `peer`'s guest and in a sandbox, and compare. `peer` gives what
+ * the workload printed. Throws when either did not come to its end.
+ */
+export async function compareShares(
+  directory: string,
+  tree: Tree,
+  rounds: number,
+  peer: () => Promise<string>,
+): Promise<Row[]> {
+  await plant(directory, tree);
+  const theirs = parse(await peer(), rounds);
+  const ours = parse(await capsa(directory, rounds), rounds);
+  const rate = (amount: number, what: keyof Seconds) =>
+    [amount / median(ours[what]), amount / median(theirs[what]), ">= 1.0"] as const;
+  return [
+    row("share, sequential write", "MiB/s", ...rate(bulkMiB, "write")),
+    row("share, sequential read", "MiB/s", ...rate(bulkMiB, "read")),
+    row("share, walk of small files", "files/s", ...rate(tree.directories * tree.each, "walk")),
+  ];
+}
+
+async function plant(directory: string, tree: Tree): Promise<void> {
+  for (let d = 0; d < tree.directories; d++) {
+    const folder = join(directory, "tree", `directory-${d}`);
+    mkdirSync(folder, { recursive: true });
+    for (let f = 0; f < tree.each; f++) await Bun.write(join(folder, `file-${f}`), `${d} ${f}\n`);
+  }
+}
+
+async function capsa(directory: string, rounds: number): Promise<string> {
+  await using vm = await Capsa.sandbox()
+    .memoryMb(memoryMb)
+    .share(directory, "/share", MountMode.ReadWrite)
+    .run("/bin/sleep", ["infinity"])
+    .build();
+  await using agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+  await agent.writeFile("/workload.sh", Bun.file(join(import.meta.dir, "workload.sh")), { mode: 0o755 });
+  const result = await agent.exec(["/workload.sh", "/share", String(rounds)]);
+  if (!result.ok) throw new Error(`the workload failed in capsa: ${result.stderr}`);
+  return result.stdout;
+}
+
+function parse(output: string, rounds: number): Seconds {
+  const seconds: Seconds = { write: [], read: [], walk: [] };
+  for (const [, what, value] of output.matchAll(/^(write|read|walk) ([\d.]+)\r?$/gm)) {
+    seconds[what as keyof Seconds].push(Number(value));
+  }
+  if (seconds.walk.length !== rounds) throw new Error(`the workload did not finish:\n${output}`);
+  return seconds;
+}
