@@ -9,7 +9,6 @@ import type { Row } from "../report.ts";
 import { boot } from "./boot.ts";
 import { command } from "./command.ts";
 import { exec } from "./exec.ts";
-import { holdMachine } from "./kvm.ts";
 import { many } from "./many.ts";
 import { memory } from "./memory.ts";
 import { share } from "./share.ts";
@@ -46,7 +45,6 @@ await $`${import.meta.dir}/prepare.sh ${peers} ${disk}`;
 // an emulator is slow the first time it meets code, and a KVM that has never run a guest looks like a software one
 for (let probes = 0; probes < 20 && probeKvm(50).state !== "ok"; probes++);
 process.env.CAPSA_ENGINE = "kvm";
-holdMachine();
 const place = { peers, out, disk, rootfs: join(disk, "rootfs") };
 const rows: Row[] = [];
 let failed = 0;
