@@ -32,6 +32,9 @@ static int serve(const char *path)
 	for (char **pair = environ; *pair; pair++)
 		if (strings__add_text(&environment, *pair) < 0)
 			return 1;
+	/* as process 1 has them: a signal that whoever started this ignores, every program would ignore */
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
