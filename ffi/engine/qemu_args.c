@@ -97,8 +97,8 @@ static uint64_t tsc_khz(void)
 
 /*
  * What the guest's kernel is told beyond its own words. An emulated processor makes waiting dear, so it is spared what
- * it would measure or try out: the TSC's rate, whether the timer interrupt works, and the APIC timer's rate where a
- * single CPU can do with the PIT. reboot=t: a triple fault ends the machine, as there is no ACPI to do it.
+ * it would measure or try out: the TSC's rate, whether the timer interrupt works, and the APIC timer's rate: 1 GHz in
+ * QEMU, and a single CPU can do with the PIT. reboot=t: a triple fault ends the machine, as there is no ACPI to do it.
  */
 static void add_cmdline(struct qemu_args *args, const struct machine_config *config)
 {
@@ -108,7 +108,7 @@ static void add_cmdline(struct qemu_args *args, const struct machine_config *con
 		snprintf(tsc, sizeof(tsc), " tsc_early_khz=%llu tsc=reliable", (unsigned long long)khz);
 	add(args, "-append");
 	addf(args, "%s%sreboot=t no_timer_check%s%s", config->cmdline, *config->cmdline ? " " : "", tsc,
-	     config->cpus == 1 ? " noreplace-smp nolapic_timer" : "");
+	     config->cpus == 1 ? " noreplace-smp nolapic_timer" : " lapic_timer_khz=1000000");
 }
 
 bool qemu_args__wants_config(const struct virtio_device *dev)
