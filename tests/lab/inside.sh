@@ -4,6 +4,7 @@ trap '' INT TERM
 # A virtual machine that never runs, until the end: the kernel patches its scheduler when the first one comes and the
 # last one goes, and done hundreds of times under emulation, all processors now and then stand still in that for ever.
 perl -e 'open my $kvm, "+<", "/dev/kvm" or die; ioctl($kvm, 0xae01, 0) or die; sleep' & # KVM_CREATE_VM
+while date +%s >/lab/pulse; do sleep 5; done & # lab.sh ends a machine that has none
 # An emulator is slow the first time it meets code, and a KVM that has never run a guest looks like a software one.
 probe=$(cat /lab/checkout)/build/check/kvm_probe
 [ ! -x "$probe" ] || "$probe" >/lab/warm-up 2>&1

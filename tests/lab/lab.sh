@@ -56,7 +56,7 @@ share out "$out" none
 
 cp "$here/inside.sh" "$out/"
 printf '%s\n' "$checkout" >"$out/checkout"
-rm -f "$out/code" "$out/output" "$out/interactive"
+rm -f "$out/code" "$out/output" "$out/interactive" "$out/pulse"
 {
   printf 'cd %q\n' "$checkout"
   printf 'export HOME=%q PATH=%q TERM=%q LANG=C.UTF-8 CAPSA_LAB=1\n' "$HOME" "$PATH" "${TERM:-dumb}"
@@ -65,13 +65,15 @@ rm -f "$out/code" "$out/output" "$out/interactive"
 } >"$out/command"
 
 memory=${CAPSA_LAB_MEMORY:-3072}
+# nohz=off highres=off: timers that go on by themselves. QEMU's SVM now and then loses a processor's pending interrupts,
+# and one that waits for a single-shot timer would stand still for ever.
 # shellcheck disable=SC2054 # the commas are QEMU's
 qemu=(qemu-system-x86_64 -M q35 -cpu 'max,+svm,-erms,-fsrm' -accel tcg,thread=multi -smp "${CAPSA_LAB_CPUS:-2}" -m "$memory"
   -object "memory-backend-memfd,id=ram,size=${memory}M,share=on" -numa node,memdev=ram
   -chardev "socket,id=host,path=$work/host.sock" -device vhost-user-fs-pci,chardev=host,tag=host,queue-size=1024
   -chardev "socket,id=out,path=$work/out.sock" -device vhost-user-fs-pci,chardev=out,tag=out
   -kernel "$machine/vmlinuz" -initrd "$machine/initrd"
-  -append "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off"
+  -append "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off nohz=off highres=off"
   -nodefaults -no-user-config -display none -no-reboot)
 
 if [ "$verb" = shell ]; then
@@ -80,6 +82,17 @@ if [ "$verb" = shell ]; then
   exit 0
 fi
 
+# Ends when the machine has been without a pulse for two minutes.
+watch_pulse() {
+  local before='' now
+  while setpriv --pdeathsig KILL sleep 120; do
+    now=$(cat "$out/pulse" 2>/dev/null || true)
+    [ "$now" != "$before" ] || break
+    before=$now
+  done
+  echo "lab: the machine stands still" >&2
+}
+
 touch "$out/output"
 seconds=${CAPSA_LAB_TIMEOUT:-1800}
 start timeout -s KILL "$seconds" setpriv --pdeathsig KILL -- "${qemu[@]}" -serial "file:$work/console" \
@@ -87,7 +100,9 @@ start timeout -s KILL "$seconds" setpriv --pdeathsig KILL -- "${qemu[@]}" -seria
 vm=${started[-1]}
 tail -n +1 -s 0.2 -f "$out/output" --pid="$vm" &
 output=$!
-# The three end together; where one ends alone the machine would wait for it for ever.
+watch_pulse &
+started+=($!)
+# The first to end ends all: without one of them the machine would wait for ever.
 first=0
 wait -n "${started[@]}" || first=$?
 for _ in $(seq 30); do kill -0 "$vm" 2>/dev/null || break; sleep 0.1; done
