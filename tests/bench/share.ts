@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { capsaKernel, microvm, temporary, workloadInitramfs } from "./peer.ts";
 import type { Row } from "./report.ts";
-import { compareShares, memoryMb } from "./workload.ts";
+import { compareShares, memoryMb, rounds } from "./workload.ts";
 
-const rounds = 10;
+const turns = 5;
 /** virtiofsd holds a descriptor for each file that the guest knows, and 20,000 may be all that it is allowed. */
 const tree = { directories: 120, each: 100 };
 
@@ -12,7 +12,7 @@ export async function share(): Promise<Row[]> {
   using scratch = temporary();
   const directory = join(scratch.path, "share");
   const initrd = await workloadInitramfs(scratch.path, rounds);
-  return await compareShares(directory, tree, rounds, () => virtiofsd(scratch.path, directory, initrd));
+  return await compareShares(directory, tree, turns, () => virtiofsd(scratch.path, directory, initrd));
 }
 
 async function virtiofsd(scratch: string, directory: string, initrd: string): Promise<string> {

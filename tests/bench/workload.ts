@@ -7,6 +7,8 @@ import { median } from "./statistics.ts";
 
 /** Guest memory of both sides. */
 export const memoryMb = 512;
+/** What workload.sh does in one turn. */
+export const rounds = 2;
 const bulkMiB = 192; // as in workload.sh
 
 /** The guest's clock has steps of 10 ms: a walk should take many of them. */
@@ -19,18 +21,23 @@ export interface Tree {
 type Seconds = Record<"write" | "read" | "walk", number[]>;
 
 /**
- * Plant `tree` in `directory`, run workload.sh on it in `peer`'s guest and in a sandbox, and compare. `peer` gives what
- * the workload printed. Throws when either did not come to its end.
+ * Plant `tree` in `directory`, run workload.sh on it in `peer`'s guest and in a sandbox, by turns, and compare the medians
+ * of all turns: a host that is busy for a while is so for both. In each turn the workload does {@link rounds}; `peer`
+ * gives what it printed. Throws when either did not come to its end.
  */
 export async function compareShares(
   directory: string,
   tree: Tree,
-  rounds: number,
+  turns: number,
   peer: () => Promise<string>,
 ): Promise<Row[]> {
   await plant(directory, tree);
-  const theirs = parse(await peer(), rounds);
-  const ours = parse(await capsa(directory, rounds), rounds);
+  const theirs: Seconds = { write: [], read: [], walk: [] };
+  const ours: Seconds = { write: [], read: [], walk: [] };
+  for (let turn = 0; turn < turns; turn++) {
+    collect(await peer(), theirs);
+    collect(await capsa(directory), ours);
+  }
   const rate = (amount: number, what: keyof Seconds) =>
     [amount / median(ours[what]), amount / median(theirs[what]), ">= 1.0"] as const;
   return [
@@ -48,7 +55,7 @@ async function plant(directory: string, tree: Tree): Promise<void> {
   }
 }
 
-async function capsa(directory: string, rounds: number): Promise<string> {
+async function capsa(directory: string): Promise<string> {
   await using vm = await Capsa.sandbox()
     .memoryMb(memoryMb)
     .share(directory, "/share", MountMode.ReadWrite)
@@ -61,11 +68,8 @@ async function capsa(directory: string, rounds: number): Promise<string> {
   return result.stdout;
 }
 
-function parse(output: string, rounds: number): Seconds {
-  const seconds: Seconds = { write: [], read: [], walk: [] };
-  for (const [, what, value] of output.matchAll(/^(write|read|walk) ([\d.]+)\r?$/gm)) {
-    seconds[what as keyof Seconds].push(Number(value));
-  }
-  if (seconds.walk.length !== rounds) throw new Error(`the workload did not finish:\n${output}`);
-  return seconds;
+function collect(output: string, seconds: Seconds): void {
+  const found = [...output.matchAll(/^(write|read|walk) ([\d.]+)\r?$/gm)];
+  if (found.length !== 3 * rounds) throw new Error(`the workload did not finish:\n${output}`);
+  for (const [, what, value] of found) seconds[what as keyof Seconds].push(Number(value));
 }

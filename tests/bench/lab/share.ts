@@ -2,20 +2,21 @@
 import { join } from "node:path";
 import { capsaKernel, workloadInitramfs } from "../peer.ts";
 import type { Row } from "../report.ts";
-import { compareShares, memoryMb } from "../workload.ts";
+import { compareShares, memoryMb, rounds } from "../workload.ts";
 import type { Place } from "./measure.ts";
 import { qemu, start } from "./microvm.ts";
 
-const rounds = 3;
+const turns = 3;
 
 export async function share(place: Place): Promise<Row[]> {
   const directory = "/tmp/share"; // in memory: what is measured is the way to it
-  return await compareShares(directory, { directories: 20, each: 100 }, rounds, () =>
-    virtiofsd(place, directory),
+  const initrd = await workloadInitramfs(place.disk, rounds);
+  return await compareShares(directory, { directories: 20, each: 100 }, turns, () =>
+    virtiofsd(place, directory, initrd),
   );
 }
 
-async function virtiofsd(place: Place, directory: string): Promise<string> {
+async function virtiofsd(place: Place, directory: string, initrd: string): Promise<string> {
   const socket = join(place.disk, "virtiofsd.sock");
   const console = join(place.disk, "workload.txt");
   const log = join(place.disk, "virtiofsd.log");
@@ -44,7 +45,7 @@ async function virtiofsd(place: Place, directory: string): Promise<string> {
   const machine = start(
     qemu({
       kernel: await capsaKernel(),
-      initrd: await workloadInitramfs(place.disk, rounds),
+      initrd,
       memoryMb,
       cmdline: "console=ttyS0 quiet reboot=t panic=-1 no_timer_check",
       extra: [
