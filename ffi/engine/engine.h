@@ -18,6 +18,8 @@ struct machine_config {
 	const char *kernel;  /* path: vmlinux (ELF with a PVH note) or bzImage */
 	const char *initrd;  /* path, NULL without */
 	const char *cmdline; /* the engine appends what its devices need */
+	bool acpi;           /* the kernel learns of the machine from ACPI tables; else from an MP table and from words
+				on its command line */
 	const char *runtime_dir;
 	const char *qemu; /* path of qemu-system-<arch>; engine "qemu" only */
 	unsigned cpus;
@@ -42,7 +44,7 @@ struct machine {
 	int console_fd; /* only for an engine that carries_console: its end of the console, a non-blocking stream socket
 			 * the engine takes over at create, succeed or fail; else -1 */
 
-	bool has_serial; /* a serial port, COM1, for kernels without virtio console; engine "kvm" only */
+	bool has_serial; /* a serial port, COM1, for kernels without virtio console */
 	int serial_fd;   /* where has_serial: a non-blocking stream socket the engine takes over at create, succeed or
 			    fail */
 

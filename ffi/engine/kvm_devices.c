@@ -80,6 +80,8 @@ int kvm_devices__attach(struct kvm_machine *vm, char *cmdline, size_t size, stru
 		if (error)
 			return failure__set(why, -error, NULL, "cannot attach the %s device to KVM",
 					    device->dev->ops->name);
+		if (vm->machine->config->acpi) /* its tables tell where they are */
+			continue;
 		used += (size_t)snprintf(cmdline + used, size - used, " virtio_mmio.device=4K@0x%llx:%u",
 					 (unsigned long long)device_addr(i), kvm_arch__device_irq(i));
 		if (used >= size)

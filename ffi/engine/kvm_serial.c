@@ -1,4 +1,4 @@
-/* 16550A: registers on the vCPU's thread, input on the loop's. */
+/* 16550A: registers on the vCPU's thread, the socket on the loop's. */
 #include "engine/kvm_serial.h"
 
 #include <errno.h>
@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "ring.h"
 
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCRATCH, FCR = IIR };
 enum { IER_INPUT = 1, IER_OUTPUT = 2, IER_ALL = 0xf };
@@ -17,13 +19,15 @@ enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 0x10 };
 enum { LSR_INPUT = 1, LSR_OUTPUT_EMPTY = 0x60 };
 enum { MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 
-#define INPUT_SIZE 64 /* bytes held for the guest; a power of two */
+#define INPUT_SIZE 64           /* bytes held for the guest; a power of two */
+#define OUTPUT_SIZE (64U << 10) /* bytes of output kept for a reader that is away */
 
 struct kvm_serial {
 	int fd, irq_fd;
-	int room_fd; /* eventfd: the guest has made room for input */
+	int wake_fd; /* eventfd: the guest has made room for input, or written output */
 	struct loop *loop;
-	bool watched;
+	bool watched; /* fd is known to the loop */
+	bool deaf;    /* no more input is read */
 
 	pthread_mutex_t lock; /* over what follows */
 	uint8_t ier, fcr, lcr, mcr, scratch;
@@ -31,6 +35,7 @@ struct kvm_serial {
 	bool output_told; /* the interrupt for "output empty" waits to be read from IIR */
 	uint8_t input[INPUT_SIZE];
 	unsigned head, tail; /* free-running */
+	struct ring output;
 };
 
 static bool has_input(const struct kvm_serial *serial)
@@ -54,35 +59,82 @@ static void raise_line(const struct kvm_serial *serial)
 		(void)!write(serial->irq_fd, &(uint64_t){1}, sizeof(uint64_t));
 }
 
-static void take_input(void *arg, int fd, unsigned ready)
+static void wake(const struct kvm_serial *serial)
 {
-	struct kvm_serial *serial = arg;
+	(void)!write(serial->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+/* ---- the socket, on the loop's thread ---- */
+
+static void hang_up(struct kvm_serial *serial)
+{
+	loop__del(serial->loop, serial->fd);
+	serial->watched = false;
+}
+
+/* Listen for what can be acted upon: input when there is room for it, room when output waits. */
+static void arm(struct kvm_serial *serial)
+{
+	pthread_mutex_lock(&serial->lock);
+	bool has_room = serial->head - serial->tail<INPUT_SIZE, has_output = serial->output.len> 0;
+	pthread_mutex_unlock(&serial->lock);
+	unsigned events = (has_room && !serial->deaf ? LOOP_READ : 0U) | (has_output ? LOOP_WRITE : 0U);
+	if (serial->watched && loop__mod(serial->loop, serial->fd, events) < 0)
+		hang_up(serial);
+}
+
+static void take_input(struct kvm_serial *serial)
+{
 	uint8_t bytes[INPUT_SIZE];
-	(void)ready;
 	pthread_mutex_lock(&serial->lock);
 	size_t room = INPUT_SIZE - (serial->head - serial->tail);
-	ssize_t n = room ? recv(fd, bytes, room, MSG_DONTWAIT) : -1;
+	ssize_t n = room ? recv(serial->fd, bytes, room, MSG_DONTWAIT) : -1;
 	for (ssize_t i = 0; i < n; i++)
 		serial->input[serial->head++ % INPUT_SIZE] = bytes[i];
 	if (n > 0)
 		raise_line(serial);
-	bool is_full = serial->head - serial->tail == INPUT_SIZE;
 	pthread_mutex_unlock(&serial->lock);
-	/* nobody will type any more, or what is typed could not be waited for without spinning */
-	if (n == 0 || (is_full && loop__mod(serial->loop, fd, 0) < 0)) {
-		loop__del(serial->loop, fd);
-		serial->watched = false;
-	}
+	serial->deaf = serial->deaf || n == 0; /* nobody will type any more */
 }
 
-static void watch_again(void *arg, int fd, unsigned ready)
+/* As much as the socket takes: what it does not is told once it has room. */
+static void send_output(struct kvm_serial *serial)
+{
+	struct iovec iov[2];
+	pthread_mutex_lock(&serial->lock);
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = ring__peek(&serial->output, iov)};
+	ssize_t n = msg.msg_iovlen ? sendmsg(serial->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+	if (n > 0)
+		ring__drop(&serial->output, (size_t)n);
+	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+		ring__drop(&serial->output, serial->output.len); /* nobody reads any more */
+	pthread_mutex_unlock(&serial->lock);
+}
+
+static void on_socket(void *arg, int fd, unsigned ready)
+{
+	struct kvm_serial *serial = arg;
+	(void)fd;
+	if (ready & LOOP_READ && serial->deaf)
+		hang_up(serial); /* reading was not asked for */
+	else if (ready & LOOP_READ)
+		take_input(serial);
+	if (ready & LOOP_WRITE)
+		send_output(serial);
+	arm(serial);
+}
+
+static void on_wake(void *arg, int fd, unsigned ready)
 {
 	struct kvm_serial *serial = arg;
 	uint64_t count;
 	(void)ready;
-	if (read(fd, &count, sizeof(count)) > 0 && serial->watched)
-		(void)!loop__mod(serial->loop, serial->fd, LOOP_READ);
+	(void)!read(fd, &count, sizeof(count));
+	send_output(serial);
+	arm(serial);
 }
+
+/* ---- registers, on a vCPU's thread ---- */
 
 /* In loopback, what drivers probe with, the modem's control lines come back as its status. */
 static uint8_t modem_status(const struct kvm_serial *serial)
@@ -100,7 +152,7 @@ static uint8_t read_data(struct kvm_serial *serial)
 	bool was_full = serial->head - serial->tail == INPUT_SIZE;
 	uint8_t byte = serial->input[serial->tail++ % INPUT_SIZE];
 	if (was_full)
-		(void)!write(serial->room_fd, &(uint64_t){1}, sizeof(uint64_t));
+		wake(serial);
 	return byte;
 }
 
@@ -136,7 +188,9 @@ static void write_data(struct kvm_serial *serial, uint8_t value)
 		if (serial->head - serial->tail < INPUT_SIZE)
 			serial->input[serial->head++ % INPUT_SIZE] = value;
 	} else {
-		(void)!send(serial->fd, &value, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (!serial->output.len) /* the loop takes all there is by then */
+			wake(serial);
+		ring__put(&serial->output, &value, 1);
 	}
 	serial->output_told = true;
 	raise_line(serial);
@@ -208,9 +262,9 @@ int kvm_serial__irq_fd(const struct kvm_serial *serial)
 
 int kvm_serial__start(struct kvm_serial *serial)
 {
-	int error = loop__add(serial->loop, serial->room_fd, LOOP_READ, watch_again, serial);
+	int error = loop__add(serial->loop, serial->wake_fd, LOOP_READ, on_wake, serial);
 	if (!error)
-		error = loop__add(serial->loop, serial->fd, LOOP_READ, take_input, serial);
+		error = loop__add(serial->loop, serial->fd, LOOP_READ, on_socket, serial);
 	serial->watched = !error;
 	return error;
 }
@@ -227,9 +281,9 @@ int kvm_serial__new(int fd, struct loop *loop, struct kvm_serial **out)
 	serial->divisor = 1;
 	pthread_mutex_init(&serial->lock, NULL);
 	serial->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	serial->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (serial->irq_fd < 0 || serial->room_fd < 0) {
-		int error = -errno;
+	serial->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int error = serial->irq_fd < 0 || serial->wake_fd < 0 ? -errno : ring__open(&serial->output, OUTPUT_SIZE);
+	if (error) {
 		kvm_serial__free(serial);
 		return error;
 	}
@@ -241,12 +295,14 @@ void kvm_serial__free(struct kvm_serial *serial)
 {
 	if (!serial)
 		return;
-	const int fds[] = {serial->fd, serial->irq_fd, serial->room_fd};
+	const int fds[] = {serial->fd, serial->irq_fd, serial->wake_fd};
+	send_output(serial); /* the guest's last words */
 	loop__del(serial->loop, serial->fd);
-	loop__del(serial->loop, serial->room_fd);
+	loop__del(serial->loop, serial->wake_fd);
 	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	ring__close(&serial->output);
 	pthread_mutex_destroy(&serial->lock);
 	free(serial);
 }

@@ -13,8 +13,8 @@
 
 struct kvm_serial;
 
-/* `fd`: a non-blocking stream socket, taken over, succeed or fail; its input is read on `loop`. What a reader that is
- * away has no room for is dropped. 0, -ENOMEM, or errors of eventfd(2). */
+/* `fd`: a non-blocking stream socket, taken over, succeed or fail; it is read and written on `loop`. For a reader
+ * that is away 64 KiB of output are kept, what comes after that is dropped. 0, -ENOMEM, or errors of eventfd(2). */
 __attribute__((warn_unused_result)) int kvm_serial__new(int fd, struct loop *loop, struct kvm_serial **out);
 /* On the loop's thread, when no vCPU runs. NULL is allowed. */
 void kvm_serial__free(struct kvm_serial *serial);

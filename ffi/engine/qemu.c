@@ -174,7 +174,7 @@ static int make_wires(struct qemu *qemu, struct qemu_wires *wires, struct failur
 /* QEMU's ends are its own once it runs. */
 static void close_wires(struct qemu_wires *wires)
 {
-	int fds[] = {wires->memory, wires->monitor, wires->console};
+	int fds[] = {wires->memory, wires->monitor, wires->console, wires->serial};
 	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -206,7 +206,10 @@ static void qemu__destroy(struct machine *machine)
 
 static int qemu__create(struct machine *machine, struct failure *why)
 {
-	struct qemu_wires wires = {.memory = -1, .monitor = -1, .console = machine->console_fd};
+	struct qemu_wires wires = {.memory = -1,
+				   .monitor = -1,
+				   .console = machine->console_fd,
+				   .serial = machine->has_serial ? machine->serial_fd : -1};
 	struct qemu *qemu = calloc(1, sizeof(*qemu));
 	for (unsigned i = 0; i < MACHINE_MAX_DEVICES; i++)
 		wires.devices[i] = -1;

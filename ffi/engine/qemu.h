@@ -59,7 +59,7 @@ struct qemu_args {
 	char **argv; /* NULL-terminated */
 	unsigned count, room;
 	bool failed; /* out of memory */
-	int fds[MACHINE_MAX_DEVICES + 3];
+	int fds[MACHINE_MAX_DEVICES + 4];
 	unsigned fd_count;
 };
 
@@ -67,7 +67,7 @@ struct qemu_args {
 struct qemu_wires {
 	int memory; /* memfd of config->memory bytes */
 	int monitor;
-	int console;
+	int console, serial;
 	int devices[MACHINE_MAX_DEVICES];
 };
 

@@ -99,6 +99,8 @@ static uint64_t tsc_khz(void)
  * What the guest's kernel is told beyond its own words. An emulated processor makes waiting dear, so it is spared what
  * it would measure or try out: the TSC's rate, whether the timer interrupt works, and the APIC timer's rate: 1 GHz in
  * QEMU, and a single CPU can do with the PIT. reboot=t: a triple fault ends the machine, as there is no ACPI to do it.
+ * With ACPI the machine is a "reduced" one, and Linux uses no PIT in it: one that does not know the TSC's rate, for a
+ * busy host disturbed its measuring, has no clock at all then and stands still.
  */
 static void add_cmdline(struct qemu_args *args, const struct machine_config *config)
 {
@@ -107,8 +109,11 @@ static void add_cmdline(struct qemu_args *args, const struct machine_config *con
 	if (khz)
 		snprintf(tsc, sizeof(tsc), " tsc_early_khz=%llu tsc=reliable", (unsigned long long)khz);
 	add(args, "-append");
-	addf(args, "%s%sreboot=t no_timer_check%s%s", config->cmdline, *config->cmdline ? " " : "", tsc,
-	     config->cpus == 1 ? " noreplace-smp nolapic_timer" : " lapic_timer_khz=1000000");
+	if (config->acpi) /* before the words of others, which may contradict, or end in some for init */
+		addf(args, "no_timer_check%s %s", tsc, config->cmdline);
+	else
+		addf(args, "%s%sreboot=t no_timer_check%s%s", config->cmdline, *config->cmdline ? " " : "", tsc,
+		     config->cpus == 1 ? " noreplace-smp nolapic_timer" : " lapic_timer_khz=1000000");
 }
 
 bool qemu_args__wants_config(const struct virtio_device *dev)
@@ -161,8 +166,10 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 		add(args, fixed[i]);
 	/* no option ROMs: qboot finds the kernel without; an RTC, for want of which Linux waits a second */
 	add(args, "-machine");
-	add(args, "microvm,acpi=off,rtc=on,isa-serial=off,x-option-roms=off,graphics=off,dump-guest-core=off,"
-		  "mem-merge=off,memory-backend=ram");
+	addf(args,
+	     "microvm,acpi=%s,rtc=on,isa-serial=%s,x-option-roms=off,graphics=off,dump-guest-core=off,"
+	     "mem-merge=off,memory-backend=ram",
+	     config->acpi ? "on" : "off", machine->has_serial ? "on" : "off");
 	add(args, "-smp");
 	addf(args, "%u", config->cpus);
 	add(args, "-m");
@@ -194,6 +201,13 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 		add(args, "virtio-serial-device,max_ports=1");
 		add(args, "-device");
 		add(args, "virtconsole,chardev=console");
+	}
+	if (wires->serial >= 0) {
+		add(args, "-chardev");
+		addf(args, "socket,id=serial,fd=%d", wires->serial);
+		inherit(args, wires->serial);
+		add(args, "-serial");
+		add(args, "chardev:serial");
 	}
 	if (!err && args->failed)
 		err = failure__set(why, ENOMEM, NULL, "no memory for QEMU's arguments");

@@ -17,7 +17,7 @@ int build__runtime(struct vmm *vmm, struct failure *why)
 	char path[CONFIG_MAX_RUNTIME_DIR + 16];
 	int dir = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int err = dir < 0 || (mkdirat(dir, "vsock", 0700) < 0 && errno != EEXIST) ? -errno : 0;
-	if (!err && config->console)
+	if (!err && (config->console || config->serial))
 		err = log__new(dir, CONSOLE_LOG, LOG_LINES, config->log_limit, &vmm->console_log);
 	if (!err && config->events_port)
 		err = log__new(dir, EVENTS_LOG, LOG_FRAMES, config->log_limit, &vmm->events_log);
@@ -96,11 +96,12 @@ int build__machine(struct vmm *vmm, struct failure *why)
 	if (!vmm->engine)
 		return failure__set(why, EINVAL, "CONFIG_INVALID",
 				    "engine \"%.40s\" is not in this build, which has %s", config->engine, names);
+	bool has_console = config->console || config->serial;
 	int console_fd = -1;
-	int err = config->console ? console__new(vmm->loop, vmm__console_said, vmm, &vmm->console, &console_fd) : 0;
+	int err = has_console ? console__new(vmm->loop, vmm__console_said, vmm, &vmm->console, &console_fd) : 0;
 	if (err)
 		return failure__set(why, -err, NULL, "no socket pair for the console");
-	bool by_engine = vmm->engine->carries_console;
+	bool by_engine = config->serial || vmm->engine->carries_console;
 	err = device_set__build(&vmm->devices, config, vmm->vsock_dir, by_engine ? -1 : console_fd,
 				!vmm->engine->maps_on_workers, why);
 	if (err) {
@@ -113,6 +114,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.kernel = config->kernel,
 		.initrd = config->initrd,
 		.cmdline = config->cmdline,
+		.acpi = config->acpi,
 		.runtime_dir = config->runtime_dir,
 		.qemu = config->qemu,
 		.cpus = (unsigned)config->cpus,
@@ -122,7 +124,9 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.config = &vmm->machine_config,
 		.loop = vmm->loop,
 		.device_count = vmm->devices.count,
-		.console_fd = by_engine ? console_fd : -1,
+		.console_fd = by_engine && !config->serial ? console_fd : -1,
+		.has_serial = config->serial,
+		.serial_fd = config->serial ? console_fd : -1,
 		.ended = vmm__machine_ended,
 		.owner = vmm,
 	};

@@ -246,6 +246,9 @@ static int check(struct cbor_reader *reader, const struct vmm_config *config)
 	if (config->memory % 4096)
 		return failure__set(reader->why, EINVAL, NULL, "memory is %llu; it must be a multiple of 4096",
 				    (unsigned long long)config->memory);
+	if (config->console && config->serial)
+		return failure__set(reader->why, EINVAL, NULL,
+				    "console and serial are both set; a machine has one console: choose one of them");
 	if (config->events_port && !config->vsock.present)
 		return failure__set(reader->why, EINVAL, NULL, "eventsPort needs vsock");
 	if (strcmp(config->engine, "qemu") == 0 && !config->qemu)
@@ -270,6 +273,7 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		{.key = "kernel", .kind = CBOR_KIND_TEXT, .required = true, .offset = MEMBER(kernel)},
 		{.key = "initrd", .kind = CBOR_KIND_TEXT, .offset = MEMBER(initrd)},
 		{.key = "cmdline", .kind = CBOR_KIND_TEXT, .required = true, .offset = MEMBER(cmdline)},
+		{.key = "acpi", .kind = CBOR_KIND_BOOL, .offset = MEMBER(acpi)},
 		{.key = "cpus", .kind = CBOR_KIND_UINT, .required = true, .offset = MEMBER(cpus), .min = 1, .max = 255},
 		{.key = "memory",
 		 .kind = CBOR_KIND_UINT,
@@ -283,6 +287,7 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		{.key = "vsock", .kind = CBOR_KIND_OTHER, .offset = MEMBER(vsock), .read = read_vsock},
 		{.key = "rng", .kind = CBOR_KIND_BOOL, .offset = MEMBER(rng)},
 		{.key = "console", .kind = CBOR_KIND_BOOL, .offset = MEMBER(console)},
+		{.key = "serial", .kind = CBOR_KIND_BOOL, .offset = MEMBER(serial)},
 		{.key = "eventsPort",
 		 .kind = CBOR_KIND_UINT,
 		 .offset = MEMBER(events_port),

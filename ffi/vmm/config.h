@@ -47,6 +47,7 @@ struct vmm_config {
 	const char *kernel;
 	const char *initrd;
 	const char *cmdline;
+	bool acpi;
 	uint64_t cpus;
 	uint64_t memory; /* bytes */
 	const char *runtime_dir;
@@ -56,6 +57,7 @@ struct vmm_config {
 	struct config_vsock vsock;
 	bool rng;
 	bool console;
+	bool serial;
 	uint64_t events_port; /* 0: none */
 	const char *archive;
 	uint64_t log_limit; /* bytes */

@@ -1,6 +1,7 @@
 /* The serial port, driven as a kernel's driver does. */
 #include "engine/kvm_serial.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -90,13 +91,25 @@ static void drivers_find_a_16550a(void)
 	tear_down();
 }
 
+/* `len` bytes of output, each waited for two seconds at most. */
+static void receive(char *to, size_t len)
+{
+	for (size_t have = 0; have < len;) {
+		struct pollfd far = {.fd = rig.far, .events = POLLIN};
+		CHECK_EQ(poll(&far, 1, 2000), 1);
+		ssize_t n = recv(rig.far, to + have, len - have, 0);
+		CHECK(n > 0);
+		have += (size_t)n;
+	}
+}
+
 static void output_reaches_the_console(void)
 {
 	char text[8] = "";
 	set_up();
 	put(0, 'o');
 	put(0, 'k');
-	CHECK_EQ(recv(rig.far, text, sizeof(text), 0), 2);
+	receive(text, 2);
 	CHECK_STR(text, "ok");
 	CHECK_EQ(get(5) & 0x60, 0x60);
 	CHECK(!was_interrupted());
@@ -142,6 +155,38 @@ static void much_input_waits_for_the_guest(void)
 	tear_down();
 }
 
+/* More than a socket holds in pieces of a byte, written faster than it is read. */
+static void a_burst_of_output_is_whole(void)
+{
+	enum { TOTAL = 60000 };
+	static char text[TOTAL];
+	set_up();
+	for (int i = 0; i < TOTAL; i++)
+		put(0, (uint8_t)('a' + i % 26));
+	receive(text, TOTAL);
+	for (int i = 0; i < TOTAL; i++)
+		CHECK_EQ(text[i], 'a' + i % 26);
+	tear_down();
+}
+
+static void what_was_written_last_is_sent_at_the_end(void)
+{
+	char text[8] = "";
+	int pair[2];
+	struct loop *loop;
+	CHECK_EQ(loop__new(&loop), 0); /* and never run */
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	CHECK_EQ(kvm_serial__new(pair[0], loop, &rig.serial), 0);
+	CHECK_EQ(kvm_serial__start(rig.serial), 0);
+	put(0, 'o');
+	put(0, 'k');
+	kvm_serial__free(rig.serial);
+	CHECK_EQ(recv(pair[1], text, sizeof(text), 0), 2);
+	CHECK_STR(text, "ok");
+	close(pair[1]);
+	loop__free(loop);
+}
+
 static void a_console_that_is_gone_is_no_trouble(void)
 {
 	set_up();
@@ -166,6 +211,8 @@ int main(void)
 	CASE(output_reaches_the_console);
 	CASE(input_interrupts_and_is_read);
 	CASE(much_input_waits_for_the_guest);
+	CASE(a_burst_of_output_is_whole);
+	CASE(what_was_written_last_is_sent_at_the_end);
 	CASE(a_console_that_is_gone_is_no_trouble);
 	CASE(a_reader_that_is_away_stalls_nobody);
 	return check__done();

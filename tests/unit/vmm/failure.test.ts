@@ -89,6 +89,7 @@ test.each([
     /roots\[0\]\.name/,
   ],
   ["a tag", { fs: [{ tag: "a,b", roots: [] }] }, /fs\[0\]\.tag/],
+  ["two consoles", { serial: true }, /console and serial/],
   ["events without vsock", { vsock: undefined }, /eventsPort needs vsock/],
 ])("a configuration with %s", async (_, change, words) => {
   const machine = await Machine.start(change as never);
