@@ -57,12 +57,31 @@ export class BootError extends CapsaError {
     options: { consoleTail?: string; hint?: string | undefined; cause?: unknown } = {},
   ) {
     const tail = options.consoleTail?.trimEnd() ?? "";
-    super(code, tail === "" ? message : `${message}\nlast lines of the console:\n${indent(tail)}`, options);
+    super(code, withTail(message, tail), options);
     this.consoleTail = tail;
   }
 }
 
-/** The VMM refused a request, or is gone: code an errno name, an engine's code, or `VMM_GONE`. */
+/**
+ * A raw VM's console did not show what was waited for. `CONSOLE_TIMEOUT`: not in time; `VM_ENDED`: the VM ended before;
+ * `LOGIN_FAILED`: the guest did not let us in; `OUTPUT_TOO_LARGE`: a command printed more than is kept.
+ */
+export class ConsoleError extends CapsaError {
+  override readonly name = "ConsoleError";
+  /** The last lines of the console, "" when it said nothing. */
+  readonly consoleTail: string;
+
+  constructor(code: string, message: string, consoleTail: string, options: { hint?: string } = {}) {
+    const tail = consoleTail.trimEnd();
+    super(code, withTail(message, tail), options);
+    this.consoleTail = tail;
+  }
+}
+
+/**
+ * The VMM refused a request, or is gone: code an errno name, an engine's code, or `VMM_GONE`; of a raw VM `NOT_STARTED` or
+ * `ALREADY_STARTED`.
+ */
 export class VmmError extends CapsaError {
   override readonly name = "VmmError";
 }
@@ -113,6 +132,6 @@ export class GuestLostError extends CapsaError {
   }
 }
 
-function indent(text: string): string {
-  return text.replaceAll(/^/gm, "  ");
+function withTail(message: string, tail: string): string {
+  return tail === "" ? message : `${message}\nlast lines of the console:\n${tail.replaceAll(/^/gm, "  ")}`;
 }

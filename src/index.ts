@@ -16,10 +16,12 @@ export type {
   SpawnOptions,
   WriteOptions,
 } from "./agent/api.ts";
+export { Capsa } from "./capsa.ts";
 export {
   AgentError,
   BootError,
   CapsaError,
+  ConsoleError,
   GuestLostError,
   HostError,
   SandboxNotFoundError,
@@ -35,10 +37,10 @@ export type {
   SandboxEntry,
   SandboxExit,
   StartOptions,
+  VsockPort,
   VsockSocket,
 } from "./sandbox/api.ts";
 export {
-  Capsa,
   MountMode,
   NetworkMode,
   type RunnableSandbox,
@@ -50,3 +52,5 @@ export * as sandbox from "./sandbox/ready.ts";
 export { attach, ended, list, readLog } from "./sandbox/registry.ts";
 export type * from "./sandbox/spec.ts";
 export { startSandbox } from "./sandbox/start.ts";
+export type { DiskOptions, RawVm, VmExit, VmOptions, VmStatus, VsockListener } from "./vm/api.ts";
+export type { ConsoleExecResult, ConsoleMatch, VmConsole, WaitOptions } from "./vm/console_api.ts";

@@ -50,15 +50,19 @@ export interface SandboxExit {
 }
 
 /** A guest's vsock port as a Unix socket on the host; wherever a path is wanted, `${socket}` gives it. */
-export interface VsockSocket {
+export interface VsockPort {
   readonly port: number;
   /** Path of the Unix socket; each connection to it is a stream to the port. */
   readonly path: string;
-  /** The sandbox it belongs to. */
-  readonly vm: RunningSandbox;
   /** Settles when the socket is there to connect to. */
   readonly opened: Promise<void>;
   toString(): string;
+}
+
+/** A port of a sandbox's guest. */
+export interface VsockSocket extends VsockPort {
+  /** The sandbox it belongs to. */
+  readonly vm: RunningSandbox;
 }
 
 /**

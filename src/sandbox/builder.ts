@@ -3,6 +3,7 @@
 import { resolve } from "node:path";
 import { SpecError } from "../errors.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
+import { madeUpName } from "./name.ts";
 import type { Ownership, ProcessSpec, RootfsSpec, SandboxSpec, ShareSpec } from "./spec.ts";
 import { startSandbox } from "./start.ts";
 
@@ -266,7 +267,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
         hint: "unpack the image to a directory and use .rootfs({ directory }) with .run()",
       });
     }
-    return { ...rest, name: name ?? madeUpName(), network: rest.network as "none", run: main.run };
+    return { ...rest, name: name ?? madeUpName("sandbox"), network: rest.network as "none", run: main.run };
   }
 
   async build(options: StartOptions = {}): Promise<RunningSandbox> {
@@ -274,21 +275,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
   }
 }
 
-function madeUpName(): string {
-  return `sandbox-${crypto.getRandomValues(Buffer.alloc(4)).toString("hex")}`;
+/** A sandbox of one virtual processor and 512 MiB with busybox and no network, to be described further. */
+export function sandboxBuilder(): SandboxBuilder {
+  return new Builder(DEFAULTS);
 }
-
-/** Where everything begins. */
-export const Capsa = {
-  /**
-   * Describe a sandbox: one virtual processor, 512 MiB, busybox, no network, unless told otherwise.
-   * @example
-   * await using vm = await Capsa.sandbox()
-   *   .share("./project", "/project", MountMode.ReadOnly)
-   *   .run("/bin/sleep", ["600"])
-   *   .build();
-   */
-  sandbox(): SandboxBuilder {
-    return new Builder(DEFAULTS);
-  },
-} as const;

@@ -20,7 +20,8 @@ export interface SandboxRecord {
   readonly created: string;
   readonly detached: boolean;
   readonly archive?: string;
-  readonly spec: SandboxSpec;
+  /** Absent: a raw VM, which is nobody's but its owner's. */
+  readonly spec?: SandboxSpec;
 }
 
 /** Whole or not at all. Throws when the directory is gone. */

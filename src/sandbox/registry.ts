@@ -14,6 +14,12 @@ const ARCHIVED = 20;
 /** A directory without a record is somebody's who is about to write it, or died before. */
 const UNFINISHED_MS = 60_000;
 
+/** Who takes a place: a sandbox, or a raw VM, which has no specification that others could use. */
+export interface Subject {
+  readonly name: string;
+  readonly spec?: SandboxSpec;
+}
+
 /** A place in the registry, taken before the VMM starts. */
 export interface Place {
   readonly id: string;
@@ -25,15 +31,18 @@ export interface Place {
   release(): void;
 }
 
-/** Take a place under the specification's name. Throws {@link SpecError} `NAME_IN_USE`. */
-export async function claim(spec: SandboxSpec, engine: "kvm" | "qemu", detached: boolean): Promise<Place> {
+/** Take a place under the subject's name. Throws {@link SpecError} `NAME_IN_USE`. */
+export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: boolean): Promise<Place> {
   const base = runtimeBase();
   return withLock(base, () => {
     const running = sweep(base);
-    if (running.some((record) => record.name === spec.name)) {
-      throw new SpecError("name", `a sandbox "${spec.name}" is running already`, {
+    const other = running.find((record) => record.name === subject.name);
+    if (other !== undefined) {
+      throw new SpecError("name", `a ${other.spec ? "sandbox" : "VM"} "${subject.name}" is running already`, {
         code: "NAME_IN_USE",
-        hint: `end it with \`capsa down ${spec.name}\`, or choose another name`,
+        hint: other.spec
+          ? `end it with \`capsa down ${subject.name}\`, or choose another name`
+          : "choose another",
       });
     }
     const id = freshId(base);
@@ -43,13 +52,12 @@ export async function claim(spec: SandboxSpec, engine: "kvm" | "qemu", detached:
     let record: SandboxRecord = {
       version: 1,
       id,
-      name: spec.name,
+      ...subject,
       engine,
       owner: identify(process.pid) ?? { pid: process.pid, start: "" },
       created: new Date().toISOString(),
       detached,
       ...(archive === undefined ? {} : { archive }),
-      spec,
     };
     writeRecord(runtimeDir, record);
     if (archive !== undefined) writeRecord(archive, record);
@@ -74,25 +82,30 @@ export async function claim(spec: SandboxSpec, engine: "kvm" | "qemu", detached:
 }
 
 /**
- * Those that run, oldest first. What dead ones left behind is removed on the way.
+ * Sandboxes that run, oldest first; raw VMs are not among them. What dead ones left behind is removed on the way.
  * @example for (const { name, engine } of await list()) console.log(name, engine);
  */
 export async function list(): Promise<SandboxEntry[]> {
   const base = runtimeBase();
   const records = await withLock(base, () => sweep(base));
   return records
-    .filter((record) => record.vmm !== undefined)
     .sort((one, other) => one.created.localeCompare(other.created))
-    .map((record) => ({
-      id: record.id,
-      name: record.name,
-      engine: record.engine,
-      pid: record.vmm!.pid,
-      created: new Date(record.created),
-      runtimeDir: join(base, record.id),
-      detached: record.detached,
-      spec: record.spec,
-    }));
+    .flatMap(({ id, name, engine, vmm, created, detached, spec }) =>
+      vmm === undefined || spec === undefined
+        ? []
+        : [
+            {
+              id,
+              name,
+              engine,
+              pid: vmm.pid,
+              created: new Date(created),
+              runtimeDir: join(base, id),
+              detached,
+              spec,
+            },
+          ],
+    );
 }
 
 /**
@@ -104,7 +117,7 @@ export async function ended(): Promise<EndedSandbox[]> {
   const found: EndedSandbox[] = [];
   for (const id of directoriesIn(archiveBase())) {
     const record = running.has(id) ? undefined : readRecord(join(archiveBase(), id));
-    if (record === undefined) continue;
+    if (record?.spec === undefined) continue;
     const { exit } = await readEventLog(join(archiveBase(), id));
     found.push({ id, name: record.name, created: new Date(record.created), spec: record.spec, exit });
   }

@@ -34,7 +34,8 @@ export interface ProcessSpec {
   readonly cwd?: string;
 }
 
-export interface SandboxSpec {
+/** What sandboxes and raw VMs have in common. */
+export interface MachineSpec {
   readonly name: string;
   /** Virtual processors, 1 to 255. */
   readonly cpus: number;
@@ -42,6 +43,12 @@ export interface SandboxSpec {
   readonly memoryMb: number;
   readonly engine: "auto" | "kvm" | "qemu";
   readonly confine: "auto" | "require" | "none";
+  /** Absolute paths. */
+  readonly kernel?: string;
+  readonly initrd?: string;
+}
+
+export interface SandboxSpec extends MachineSpec {
   readonly rootfs: RootfsSpec;
   readonly shares: readonly ShareSpec[];
   readonly network: "none";

@@ -3,7 +3,7 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { posix } from "node:path";
 import { SpecError } from "../errors.ts";
-import type { IdRange, SandboxSpec, ShareSpec } from "./spec.ts";
+import type { IdRange, MachineSpec, SandboxSpec, ShareSpec } from "./spec.ts";
 
 /** As a host name, a directory entry and an argument of the command line. */
 const NAME = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
@@ -21,14 +21,8 @@ const RESERVED = ["/proc", "/sys", "/dev", "/capsa"];
 
 /** Throws {@link SpecError} for the first thing that cannot be. */
 export function validateSpec(spec: SandboxSpec): void {
-  if (!NAME.test(spec.name)) {
-    throw new SpecError("name", `${quote(spec.name)} is not up to 32 small letters, digits and inner dashes`);
-  }
-  whole("cpus", spec.cpus, 1, MAX_CPUS);
-  whole("memoryMb", spec.memoryMb, MIN_MEMORY_MB, MAX_MEMORY_MB);
+  machine(spec);
   whole("bootTimeoutMs", spec.bootTimeoutMs, 1, 2 ** 31 - 1);
-  oneOf("engine", spec.engine, ["auto", "kvm", "qemu"]);
-  oneOf("confine", spec.confine, ["auto", "require", "none"]);
   if (spec.network !== "none") {
     throw new SpecError("network", `${quote(spec.network)} is not there yet: sandboxes have no network`, {
       code: "NOT_SUPPORTED",
@@ -37,8 +31,6 @@ export function validateSpec(spec: SandboxSpec): void {
   }
   if (spec.rootfs.kind === "directory") readable("rootfs", spec.rootfs.path, "dir");
   else oneOf("rootfs", spec.rootfs.kind, ["base", "host"]);
-  if (spec.kernel !== undefined) readable("kernel", spec.kernel, "file");
-  if (spec.initrd !== undefined) readable("initrd", spec.initrd, "file");
   environment("env", spec.env);
   if (spec.run !== undefined) {
     if (spec.run.argv.length === 0) throw new SpecError("run", "it names no program");
@@ -50,6 +42,19 @@ export function validateSpec(spec: SandboxSpec): void {
     if (spec.run.cwd !== undefined) guestPath("run.cwd", spec.run.cwd);
   }
   shares(spec.shares);
+}
+
+/** What a sandbox's machine and a raw one have in common. Throws {@link SpecError}. */
+export function machine(spec: MachineSpec): void {
+  if (!NAME.test(spec.name)) {
+    throw new SpecError("name", `${quote(spec.name)} is not up to 32 small letters, digits and inner dashes`);
+  }
+  whole("cpus", spec.cpus, 1, MAX_CPUS);
+  whole("memoryMb", spec.memoryMb, MIN_MEMORY_MB, MAX_MEMORY_MB);
+  oneOf("engine", spec.engine, ["auto", "kvm", "qemu"]);
+  oneOf("confine", spec.confine, ["auto", "require", "none"]);
+  if (spec.kernel !== undefined) readable("kernel", spec.kernel, "file");
+  if (spec.initrd !== undefined) readable("initrd", spec.initrd, "file");
 }
 
 /** A guest path without `.`, `..`, doubled or trailing slashes. Throws {@link SpecError}. */
@@ -111,7 +116,12 @@ function idRanges(field: string, ranges: readonly IdRange[]): void {
   });
 }
 
-function readable(field: string, path: unknown, kind: "file" | "dir"): void {
+export function readable(
+  field: string,
+  path: unknown,
+  kind: "file" | "dir",
+  access: "read" | "write" = "read",
+): void {
   const value = text(field, path);
   if (!value.startsWith("/")) throw new SpecError(field, `${quote(value)} is not an absolute path`);
   try {
@@ -121,12 +131,17 @@ function readable(field: string, path: unknown, kind: "file" | "dir"): void {
       throw new SpecError(field, `${value} is not a directory`, hint);
     }
     if (kind === "file" && isDirectory) throw new SpecError(field, `${value} is a directory, not a file`);
-    accessSync(value, kind === "dir" ? constants.R_OK | constants.X_OK : constants.R_OK);
+    const more = kind === "dir" ? constants.X_OK : access === "write" ? constants.W_OK : 0;
+    accessSync(value, constants.R_OK | more);
   } catch (cause) {
     if (cause instanceof SpecError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code;
     const why =
-      code === "ENOENT" ? "is not there" : code === "EACCES" ? "may not be read" : `cannot be used (${code})`;
+      code === "ENOENT"
+        ? "is not there"
+        : code === "EACCES" || code === "EROFS"
+          ? `may not be ${access === "read" ? "read" : "written"}`
+          : `cannot be used (${code})`;
     throw new SpecError(field, `${value} ${why}`, { cause });
   }
 }
@@ -140,24 +155,24 @@ function environment(field: string, env: Readonly<Record<string, string>>): void
   }
 }
 
-function text(field: string, value: unknown): string {
+export function text(field: string, value: unknown): string {
   if (typeof value !== "string") throw new SpecError(field, `it should be text, not ${typeof value}`);
   if (value.includes("\0")) throw new SpecError(field, "it has a NUL character in it");
   return value;
 }
 
-function whole(field: string, value: unknown, min: number, max: number): void {
+export function whole(field: string, value: unknown, min: number, max: number): void {
   if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max) {
     throw new SpecError(field, `${quote(value)} is not a whole number from ${min} to ${max}`);
   }
 }
 
-function oneOf(field: string, value: unknown, allowed: readonly string[]): void {
+export function oneOf(field: string, value: unknown, allowed: readonly string[]): void {
   if (!allowed.includes(value as string)) {
     throw new SpecError(field, `${quote(value)} is none of ${allowed.map(quote).join(", ")}`);
   }
 }
 
-function quote(value: unknown): string {
+export function quote(value: unknown): string {
   return JSON.stringify(value) ?? String(value);
 }

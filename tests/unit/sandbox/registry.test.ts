@@ -36,6 +36,11 @@ afterAll(() => {
   rmSync(top, { recursive: true });
 });
 
+/** A sandbox that wants a place. */
+function subject(name = SPEC.name) {
+  return { name, spec: { ...SPEC, name } };
+}
+
 /** A process that has ended, and its number with it. */
 async function deadPid(): Promise<number> {
   const child = Bun.spawn(["/bin/true"]);
@@ -44,20 +49,32 @@ async function deadPid(): Promise<number> {
 }
 
 test("a place holds a name until it is given back", async () => {
-  const place = await claim(SPEC, "qemu", false);
+  const place = await claim(subject(), "qemu", false);
   expect(existsSync(join(place.runtimeDir, "sandbox.json"))).toBe(true);
-  await expect(claim(SPEC, "qemu", false)).rejects.toMatchObject({ code: "NAME_IN_USE", field: "name" });
-  const other = await claim({ ...SPEC, name: "other" }, "qemu", false);
+  await expect(claim(subject(), "qemu", false)).rejects.toMatchObject({ code: "NAME_IN_USE", field: "name" });
+  const other = await claim(subject("other"), "qemu", false);
   place.release();
   expect(existsSync(place.runtimeDir)).toBe(false);
-  (await claim(SPEC, "qemu", false)).release();
+  (await claim(subject(), "qemu", false)).release();
   other.release();
+});
+
+test("a raw VM holds its name, and is on no list", async () => {
+  const place = await claim({ name: "machine" }, "qemu", false);
+  place.started(process.pid);
+  await expect(claim({ name: "machine" }, "qemu", false)).rejects.toMatchObject({
+    code: "NAME_IN_USE",
+    message: expect.stringContaining('a VM "machine"'),
+  });
+  expect(await list()).toEqual([]);
+  expect(existsSync(place.runtimeDir)).toBe(true);
+  place.release();
 });
 
 test("of many who want a name at once, one gets it", async () => {
   const script = `
     import { claim } from ${JSON.stringify(join(import.meta.dir, "../../../src/sandbox/registry.ts"))};
-    const place = await claim(${JSON.stringify(SPEC)}, "qemu", false).catch((error) => error);
+    const place = await claim(${JSON.stringify(subject())}, "qemu", false).catch((error) => error);
     console.log(place.code ?? "taken");
     await Bun.stdin.text();`;
   const children = Array.from({ length: 4 }, () =>
@@ -74,9 +91,9 @@ test("of many who want a name at once, one gets it", async () => {
 });
 
 test("those that run are listed, what the dead left is removed", async () => {
-  const living = await claim(SPEC, "qemu", false);
+  const living = await claim(subject(), "qemu", false);
   living.started(process.pid);
-  const dead = await claim({ ...SPEC, name: "dead" }, "qemu", false);
+  const dead = await claim(subject("dead"), "qemu", false);
   dead.started(await deadPid());
   const entries = await list();
   expect(entries).toMatchObject([
@@ -87,7 +104,7 @@ test("those that run are listed, what the dead left is removed", async () => {
 });
 
 test("a process number that was given again is not the one that died", async () => {
-  const place = await claim(SPEC, "qemu", false);
+  const place = await claim(subject(), "qemu", false);
   const file = join(place.runtimeDir, "sandbox.json");
   const record = await Bun.file(file).json();
   writeFileSync(file, JSON.stringify({ ...record, vmm: { pid: process.pid, start: "1" } }));
@@ -135,7 +152,7 @@ test("the lock is one at a time", async () => {
 
 test("logs of the last 20 detached sandboxes are kept, with their exit", async () => {
   for (let i = 0; i < 22; i++) {
-    const place = await claim({ ...SPEC, name: `n${i}` }, "qemu", true);
+    const place = await claim(subject(`n${i}`), "qemu", true);
     const frames = [
       encodeFrame({ ev: "main-stdout", data: new TextEncoder().encode(`I am ${i}\n`) }),
       encodeFrame({ ev: "main-exit", exitCode: i }),

@@ -1,0 +1,75 @@
+/** From a name to a VMM that runs: what the starts of sandboxes and of raw VMs have in common. */
+
+import { encodeCbor } from "../agent/framing.ts";
+import { chooseEngine, type Engine } from "../engine/choose.ts";
+import { qemuPath, vmmPath } from "../engine/installation.ts";
+import { startVmm } from "../engine/library.ts";
+import type { StartOptions } from "./api.ts";
+import type { Identity } from "./machine.ts";
+import { claim, type Place, type Subject } from "./registry.ts";
+
+/** The engine that was chosen, and where its program is, if it has one. */
+export interface EngineChoice {
+  readonly engine: Engine;
+  readonly qemu?: string;
+}
+
+/** What `launch` makes of a VMM. */
+interface Launched {
+  readonly started: Promise<void>;
+  readonly exited: Promise<unknown>;
+  kill(): Promise<unknown>;
+}
+
+/**
+ * Choose an engine, take a place in the registry, start a VMM with what `configure` returns (`vmm-config` of
+ * ffi/vmm.cddl), and hand it to `adopt`; resolves once the vCPUs run. Throws `HostError`, `SpecError` `NAME_IN_USE`,
+ * what the handle's `started` rejects with, and the signal's reason. Nothing stays behind then.
+ */
+export async function launch<Handle extends Launched>(
+  subject: Subject,
+  asked: "auto" | Engine,
+  options: StartOptions,
+  configure: (place: Place, choice: EngineChoice) => object | Promise<object>,
+  adopt: (identity: Identity, control: number) => Promise<Handle>,
+): Promise<Handle> {
+  const { signal, detached = false } = options;
+  const { engine, notice } = chooseEngine(asked);
+  if (notice !== undefined) options.onNotice?.({ code: "ENGINE_QEMU", message: notice });
+  const program = vmmPath();
+  const choice = engine === "qemu" ? { engine, qemu: qemuPath() } : { engine };
+  const place = await claim(subject, engine, detached);
+  let handle: Handle;
+  try {
+    const config = await configure(place, choice);
+    signal?.throwIfAborted();
+    const { pid, control } = startVmm(program, encodeCbor(config));
+    place.started(pid);
+    const { id, runtimeDir } = place;
+    handle = await adopt({ id, name: subject.name, engine, pid, runtimeDir, attached: false }, control);
+  } catch (error) {
+    place.release();
+    throw error;
+  }
+  return watchStart(handle, place, signal);
+}
+
+async function watchStart<Handle extends Launched>(
+  handle: Handle,
+  place: Place,
+  signal: AbortSignal | undefined,
+): Promise<Handle> {
+  const abort = () => void handle.kill();
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    if (signal?.aborted) abort();
+    await handle.started;
+    return handle;
+  } catch (error) {
+    await handle.exited;
+    place.release();
+    throw signal?.aborted ? signal.reason : error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}

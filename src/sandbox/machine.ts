@@ -1,0 +1,215 @@
+/** A machine that runs: what its VMM tells, made into promises and a stream, and the requests to it. */
+
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Message } from "../agent/framing.ts";
+import { Control, type VmmEvent } from "../engine/control.ts";
+import { reapVmm } from "../engine/library.ts";
+import { BootError } from "../errors.ts";
+import { LastText, Tail } from "./tail.ts";
+
+const CONSOLE_TAIL = 16_384;
+/** For a VMM to end and tidy up once it was told to, before it is killed. */
+const VMM_END_MS = 5000;
+const REAP_MS = 2000;
+
+export interface Identity {
+  readonly id: string;
+  readonly name: string;
+  readonly engine: "kvm" | "qemu";
+  /** Process id of the VMM. */
+  readonly pid: number;
+  readonly runtimeDir: string;
+  /** Started by another process, which collects it and tidies up. */
+  readonly attached: boolean;
+}
+
+/** Told as it comes; nothing is kept for who listens later. */
+export interface MachineListener {
+  onStarted?(): void;
+  /** Bytes of the guest's event stream. */
+  onGuest?(data: Uint8Array): void;
+  onConsole?(data: Uint8Array): void;
+}
+
+export interface MachineExit {
+  /** `detached`: it goes on, and only this connection to it has ended. */
+  readonly reason: "shutdown" | "stopped" | "failed" | "detached";
+  /** What broke, where something did. */
+  readonly failure?: { readonly code: string; readonly message: string };
+}
+
+export class Machine {
+  readonly identity: Identity;
+  /** The vCPUs run; rejects with `BootError` when it ended before. */
+  readonly started: Promise<void>;
+  /** It has ended, is collected, and its runtime directory is gone. Never rejects. */
+  readonly exited: Promise<MachineExit>;
+  readonly console = new Tail();
+
+  #control!: Control;
+  readonly #listener: MachineListener;
+  readonly #settleStart: { resolve: () => void; reject: (error: unknown) => void };
+  readonly #settleExit: (exit: MachineExit) => void;
+  readonly #lastConsole = new LastText(CONSOLE_TAIL);
+  readonly #open: Map<number, Promise<void>>;
+  #failure: { code: string; message: string } | undefined;
+  #reason: "shutdown" | "stopped" | "failed" | undefined;
+  #leaving = false; // the connection, not the machine
+
+  private constructor(identity: Identity, listener: MachineListener, openPorts: readonly number[]) {
+    this.identity = identity;
+    this.#listener = listener;
+    this.#open = new Map(openPorts.map((port) => [port, Promise.resolve()]));
+    const { promise: exited, resolve } = Promise.withResolvers<MachineExit>();
+    this.exited = exited;
+    this.#settleExit = resolve;
+    const { promise: started, ...settle } = Promise.withResolvers<void>();
+    this.started = started;
+    this.started.catch(() => {}); // whoever waits for it is told; nobody has to
+    this.#settleStart = settle;
+  }
+
+  /**
+   * Take over a VMM by the descriptor that started it, or follow another process's by its control.sock. `openPorts`:
+   * the guest's vsock ports that have sockets from the start.
+   */
+  static async open(
+    identity: Identity,
+    target: { fd: number } | { unix: string },
+    listener: MachineListener,
+    openPorts: readonly number[] = [],
+  ): Promise<Machine> {
+    const machine = new Machine(identity, listener, openPorts);
+    machine.#control = await Control.open(target, {
+      onEvent: (event) => machine.#onEvent(event),
+      onClose: () => void machine.#finish(),
+    });
+    return machine;
+  }
+
+  // ---- what is told ----
+
+  /** The last 16 KiB of the console: lines as lines; what a terminal would obey is left out. */
+  consoleTail(): string {
+    return this.#lastConsole.toString().replaceAll(/[^\P{Cc}\n\t]/gu, "");
+  }
+
+  /** It has said why it ends. */
+  get isEnding(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** Something of it broke: the first cause is the one to tell. */
+  blame(failure: { readonly code: string; readonly message: string }): void {
+    this.#failure ??= failure;
+  }
+
+  #onEvent(event: VmmEvent): void {
+    switch (event.event) {
+      case "started":
+        this.#listener.onStarted?.();
+        this.#settleStart.resolve();
+        break;
+      case "guest":
+        this.#listener.onGuest?.(event.data);
+        break;
+      case "console":
+        this.#lastConsole.add(event.data);
+        this.console.push(event.data);
+        this.#listener.onConsole?.(event.data);
+        break;
+      case "failed":
+        this.blame({ code: event.code, message: event.message });
+        break;
+      case "exited":
+        this.#reason = event.reason;
+        break;
+    }
+  }
+
+  /** The control channel has closed: after "exited", or because VMM or connection are gone. */
+  async #finish(): Promise<void> {
+    const exit = this.#exit();
+    if (exit.reason !== "detached" && !this.identity.attached) {
+      await this.#reap();
+      // The VMM's keeper has done this, unless it was killed as well
+      rmSync(this.identity.runtimeDir, { recursive: true, force: true });
+    }
+    this.console.end();
+    this.#settleExit(exit);
+    const { code, message } = exit.failure ?? {
+      code: "BOOT_FAILED",
+      message: "the machine ended at its start",
+    };
+    this.#settleStart.reject(new BootError(code, message, { consoleTail: this.consoleTail() }));
+  }
+
+  #exit(): MachineExit {
+    if (this.#reason === undefined) {
+      if (this.#leaving) return { reason: "detached" };
+      this.blame({ code: "VMM_GONE", message: "the VMM ended without a word: it was killed, or it crashed" });
+    }
+    if (this.#failure !== undefined) return { reason: "failed", failure: this.#failure };
+    return { reason: this.#reason ?? "failed" };
+  }
+
+  async #reap(): Promise<void> {
+    const deadline = performance.now() + REAP_MS;
+    while (!reapVmm(this.identity.pid) && performance.now() < deadline) await Bun.sleep(2);
+  }
+
+  // ---- what is asked ----
+
+  /** A request of ffi/vmm.cddl. Rejects with `VmmError`. */
+  request(op: string, fields: Message = {}): Promise<Message> {
+    return this.#control.request(op, fields);
+  }
+
+  /** The Unix socket of a guest's port, which the call opens. Throws `TypeError` for what is no port. */
+  vsockSocket(port: number): { readonly path: string; readonly opened: Promise<void> } {
+    checkPort(port);
+    let opened = this.#open.get(port);
+    if (opened === undefined) {
+      opened = this.#control.request("listen", { port }).then(() => {});
+      opened.catch(() => this.#open.delete(port));
+      this.#open.set(port, opened);
+    }
+    return { path: join(this.identity.runtimeDir, "vsock", `${port}.sock`), opened };
+  }
+
+  async kill(): Promise<MachineExit> {
+    const stopping = this.#control.request("stop").catch(() => {});
+    const ended = await Promise.race([this.exited, stopping.then(() => Bun.sleep(VMM_END_MS))]);
+    if (ended === undefined) {
+      try {
+        process.kill(this.identity.pid, "SIGKILL");
+      } catch {
+        // it has ended just now
+      }
+    }
+    return this.exited;
+  }
+
+  async pause(): Promise<void> {
+    await this.#control.request("pause");
+  }
+
+  async resume(): Promise<void> {
+    await this.#control.request("resume");
+  }
+
+  async detach(): Promise<void> {
+    if (!this.identity.attached) await this.#control.request("detach");
+    this.#leaving = true;
+    this.#control.close();
+    await this.exited;
+  }
+}
+
+/** Throws `TypeError` for what is no vsock port. */
+export function checkPort(port: number): void {
+  if (!Number.isInteger(port) || port < 1 || port > 0xffff_fffe) {
+    throw new TypeError(`a vsock port is a whole number from 1 to 4294967294, not ${port}`);
+  }
+}

@@ -1,0 +1,29 @@
+/** From a raw VM's specification to what the VMM is told: `vmm-config` of ffi/vmm.cddl. */
+
+import type { EngineChoice } from "../sandbox/launch.ts";
+import type { VmSpec } from "./spec.ts";
+
+const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique
+const MIB = 1 << 20;
+
+export function vmConfig(spec: VmSpec, choice: EngineChoice, runtimeDir: string): object {
+  return {
+    version: 1,
+    name: spec.name,
+    engine: choice.engine,
+    kernel: spec.kernel,
+    initrd: spec.initrd,
+    cmdline: spec.cmdline,
+    acpi: spec.acpi,
+    cpus: spec.cpus,
+    memory: spec.memoryMb * MIB,
+    runtimeDir,
+    detached: false,
+    disks: spec.disks.length > 0 ? spec.disks : undefined,
+    vsock: spec.vsock ? { cid: GUEST_CID, ports: [] } : undefined,
+    rng: true,
+    serial: true,
+    qemu: choice.qemu === undefined ? undefined : { path: choice.qemu },
+    confine: spec.confine,
+  };
+}

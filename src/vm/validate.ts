@@ -1,0 +1,58 @@
+/** Whether a raw VM can be: every value checked, with the place and the reason where it cannot. */
+
+import { statSync } from "node:fs";
+import { SpecError } from "../errors.ts";
+import { machine, quote, readable, text } from "../sandbox/validate.ts";
+import type { DiskSpec, VmSpec } from "./spec.ts";
+
+const SECTOR = 512;
+const MAX_DISKS = 8;
+const MAX_CMDLINE = 2047; // what the kernel's own limit for x86-64 leaves
+
+/** Throws {@link SpecError} for the first thing that cannot be. */
+export function validateVm(spec: VmSpec): void {
+  machine(spec);
+  if (spec.kernel === undefined) throw new SpecError("kernel", "a raw VM needs a kernel of yours");
+  if (Buffer.byteLength(text("cmdline", spec.cmdline)) > MAX_CMDLINE) {
+    throw new SpecError("cmdline", `it is longer than ${MAX_CMDLINE} bytes`);
+  }
+  flag("acpi", spec.acpi);
+  flag("vsock", spec.vsock);
+  if (spec.disks.length > MAX_DISKS)
+    throw new SpecError("disks", `${spec.disks.length} are more than ${MAX_DISKS}`);
+  spec.disks.forEach((disk, index) => {
+    checkDisk(`disks[${index}]`, disk);
+    const other = spec.disks.slice(0, index).findIndex(({ path }) => sameFile(path, disk.path));
+    if (other >= 0 && !(disk.readOnly && spec.disks[other]!.readOnly)) {
+      throw new SpecError(
+        `disks[${index}]`,
+        `it is the file of disks[${other}], and one of them is writable`,
+      );
+    }
+  });
+}
+
+function checkDisk(field: string, disk: DiskSpec): void {
+  flag(`${field}.readOnly`, disk.readOnly);
+  readable(`${field}.path`, disk.path, "file", disk.readOnly ? "read" : "write");
+  const status = statSync(disk.path);
+  if (status.isBlockDevice()) return;
+  if (!status.isFile())
+    throw new SpecError(`${field}.path`, `${disk.path} is neither a file nor a block device`);
+  if (status.size === 0 || status.size % SECTOR !== 0) {
+    throw new SpecError(
+      `${field}.path`,
+      `${disk.path} has ${quote(status.size)} bytes: a disk is made of one or more sectors of ${SECTOR}`,
+      { hint: `is it a raw image? \`truncate --size=%${SECTOR} FILE\` rounds one up` },
+    );
+  }
+}
+
+function flag(field: string, value: unknown): void {
+  if (typeof value !== "boolean") throw new SpecError(field, `${quote(value)} is neither true nor false`);
+}
+
+function sameFile(one: string, other: string): boolean {
+  const [a, b] = [statSync(one), statSync(other)];
+  return a.dev === b.dev && a.ino === b.ino;
+}
