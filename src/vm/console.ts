@@ -141,14 +141,13 @@ export class SerialConsole implements VmConsole {
     };
     try {
       const limited = remaining(options);
+      const goal = `the command ${JSON.stringify(command.slice(0, 200))} ended on the console`;
+      const shown = (mark: string | RegExp) => this.#transcript.waitForAny([mark], limited(), goal);
       for (const { text, mark } of lines.lines) {
         await this.writeLine(text);
-        if (mark !== "") await this.#expect(mark, command, options, limited());
+        if (mark !== "") await shown(mark);
       }
-      await Promise.race([
-        flooded,
-        this.#expect(new RegExp(`${lines.end} \\d+\\n`), command, options, limited()),
-      ]);
+      await Promise.race([flooded, shown(new RegExp(`${lines.end} \\d+\\n`))]);
       return capture.result!;
     } catch (error) {
       if (!(error instanceof ConsoleError && error.code === "VM_ENDED")) {
@@ -157,26 +156,6 @@ export class SerialConsole implements VmConsole {
       throw error;
     } finally {
       this.#capture = undefined;
-    }
-  }
-
-  /** Wait for a mark; the error speaks of the command. */
-  async #expect(
-    mark: string | RegExp,
-    command: string,
-    { timeoutMs = TIMEOUT_MS }: WaitOptions,
-    limit: WaitOptions,
-  ): Promise<void> {
-    try {
-      await this.waitFor(mark, limit);
-    } catch (error) {
-      if (!(error instanceof ConsoleError)) throw error;
-      const what = `the command ${JSON.stringify(command.slice(0, 200))}`;
-      const message =
-        error.code === "CONSOLE_TIMEOUT"
-          ? `${what} did not end on the console within ${timeoutMs} ms`
-          : `the VM ended before ${what} did`;
-      throw new ConsoleError(error.code, message, error.consoleTail);
     }
   }
 }

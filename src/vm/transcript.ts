@@ -19,6 +19,8 @@ interface Found extends AnyMatch {
 
 interface Waiter {
   readonly patterns: readonly (string | RegExp)[];
+  /** "the console showed …": what time runs out before. */
+  readonly goal: string;
   readonly resolve: (match: AnyMatch) => void;
   readonly reject: (error: unknown) => void;
   quiet: ReturnType<typeof setTimeout> | undefined;
@@ -68,8 +70,12 @@ export class Transcript {
     this.#from = Math.min(this.#from, this.#text.lastIndexOf("\n") + 1);
   }
 
-  /** Rejects with {@link ConsoleError}, or the signal's reason. */
-  waitForAny(patterns: readonly (string | RegExp)[], options: WaitOptions = {}): Promise<AnyMatch> {
+  /** Rejects with {@link ConsoleError}, which says before what it was, or with the signal's reason. */
+  waitForAny(
+    patterns: readonly (string | RegExp)[],
+    options: WaitOptions = {},
+    goal = `the console showed ${words(patterns)}`,
+  ): Promise<AnyMatch> {
     const { timeoutMs = TIMEOUT_MS, signal } = options;
     signal?.throwIfAborted();
     return new Promise<AnyMatch>((resolve, reject) => {
@@ -81,6 +87,7 @@ export class Transcript {
       };
       const waiter: Waiter = {
         patterns: patterns.map(fromHere),
+        goal,
         resolve: (match) => {
           settled();
           resolve(match);
@@ -93,8 +100,9 @@ export class Transcript {
       };
       const abort = () => waiter.reject(signal?.reason);
       const timer = setTimeout(() => {
-        const message = `the console did not show ${words(patterns)} within ${timeoutMs} ms`;
-        waiter.reject(new ConsoleError("CONSOLE_TIMEOUT", message, this.tail));
+        waiter.reject(
+          new ConsoleError("CONSOLE_TIMEOUT", `${timeoutMs} ms passed before ${goal}`, this.tail),
+        );
       }, timeoutMs);
       signal?.addEventListener("abort", abort, { once: true });
       this.#waiters.add(waiter);
@@ -112,8 +120,7 @@ export class Transcript {
     } else if (found !== undefined) {
       waiter.quiet = setTimeout(() => this.#look(waiter, true), QUIET_MS);
     } else if (this.#ended !== undefined) {
-      const message = `${this.#ended} before its console showed ${words(waiter.patterns)}`;
-      waiter.reject(new ConsoleError("VM_ENDED", message, this.tail));
+      waiter.reject(new ConsoleError("VM_ENDED", `${this.#ended} before ${waiter.goal}`, this.tail));
     }
   }
 

@@ -57,7 +57,7 @@ export class Vm implements RawVm {
         this.console.connect(machine);
         machine.exited.then(({ reason, failure }) => {
           this.#exit = { reason: reason === "detached" ? "failed" : reason, ...(failure && { failure }) };
-          this.console.end(`the VM ended (${reason})`);
+          this.console.end(`the VM ended (${failure?.message ?? reason})`);
           for (const listener of this.#listeners) void listener.close();
         });
         return machine;
