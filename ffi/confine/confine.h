@@ -59,6 +59,7 @@ __attribute__((warn_unused_result)) int confine__apply(const struct confine_requ
 enum confine_thread {
 	CONFINE_VCPU,  /* runs the guest: no files, no sockets */
 	CONFINE_QUIET, /* a device that only reads and writes descriptors it has */
+	CONFINE_DISK,  /* the same, and at a place in a file */
 };
 
 /* Narrow the calling thread, for good; nothing happens in a process whose system calls are not filtered. */

@@ -51,6 +51,9 @@ static const char *const streams[] = {"readv",           "writev",    "recvfrom"
 				      "epoll_pwait2",    "epoll_ctl", "epoll_create1", "eventfd2",   "timerfd_create",
 				      "timerfd_settime", "close",     "shutdown",      NULL};
 
+/* The sectors of a file that is open. */
+static const char *const sectors[] = {"preadv", "pwritev", "fdatasync", NULL};
+
 /* The file system device, the control channel, vsock, and what it takes to start threads and to tidy up. */
 static const char *const whole[] = {"pread64",
 				    "pwrite64",
@@ -333,8 +336,10 @@ void confine__narrow(enum confine_thread kind)
 		return;
 	scmp_filter_ctx filter = new_filter();
 	int error = filter ? fill_basic(filter) : -ENOMEM;
-	if (!error && kind == CONFINE_QUIET)
+	if (!error && (kind == CONFINE_QUIET || kind == CONFINE_DISK))
 		error = allow_streams(filter);
+	if (!error && kind == CONFINE_DISK)
+		error = allow_all(filter, sectors, SCMP_ACT_ALLOW);
 	if (!error)
 		error = seccomp_load(filter);
 	/* on failure the thread stays as confined as its process is */

@@ -118,7 +118,7 @@ static void add_cmdline(struct qemu_args *args, const struct machine_config *con
 
 bool qemu_args__wants_config(const struct virtio_device *dev)
 {
-	return dev->ops->id == VIRTIO_ID_VSOCK;
+	return dev->ops->id == VIRTIO_ID_VSOCK || dev->ops->id == VIRTIO_ID_BLOCK;
 }
 
 static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigned index, int fd, struct failure *why)
@@ -131,6 +131,9 @@ static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigne
 	switch (dev->ops->id) {
 	case VIRTIO_ID_VSOCK:
 		addf(args, "vhost-user-vsock-device,chardev=d%u", index);
+		return 0;
+	case VIRTIO_ID_BLOCK: /* QEMU fills its buses in the order in which Linux finds them */
+		addf(args, "vhost-user-blk,chardev=d%u,num-queues=1", index);
 		return 0;
 	case VIRTIO_ID_RNG:
 		addf(args, "vhost-user-rng,chardev=d%u", index);

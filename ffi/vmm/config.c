@@ -184,6 +184,26 @@ static int read_fs(struct cbor_reader *reader, const CborValue *value, void *mem
 	return cbor_array__read(reader, value, CONFIG_MAX_FS, where, read_fs_device, member);
 }
 
+static int read_disk(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index, const char *where)
+{
+#define DISK(member) offsetof(struct config_disk, member)
+	static const struct cbor_field fields[] = {
+		{.key = "path", .kind = CBOR_KIND_TEXT, .required = true, .offset = DISK(path)},
+		{.key = "readOnly", .kind = CBOR_KIND_BOOL, .required = true, .offset = DISK(read_only)},
+	};
+#undef DISK
+	struct vmm_config *config = arg;
+	struct config_disk *disk = &config->disks[index];
+	config->disk_count = index + 1;
+	int err = cbor_map__read(reader, value, fields, sizeof(fields) / sizeof(fields[0]), true, disk, where);
+	return err ? err : absolute(reader, disk->path, where);
+}
+
+static int read_disks(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
+{
+	return cbor_array__read(reader, value, CONFIG_MAX_DISKS, where, read_disk, member);
+}
+
 static int read_port(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index, const char *where)
 {
 	struct config_vsock *vsock = arg;
@@ -284,6 +304,7 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		{.key = "runtimeDir", .kind = CBOR_KIND_TEXT, .required = true, .offset = MEMBER(runtime_dir)},
 		{.key = "detached", .kind = CBOR_KIND_BOOL, .required = true, .offset = MEMBER(detached)},
 		{.key = "fs", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_fs},
+		{.key = "disks", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_disks},
 		{.key = "vsock", .kind = CBOR_KIND_OTHER, .offset = MEMBER(vsock), .read = read_vsock},
 		{.key = "rng", .kind = CBOR_KIND_BOOL, .offset = MEMBER(rng)},
 		{.key = "console", .kind = CBOR_KIND_BOOL, .offset = MEMBER(console)},

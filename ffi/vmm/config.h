@@ -10,6 +10,7 @@
 #include "virtio/fs.h"
 
 #define CONFIG_MAX_FS 8
+#define CONFIG_MAX_DISKS 8
 #define CONFIG_MAX_PORTS 256
 #define CONFIG_DEFAULT_LOG_LIMIT (16U << 20)
 /* Keeps runtimeDir + "/vsock/host-4294967295.sock" within sockaddr_un. */
@@ -30,6 +31,11 @@ struct config_fs {
 	bool single;
 	struct config_root *roots;
 	unsigned root_count;
+};
+
+struct config_disk {
+	const char *path;
+	bool read_only;
 };
 
 struct config_vsock {
@@ -54,6 +60,8 @@ struct vmm_config {
 	bool detached;
 	struct config_fs fs[CONFIG_MAX_FS];
 	unsigned fs_count;
+	struct config_disk disks[CONFIG_MAX_DISKS];
+	unsigned disk_count;
 	struct config_vsock vsock;
 	bool rng;
 	bool console;

@@ -3,19 +3,27 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "confine/confine.h"
 #include "confine/tree.h"
+#include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/fs.h"
 #include "virtio/rng.h"
 #include "virtio/vsock.h"
+#include "vmm/disk.h"
 
 static void narrow_quiet(void)
 {
 	confine__narrow(CONFINE_QUIET);
+}
+
+static void narrow_disk(void)
+{
+	confine__narrow(CONFINE_DISK);
 }
 
 static int add(struct device_set *set, struct virtio_device *dev, struct failure *why)
@@ -29,6 +37,8 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 	slot->dev = dev;
 	if (set->narrow && (dev->ops->id == VIRTIO_ID_RNG || dev->ops->id == VIRTIO_ID_CONSOLE))
 		slot->worker.enter = narrow_quiet;
+	if (set->narrow && dev->ops->id == VIRTIO_ID_BLOCK)
+		slot->worker.enter = narrow_disk;
 	dev->loop = slot->worker.loop;
 	set->count++;
 	return 0;
@@ -81,6 +91,23 @@ static int add_fs(struct device_set *set, const struct config_fs *fs, struct fai
 	return err ? err : add(set, dev, why);
 }
 
+static int add_disk(struct device_set *set, const struct config_disk *disk, unsigned index, struct failure *why)
+{
+	struct virtio_device *dev;
+	char id[16];
+	snprintf(id, sizeof(id), "disk%u", index);
+	struct blk_options options = {.read_only = disk->read_only, .id = id};
+	options.fd = disk__open(disk->path, disk->read_only, &options.sectors, why);
+	if (options.fd < 0)
+		return options.fd;
+	int err = virtio_blk__new(&options, &dev);
+	if (err) {
+		close(options.fd);
+		return failure__set(why, -err, NULL, "the device for the disk %s cannot be made", disk->path);
+	}
+	return add(set, dev, why);
+}
+
 static int add_vsock(struct device_set *set, const struct config_vsock *vsock, const char *dir, struct failure *why)
 {
 	struct virtio_device *dev;
@@ -125,6 +152,8 @@ int device_set__build(struct device_set *set, const struct vmm_config *config, c
 	int err = config->vsock.present ? add_vsock(set, &config->vsock, vsock_dir, why) : 0;
 	for (unsigned i = 0; !err && i < config->fs_count; i++)
 		err = add_fs(set, &config->fs[i], why);
+	for (unsigned i = 0; !err && i < config->disk_count; i++)
+		err = add_disk(set, &config->disks[i], i, why);
 	if (!err && config->rng) {
 		err = virtio_rng__new(&rng);
 		err = err ? failure__set(why, -err, NULL, "the rng device cannot be made") : add(set, rng, why);
