@@ -98,6 +98,9 @@ static void fuzz_config(const uint8_t *data, size_t len)
 	for (unsigned i = 0; i < config.fs_count; i++)
 		for (unsigned j = 0; j < config.fs[i].root_count; j++)
 			require(config.fs[i].roots[j].path[0] == '/' && !strchr(config.fs[i].roots[j].name, '/'));
+	for (unsigned i = 0; i < config.disk_count; i++)
+		require(config.disks[i].path[0] == '/');
+	require(!config.console || !config.serial);
 	vmm_config__free(&config);
 }
 
