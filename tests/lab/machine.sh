@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Print the directory with the lab machine's kernel and initramfs, making it in the cache on first use: Debian's cloud
-# kernel, its KVM and virtio modules, busybox, and the init beside this script.
+# kernel, its KVM and virtio modules, busybox, and the init beside this script. In modules/ there are those that a raw VM
+# with this kernel needs for capsa's devices.
 set -euo pipefail
 cd "$(dirname "$0")"
 newest() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}'; }
@@ -22,18 +23,24 @@ if [ ! -d "$machine" ]; then
   dpkg -x "$work"/*.deb "$work/deb"
 
   root=$work/root
-  mkdir -p "$root"/{bin,modules,proc,sys,dev,new}
+  mkdir -p "$root"/{bin,proc,sys,dev,new}
   cp /bin/busybox "$root/bin/"
   install -m755 init "$root/init"
-  # each after those it needs
-  for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci fuse virtiofs overlay \
-    irqbypass ccp kvm kvm-amd; do
-    file=$(find "$work/deb/lib/modules" -name "$module.ko" -print -quit)
-    [ -n "$file" ] || continue # built in
-    cp "$file" "$root/modules/"
-    echo "$module" >>"$root/modules/order"
-  done
-  mkdir "$work/done"
+  modules() { # directory, then module names, each after those it needs
+    local directory=$1 module file
+    shift
+    mkdir -p "$directory"
+    for module; do
+      file=$(find "$work/deb/lib/modules" -name "$module.ko" -print -quit)
+      [ -n "$file" ] || continue # built in
+      cp "$file" "$directory/"
+      echo "$module" >>"$directory/order"
+    done
+  }
+  modules "$root/modules" virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci fuse virtiofs overlay \
+    irqbypass ccp kvm kvm-amd
+  modules "$work/done/modules" virtio_ring virtio virtio_mmio virtio_blk rng-core virtio-rng \
+    vsock vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport
   (cd "$root" && find . | cpio -o -H newc --quiet) >"$work/done/initrd"
   mv "$work"/deb/boot/vmlinuz-* "$work/done/vmlinuz"
   mv -T "$work/done" "$machine" 2>/dev/null || [ -d "$machine" ]
