@@ -10,6 +10,16 @@
 #include "boot/layout.h"
 #include "boot/params.h"
 
+/*
+ * Linux, told to reset a machine with reduced ACPI, looks for no register but jumps to the BIOS, in real mode:
+ * mov al, 0xfe; out 0x64, al (the keyboard controller's reset line); hlt; jmp to the hlt.
+ */
+static void write_reset(const struct guest_memory *mem)
+{
+	static const uint8_t code[] = {0xb0, 0xfe, 0xe6, 0x64, 0xf4, 0xeb, 0xfd};
+	memcpy(mem->regions[0].host + LAYOUT_RESET, code, sizeof(code));
+}
+
 int boot__load(const struct guest_memory *mem, const struct boot_request *request, struct boot_entry *entry,
 	       struct failure *why)
 {
@@ -47,6 +57,7 @@ int boot__load(const struct guest_memory *mem, const struct boot_request *reques
 	}
 	memcpy(mem->regions[0].host + LAYOUT_CMDLINE, request->cmdline, cmdline + 1);
 	mp_table__write(mem, request);
+	write_reset(mem);
 	const uint64_t acpi = acpi__write(mem, request);
 	*entry = (struct boot_entry){
 		.protocol = kernel.protocol,

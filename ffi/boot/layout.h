@@ -24,7 +24,8 @@
 #define LAYOUT_BASE_END 0x9fc00 /* end of base memory */
 #define LAYOUT_ACPI 0xe0000     /* likewise */
 #define LAYOUT_MP_TABLE 0xf0000 /* where a BIOS would be, a place the kernel looks in */
-#define LAYOUT_MP_TABLE_END 0x100000
+#define LAYOUT_MP_TABLE_END LAYOUT_RESET
+#define LAYOUT_RESET 0xffff0       /* where a processor begins, and a BIOS */
 #define LAYOUT_KERNEL_MIN 0x100000 /* kernels and initrds lie above the first megabyte */
 
 #define LAYOUT_MEMORY_MIN (16ULL << 20) /* bytes; less holds no kernel */
