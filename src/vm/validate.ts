@@ -22,13 +22,6 @@ export function validateVm(spec: VmSpec): void {
     throw new SpecError("disks", `${spec.disks.length} are more than ${MAX_DISKS}`);
   spec.disks.forEach((disk, index) => {
     checkDisk(`disks[${index}]`, disk);
-    const other = spec.disks.slice(0, index).findIndex(({ path }) => sameFile(path, disk.path));
-    if (other >= 0 && !(disk.readOnly && spec.disks[other]!.readOnly)) {
-      throw new SpecError(
-        `disks[${index}]`,
-        `it is the file of disks[${other}], and one of them is writable`,
-      );
-    }
   });
 }
 
@@ -50,9 +43,4 @@ function checkDisk(field: string, disk: DiskSpec): void {
 
 function flag(field: string, value: unknown): void {
   if (typeof value !== "boolean") throw new SpecError(field, `${quote(value)} is neither true nor false`);
-}
-
-function sameFile(one: string, other: string): boolean {
-  const [a, b] = [statSync(one), statSync(other)];
-  return a.dev === b.dev && a.ino === b.ino;
 }
