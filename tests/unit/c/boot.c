@@ -415,6 +415,18 @@ static void acpi_tables_list_cpus_and_devices(void)
 	tear_down();
 }
 
+/* In real mode from there: the keyboard controller's reset, and then no more. */
+static void what_jumps_to_the_bios_resets_the_machine(void)
+{
+	static const uint8_t code[] = {0xb0, 0xfe, 0xe6, 0x64, 0xf4, 0xeb, 0xfd};
+	struct elf elf = good_elf();
+	set_up();
+	rig.cpus = 254;
+	CHECK_EQ(load(&elf, sizeof(elf)), 0);
+	CHECK_EQ(memcmp(at(0xffff0), code, sizeof(code)), 0);
+	tear_down();
+}
+
 static void memory_goes_around_the_hole(void)
 {
 	struct guest_memory mem;
@@ -446,6 +458,7 @@ int main(void)
 	CASE(bzimages_that_lie_are_refused);
 	CASE(the_mp_table_lists_every_cpu);
 	CASE(acpi_tables_list_cpus_and_devices);
+	CASE(what_jumps_to_the_bios_resets_the_machine);
 	CASE(memory_goes_around_the_hole);
 	return check__done();
 }

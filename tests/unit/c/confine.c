@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -421,6 +422,32 @@ static void a_vcpu_has_neither_files_nor_sockets(void)
 	tear_down();
 }
 
+static int narrowed_disk_works(void)
+{
+	char path[160];
+	snprintf(path, sizeof(path), "%s/disk", room.runtime);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	unlink(path);
+	struct iovec iov = {.iov_base = (char[512]){"sector"}, .iov_len = 512};
+	confine__narrow(CONFINE_DISK);
+	return pwritev(fd, &iov, 1, 512) == 512 && preadv(fd, &iov, 1, 512) == 512 && fdatasync(fd) == 0 ? ALLOWED
+													 : REFUSED;
+}
+
+static int narrowed_disk_opens(void)
+{
+	confine__narrow(CONFINE_DISK);
+	return open_absolute(room.runtime, "own", O_RDONLY) == REFUSED ? REFUSED : ALLOWED;
+}
+
+static void a_disk_has_its_file_and_no_other(void)
+{
+	set_up();
+	CHECK_EQ(result_of(narrowed_disk_works), ALLOWED);
+	CHECK_EQ(result_of(narrowed_disk_opens), REFUSED);
+	tear_down();
+}
+
 static void nothing_is_applied_when_so_asked(void)
 {
 	set_up();
@@ -462,6 +489,7 @@ int main(void)
 	CASE(code_is_not_made);
 	CASE(privileges_are_not_regained);
 	CASE(a_vcpu_has_neither_files_nor_sockets);
+	CASE(a_disk_has_its_file_and_no_other);
 	CASE(nothing_is_applied_when_so_asked);
 	CASE(the_report_names_every_layer);
 	return check__done();
