@@ -57,7 +57,8 @@ async function pack(tree: string, file: string): Promise<string> {
 
 /**
  * Boot a microvm under TCG and return what it wrote to its serial port once it has stopped. Debian's cloud kernel now and
- * then stands still in it for ever, so a boot that takes longer than `limit` seconds throws {@link Stuck}.
+ * then stands still in it for ever, where a busy host disturbed its measuring of the TSC, its only clock there, so a boot
+ * that takes longer than `limit` seconds throws {@link Stuck}.
  */
 export async function microvm(
   kernel: string,
