@@ -17,7 +17,7 @@ struct machine_config {
 	const char *name;
 	const char *kernel;  /* path: vmlinux (ELF with a PVH note) or bzImage */
 	const char *initrd;  /* path, NULL without */
-	const char *cmdline; /* the engine appends what its devices need */
+	const char *cmdline; /* the engine adds what its machine needs */
 	bool acpi;           /* the kernel learns of the machine from ACPI tables; else from an MP table and from words
 				on its command line */
 	const char *runtime_dir;

@@ -15,7 +15,10 @@ export interface VmOptions {
   /** A bzImage, or an uncompressed ELF with a PVH note. A relative path is taken from the working directory. */
   readonly kernel: string;
   readonly initrd?: string;
-  /** The kernel's command line (`console=ttyS0 panic=-1`): the console is a serial port. */
+  /**
+   * The kernel's command line (`console=ttyS0 panic=-1`): the console is a serial port. QEMU's engine puts a few words about
+   * its clocks before it, and with `acpi: false` both engines add where the devices are.
+   */
   readonly cmdline?: string;
   /** Virtual processors (1). */
   readonly cpus?: number;
