@@ -100,7 +100,7 @@ describe("a machine with a login", () => {
   }, 120_000);
 
   test("Ctrl-C interrupts, Ctrl-D ends the input, and so does a limit end a command", async () => {
-    const sleeping = exec("echo asleep; sleep 1000");
+    const sleeping = exec("sh -c 'echo asleep; exec sleep 1000'"); // a shell of its own ends, wherever it is
     await vm.console.waitFor(/^asleep/m, PATIENCE);
     await vm.console.sendInterrupt();
     expect((await sleeping).exitCode).toBe(130);
