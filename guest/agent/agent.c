@@ -2,7 +2,7 @@
 #include "agent.h"
 
 #include "connection.h"
-#include "exec.h"
+#include "job.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +45,7 @@ static void reap(struct agent *agent)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		exec__ended(agent, pid, status);
+		job__ended(agent, pid, status);
 }
 
 static void signals_ready(struct watch *watch, short revents)
@@ -99,6 +99,8 @@ int agent__run(int listener, int control, const struct strings *environment)
 		.accept_again = {.fire = accept_again},
 		.environment = environment,
 		.control = control,
+		/* without an init this is no machine of ours, but a test's */
+		.cgroups = control < 0 ? NULL : "/sys/fs/cgroup",
 	};
 	struct rlimit most;
 	sigset_t signals;
@@ -121,7 +123,7 @@ int agent__run(int listener, int control, const struct strings *environment)
 	loop__add(&agent.loop, &agent.listener);
 	loop__add(&agent.loop, &agent.signals);
 
-	while (!error && !(agent.ending && agent.call_count == 0 && all_sent(&agent))) {
+	while (!error && !(agent.ending && agent.call_count == 0 && !job__any_running(&agent) && all_sent(&agent))) {
 		error = loop__step(&agent.loop, more);
 		more = settle(&agent);
 	}
@@ -129,6 +131,7 @@ int agent__run(int listener, int control, const struct strings *environment)
 		fprintf(stderr, "capsa-agent: poll: %s\n", strerror(-error));
 	while (agent.connections)
 		connection__close(agent.connections);
+	job__end_all(&agent);
 	timer__clear(&agent.accept_again);
 	close(agent.signals.fd);
 	loop__free(&agent.loop);

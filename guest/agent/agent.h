@@ -11,7 +11,7 @@
 enum { AGENT_CONNECTIONS = 128, AGENT_CALLS = 1024 };
 
 struct connection;
-struct exec;
+struct job;
 
 struct agent {
 	struct loop loop;
@@ -19,9 +19,11 @@ struct agent {
 	struct timer accept_again;
 	struct connection *connections;
 	size_t connection_count, call_count;
-	struct exec *execs;
+	struct job *jobs;
+	uint64_t job_count, over_count;    /* in the background: ever started, ever over */
 	const struct strings *environment; /* of the sandbox */
 	struct rlimit open_files;          /* what programs get */
+	const char *cgroups;               /* where cgroup v2 is mounted; NULL: not to be touched */
 	int control;                       /* to init; -1 without one */
 	bool ending;                       /* no new calls; the process ends once the open ones have */
 };

@@ -71,6 +71,7 @@ void call__drop(struct call *call);
 void call__break(struct call *call);
 
 extern const struct operation operation__hello, operation__ping, operation__shutdown, operation__exec,
-	operation__read_file, operation__write_file, operation__exists, operation__list_dir, operation__info;
+	operation__attach, operation__processes, operation__read_file, operation__write_file, operation__exists,
+	operation__list_dir, operation__info;
 
 #endif

@@ -1,18 +1,20 @@
-/* The exec operation: its parts that others see. */
+/* What an exec request asks for. */
 #ifndef CAPSA_AGENT_EXEC_H
 #define CAPSA_AGENT_EXEC_H
 
-#include "call.h"
-#include "process/spawn.h"
+#include "job.h"
+#include "process/identity.h"
 
-#include <sys/types.h>
+struct exec_request {
+	struct program program;
+	struct job_options options;
+	char *cwd;                /* program.cwd */
+	struct identity identity; /* program.groups */
+};
 
-/* A child of the agent ended with a wait(2) status; it may be none of an open call. */
-void exec__ended(struct agent *agent, pid_t pid, int status);
-
-/* Read argv, environment, working directory, user and group of the request into `program`, whose lists and *cwd are the
- * caller's to free in either case. Returns 0, or -1 after call__fail. */
-__attribute__((warn_unused_result)) int exec__take_program(struct call *call, const CborValue *request,
-							   struct program *program, char **cwd);
+/* Read the request into *wanted, zeroed before, to be freed in either case. Returns 0, or -1 after call__fail. */
+__attribute__((warn_unused_result)) int exec_request__take(struct call *call, const CborValue *request,
+							   struct exec_request *wanted);
+void exec_request__free(struct exec_request *wanted);
 
 #endif

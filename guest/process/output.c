@@ -8,7 +8,8 @@
 
 enum {
 	PIPE_SIZE = 256 * 1024,
-	LITTLE = 32 * 1024, /* bytes: a read of less is worth a pause */
+	LITTLE = 32 * 1024,         /* bytes: a read of less is worth a pause */
+	TERMINAL_SIZE = 128 * 1024, /* bytes: more than a terminal holds */
 };
 
 static void pause_over(struct timer *timer)
@@ -16,6 +17,12 @@ static void pause_over(struct timer *timer)
 	struct output *output = container_of(timer, struct output, pause);
 
 	output->watch.events = POLLIN; /* `ready` finds out whether there is room */
+}
+
+static void take(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int fd)
+{
+	*output = (struct output){.watch = {.fd = fd, .events = POLLIN, .ready = ready}, .pause = {.fire = pause_over}};
+	loop__add(loop, &output->watch);
 }
 
 int output__open(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int *write_end)
@@ -33,11 +40,37 @@ int output__open(struct output *output, struct loop *loop, void (*ready)(struct 
 		close(ends[1]);
 		return error;
 	}
-	*output = (struct output){.watch = {.fd = ends[0], .events = POLLIN, .ready = ready},
-				  .pause = {.fire = pause_over}};
-	loop__add(loop, &output->watch);
+	take(output, loop, ready, ends[0]);
 	*write_end = ends[1];
 	return 0;
+}
+
+void output__take(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int terminal)
+{
+	take(output, loop, ready, terminal);
+	output->terminal = true;
+}
+
+/* Asking the terminal itself: the kernel then first moves over what its program has written. */
+static bool has_more(const struct output *output)
+{
+	struct pollfd asked = {.fd = output->watch.fd, .events = POLLIN};
+
+	return poll(&asked, 1, 0) == 1 && asked.revents & POLLIN;
+}
+
+/* As read(2), but of a terminal, which gives a page at a time, as much as it has. */
+static ssize_t read_some(const struct output *output, uint8_t *bytes, size_t size)
+{
+	size_t got = 0;
+	ssize_t n;
+
+	do {
+		n = read(output->watch.fd, bytes + got, size - got);
+		if (n > 0)
+			got += (size_t)n;
+	} while ((n < 0 && errno == EINTR) || (n > 0 && output->terminal && got < size));
+	return got ? (ssize_t)got : n;
 }
 
 ssize_t output__read(struct output *output, uint8_t *bytes, size_t size)
@@ -46,14 +79,12 @@ ssize_t output__read(struct output *output, uint8_t *bytes, size_t size)
 
 	if (output->sealed && size > output->due)
 		size = output->due;
-	do
-		n = read(output->watch.fd, bytes, size);
-	while (n < 0 && errno == EINTR);
+	n = read_some(output, bytes, size);
 	if (n < 0)
 		return -errno;
 	if (output->sealed)
 		output->due -= (size_t)n;
-	if (n == 0 || (output->sealed && !output->due))
+	if (n == 0 || (output->sealed && (!output->due || (output->terminal && !has_more(output)))))
 		output__close(output);
 	else if ((size_t)n < size && n < LITTLE)
 		timer__set(output->watch.loop, &output->pause, OUTPUT_PAUSE_MS);
@@ -71,7 +102,9 @@ void output__seal(struct output *output)
 
 	if (output->sealed || output__ended(output))
 		return;
-	if (ioctl(output->watch.fd, FIONREAD, &waiting))
+	if (output->terminal)
+		waiting = has_more(output) ? TERMINAL_SIZE : 0;
+	else if (ioctl(output->watch.fd, FIONREAD, &waiting))
 		waiting = 0;
 	output->sealed = true;
 	output->due = (size_t)waiting;

@@ -12,7 +12,8 @@
 /*
  * After a process ended, its outputs are read to their end. A process it left behind may hold them open for as long as
  * it lives, so there is a limit, OUTPUT_GRACE_MS after the end: output__seal then fixes how many bytes are still due
- * (what is in the pipe), and they are delivered however long the consumer takes.
+ * (what is in the pipe), and they are delivered however long the consumer takes. A terminal does not tell how much it
+ * holds: what is due of it is all until it has nothing, within what it can hold.
  */
 enum { OUTPUT_GRACE_MS = 100 };
 
@@ -25,13 +26,15 @@ enum { OUTPUT_PAUSE_MS = 1 };
 struct output {
 	struct watch watch; /* fd -1: at its end */
 	struct timer pause;
-	bool sealed;
+	bool terminal, sealed;
 	size_t due; /* bytes, once sealed */
 };
 
 /* Make a pipe; its write end, close-on-exec, is *write_end and the caller's. Returns 0 or -errno. */
 __attribute__((warn_unused_result)) int output__open(struct output *output, struct loop *loop,
 						     void (*ready)(struct watch *, short), int *write_end);
+/* Take over the host's end of a terminal, which must not block. */
+void output__take(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int terminal);
 /* Read at most `size` (not 0) bytes of an output not yet ended; it is closed with the last of them. Returns their
  * count, 0 at the end, -EAGAIN or -errno. */
 __attribute__((warn_unused_result)) ssize_t output__read(struct output *output, uint8_t *bytes, size_t size);

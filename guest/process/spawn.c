@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -62,7 +63,8 @@ static int become(const struct program *program)
 	/* the raw calls: libc's would try to reach the threads of the parent */
 	if (!program->has_user && !program->has_group)
 		return 0;
-	if (syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, group, group, group))
+	if (syscall(SYS_setgroups, program->group_count, program->groups) ||
+	    syscall(SYS_setresgid, group, group, group))
 		return errno;
 	if (program->has_user && syscall(SYS_setresuid, program->user, program->user, program->user))
 		return errno;
@@ -82,11 +84,18 @@ static int child(void *arg)
 	setsid();
 	for (int fd = 0; fd < 3; fd++)
 		dup2(program->fds[fd], fd);
+	if (program->terminal)
+		ioctl(0, TIOCSCTTY, 0); /* a new session has none, and nobody else has this one */
 	if (program->open_files)
 		setrlimit(RLIMIT_NOFILE, program->open_files);
 
-	start->stage = SPAWN_IDENTITY;
-	start->error = become(program);
+	start->stage = SPAWN_LIMITS;
+	if (program->limit_procs && write(program->limit_procs, "0", 1) != 1)
+		start->error = errno;
+	if (!start->error) {
+		start->stage = SPAWN_IDENTITY;
+		start->error = become(program);
+	}
 	if (!start->error) {
 		if (program->dies_with_parent)
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -156,6 +165,9 @@ void program__explain(const struct program *program, enum spawn_stage stage, int
 	switch (stage) {
 	case SPAWN_PROCESS:
 		snprintf(text, size, "%s: no process could be made for it: %s", name, reason);
+		break;
+	case SPAWN_LIMITS:
+		snprintf(text, size, "%s: cannot be put under its limits: %s", name, reason);
 		break;
 	case SPAWN_IDENTITY:
 		snprintf(text, size, "%s: cannot run as user %u, group %u: %s", name, program->user,

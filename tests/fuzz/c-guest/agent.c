@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "agent/call.h"
-#include "agent/exec.h"
+#include "agent/job.h"
 #include "process/spawn.h"
 
 enum { STEPS = 64 };
@@ -88,7 +88,7 @@ static void reap(struct agent *agent, int flags)
 
 		if (waitpid(children[i], &status, flags) != children[i])
 			continue;
-		exec__ended(agent, children[i], status);
+		job__ended(agent, children[i], status);
 		children[i] = children[--child_count];
 	}
 }
@@ -166,8 +166,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run(&agent, ends[0]);
 	while (agent.connections)
 		connection__close(agent.connections);
+	job__end_all(&agent);
 	reap(&agent, 0);
-	if (agent.call_count || agent.connection_count || agent.execs || agent.loop.watches || agent.loop.timers)
+	if (agent.call_count || agent.connection_count || agent.jobs || agent.loop.watches || agent.loop.timers)
 		abort(); /* something outlived its connection */
 	close(ends[0]);
 	loop__free(&agent.loop);

@@ -1,9 +1,9 @@
 /** exec: streams, environment, ends, limits, and what goes when a connection does. */
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Agent, build, type Connection } from "./agent.ts";
+import { gone } from "./processes.ts";
 
 let agent: Agent;
 let host: Connection;
@@ -18,18 +18,6 @@ beforeEach(async () => {
 });
 afterEach(() => host.close());
 
-/** Running: a process that only waits for its parent to look is not. */
-function alive(pid: number): boolean {
-  try {
-    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return false;
-  }
-}
-async function gone(pid: number): Promise<boolean> {
-  for (let i = 0; i < 200 && alive(pid); i++) await Bun.sleep(10);
-  return !alive(pid);
-}
 const pidOf = async (id: number): Promise<number> =>
   (await host.find((frame) => frame.id === id && frame.ev === "started")).pid;
 
@@ -175,6 +163,38 @@ describe("what the program gets", () => {
     expect((await host.exec(["id", "-g"], { user: 77 })).stdout.toString()).toBe("77\n");
   });
 
+  test("a user by name, with its group, its groups and its home", async () => {
+    const [, , uid, gid, , home] = (await host.exec(["getent", "passwd", "nobody"])).stdout
+      .toString()
+      .split(":");
+    const script = "id -u; id -g; echo $HOME $USER $LOGNAME";
+    const { stdout } = await host.exec(["sh", "-c", script], { user: "nobody" });
+    expect(stdout.toString()).toBe(`${uid}\n${gid}\n${home} nobody nobody\n`);
+    const theirs = (await host.exec(["id", "-G", "nobody"])).stdout.toString();
+    expect((await host.exec(["id", "-G"], { user: "nobody" })).stdout.toString()).toBe(theirs);
+    expect(
+      (
+        await host.exec(["sh", "-c", "echo $HOME"], { user: "nobody", env: { HOME: "/mine" } })
+      ).stdout.toString(),
+    ).toBe("/mine\n");
+  });
+
+  test.each([
+    ["root:daemon", "0 1 1"],
+    ["0:0", "0 0 0"],
+    ["1:12345", "1 12345 12345"],
+    ["4000000000", "4000000000 4000000000 4000000000"],
+    [new Uint8Array(Buffer.from("daemon:bin")), "1 2 2"],
+  ])("user %p is %p", async (user, wanted) => {
+    const { stdout } = await host.exec(["sh", "-c", "echo $(id -u) $(id -g) $(id -G)"], { user });
+    expect(stdout.toString()).toBe(`${wanted}\n`);
+  });
+
+  test("a group in place of the user's", async () => {
+    const { stdout } = await host.exec(["sh", "-c", "id -G"], { user: "nobody", group: 77 });
+    expect(stdout.toString()).toBe("77\n");
+  });
+
   test("no descriptors but the three, no blocked or ignored signals, its own session", async () => {
     const { stdout } = await host.exec([
       "sh",
@@ -257,6 +277,21 @@ describe("what cannot be started", () => {
     ["empty name", { argv: [""] }, "ENOENT", /./],
     ["argv of numbers", { argv: [1] }, "EPROTO", /argv/],
     ["a NUL in argv", { argv: ["a\0b"] }, "EINVAL", /NUL/],
+    ["an unknown user", { argv: ["true"], user: "no-such" }, "EINVAL", /user "no-such": not in .*passwd/],
+    [
+      "an unknown group",
+      { argv: ["true"], user: "root:no-such" },
+      "EINVAL",
+      /group "no-such": not in .*group/,
+    ],
+    ["no user", { argv: ["true"], user: ":root" }, "EINVAL", /wanted/],
+    ["no group", { argv: ["true"], user: "root:" }, "EINVAL", /wanted/],
+    ["a user past all ids", { argv: ["true"], user: "4294967295" }, "EINVAL", /not in/],
+    ["a NUL in user", { argv: ["true"], user: "a\0b" }, "EINVAL", /NUL/],
+    ["a user that is a list", { argv: ["true"], user: [] }, "EPROTO", /user/],
+    ["limits of nothing", { argv: ["true"], limits: { memory: 0 } }, "EPROTO", /limits/],
+    ["limits that are text", { argv: ["true"], limits: { pids: "1" } }, "EPROTO", /limits/],
+    ["limits where there are none", { argv: ["true"], limits: { pids: 1 } }, "EOPNOTSUPP", /limits/],
     ["a bad name in env", { argv: ["true"], env: { "A=B": "c" } }, "EINVAL", /env/],
   ];
   for (const [name, fields, code, words] of cases) {

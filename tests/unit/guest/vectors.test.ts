@@ -32,8 +32,11 @@ beforeEach(async () => {
 });
 afterEach(() => host.close());
 
-test("init: events and plans", () => {
-  const run = Bun.spawnSync([join(root, "build/check/guest-vectors")], {
+test.each([
+  ["init: events and plans", "guest-vectors"],
+  ["the history of an output", "guest-history"],
+])("%s", (_what, program) => {
+  const run = Bun.spawnSync([join(root, "build/check", program)], {
     cwd: root,
     stdout: "pipe",
     stderr: "pipe",
@@ -58,7 +61,7 @@ describe("requests are understood:", () => {
           expect(await host.find((f) => f.credit)).toMatchObject({ credit: value.data.$bytes.length / 2 });
         else if (value.ev === "kill") expect(await host.response(value.id)).toMatchObject({ signal: 15 });
         else if (value.ev === "abort") expect(await host.response(value.id)).toMatchObject({ ok: false });
-        else if (value.ev) expect(await host.response(value.id)).toMatchObject({ ok: true });
+        else if (value.ev?.endsWith("end")) expect(await host.response(value.id)).toMatchObject({ ok: true });
         else expect(await host.response(host.request("ping", {}))).toMatchObject({ ok: true });
         return;
       }
@@ -98,6 +101,12 @@ const causes: Record<string, (send: (message: Frame) => void) => void | Promise<
     send({ id: 5, ev: "stdin", data: new Uint8Array(Buffer.from("input\n")) });
   },
   "exec error": (send) => send({ id: 4294967296, op: "exec", argv: ["true"], cwd: "/nope" }),
+  "attach error": (send) => send({ id: 16, op: "attach", process: 4711 }),
+  "detach response": (send) => {
+    send({ id: 15, op: "exec", argv: ["true"], detach: true });
+    send({ id: 16, op: "attach", process: 1 });
+    send({ id: 16, ev: "detach" });
+  },
   "file data": async (send) => {
     await writeFile(join(agent.directory, "capsa"), "capsa\n");
     send({ id: 6, op: "read_file", path: join(agent.directory, "capsa") });
@@ -148,6 +157,27 @@ describe("responses and events are written as recorded:", () => {
     expect(shape(await host.find((f) => f.id === id && f.ev === "started"))).toEqual(
       recorded("exec started"),
     );
+  });
+
+  test("exec response, in the background; attach started; processes response", async () => {
+    const ended = await host.response(host.request("exec", { argv: ["true"], detach: true }));
+    expect(shape(ended)).toEqual(recorded("exec response, in the background"));
+    await host.drain(host.request("attach", { process: ended.process }));
+    const running = await host.response(host.request("exec", { argv: ["cat"], detach: true, stdin: true }));
+    const id = host.request("attach", { process: running.process });
+    expect(shape(await host.find((f) => f.id === id && f.ev === "started"))).toEqual(
+      recorded("attach started"),
+    );
+    const { processes, ...rest } = await host.response(host.request("processes"));
+    const { processes: recordings, ...wanted } = responses.find(
+      (it) => it.name === "processes response",
+    )!.value;
+    expect(shape(rest)).toEqual(shape(wanted));
+    const known = (number: number) => processes.find((one: Frame) => one.process === number);
+    expect(shape(known(ended.process))).toEqual(shape(recordings[0]));
+    expect(shape(known(running.process))).toEqual(shape(recordings[1]));
+    host.send({ id, ev: "stdin-end" });
+    await host.drain(id);
   });
 
   test("info response", async () => {

@@ -1,0 +1,359 @@
+/* A job's life: its start, its end, and which of the ended are remembered. */
+#include "job.h"
+
+#include "job_streams.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	HANGUP_GRACE_MS = 2000, /* between a terminal's hang-up and SIGKILL */
+	ARGV_KEPT = 512,        /* bytes of argv, for listings: one of all that can be fits into a frame */
+};
+
+static void kill_all(const struct job *job)
+{
+	kill(-job->pid, SIGKILL);
+	limits__kill(&job->limits);
+}
+
+static void timeout(struct timer *timer)
+{
+	struct job *job = container_of(timer, struct job, timeout);
+
+	job->timed_out = true;
+	kill_all(job);
+}
+
+/* Out of patience: with what still holds the outputs of an ended program, or with one that was hung up on. */
+static void grace_over(struct timer *timer)
+{
+	struct job *job = container_of(timer, struct job, grace);
+
+	if (!job->ended) {
+		kill_all(job);
+		return;
+	}
+	output__seal(&job->outputs[JOB_STDOUT]);
+	output__seal(&job->outputs[JOB_STDERR]);
+	job__advance(job);
+}
+
+static void link_job(struct job *job)
+{
+	job->next = job->agent->jobs;
+	if (job->next)
+		job->next->prev = job;
+	job->agent->jobs = job;
+}
+
+static void unlink_job(struct job *job)
+{
+	if (job->prev)
+		job->prev->next = job->next;
+	else
+		job->agent->jobs = job->next;
+	if (job->next)
+		job->next->prev = job->prev;
+}
+
+/* Of one that could not be started too. */
+static void free_job(struct job *job)
+{
+	timer__clear(&job->timeout);
+	timer__clear(&job->grace);
+	job__close_streams(job);
+	limits__end(&job->limits, job->agent->cgroups);
+	strings__free(&job->argv);
+	history__free(&job->history);
+	unlink_job(job);
+	free(job);
+}
+
+static size_t in_background(const struct agent *agent)
+{
+	size_t count = 0;
+
+	for (const struct job *job = agent->jobs; job; job = job->next)
+		count += job->number && !job__is_over(job);
+	return count;
+}
+
+/* The beginning of argv. */
+static int keep_argv(struct job *job, const struct strings *argv)
+{
+	size_t room = ARGV_KEPT;
+	int error = 0;
+
+	for (size_t i = 0; i < argv->count && room && !error; i++) {
+		size_t length = strlen(argv->list[i]);
+		struct span text = {.at = (const uint8_t *)argv->list[i], .length = length < room ? length : room};
+
+		error = strings__add(&job->argv, text);
+		/* an empty one takes some of it too: there could be many */
+		room -= text.length < room ? text.length + 1 : room;
+	}
+	return error;
+}
+
+static int put_in_background(struct job *job, const struct program *program)
+{
+	struct timespec now;
+
+	if (in_background(job->agent) >= JOBS_IN_BACKGROUND)
+		return -EAGAIN;
+	clock_gettime(CLOCK_REALTIME, &now);
+	job->started_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	job->number = ++job->agent->job_count;
+	return keep_argv(job, &program->argv);
+}
+
+static bool is_limited(const struct limits *limits)
+{
+	return limits->memory || limits->cpu_milli || limits->pids;
+}
+
+/* What the program needs, and the program. Returns 0, or -errno with a sentence. */
+static int start(struct job *job, struct program *program, const struct job_options *options, char *text, size_t size)
+{
+	enum spawn_stage stage = SPAWN_PROCESS;
+	const char *what = NULL;
+	int error;
+
+	if (options->background) {
+		error = put_in_background(job, program);
+		if (error) {
+			snprintf(text, size,
+				 error == -EAGAIN ? "%d processes run in the background: the limit" : "%d: no memory",
+				 JOBS_IN_BACKGROUND);
+			return error;
+		}
+	}
+	error = job__open_streams(job, options, program);
+	if (error == -ENODEV) {
+		snprintf(text, size, "%s: the sandbox has no terminal for it: %s", program->argv.list[0],
+			 strerror(-error));
+		return error;
+	}
+	if (!error && is_limited(&options->limits) &&
+	    (error = limits__make(&job->limits, job->agent->cgroups, &options->limits, &program->limit_procs, &what))) {
+		snprintf(text, size, "%s: its limits cannot be set: %s: %s", program->argv.list[0], what,
+			 strerror(-error));
+		return -EOPNOTSUPP;
+	}
+	if (!error)
+		error = job->pid = program__start(program, &stage);
+	if (program->limit_procs > 0)
+		close(program->limit_procs);
+	if (error < 0)
+		program__explain(program, stage, error, text, size);
+	return error < 0 ? error : 0;
+}
+
+int job__start(struct job **started, struct call *call, struct program *program, const struct job_options *options,
+	       char *text, size_t size)
+{
+	struct agent *agent = call->connection->agent;
+	struct job *job = calloc(1, sizeof(*job));
+	int error;
+
+	if (!job) {
+		snprintf(text, size, "no memory");
+		return -ENOMEM;
+	}
+	job->agent = agent;
+	job->call = call;
+	link_job(job);
+	job->timeout.fire = timeout;
+	job->grace.fire = grace_over;
+	job->limits.fd = job->terminal = job->input.fd = -1;
+	job->outputs[JOB_STDOUT].watch.fd = job->outputs[JOB_STDERR].watch.fd = -1;
+	program->open_files = &agent->open_files;
+	program->dies_with_parent = true;
+	for (int i = 0; i < 3; i++)
+		program->fds[i] = -1;
+	error = start(job, program, options, text, size);
+	for (int i = 0; i < 3; i++)
+		if (program->fds[i] >= 0 && program->fds[i] != job->terminal)
+			close(program->fds[i]);
+	if (error) {
+		free_job(job);
+		return error;
+	}
+	if (options->has_timeout)
+		timer__set(&agent->loop, &job->timeout, options->timeout_ms);
+	*started = job;
+	return 0;
+}
+
+/* Forget those in the background that ended longest ago; who is attached to one may go on. */
+static void forget(struct agent *agent)
+{
+	for (;;) {
+		struct job *oldest = NULL;
+		size_t remembered = 0;
+
+		for (struct job *job = agent->jobs; job; job = job->next) {
+			if (!job->over || job->call)
+				continue;
+			remembered++;
+			if (!oldest || job->over < oldest->over)
+				oldest = job;
+		}
+		if (remembered <= JOBS_REMEMBERED)
+			return;
+		free_job(oldest);
+	}
+}
+
+static void respond(struct job *job)
+{
+	struct frame frame;
+
+	if (call__respond(job->call, &frame, job__status_pairs(job), 96))
+		return;
+	job__write_status(job, &frame.writer);
+	call__finish(job->call, &frame);
+}
+
+void job__advance(struct job *job)
+{
+	job__await(job);
+	if (!job__is_over(job))
+		return;
+	if (job->number && !job->over)
+		job->over = ++job->agent->over_count;
+	if (!job->call)
+		forget(job->agent);
+	else if (!job__is_replaying(job))
+		respond(job);
+}
+
+void job__attach(struct job *job, struct call *call, uint64_t replay)
+{
+	struct call *before = job->call;
+
+	job->call = call;
+	job->replayed = history__last(&job->history, replay);
+	job__disown_input(job);
+	if (before)
+		call__fail(before, ECANCELED, "another call has attached to process %llu",
+			   (unsigned long long)job->number);
+}
+
+void job__let_go(struct job *job, const struct call *call)
+{
+	if (job->call != call)
+		return;
+	job->call = NULL;
+	if (job->number) {
+		job__disown_input(job);
+		job__advance(job);
+		return;
+	}
+	if (job->ended || !job->has_terminal) {
+		if (!job->ended)
+			kill_all(job);
+		free_job(job);
+		return;
+	}
+	/* as when the line of a terminal is cut: its programs may put things in order */
+	timer__clear(&job->timeout);
+	job__close_streams(job);
+	timer__set(&job->agent->loop, &job->grace, HANGUP_GRACE_MS);
+}
+
+void job__ended(struct agent *agent, pid_t pid, int status)
+{
+	struct job *job = agent->jobs;
+
+	while (job && (job->ended || job->pid != pid))
+		job = job->next;
+	if (!job)
+		return;
+	job->ended = true;
+	job->status = status;
+	job->out_of_memory = limits__ran_out_of_memory(&job->limits);
+	limits__end(&job->limits, agent->cgroups);
+	timer__clear(&job->timeout);
+	if (!job->call && !job->number) { /* it was hung up on */
+		free_job(job);
+		return;
+	}
+	job__close_input(job);
+	job__take_output(job);
+	if (!job__is_over(job))
+		timer__set(&agent->loop, &job->grace, OUTPUT_GRACE_MS);
+	job__advance(job);
+}
+
+void job__signal(struct job *job, int signal)
+{
+	if (job->ended)
+		return;
+	kill(-job->pid, signal);
+	if (signal == SIGKILL)
+		limits__kill(&job->limits);
+}
+
+struct job *job__find(const struct agent *agent, uint64_t number)
+{
+	struct job *job = number ? agent->jobs : NULL;
+
+	while (job && job->number != number)
+		job = job->next;
+	return job;
+}
+
+bool job__is_over(const struct job *job)
+{
+	return job->ended && output__ended(&job->outputs[JOB_STDOUT]) && output__ended(&job->outputs[JOB_STDERR]);
+}
+
+bool job__any_running(const struct agent *agent)
+{
+	const struct job *job = agent->jobs;
+
+	while (job && job->ended)
+		job = job->next;
+	return job != NULL;
+}
+
+void job__end_all(struct agent *agent)
+{
+	for (struct job *job = agent->jobs, *next; job; job = next) {
+		next = job->next;
+		if (!job->ended)
+			kill_all(job);
+		free_job(job);
+	}
+}
+
+uint64_t job__status_pairs(const struct job *job)
+{
+	return job->out_of_memory ? 3 : 2;
+}
+
+void job__write_status(const struct job *job, struct writer *writer)
+{
+	if (WIFSIGNALED(job->status)) {
+		writer__text(writer, "signal");
+		writer__uint(writer, (uint64_t)WTERMSIG(job->status));
+	} else {
+		writer__text(writer, "exitCode");
+		writer__uint(writer, (uint64_t)WEXITSTATUS(job->status));
+	}
+	writer__text(writer, "timedOut");
+	writer__bool(writer, job->timed_out);
+	if (job->out_of_memory) {
+		writer__text(writer, "oomKilled");
+		writer__bool(writer, true);
+	}
+}

@@ -1,0 +1,303 @@
+/* A job's input and output: between its pipes, or its terminal, and the call it has, or its history. */
+#include "job_streams.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	INPUT_PIPE_SIZE = 256 * 1024,
+	INPUT_LIMIT = WINDOW_LIMIT, /* bytes queued for a program, whoever they are from */
+	KEPT_AT_ONCE = 32 * 1024,
+	ROUNDS = 16, /* of taking output at the end: what is left behind may write for ever */
+};
+
+bool job__is_replaying(const struct job *job)
+{
+	return job->number && job->call && !history__at_end(&job->history, &job->replayed);
+}
+
+static bool has_room(const struct job *job)
+{
+	/* a job in the background does not wait for somebody to come */
+	if (!job->call)
+		return true;
+	return call__room(job->call) > 0 && !connection__congested(job->call->connection) && !job__is_replaying(job);
+}
+
+/* The history goes along with what is sent: the next call may want to see it. */
+static void remember(struct job *job, int which, const uint8_t *bytes, size_t length)
+{
+	if (!job->number)
+		return;
+	history__add(&job->history, (uint8_t)which, bytes, length);
+	job->replayed = (struct history_cursor){.at = job->history.end};
+}
+
+static uint8_t *begin_frame(struct job *job, struct data_frame *frame, int which)
+{
+	static const char *const names[JOB_OUTPUTS] = {"stdout", "stderr"};
+	struct call *call = job->call;
+	size_t room = call__room(call);
+	uint8_t *payload =
+		data_frame__begin(frame, &call->connection->out, call->id, names[which], room < CHUNK ? room : CHUNK);
+
+	if (!payload)
+		call__break(call);
+	return payload;
+}
+
+static void end_frame(struct job *job, const struct data_frame *frame, size_t length)
+{
+	data_frame__end(frame, length);
+	job->call->unacknowledged += length;
+}
+
+/* Pass on what one output has, as far as the window goes. Returns false when it gave nothing. */
+static bool pass_on(struct job *job, int which)
+{
+	struct output *output = &job->outputs[which];
+	uint8_t kept[KEPT_AT_ONCE], *payload = kept;
+	struct data_frame frame = {.max = sizeof(kept)};
+	ssize_t n;
+
+	if (output__ended(output) || !has_room(job))
+		return false;
+	if (job->call)
+		payload = begin_frame(job, &frame, which);
+	if (!payload)
+		return false;
+	n = output__read(output, payload, frame.max);
+	if (n > 0) {
+		remember(job, which, payload, (size_t)n);
+		if (job->call)
+			end_frame(job, &frame, (size_t)n);
+	} else if (n < 0 && n != -EAGAIN) {
+		output__close(output); /* a terminal whose programs have all gone is in error */
+	}
+	return n > 0;
+}
+
+bool job__replay(struct job *job)
+{
+	const uint8_t *bytes;
+	uint8_t which, *payload;
+	struct data_frame frame;
+	struct history_cursor next = job->replayed;
+	size_t length;
+
+	if (!job__is_replaying(job) || !call__room(job->call) || connection__congested(job->call->connection))
+		return false;
+	history__next(&job->history, &next, 1, &which, &bytes);
+	payload = begin_frame(job, &frame, which);
+	if (!payload)
+		return false;
+	length = history__next(&job->history, &job->replayed, frame.max, &which, &bytes);
+	memcpy(payload, bytes, length);
+	end_frame(job, &frame, length);
+	return true;
+}
+
+static void stdout_ready(struct watch *watch, short revents)
+{
+	struct job *job = container_of(watch, struct job, outputs[JOB_STDOUT].watch);
+
+	(void)revents;
+	pass_on(job, JOB_STDOUT);
+	job__advance(job);
+}
+
+static void stderr_ready(struct watch *watch, short revents)
+{
+	struct job *job = container_of(watch, struct job, outputs[JOB_STDERR].watch);
+
+	(void)revents;
+	pass_on(job, JOB_STDERR);
+	job__advance(job);
+}
+
+void job__take_output(struct job *job)
+{
+	for (int which = 0; which < JOB_OUTPUTS; which++)
+		for (int round = 0; round < ROUNDS && pass_on(job, which); round++)
+			continue;
+}
+
+void job__await(struct job *job)
+{
+	bool room = has_room(job);
+
+	for (int which = 0; which < JOB_OUTPUTS; which++)
+		output__await(&job->outputs[which], room);
+}
+
+/* Give the program what is queued; what it took, or will never take, is credited: all of it when nothing is left, else
+ * a quarter of the window at a time, as a pipe takes little at a time. */
+static void feed(struct job *job)
+{
+	size_t before = buffer__pending(&job->queued), given, inherited;
+	int error = buffer__flush(&job->queued, job->input.fd);
+	size_t left = buffer__pending(&job->queued);
+
+	if (error && error != -EAGAIN)
+		left = 0; /* it closed its stdin */
+	given = before - left;
+	inherited = given < job->inherited ? given : job->inherited;
+	job->inherited -= inherited;
+	job->taken += given - inherited;
+	if (job->call && (!left || job->taken >= job->call->window / 4)) {
+		call__credit(job->call, job->taken);
+		job->taken = 0;
+	}
+	if ((error && error != -EAGAIN) || (!left && job->input_ending && !job->has_terminal))
+		job__close_input(job);
+	else
+		job->input.events = left ? POLLOUT : 0;
+}
+
+static void input_ready(struct watch *watch, short revents)
+{
+	(void)revents;
+	feed(container_of(watch, struct job, input));
+}
+
+void job__write(struct job *job, struct span data)
+{
+	struct call *call = job->call;
+	uint8_t *room;
+
+	if (job->input.fd < 0) { /* closed, by the program or its end */
+		call__credit(call, data.length);
+		return;
+	}
+	if (buffer__pending(&job->queued) - job->inherited + data.length > call->window || job->input_ending) {
+		call__fail(call, EPROTO, "stdin: more than the window of %zu bytes, or after its end", call->window);
+		return;
+	}
+	if (job->inherited && buffer__pending(&job->queued) + data.length > INPUT_LIMIT) {
+		call__fail(call, EAGAIN, "stdin: process %llu has not taken what earlier calls gave it",
+			   (unsigned long long)job->number);
+		return;
+	}
+	room = buffer__reserve(&job->queued, data.length);
+	if (!room) {
+		call__break(call);
+		return;
+	}
+	memcpy(room, data.at, data.length);
+	buffer__commit(&job->queued, data.length);
+	feed(job);
+}
+
+void job__end_input(struct job *job)
+{
+	uint8_t *room;
+
+	if (job->input.fd < 0 || job->input_ending)
+		return;
+	job->input_ending = true;
+	if (!job->has_terminal) {
+		if (!buffer__pending(&job->queued))
+			job__close_input(job);
+		return;
+	}
+	/* closing would hang up: a terminal has a character for it, for which nobody is credited */
+	room = buffer__reserve(&job->queued, 1);
+	if (!room) {
+		call__break(job->call);
+		return;
+	}
+	*room = terminal__end_of_input(job->input.fd);
+	buffer__commit(&job->queued, 1);
+	job->inherited++;
+	feed(job);
+}
+
+void job__disown_input(struct job *job)
+{
+	job->inherited = buffer__pending(&job->queued);
+	job->taken = 0;
+	if (job->has_terminal)
+		job->input_ending = false;
+}
+
+void job__resize(struct job *job, struct terminal_size size)
+{
+	if (job->has_terminal && job->input.fd >= 0)
+		terminal__resize(job->input.fd, size);
+}
+
+void job__close_input(struct job *job)
+{
+	if (job->terminal >= 0)
+		close(job->terminal);
+	job->terminal = -1;
+	if (job->input.fd < 0)
+		return;
+	watch__remove(&job->input);
+	close(job->input.fd);
+	job->input.fd = -1;
+	job->inherited = 0;
+	buffer__free(&job->queued);
+}
+
+void job__close_streams(struct job *job)
+{
+	job__close_input(job);
+	output__close(&job->outputs[JOB_STDOUT]);
+	output__close(&job->outputs[JOB_STDERR]);
+}
+
+static void take_input(struct job *job, int fd)
+{
+	job->input = (struct watch){.fd = fd, .ready = input_ready};
+	loop__add(&job->agent->loop, &job->input);
+}
+
+static int open_terminal(struct job *job, const struct job_options *options, struct program *program)
+{
+	struct terminal terminal;
+	int error = terminal__open(&terminal, options->size, program->has_user ? program->user : 0), input;
+
+	if (error)
+		return -ENODEV;
+	job->has_terminal = program->terminal = true;
+	job->terminal = program->fds[0] = program->fds[1] = program->fds[2] = terminal.program;
+	output__take(&job->outputs[JOB_STDOUT], &job->agent->loop, stdout_ready, terminal.host);
+	input = fcntl(terminal.host, F_DUPFD_CLOEXEC, 3);
+	if (input < 0)
+		return -errno;
+	take_input(job, input);
+	return 0;
+}
+
+static int open_input(struct job *job, bool has_input, int *end)
+{
+	int ends[2];
+
+	if (!has_input) {
+		*end = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		return *end < 0 ? -errno : 0;
+	}
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	*end = ends[0];
+	take_input(job, ends[1]);
+	/* a larger pipe saves switches between writer and reader; the default also works */
+	fcntl(ends[1], F_SETPIPE_SZ, INPUT_PIPE_SIZE);
+	return fcntl(ends[1], F_SETFL, O_WRONLY | O_NONBLOCK) ? -errno : 0;
+}
+
+int job__open_streams(struct job *job, const struct job_options *options, struct program *program)
+{
+	struct loop *loop = &job->agent->loop;
+	int error;
+
+	if (options->has_terminal)
+		return open_terminal(job, options, program);
+	error = open_input(job, options->has_input, &program->fds[0]);
+	if (!error)
+		error = output__open(&job->outputs[JOB_STDOUT], loop, stdout_ready, &program->fds[1]);
+	return error ? error : output__open(&job->outputs[JOB_STDERR], loop, stderr_ready, &program->fds[2]);
+}
