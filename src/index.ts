@@ -3,6 +3,9 @@
 export type {
   Agent,
   AgentProcess,
+  AttachedProcess,
+  AttachOptions,
+  BackgroundProcess,
   CallOptions,
   DirEntry,
   Environment,
@@ -12,8 +15,12 @@ export type {
   FileType,
   GuestInfo,
   Input,
+  Limits,
+  OutputStream,
+  ProcessEntry,
   ReadOptions,
   SpawnOptions,
+  TerminalSize,
   WriteOptions,
 } from "./agent/api.ts";
 export { Capsa } from "./capsa.ts";

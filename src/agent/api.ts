@@ -19,6 +19,22 @@ export interface CallOptions {
   readonly timeoutMs?: number;
 }
 
+/** Limits of one program, below those of its sandbox. */
+export interface Limits {
+  /** Memory, MiB. A program that wants more is killed with all it started, and its end has `oomKilled`. */
+  readonly memoryMb?: number;
+  /** Processors' time: 0.5 is half of one, 0.01 the least. */
+  readonly cpus?: number;
+  /** Processes and threads; one more cannot be started (EAGAIN). */
+  readonly pids?: number;
+}
+
+/** Size of a terminal in characters, each from 1 to 65535. */
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
 interface ProcessOptions {
   /** Added to the sandbox's environment. */
   readonly env?: Readonly<Record<string, string>>;
@@ -26,9 +42,15 @@ interface ProcessOptions {
   readonly clearEnv?: boolean;
   /** Working directory, absolute; the sandbox's root without. */
   readonly cwd?: string;
-  /** Numeric user and group id; root without. */
-  readonly user?: number;
+  /**
+   * Who it runs as; root without. A name, `"name:group"` or `"1000:1000"` is looked up in the sandbox's /etc/passwd and
+   * /etc/group, which also give its other groups, HOME and USER; a number is taken as it is, without other groups.
+   */
+  readonly user?: number | string;
+  /** Numeric group id, in place of all groups that `user` gives. */
   readonly group?: number;
+  /** What it and all it starts may use together; what it leaves behind then ends with it. */
+  readonly limits?: Limits;
   /** Kill the process group after so many milliseconds; the result then has `timedOut`. No limit without. */
   readonly timeoutMs?: number;
   /** Aborting kills the process group and ends the call with the signal's reason. */
@@ -46,10 +68,26 @@ export interface ExecOptions extends ProcessOptions {
 }
 
 export interface SpawnOptions extends ProcessOptions {
-  /** `"pipe"` gives `stdin` to write to; anything else is fed by itself. */
+  /** `"pipe"` gives `stdin` to write to, anything else is fed by itself. A terminal is `"pipe"` without. */
   readonly stdin?: Input | "pipe";
+  /**
+   * Give it a terminal, of 80 by 24 or another size: its stdin, stdout and stderr in one. All output then comes out of
+   * `stdout`, with `\r\n` ends; TERM is `"xterm"` unless `env` says otherwise.
+   */
+  readonly pty?: boolean | TerminalSize;
   /** Bytes the guest may send ahead of the reader, stdout and stderr together (1,048,576; at most 4,194,304). */
   readonly window?: number;
+  /** Let it go on without this connection: see {@link Agent.spawn}. */
+  readonly detach?: boolean;
+}
+
+export interface AttachOptions {
+  /** So many of the last bytes it printed before come first; all that is kept (64 KiB) without. */
+  readonly replay?: number;
+  /** As of {@link SpawnOptions}. */
+  readonly window?: number;
+  /** Aborting lets go of the process, which goes on. */
+  readonly signal?: AbortSignal;
 }
 
 /** How a program ended: by `exitCode` or by `signal`, never both. */
@@ -59,6 +97,8 @@ export interface ExitStatus {
   readonly signal: string | null;
   /** Killed because `timeoutMs` ran out. */
   readonly timedOut: boolean;
+  /** It, or something it started, was killed for want of the memory that `limits` gave. */
+  readonly oomKilled: boolean;
   /** Exit code 0, in time. */
   readonly ok: boolean;
 }
@@ -74,6 +114,16 @@ export interface ExecResult extends ExitStatus {
   readonly durationMs: number;
 }
 
+/** A web stream of bytes that also comes in lines. */
+export interface OutputStream extends ReadableStream<Uint8Array> {
+  /**
+   * Its lines as UTF-8 text, without their ends (`\n` or `\r\n`); one of more than 1 MiB comes in pieces. Leaving the
+   * loop cancels the stream.
+   * @example for await (const line of child.stdout.lines()) console.log(line);
+   */
+  lines(): AsyncGenerator<string, void, void>;
+}
+
 /** A program that runs in the sandbox. Disposing of it kills it. */
 export interface AgentProcess extends AsyncDisposable {
   /** Process id in the guest. */
@@ -82,14 +132,48 @@ export interface AgentProcess extends AsyncDisposable {
    * Output as it comes. Both share one window: a reader of one alone stalls the program once the other's unread bytes
    * fill it.
    */
-  readonly stdout: ReadableStream<Uint8Array>;
-  readonly stderr: ReadableStream<Uint8Array>;
-  /** Standard input with `stdin: "pipe"`, else null. Closing it is end of file. */
+  readonly stdout: OutputStream;
+  /** Nothing where there is a terminal. */
+  readonly stderr: OutputStream;
+  /** Standard input with `stdin: "pipe"` or a terminal, else null. Closing it is end of file. */
   readonly stdin: WritableStream<Uint8Array> | null;
   /** Settles when the program has ended and its output was delivered. */
   readonly exited: Promise<ExitStatus>;
+  /** The same, for those who ask when they want to know. */
+  wait(): Promise<ExitStatus>;
   /** Send a signal, by name or number, to the process group (`"SIGKILL"` without). */
   kill(signal?: string | number): void;
+  /** Change the size of its terminal, of which it is told by SIGWINCH; nothing for one that has none. */
+  resize(columns: number, rows: number): void;
+}
+
+/** A process in the background as `spawn` with `detach` leaves it. */
+export interface BackgroundProcess {
+  /** Its number for `attachProcess`. */
+  readonly id: number;
+  /** Process id in the guest. */
+  readonly pid: number;
+}
+
+/**
+ * A process in the background, attached to. While it is, its output waits to be read as that of any other; `detach`,
+ * disposing of it or closing the connection let it go on by itself.
+ */
+export interface AttachedProcess extends AgentProcess, BackgroundProcess {
+  /** Its stdin, stdout and stderr are a terminal. */
+  readonly terminal: boolean;
+  /** Let go of it: the streams end, `exited` rejects with ECANCELED, the process goes on. */
+  detach(): void;
+}
+
+/** A process in the background as it is listed. */
+export interface ProcessEntry extends BackgroundProcess {
+  /** The first 512 bytes of its arguments; a byte that is not UTF-8 shows as U+FFFD. */
+  readonly argv: readonly string[];
+  /** On the sandbox's clock. */
+  readonly started: Date;
+  /** How it ended; null while it runs. */
+  readonly status: ExitStatus | null;
 }
 
 export type FileType = "file" | "dir" | "symlink" | "fifo" | "socket" | "char" | "block";
@@ -157,8 +241,37 @@ export interface Agent extends AsyncDisposable {
    * await writer.write(new TextEncoder().encode("b\na\n"));
    * await writer.close();
    * console.log(await new Response(child.stdout).text());
+   * @example
+   * // a terminal
+   * await using shell = await agent.spawn(["sh"], { pty: { columns: 120, rows: 40 } });
+   * @example
+   * // in the background: not ended by the end of this connection, not held up by having no reader. The last 64 KiB of
+   * // its output are kept; at most 256 run at once (`EAGAIN`), and the last 64 that ended are remembered.
+   * const { id } = await agent.spawn(["server"], { detach: true });
    */
-  spawn(command: string | readonly string[], options?: SpawnOptions): Promise<AgentProcess>;
+  spawn(
+    command: string | readonly string[],
+    options: SpawnOptions & { readonly detach: true },
+  ): Promise<BackgroundProcess>;
+  spawn(
+    command: string | readonly string[],
+    options?: SpawnOptions & { readonly detach?: false },
+  ): Promise<AgentProcess>;
+
+  /**
+   * Attach to a process in the background, running or ended: what is kept of its output comes first, then what it
+   * prints from now on. `ESRCH` for one that is not known; who was attached before is let go (`ECANCELED`).
+   * @example
+   * await using server = await agent.attachProcess(id);
+   * for await (const line of server.stdout.lines()) if (line.includes("listening")) break;
+   */
+  attachProcess(id: number, options?: AttachOptions): Promise<AttachedProcess>;
+
+  /**
+   * The processes in the background that run, and the last that ended; the oldest first.
+   * @example for (const { id, argv, status } of await agent.processes()) console.log(id, argv, status?.exitCode);
+   */
+  processes(options?: CallOptions): Promise<ProcessEntry[]>;
 
   /**
    * Read a file whole into memory. `OUTPUT_TOO_LARGE` past 2 GiB: use `readFileStream`.
@@ -216,6 +329,6 @@ export interface Agent extends AsyncDisposable {
    */
   shutdown(options?: CallOptions & { readonly graceMs?: number }): Promise<void>;
 
-  /** Close the connection: what runs by it is killed. The sandbox goes on. */
+  /** Close the connection: what runs by it is killed, what is in the background is not. The sandbox goes on. */
   close(): Promise<void>;
 }

@@ -2,6 +2,7 @@
 
 import { AgentError } from "../errors.ts";
 import type * as api from "./api.ts";
+import { attach, detach, processes } from "./background.ts";
 import { MAX_WINDOW } from "./call.ts";
 import { Collector } from "./collector.ts";
 import { Connection, type ConnectOptions } from "./connection.ts";
@@ -40,11 +41,27 @@ class AgentClient implements api.Agent {
     return exec(this.#connection, command, execOptions(envOrOptions));
   }
 
+  spawn(
+    command: string | readonly string[],
+    options: api.SpawnOptions & { readonly detach: true },
+  ): Promise<api.BackgroundProcess>;
+  spawn(
+    command: string | readonly string[],
+    options?: api.SpawnOptions & { readonly detach?: false },
+  ): Promise<api.AgentProcess>;
   async spawn(
     command: string | readonly string[],
     options: api.SpawnOptions = {},
-  ): Promise<api.AgentProcess> {
-    return spawn(this.#connection, command, options);
+  ): Promise<api.BackgroundProcess | api.AgentProcess> {
+    return (options.detach ? detach : spawn)(this.#connection, command, options);
+  }
+
+  async attachProcess(id: number, options: api.AttachOptions = {}): Promise<api.AttachedProcess> {
+    return attach(this.#connection, id, options);
+  }
+
+  async processes(options: api.CallOptions = {}): Promise<api.ProcessEntry[]> {
+    return processes(this.#connection, options);
   }
 
   async readFile(path: string, options: api.ReadOptions = {}): Promise<Uint8Array> {

@@ -1,7 +1,10 @@
 /** One direction of a call's bytes as a web stream: what the reader has taken is what the guest may send again. */
 
+import type { OutputStream } from "./api.ts";
+import { lines } from "./lines.ts";
+
 export class Outlet {
-  readonly stream: ReadableStream<Uint8Array>;
+  readonly stream: OutputStream;
   readonly #taken: (bytes: number) => void;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #queue: Uint8Array[] = [];
@@ -12,7 +15,7 @@ export class Outlet {
   /** `taken` is told of every byte that left the queue; `cancelled`, when the reader wants no more. */
   constructor(taken: (bytes: number) => void, cancelled: () => void = () => {}) {
     this.#taken = taken;
-    this.stream = new ReadableStream<Uint8Array>(
+    const stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
           this.#controller = controller;
@@ -25,6 +28,7 @@ export class Outlet {
       },
       { highWaterMark: 0 },
     );
+    this.stream = Object.assign(stream, { lines: () => lines(stream) });
   }
 
   push(chunk: Uint8Array): void {
@@ -44,9 +48,9 @@ export class Outlet {
     this.#wake?.();
   }
 
-  /** The stream breaks at once. */
+  /** The stream breaks at once, unless it has had its end. */
   fail(error: unknown): void {
-    if (this.#state === "discarding") return;
+    if (this.#state !== "open") return;
     this.discard();
     this.#controller.error(error);
     this.#wake?.();

@@ -189,7 +189,13 @@ describe("spawn", () => {
     }
     await writer.close();
     expect((await reader.read()).done).toBe(true);
-    expect(await child.exited).toEqual({ exitCode: 0, signal: null, timedOut: false, ok: true });
+    expect(await child.exited).toEqual({
+      exitCode: 0,
+      signal: null,
+      timedOut: false,
+      oomKilled: false,
+      ok: true,
+    });
   });
 
   test("a reader that stops stops the program, and memory with it", async () => {

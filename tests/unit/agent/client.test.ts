@@ -182,8 +182,203 @@ describe("spawn", () => {
     const { value } = await child.stdout.getReader().read();
     expect(new TextDecoder().decode(value)).toBe("ping");
     child.kill("SIGTERM");
-    expect(await child.exited).toEqual({ exitCode: null, signal: "SIGTERM", timedOut: false, ok: false });
+    expect(await child.exited).toEqual({
+      exitCode: null,
+      signal: "SIGTERM",
+      timedOut: false,
+      oomKilled: false,
+      ok: false,
+    });
     expect(() => child.kill("SIGNONSENSE")).toThrow("no signal is called");
+  });
+});
+
+/** A guest in which every exec, and process 5, runs until it is killed or its stdin ends. */
+function running(message: Message, peer: Peer) {
+  const { id } = message;
+  if (message.op === "exec" && message.detach) peer.send({ id, ok: true, process: 5, pid: 7 });
+  else if (message.op === "exec") peer.send({ id, ev: "started", pid: 7 });
+  if (message.op === "attach") peer.send({ id, ev: "started", pid: 7, stdin: true, pty: true });
+  if (message.ev === "detach") peer.send({ id, ok: true });
+  if (message.ev === "stdin") peer.send({ id, ev: "stdout", data: message.data });
+  if (message.ev === "stdin-end") peer.send({ id, ok: true, exitCode: 0, timedOut: false });
+  if (message.ev === "kill") {
+    peer.send({ id, ok: true, signal: message.signal, timedOut: false, oomKilled: true });
+  }
+}
+
+describe("terminals and limits", () => {
+  test("a terminal of a size, a user by name and limits are asked for, and resized", async () => {
+    await using fake = new FakeAgent(running);
+    await using agent = await fake.connect();
+    const child = await agent.spawn(["sh"], {
+      pty: { columns: 120, rows: 40 },
+      user: "nobody:nogroup",
+      limits: { memoryMb: 64, cpus: 0.5, pids: 9 },
+    });
+    child.resize(80, 24);
+    child.kill();
+    expect(await child.wait()).toMatchObject({ signal: "SIGKILL", oomKilled: true, ok: false });
+    expect(child.stdin).not.toBeNull();
+    expect(fake.received).toEqual([
+      {
+        id: 2,
+        op: "exec",
+        argv: ["sh"],
+        user: "nobody:nogroup",
+        stdin: true,
+        limits: { memory: 64 * 1024 ** 2, cpuMilli: 500, pids: 9 },
+        pty: { columns: 120, rows: 40 },
+        window: 1_048_576,
+      },
+      { id: 2, ev: "resize", columns: 80, rows: 24 },
+      { id: 2, ev: "kill", signal: 9 },
+    ]);
+  });
+
+  test("one without a size has 80 by 24, and input of its own is fed", async () => {
+    await using fake = new FakeAgent(running);
+    await using agent = await fake.connect();
+    const child = await agent.spawn(["sh"], { pty: true, stdin: "keys" });
+    expect(await new Response(child.stdout).text()).toBe("keys");
+    expect(child.stdin).toBeNull();
+    expect(fake.received[0]).toMatchObject({ pty: { columns: 80, rows: 24 } });
+  });
+
+  test.each<[options: object, why: string]>([
+    [{ pty: { columns: 0, rows: 0 } }, "columns should be a whole number from 1 on, not 0"],
+    [{ pty: { columns: 80, rows: 65_536 } }, "rows should be"],
+    [{ limits: { memory: 5 } }, '"memory" is no limit; there are memoryMb, cpus and pids'],
+    [{ limits: { memoryMb: 0 } }, "limits.memoryMb should be"],
+    [{ limits: { cpus: Number.NaN } }, "limits.cpus should be a number above 0"],
+    [{ limits: { pids: "3" } }, "limits.pids should be"],
+    [{ user: "a\0b" }, "user has a NUL"],
+    [{ user: -1 }, "user should be"],
+    [{ detach: true, stdin: "text" }, "stdin of a detached process"],
+  ])("%j is refused", async (options, why) => {
+    await using fake = new FakeAgent(running);
+    await using agent = await fake.connect();
+    await expect(agent.spawn(["x"], options as never)).rejects.toThrow(why);
+    expect(fake.received).toEqual([]);
+  });
+});
+
+describe("lines", () => {
+  const linesOf = async (...chunks: (string | Uint8Array)[]) => {
+    await using fake = new FakeAgent((message, peer) => {
+      if (message.op !== "exec") return;
+      peer.send({ id: message.id, ev: "started", pid: 7 });
+      for (const chunk of chunks) {
+        peer.send({ id: message.id, ev: "stdout", data: typeof chunk === "string" ? bytes(chunk) : chunk });
+      }
+      peer.send({ id: message.id, ok: true, exitCode: 0, timedOut: false });
+    });
+    await using agent = await fake.connect();
+    const child = await agent.spawn(["x"], { window: 4_194_304 });
+    return await Array.fromAsync(child.stdout.lines());
+  };
+
+  test("are cut wherever the chunks are, without their ends", async () => {
+    expect(await linesOf("a\nb", "c\n\n", "d\r", "\ne")).toEqual(["a", "bc", "", "d", "e"]);
+    expect(await linesOf()).toEqual([]);
+    const [one, other] = [bytes("ä").subarray(0, 1), bytes("ä").subarray(1)];
+    expect(await linesOf(one, other, "\n")).toEqual(["ä"]);
+  });
+
+  test("one without an end comes in pieces", async () => {
+    const long = "x".repeat(1 << 20);
+    const pieces = await linesOf(...Array.from({ length: 40 }, () => long.slice(0, 65_536)), "y\n");
+    expect(pieces.join("")).toBe(`${long}${long}${long.slice(0, 524_288)}y`);
+    expect(Math.max(...pieces.map(({ length }) => length))).toBe(1 << 20);
+  });
+
+  test("leaving the loop cancels the stream", async () => {
+    await using fake = new FakeAgent(running);
+    await using agent = await fake.connect();
+    const child = await agent.spawn(["cat"], { stdin: "pipe" });
+    const writer = child.stdin!.getWriter();
+    await writer.write(bytes("one\ntwo\n"));
+    for await (const line of child.stdout.lines()) {
+      expect(line).toBe("one");
+      break;
+    }
+    await writer.write(bytes("three\n"));
+    await writer.close();
+    expect((await child.exited).ok).toBe(true);
+  });
+});
+
+describe("processes in the background", () => {
+  test("are detached, attached to, written to, and let go again", async () => {
+    await using fake = new FakeAgent(running);
+    await using agent = await fake.connect();
+    expect(await agent.spawn("server", { detach: true, stdin: "pipe" })).toEqual({ id: 5, pid: 7 });
+    const child = await agent.attachProcess(5, { replay: 100 });
+    expect(child).toMatchObject({ id: 5, pid: 7, terminal: true });
+    const writer = child.stdin!.getWriter();
+    await writer.write(bytes("hello\n"));
+    const reader = child.stdout.getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe("hello\n");
+    const end = reader.read();
+    child.detach();
+    expect((await end).done).toBe(true);
+    await expect(child.exited).rejects.toMatchObject({ code: "ECANCELED", op: "attach" });
+    await agent.ping({ timeoutMs: 50 }).catch(() => {});
+    expect(fake.received.slice(0, 4)).toEqual([
+      { id: 2, op: "exec", argv: ["/bin/sh", "-c", "server"], stdin: true, detach: true },
+      { id: 3, op: "attach", process: 5, replay: 100, window: 1_048_576 },
+      { id: 3, ev: "stdin", data: Buffer.from("hello\n") },
+      { id: 3, ev: "detach" },
+    ]);
+  });
+
+  test("are not killed by disposing or by an abort, but by kill", async () => {
+    await using fake = new FakeAgent(running);
+    await using agent = await fake.connect();
+    {
+      await using child = await agent.attachProcess(5);
+      expect(child.pid).toBe(7);
+    }
+    const reason = new Error("enough");
+    const aborted = await agent.attachProcess(5, { signal: abortSoon(reason) });
+    await expect(aborted.exited).rejects.toBe(reason);
+    const killed = await agent.attachProcess(5);
+    killed.kill("SIGTERM");
+    expect(await killed.wait()).toMatchObject({ signal: "SIGTERM" });
+    const events = fake.received.map(({ ev }) => ev).filter((ev) => ev !== undefined);
+    expect(events).toEqual(["detach", "detach", "kill"]);
+  });
+
+  test("are listed with how they ended", async () => {
+    const one = { process: 1, pid: 7, argv: ["a", new Uint8Array([0xff])], startedMs: 1000, running: true };
+    await using fake = new FakeAgent((message, peer) => {
+      const two = { ...one, process: 2, argv: [], running: false, exitCode: 3, timedOut: false };
+      peer.send({ id: message.id, ok: true, processes: [one, two] });
+    });
+    await using agent = await fake.connect();
+    expect(await agent.processes()).toEqual([
+      { id: 1, pid: 7, argv: ["a", "\ufffd"], started: new Date(1000), status: null },
+      {
+        id: 2,
+        pid: 7,
+        argv: [],
+        started: new Date(1000),
+        status: { exitCode: 3, signal: null, timedOut: false, oomKilled: false, ok: false },
+      },
+    ]);
+  });
+
+  test("one that is not known is an error with its number", async () => {
+    await using fake = new FakeAgent((message, peer) => {
+      peer.send({ id: message.id, ok: false, error: { code: "ESRCH", message: "no process 9" } });
+    });
+    await using agent = await fake.connect();
+    await expect(agent.attachProcess(9)).rejects.toMatchObject({
+      code: "ESRCH",
+      op: "attach",
+      message: "attach 9: no process 9",
+    });
+    await expect(agent.attachProcess(0)).rejects.toThrow("a number from 1 on, not 0");
   });
 });
 

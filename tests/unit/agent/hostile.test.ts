@@ -167,6 +167,12 @@ describe("fields of the wrong shape lose the guest", () => {
       "neither or both",
     ],
     ["neither", [exec({ ok: true, timedOut: false })], "neither or both"],
+    ["an oomKilled of 1", [exec({ ok: true, exitCode: 0, timedOut: false, oomKilled: 1 })], '"oomKilled"'],
+    [
+      "a start without a pid",
+      [{ id: 2, ev: "started", pid: -1 }, exec({ ok: true })],
+      '"timedOut" should be',
+    ],
     ["no timedOut", [exec({ ok: true, exitCode: 0 })], '"timedOut" should be'],
     ["credit for what was not sent", [{ id: 2, credit: 1 }], "credited more than was sent"],
     ["an error without a code", [exec({ ok: false, error: { message: "x" } })], '"code" should be'],
@@ -190,6 +196,65 @@ describe("fields of the wrong shape lose the guest", () => {
       await call.catch((error) => expect(error).toMatchObject(LOST));
     });
   }
+});
+
+describe("processes that cannot be lose the guest", () => {
+  const good = { process: 1, pid: 7, argv: ["a"], startedMs: 0, running: true };
+  const cases: [what: string, processes: unknown][] = [
+    ["no list", { ...good }],
+    ["numbers", [1]],
+    ["no number", [{ ...good, process: undefined }]],
+    ["a pid past all pids", [{ ...good, pid: 2 ** 40 }]],
+    ["an argument that is a number", [{ ...good, argv: [1] }]],
+    ["a start past all calendars", [{ ...good, startedMs: 1e300 }]],
+    ["neither running nor ended", [{ ...good, running: false }]],
+    ["ended twice", [{ ...good, running: false, exitCode: 1, signal: 9, timedOut: false }]],
+  ];
+  test.each(cases)("%s", async (_what, processes) => {
+    await using fake = new FakeAgent((message, peer) => peer.send({ id: message.id, ok: true, processes }));
+    await using agent = await fake.connect();
+    await expect(agent.processes()).rejects.toMatchObject(LOST);
+  });
+
+  const starts: [what: string, answers: object[]][] = [
+    ["no word of stdin", [{ id: 2, ev: "started", pid: 7, pty: false }]],
+    ["no word of a terminal", [{ id: 2, ev: "started", pid: 7, stdin: false }]],
+    ["an end without a start", [{ id: 2, ok: true, exitCode: 0, timedOut: false }]],
+    ["a start that is no event", [{ id: 2, ev: "begun", pid: 7 }]],
+    ["more than the window", [{ id: 2, ev: "stdout", data: new Uint8Array(5000) }]],
+  ];
+  test.each(starts)("attaching: %s", async (_what, answers) => {
+    await using fake = new FakeAgent((_, peer) => {
+      for (const answer of answers) peer.send(answer);
+    });
+    await using agent = await fake.connect();
+    await expect(agent.attachProcess(1, { window: 4096 })).rejects.toMatchObject(LOST);
+  });
+
+  test("a detached start without a number", async () => {
+    await using fake = new FakeAgent((message, peer) => peer.send({ id: message.id, ok: true, pid: 7 }));
+    await using agent = await fake.connect();
+    await expect(agent.spawn("x", { detach: true })).rejects.toMatchObject(LOST);
+  });
+});
+
+test("a process that goes on after it was let go floods nobody", async () => {
+  const { promise: flooded, resolve } = Promise.withResolvers<void>();
+  await using fake = new FakeAgent((message, peer) => {
+    if (message.op === "attach")
+      peer.send({ id: message.id, ev: "started", pid: 7, stdin: false, pty: false });
+    if (message.op === "ping") peer.send({ id: message.id, ok: true });
+    if (message.ev !== "detach") return;
+    for (let i = 0; i < 100; i++) peer.send({ id: message.id, ev: "stdout", data: new Uint8Array(40) });
+    peer.send({ id: message.id, ok: true });
+    resolve();
+  });
+  await using agent = await fake.connect();
+  const child = await agent.attachProcess(1, { window: 4096 });
+  child.detach();
+  await flooded;
+  expect(await agent.ping()).toBeGreaterThan(0);
+  expect(await new Response(child.stdout).text()).toBe("");
 });
 
 describe("a directory entry that would reach elsewhere is refused", () => {

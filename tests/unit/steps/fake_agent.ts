@@ -43,6 +43,7 @@ export function fakeAgent(programs: Readonly<Record<string, Program>> = {}): Fak
         exitCode,
         signal,
         timedOut,
+        oomKilled: false,
         ok: exitCode === 0,
         stdout: "",
         stderr: "",
