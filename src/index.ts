@@ -7,6 +7,7 @@ export type {
   AttachOptions,
   BackgroundProcess,
   CallOptions,
+  DetachOptions,
   DirEntry,
   Environment,
   ExecOptions,

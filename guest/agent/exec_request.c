@@ -41,7 +41,7 @@ static int take_user(struct call *call, const CborValue *request, struct exec_re
 	if (found == 1) {
 		error = identity__find(name, identity, text, sizeof(text));
 		if (error)
-			return call__fail(call, error, "exec: %s", text), -1;
+			return call__fail(call, error, "%s", text), -1;
 		program->has_user = program->has_group = true;
 		program->user = identity->user;
 		program->group = identity->group;

@@ -77,8 +77,13 @@ export interface SpawnOptions extends ProcessOptions {
   readonly pty?: boolean | TerminalSize;
   /** Bytes the guest may send ahead of the reader, stdout and stderr together (1,048,576; at most 4,194,304). */
   readonly window?: number;
-  /** Let it go on without this connection: see {@link Agent.spawn}. */
-  readonly detach?: boolean;
+}
+
+/** Of a process that goes on without this connection, see {@link Agent.spawn}. */
+export interface DetachOptions extends Omit<SpawnOptions, "stdin" | "window"> {
+  readonly detach: true;
+  /** `"pipe"` for those who attach to write to; end of file without. */
+  readonly stdin?: "pipe";
 }
 
 export interface AttachOptions {
@@ -249,14 +254,8 @@ export interface Agent extends AsyncDisposable {
    * // its output are kept; at most 256 run at once (`EAGAIN`), and the last 64 that ended are remembered.
    * const { id } = await agent.spawn(["server"], { detach: true });
    */
-  spawn(
-    command: string | readonly string[],
-    options: SpawnOptions & { readonly detach: true },
-  ): Promise<BackgroundProcess>;
-  spawn(
-    command: string | readonly string[],
-    options?: SpawnOptions & { readonly detach?: false },
-  ): Promise<AgentProcess>;
+  spawn(command: string | readonly string[], options: DetachOptions): Promise<BackgroundProcess>;
+  spawn(command: string | readonly string[], options?: SpawnOptions): Promise<AgentProcess>;
 
   /**
    * Attach to a process in the background, running or ended: what is kept of its output comes first, then what it

@@ -5,8 +5,8 @@ import type {
   AttachOptions,
   BackgroundProcess,
   CallOptions,
+  DetachOptions,
   ProcessEntry,
-  SpawnOptions,
 } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import { exitStatus } from "./exit_status.ts";
@@ -24,7 +24,7 @@ const MAX_TIME = 8.64e15;
 export async function detach(
   connection: Connection,
   command: string | readonly string[],
-  options: SpawnOptions,
+  options: DetachOptions,
 ): Promise<BackgroundProcess> {
   if (options.stdin !== undefined && options.stdin !== "pipe") {
     throw new TypeError('stdin of a detached process is "pipe", to be written to once attached, or nothing');

@@ -41,19 +41,15 @@ class AgentClient implements api.Agent {
     return exec(this.#connection, command, execOptions(envOrOptions));
   }
 
-  spawn(
-    command: string | readonly string[],
-    options: api.SpawnOptions & { readonly detach: true },
-  ): Promise<api.BackgroundProcess>;
-  spawn(
-    command: string | readonly string[],
-    options?: api.SpawnOptions & { readonly detach?: false },
-  ): Promise<api.AgentProcess>;
+  spawn(command: string | readonly string[], options: api.DetachOptions): Promise<api.BackgroundProcess>;
+  spawn(command: string | readonly string[], options?: api.SpawnOptions): Promise<api.AgentProcess>;
   async spawn(
     command: string | readonly string[],
-    options: api.SpawnOptions = {},
+    options: api.SpawnOptions | api.DetachOptions = {},
   ): Promise<api.BackgroundProcess | api.AgentProcess> {
-    return (options.detach ? detach : spawn)(this.#connection, command, options);
+    return "detach" in options && options.detach
+      ? detach(this.#connection, command, options)
+      : spawn(this.#connection, command, options);
   }
 
   async attachProcess(id: number, options: api.AttachOptions = {}): Promise<api.AttachedProcess> {

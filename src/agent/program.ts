@@ -1,6 +1,6 @@
 /** What a caller wants run, checked and put as the guest wants it. */
 
-import type { Limits, SpawnOptions, TerminalSize } from "./api.ts";
+import type { DetachOptions, Limits, SpawnOptions, TerminalSize } from "./api.ts";
 import { MAX_WINDOW, PROGRAM_WINDOW } from "./call.ts";
 import type { Message } from "./framing.ts";
 
@@ -17,7 +17,7 @@ export interface ProgramRequest extends Message {
 /** The request of an exec. Throws `TypeError` on what is not one. */
 export function programRequest(
   command: string | readonly string[],
-  options: SpawnOptions,
+  options: SpawnOptions | DetachOptions,
 ): { request: ProgramRequest; window: number } {
   const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : [...command];
   checkTexts(argv, options);
@@ -36,9 +36,9 @@ export function programRequest(
     timeoutMs,
     limits: limits === undefined ? undefined : limitsOf(limits),
     pty: pty ? terminalSize(pty === true ? DEFAULT_SIZE : pty) : undefined,
-    detach: options.detach ? true : undefined,
+    detach: "detach" in options && options.detach ? true : undefined,
   };
-  return { request, window: checkWindow(options.window) };
+  return { request, window: checkWindow("window" in options ? options.window : undefined) };
 }
 
 export function wantsInput({ stdin, pty }: SpawnOptions): boolean {

@@ -13,6 +13,7 @@ type Verb = (program: Command, cli: Cli) => void;
 const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["up", async () => (await import("./verbs/up.ts")).up],
   ["exec", async () => (await import("./verbs/exec.ts")).exec],
+  ["shell", async () => (await import("./verbs/shell.ts")).shell],
   ["ps", async () => (await import("./verbs/ps.ts")).ps],
   ["logs", async () => (await import("./verbs/logs.ts")).logs],
   ["down", async () => (await import("./verbs/down.ts")).down],
@@ -57,7 +58,7 @@ Examples:
   $ capsa doctor                                 what this machine can do
 
 Exit codes: ${exitCodes.failed} a step failed, ${exitCodes.usage} the command line or the file is wrong, ${exitCodes.capsa} capsa failed, 130 Ctrl-C;
-\`exec\` and an \`up\` without steps pass on the guest's.`,
+\`exec\`, \`shell\` and an \`up\` without steps pass on the guest's.`,
     );
   const named = verbs.get(first ?? "");
   for (const load of named ? [named] : verbs.values()) (await load())(program, cli);

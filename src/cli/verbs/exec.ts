@@ -1,24 +1,25 @@
-/** `capsa exec`: run a command in a sandbox that runs, as if it ran here. */
-import type { Command } from "commander";
-import type { AgentProcess } from "../../agent/api.ts";
-import { AgentError } from "../../errors.ts";
-import { agentPort, waitReady } from "../../sandbox/ready.ts";
-import { attach } from "../../sandbox/registry.ts";
-import { exitCodeOf } from "../../steps/exec.ts";
+/** `capsa exec`: run a command in a sandbox that runs, as if it ran here, or leave it running there. */
+import { type Command, InvalidArgumentError } from "commander";
+import { attachTo } from "../attach_to.ts";
 import type { Cli } from "../cli.ts";
-import { exitCodes } from "../failure.ts";
-import type { Interrupted } from "../interrupt.ts";
-import { collectEnvironment, parseTimeout } from "../options.ts";
-import { copy } from "../output.ts";
+import { UsageError } from "../failure.ts";
+import { parseTimeout } from "../options.ts";
+import {
+  addProgramOptions,
+  orExplain,
+  type ProgramOptions,
+  runProgram,
+  spawnOptions,
+  withAgent,
+} from "../run_program.ts";
 
-interface Options {
-  readonly env?: Record<string, string>;
-  readonly cwd?: string;
-  readonly timeout?: number;
+interface Options extends ProgramOptions {
+  readonly detach?: true;
+  readonly attach?: number;
 }
 
 export function exec(program: Command, cli: Cli): void {
-  program
+  const command = program
     .command("exec")
     .summary("run a command in a running sandbox")
     .description(
@@ -27,57 +28,60 @@ export function exec(program: Command, cli: Cli): void {
         "there is no such program, 125 when capsa failed.",
     )
     .argument("<name>", "name or id, as `capsa ps` lists it")
-    .argument("<command...>", "program and arguments, behind --")
-    .option("-e, --env <KEY=VALUE>", "set a variable; a bare KEY takes its value here", collectEnvironment)
-    .option("-w, --cwd <dir>", "working directory in the sandbox")
+    .argument("[command...]", "program and arguments, behind --")
+    .option("-i, --interactive", "pass on stdin though it is a terminal")
+    .option("-t, --tty", "give it this terminal: every key goes to it, Ctrl-C too")
+    .option("-d, --detach", "leave it running and print its number; the last 64 KiB of its output are kept")
+    .option("--attach <number>", "show what such a one printed and prints, until it ends", parseNumber);
+  addProgramOptions(command)
     .option("--timeout <time>", "kill it after so long", parseTimeout)
     .showHelpAfterError("  what belongs to the command goes behind --: capsa exec NAME -- COMMAND -x …")
     .addHelpText(
       "after",
-      "\nExamples:\n  $ capsa exec box -- uname -a\n  $ capsa exec box -- sh -c 'ls /project | wc -l'\n" +
-        "  $ tar c src | capsa exec box -w /tmp -- tar x",
+      "\nWith --attach, Ctrl-C ends this command and not the one in the sandbox; with -t it is Ctrl-] that does.\n" +
+        "\nExamples:\n  $ capsa exec box -- uname -a\n  $ capsa exec box -- sh -c 'ls /project | wc -l'\n" +
+        "  $ tar c src | capsa exec box -w /tmp -- tar x\n  $ capsa exec -it box -- vi /etc/hosts\n" +
+        "  $ capsa exec -d box -- server    (prints 1)\n  $ capsa exec box --attach 1\n  $ capsa ps box",
     )
-    .action((name: string, command: string[], options: Options) => run(name, command, options, cli));
+    .action((name: string, argv: string[], options: Options) => run(name, argv, options, cli));
 }
 
 async function run(name: string, command: string[], options: Options, cli: Cli): Promise<void> {
-  await using vm = await attach(name);
-  await using agent = await waitReady(vm.vsockSocket(agentPort()), { signal: cli.signal });
-  let child: AgentProcess;
-  try {
-    child = await agent.spawn(command, {
-      ...(options.env ? { env: options.env } : {}),
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
-      ...(process.stdin.isTTY ? {} : { stdin: Bun.stdin.stream() }),
-    });
-  } catch (error) {
-    const code = notStarted(error);
-    if (code === undefined) throw error;
-    const lost = options.cwd !== undefined && !(await agent.exists(options.cwd));
-    cli.exitCode = lost ? exitCodes.notExecutable : code;
-    return cli.terminal.say(`capsa: ${(error as AgentError).message}${shellHint(command)}`);
+  if (options.attach !== undefined) {
+    const { attach, interactive, tty, ...others } = options;
+    if (command.length > 0 || Object.keys(others).length > 0)
+      throw new UsageError("--attach takes -i and -t, and no command: it is running already");
+    return attachTo(name, attach, { interactive, tty }, cli);
   }
-  await using running = child;
-  // the command gets the signal, and decides; one that pays no heed dies at the second Ctrl-C, with this process
-  cli.signal.addEventListener("abort", () => running.kill((cli.signal.reason as Interrupted).signal));
-  const copies = [
-    copy(running.stdout, (chunk) => cli.terminal.write(chunk)),
-    copy(running.stderr, (chunk) => cli.terminal.writeError(chunk)),
-  ];
-  const ended = await running.exited;
-  await Promise.all(copies);
-  cli.exitCode = ended.timedOut ? exitCodes.timedOut : exitCodeOf(ended);
+  if (command.length === 0) {
+    throw new UsageError(
+      "a command is wanted",
+      `capsa exec ${name} -- COMMAND …, or \`capsa shell ${name}\``,
+    );
+  }
+  if (options.detach) return leaveRunning(name, command, options, cli);
+  return runProgram(name, [command], options, cli);
 }
 
-function notStarted(error: unknown): number | undefined {
-  if (!(error instanceof AgentError)) return undefined;
-  if (error.code === "ENOENT") return exitCodes.notFound;
-  return ["EACCES", "ENOEXEC", "ENOTDIR"].includes(error.code) ? exitCodes.notExecutable : undefined;
+/** With -i its stdin, with -t its terminal, is for those who attach. */
+async function leaveRunning(name: string, command: string[], options: Options, cli: Cli): Promise<void> {
+  await withAgent(name, cli, (agent) =>
+    orExplain(agent, command, options, cli, async () => {
+      const { id } = await agent.spawn(command, {
+        ...spawnOptions(options),
+        ...(options.interactive ? { stdin: "pipe" } : {}),
+        detach: true,
+      });
+      await cli.terminal.print(String(id));
+    }),
+  );
 }
 
-function shellHint(command: string[]): string {
-  return command.length === 1 && /\s/.test(command[0]!)
-    ? `\n  for the shell's syntax: -- sh -c '${command[0]}'`
-    : "";
+function parseNumber(text: string): number {
+  if (!/^[1-9][0-9]{0,14}$/.test(text)) {
+    throw new InvalidArgumentError(
+      "A number is wanted, as `capsa exec -d` prints and `capsa ps NAME` lists it.",
+    );
+  }
+  return Number(text);
 }

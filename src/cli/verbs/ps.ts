@@ -1,28 +1,66 @@
 /** `capsa ps`: the sandboxes that run. */
 import type { Command } from "commander";
+import type { ExitStatus } from "../../agent/api.ts";
 import { list } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";
+import { withAgent } from "../run_program.ts";
 import { formatTable } from "../table.ts";
 
-export function ps(program: Command, { terminal }: Cli): void {
+interface Options {
+  readonly json?: true;
+}
+
+export function ps(program: Command, cli: Cli): void {
   program
     .command("ps")
-    .summary("list the sandboxes that run")
+    .summary("list the sandboxes that run, or what runs in one")
+    .description(
+      "List the sandboxes that run. With a name, what `capsa exec -d` left running in it, and the last that ended.",
+    )
+    .argument("[name]", "name or id of one")
     .option("--json", "as a JSON list")
-    .action(async (options: { json?: true }) => {
-      const sandboxes = await list();
-      if (options.json) {
-        return terminal.json(
-          sandboxes.map(({ id, name, engine, pid, created, detached, spec }) => {
-            return { id, name, engine, pid, created, detached, cpus: spec.cpus, memoryMb: spec.memoryMb };
-          }),
-        );
-      }
-      const rows = sandboxes.map(({ id, name, engine, pid, created, spec }) => {
-        return [name, id, engine, String(spec.cpus), `${spec.memoryMb} MiB`, String(pid), age(created)];
-      });
-      await terminal.write(formatTable(["NAME", "ID", "ENGINE", "CPUS", "MEMORY", "PID", "UP"], rows));
+    .action((name: string | undefined, options: Options) =>
+      name === undefined ? sandboxes(options, cli) : processes(name, options, cli),
+    );
+}
+
+async function sandboxes(options: Options, { terminal }: Cli): Promise<void> {
+  const running = await list();
+  if (options.json) {
+    return terminal.json(
+      running.map(({ id, name, engine, pid, created, detached, spec }) => {
+        return { id, name, engine, pid, created, detached, cpus: spec.cpus, memoryMb: spec.memoryMb };
+      }),
+    );
+  }
+  const rows = running.map(({ id, name, engine, pid, created, spec }) => {
+    return [name, id, engine, String(spec.cpus), `${spec.memoryMb} MiB`, String(pid), age(created)];
+  });
+  await terminal.write(formatTable(["NAME", "ID", "ENGINE", "CPUS", "MEMORY", "PID", "UP"], rows));
+}
+
+async function processes(name: string, options: Options, cli: Cli): Promise<void> {
+  await withAgent(name, cli, async (agent) => {
+    const entries = await agent.processes({ signal: cli.signal });
+    if (options.json) return cli.terminal.json(entries);
+    const rows = entries.map(({ id, pid, argv, started, status }) => {
+      return [String(id), String(pid), status ? endOf(status) : "running", age(started), shown(argv)];
     });
+    await cli.terminal.write(formatTable(["ID", "PID", "STATE", "STARTED", "COMMAND"], rows));
+  });
+}
+
+function endOf({ exitCode, signal, timedOut, oomKilled }: ExitStatus): string {
+  if (timedOut) return "timed out";
+  if (oomKilled) return "out of memory";
+  return signal ?? `exited with ${exitCode}`;
+}
+
+/** Arguments as one line: control characters, which a terminal obeys, show as JSON has them. */
+function shown(argv: readonly string[]): string {
+  return argv
+    .map((argument) => (/^[\w@%+=:,./-]+$/.test(argument) ? argument : JSON.stringify(argument)))
+    .join(" ");
 }
 
 /** Time since, in the largest unit that says something: "12 s", "5 min", "3 h", "2 d". */

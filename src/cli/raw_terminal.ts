@@ -1,0 +1,84 @@
+/** This terminal, handed over to a program in a sandbox: every key goes there as it is, until it is given back. */
+import { dlopen } from "bun:ffi";
+import type { TerminalSize } from "../agent/api.ts";
+import { UsageError } from "./failure.ts";
+
+const STDIN = 0;
+/** tcsetattr(3)'s TCSADRAIN: what is still to be shown is shown first. */
+const TCSADRAIN = 1;
+/** More than `struct termios` takes anywhere. */
+const TERMIOS_SIZE = 256;
+/** Where nothing tells a size. */
+const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
+
+/** Throws {@link UsageError} when stdin is no terminal. */
+export function requireTerminal(): void {
+  if (process.stdin.isTTY) return;
+  throw new UsageError(
+    "-t wants a terminal, and stdin is none",
+    "leave -t out to pipe: -i alone, or neither",
+  );
+}
+
+/** Columns and rows of the terminal that output goes to. */
+export function terminalSize(): TerminalSize {
+  const [columns = 0, rows = 0] =
+    [process.stdout, process.stderr].find(({ isTTY }) => isTTY)?.getWindowSize() ?? [];
+  return columns > 0 && rows > 0 ? { columns, rows } : DEFAULT_SIZE;
+}
+
+/**
+ * Raw mode as of cfmakeraw(3); Node's own leaves the translation of line ends on, which spoils what a full-screen program
+ * draws. Given back by `restore`, at the end of a `using` and at this process's end.
+ */
+export class RawTerminal implements Disposable {
+  readonly #libc = dlopen(process.platform === "darwin" ? "libSystem.B.dylib" : "libc.so.6", {
+    tcgetattr: { args: ["i32", "ptr"], returns: "i32" },
+    tcsetattr: { args: ["i32", "i32", "ptr"], returns: "i32" },
+    cfmakeraw: { args: ["ptr"], returns: "void" },
+  });
+  readonly #before = new Uint8Array(TERMIOS_SIZE);
+  readonly #raw: Uint8Array;
+  readonly #listeners: [signal: "SIGWINCH" | "SIGCONT", listener: () => void][] = [];
+  #active = true;
+
+  /** Throws {@link UsageError} when stdin is no terminal. */
+  constructor() {
+    const { tcgetattr, cfmakeraw } = this.#libc.symbols;
+    requireTerminal();
+    if (tcgetattr(STDIN, this.#before) !== 0) throw new UsageError("the terminal does not tell its modes");
+    this.#raw = this.#before.slice();
+    cfmakeraw(this.#raw);
+    process.once("exit", this.restore);
+    this.#set(this.#raw);
+    // a shell that stopped this process has set modes of its own
+    this.#on("SIGCONT", () => this.#set(this.#raw));
+  }
+
+  /** Have `listener` told of every new size. */
+  onResize(listener: (size: TerminalSize) => void): void {
+    this.#on("SIGWINCH", () => listener(terminalSize()));
+  }
+
+  /** Give the terminal back as it was; a second time does nothing. */
+  readonly restore = (): void => {
+    if (!this.#active) return;
+    this.#active = false;
+    for (const [signal, listener] of this.#listeners) process.off(signal, listener);
+    process.off("exit", this.restore);
+    this.#set(this.#before);
+  };
+
+  [Symbol.dispose](): void {
+    this.restore();
+  }
+
+  #on(signal: "SIGWINCH" | "SIGCONT", listener: () => void): void {
+    this.#listeners.push([signal, listener]);
+    process.on(signal, listener);
+  }
+
+  #set(modes: Uint8Array): void {
+    this.#libc.symbols.tcsetattr(STDIN, TCSADRAIN, modes);
+  }
+}
