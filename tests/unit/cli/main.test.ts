@@ -4,7 +4,7 @@ import { join } from "node:path";
 import pkg from "../../../package.json" with { type: "json" };
 import { capsa, MAIN, scratch } from "./capsa.ts";
 
-const VERBS = ["up", "exec", "ps", "logs", "down", "init", "doctor", "check", "schema", "kernel"];
+const VERBS = ["up", "exec", "shell", "ps", "logs", "down", "init", "doctor", "check", "schema", "kernel"];
 
 describe("the command line", () => {
   test("--version", async () => {
@@ -32,7 +32,14 @@ describe("the command line", () => {
     [["upp"], "unknown command 'upp'", "Did you mean up?"],
     [["ps", "--jsn"], "unknown option '--jsn'", "Did you mean --json?"],
     [["exec"], "missing required argument 'name'"],
-    [["exec", "box"], "missing required argument 'command'"],
+    [["exec", "box"], "a command is wanted", "`capsa shell box`"],
+    [["exec", "box", "--attach", "1", "--", "true"], "--attach takes -i and -t, and no command"],
+    [["exec", "box", "--attach", "one"], "`capsa ps NAME`"],
+    [["exec", "--memory", "64", "box", "true"], '"64M"'],
+    [["exec", "--cpus", "0", "box", "true"], "above 0"],
+    [["exec", "--pids", "-1", "box", "true"], "from 1 on"],
+    [["exec", "-t", "box", "true"], "-t wants a terminal"],
+    [["shell", "box"], "-t wants a terminal"],
     [["exec", "box", "ls", "-l"], "unknown option '-l'", "behind --"],
     [["exec", "--timeout", "5", "box", "true"], '"30s"'],
     [["exec", "-e", "=x", "box", "true"], "KEY=VALUE"],
