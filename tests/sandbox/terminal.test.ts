@@ -79,6 +79,7 @@ describe("a terminal", () => {
       // line ends are the program's own: every tilde is in the first column
       expect(screen.match(/^~$/gm)).toHaveLength(22);
       tmux.type("isome text");
+      await tmux.until(/^some text$/m);
       tmux.press("Escape");
       await tmux.until(/^- \/tmp\/edited/m); // it takes keys that follow at once for a part of this one
       tmux.line(":wq");
