@@ -120,33 +120,29 @@ static bool is_limited(const struct limits *limits)
 	return limits->memory || limits->cpu_milli || limits->pids;
 }
 
-/* What the program needs, and the program. Returns 0, or -errno with a sentence. */
+/* What the program needs, then the program. Returns 0, or -errno with a sentence. */
 static int start(struct job *job, struct program *program, const struct job_options *options, char *text, size_t size)
 {
+	const char *name = program->argv.list[0], *what = NULL;
 	enum spawn_stage stage = SPAWN_PROCESS;
-	const char *what = NULL;
-	int error;
+	int error = options->background ? put_in_background(job, program) : 0;
 
-	if (options->background) {
-		error = put_in_background(job, program);
-		if (error) {
-			snprintf(text, size,
-				 error == -EAGAIN ? "%d processes run in the background: the limit" : "%d: no memory",
-				 JOBS_IN_BACKGROUND);
-			return error;
-		}
-	}
-	error = job__open_streams(job, options, program);
-	if (error == -ENODEV) {
-		snprintf(text, size, "%s: the sandbox has no terminal for it: %s", program->argv.list[0],
-			 strerror(-error));
+	if (error == -EAGAIN) {
+		snprintf(text, size, "%s: %d processes run in the background: the limit", name, JOBS_IN_BACKGROUND);
 		return error;
 	}
-	if (!error && is_limited(&options->limits) &&
-	    (error = limits__make(&job->limits, job->agent->cgroups, &options->limits, &program->limit_procs, &what))) {
-		snprintf(text, size, "%s: its limits cannot be set: %s: %s", program->argv.list[0], what,
-			 strerror(-error));
-		return -EOPNOTSUPP;
+	if (!error)
+		error = job__open_streams(job, options, program);
+	if (error == -ENODEV) {
+		snprintf(text, size, "%s: the sandbox has no terminal for it", name);
+		return error;
+	}
+	if (!error && is_limited(&options->limits)) {
+		error = limits__make(&job->limits, job->agent->cgroups, &options->limits, &program->limit_procs, &what);
+		if (error) {
+			snprintf(text, size, "%s: its limits cannot be set: %s: %s", name, what, strerror(-error));
+			return -EOPNOTSUPP;
+		}
 	}
 	if (!error)
 		error = job->pid = program__start(program, &stage);

@@ -190,7 +190,8 @@ describe("a process left running", () => {
       run(tmux, `exec -it ${name} --attach ${id}`);
       await tmux.until(/begun[\s\S]*#$/);
       tmux.line("stty size; A=kept");
-      await tmux.until("30 100");
+      // the shell's prompt asks the terminal where the cursor is: what answers goes to whom it then belongs to
+      await tmux.until(/30 100\n.*#$/);
       tmux.press("C-]");
       await tmux.until("code: 0");
       run(tmux, `exec -it ${name} --attach ${id}`);
