@@ -4,9 +4,11 @@
 #include "init/init.h"
 
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,6 +18,7 @@ static int serve(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct strings environment = {0};
+	static const uint64_t by_default[4]; /* the kernel's struct sigaction: SIG_DFL is 0 */
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	sigset_t signals;
 	int code;
@@ -32,9 +35,10 @@ static int serve(const char *path)
 	for (char **pair = environ; *pair; pair++)
 		if (strings__add_text(&environment, *pair) < 0)
 			return 1;
-	/* as process 1 has them: a signal that whoever started this ignores, every program would ignore */
+	/* as process 1 has them: a signal that whoever started this ignores, every program would ignore. The raw call:
+	 * libc's leaves out the signals that it uses itself */
 	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL);
+		syscall(SYS_rt_sigaction, number, by_default, NULL, sizeof(uint64_t));
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
