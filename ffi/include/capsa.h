@@ -54,7 +54,8 @@ struct capsa_kvm_probe {
 };
 
 /* Probe within `budget_ms` milliseconds (a guest that is not done by half of that is stopped; only where setting it up
- * takes unusually long, which is no mark of a software KVM, up to twenty times that). Leaves nothing behind. 0 or -errno.
+ * takes unusually long, which is no mark of a software KVM, up to twenty times that). Leaves nothing behind. 0 or
+ * -errno.
  */
 CAPSA_API int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out);
 

@@ -10,8 +10,8 @@
 /* Whether `runtime_dir` is a directory one may later remove: this user's, closed to others. 0, or -errno with *why. */
 __attribute__((warn_unused_result)) int cleanup__check(const char *runtime_dir, struct failure *why);
 
-/* Move the logs, where they are plain files, to the directory `archive` (NULL: drop them), then remove `runtime_dir` and all it holds, following no
- * symbolic link. What cannot be removed is left; calling it twice is fine. */
+/* Move the logs, where they are plain files, to the directory `archive` (NULL: drop them), then remove `runtime_dir`
+ * and all it holds, following no symbolic link. What cannot be removed is left; calling it twice is fine. */
 void cleanup__run(const char *runtime_dir, const char *archive);
 
 #endif
