@@ -1,21 +1,11 @@
 /** Processes in the background: what outlives its call, what is kept of it, and hosts that attach to anything. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { Agent, build, type Connection, type Frame } from "./agent.ts";
+import { describe, expect, test } from "bun:test";
+import { Agent, type Frame } from "./agent.ts";
 import { alive, gone } from "./processes.ts";
+import { agent, host, reconnect, serve } from "./served.ts";
 
-let agent: Agent;
-let host: Connection;
-
-beforeAll(async () => {
-  build();
-  agent = await Agent.start();
-}, 300_000);
-afterAll(() => agent.stop());
-beforeEach(async () => {
-  host = await agent.connect();
-});
-afterEach(() => host.close());
+serve();
 
 async function detach(script: string, fields: Frame = {}): Promise<{ process: number; pid: number }> {
   const id = host.request("exec", { argv: ["sh", "-c", script], detach: true, ...fields });
@@ -40,8 +30,7 @@ const bytes = (input: string) => new Uint8Array(Buffer.from(input));
 describe("a process in the background", () => {
   test("outlives its call and its connection, and is listed until its end and after", async () => {
     const { process: number, pid } = await detach("read line; exit 5", { stdin: true });
-    host.close();
-    host = await agent.connect();
+    await reconnect();
     expect(alive(pid)).toBe(true);
     const now = await entry(number);
     expect(now).toMatchObject({
@@ -118,8 +107,7 @@ describe("a process in the background", () => {
     const id = attach(number, { window: 5000 });
     host.send({ id, ev: "stdin-end" });
     await seen(id, "1\n");
-    host.close();
-    host = await agent.connect();
+    await reconnect();
     expect(await over(number)).toMatchObject({ exitCode: 0 });
   });
 
@@ -145,8 +133,7 @@ describe("a process in the background", () => {
     );
     attach(number);
     expect(await host.find((frame) => frame.ev === "started")).toMatchObject({ pty: true, stdin: true });
-    host.close();
-    host = await agent.connect();
+    await reconnect();
     expect(await entry(number)).toMatchObject({ running: true });
     const id = attach(number);
     await seen(id, "ready");
@@ -230,8 +217,7 @@ describe("a host that asks for what cannot be", () => {
     }
     const known = (await list()).map(({ process }) => process);
     for (const number of numbers.slice(-50)) expect(known).toContain(number);
-    host.close();
-    host = await agent.connect();
+    await reconnect();
     const left = (await list()).map(({ process }) => process);
     expect(left.length).toBe(64);
     expect(left).toContain(numbers.at(-1));

@@ -1,22 +1,11 @@
 /** exec: streams, environment, ends, limits, and what goes when a connection does. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { Agent, build, type Connection } from "./agent.ts";
 import { gone } from "./processes.ts";
+import { agent, host, serve } from "./served.ts";
 
-let agent: Agent;
-let host: Connection;
-
-beforeAll(async () => {
-  build();
-  agent = await Agent.start();
-}, 300_000);
-afterAll(() => agent.stop());
-beforeEach(async () => {
-  host = await agent.connect();
-});
-afterEach(() => host.close());
+serve();
 
 const pidOf = async (id: number): Promise<number> =>
   (await host.find((frame) => frame.id === id && frame.ev === "started")).pid;

@@ -1,6 +1,6 @@
 /** read_file, write_file, exists and list_dir. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, test } from "bun:test";
 import {
   lstatSync,
   mkdirSync,
@@ -12,25 +12,18 @@ import {
 } from "node:fs";
 import { chmod, chown, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Agent, build, type Connection, type Frame } from "./agent.ts";
+import type { Frame } from "./agent.ts";
+import { agent, host, serve } from "./served.ts";
 
-let agent: Agent;
-let host: Connection;
 let serial = 0;
 /** A fresh directory for each test. */
 let place: string;
 
-beforeAll(async () => {
-  build();
-  agent = await Agent.start();
-}, 300_000);
-afterAll(() => agent.stop());
-beforeEach(async () => {
-  host = await agent.connect();
+serve();
+beforeEach(() => {
   place = join(agent.directory, `place-${serial++}`);
   mkdirSync(place);
 });
-afterEach(() => host.close());
 
 const pattern = (size: number) => {
   const bytes = Buffer.alloc(size);

@@ -1,21 +1,11 @@
 /** hello, ping, info, shutdown, and what the agent does with a host that breaks the protocol. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { hostname } from "node:os";
-import { Agent, build, type Connection, encode, type Frame } from "./agent.ts";
+import { Agent, encode, type Frame } from "./agent.ts";
+import { agent, host, serve } from "./served.ts";
 
-let agent: Agent;
-let host: Connection;
-
-beforeAll(async () => {
-  build();
-  agent = await Agent.start();
-}, 300_000);
-afterAll(() => agent.stop());
-beforeEach(async () => {
-  host = await agent.connect();
-});
-afterEach(() => host.close());
+serve();
 
 test("hello tells the version and refuses another", async () => {
   const hello = await host.response(host.request("hello", { version: 1 }));

@@ -1,21 +1,11 @@
 /** exec with a terminal: what the program sees of it, its size, its keys, and what goes when the line is cut. */
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { Agent, build, type Connection, type Frame } from "./agent.ts";
+import { describe, expect, test } from "bun:test";
+import type { Frame } from "./agent.ts";
 import { gone } from "./processes.ts";
+import { agent, host, serve } from "./served.ts";
 
-let agent: Agent;
-let host: Connection;
-
-beforeAll(async () => {
-  build();
-  agent = await Agent.start();
-}, 300_000);
-afterAll(() => agent.stop());
-beforeEach(async () => {
-  host = await agent.connect();
-});
-afterEach(() => host.close());
+serve();
 
 const pty = { columns: 132, rows: 43 };
 const open = (script: string, fields: Frame = {}) =>
