@@ -127,6 +127,13 @@ int agent__run(int listener, int control, const struct strings *environment)
 		error = loop__step(&agent.loop, more);
 		more = settle(&agent);
 	}
+	watch__remove(&agent.listener);
+	for (struct connection *connection = agent.connections; connection; connection = connection->next)
+		connection__part(connection);
+	while (!error && agent.connections) {
+		error = loop__step(&agent.loop, false);
+		settle(&agent);
+	}
 	if (error)
 		fprintf(stderr, "capsa-agent: poll: %s\n", strerror(-error));
 	while (agent.connections)

@@ -16,6 +16,7 @@ enum {
 	ROUNDS = 8,             /* of producing and sending before others have their turn */
 	AWAITED_MIN = 16384,    /* bytes of a frame still missing from which on it is worth to await many at once */
 	AWAITED_MAX = 131072,   /* bytes awaited at once; well below what a socket holds */
+	PARTING_MS = 100,       /* that a host may take to close its side */
 };
 
 bool connection__congested(const struct connection *connection)
@@ -194,11 +195,22 @@ static void receive(struct connection *connection)
 		connection->broken = true;
 }
 
+static void discard(struct connection *connection)
+{
+	uint8_t scrap[4096];
+	ssize_t n = read(connection->watch.fd, scrap, sizeof(scrap));
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		connection->broken = true;
+}
+
 static void ready(struct watch *watch, short revents)
 {
 	struct connection *connection = container_of(watch, struct connection, watch);
 
-	if (revents & POLLIN)
+	if (connection->parted)
+		discard(connection);
+	else if (revents & POLLIN)
 		receive(connection);
 	else if (revents & (POLLHUP | POLLERR | POLLNVAL))
 		connection->broken = true;
@@ -228,7 +240,7 @@ static void flush(struct connection *connection)
 bool connection__settle(struct connection *connection)
 {
 	struct agent *agent = connection->agent;
-	bool more = true;
+	bool more = !connection->parted;
 
 	for (int round = 0; more && round < ROUNDS && !connection->broken; round++) {
 		bool congested;
@@ -241,10 +253,14 @@ bool connection__settle(struct connection *connection)
 		/* calls that were held up have to be asked again: nothing else will wake them */
 		more = more || (congested && !connection__congested(connection));
 	}
-	if (connection->broken || (connection->refused && !buffer__pending(&connection->out))) {
+	if (connection->broken) {
 		connection__close(connection);
 		return false;
 	}
+	if (connection->refused && !buffer__pending(&connection->out))
+		connection__part(connection);
+	if (connection->parted)
+		return false;
 	if (connection->shutdown_wanted && !buffer__pending(&connection->out)) {
 		connection->shutdown_wanted = false;
 		agent__shutdown(agent, connection->grace_ms);
@@ -253,6 +269,11 @@ bool connection__settle(struct connection *connection)
 	connection->watch.events = (short)((buffer__pending(&connection->out) ? POLLOUT : 0) |
 					   (connection->refused || connection__congested(connection) ? 0 : POLLIN));
 	return more && !connection__congested(connection);
+}
+
+static void parting_over(struct timer *timer)
+{
+	container_of(timer, struct connection, parting)->broken = true;
 }
 
 int connection__open(struct agent *agent, int fd)
@@ -266,6 +287,7 @@ int connection__open(struct agent *agent, int fd)
 	connection->agent = agent;
 	connection->awaited = 1;
 	connection->watch = (struct watch){.fd = fd, .events = POLLIN, .ready = ready};
+	connection->parting.fire = parting_over;
 	connection->next = agent->connections;
 	if (connection->next)
 		connection->next->prev = connection;
@@ -282,6 +304,7 @@ void connection__close(struct connection *connection)
 	while (connection->calls)
 		call__drop(connection->calls);
 	watch__remove(&connection->watch);
+	timer__clear(&connection->parting);
 	close(connection->watch.fd);
 	buffer__free(&connection->in);
 	buffer__free(&connection->out);
@@ -293,4 +316,16 @@ void connection__close(struct connection *connection)
 		connection->next->prev = connection->prev;
 	agent->connection_count--;
 	free(connection);
+}
+
+void connection__part(struct connection *connection)
+{
+	if (connection->parted)
+		return;
+	while (connection->calls)
+		call__drop(connection->calls);
+	connection->parted = true;
+	connection->watch.events = POLLIN;
+	shutdown(connection->watch.fd, SHUT_WR);
+	timer__set(&connection->agent->loop, &connection->parting, PARTING_MS);
 }

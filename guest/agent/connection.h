@@ -15,7 +15,9 @@ struct connection {
 	struct call *calls;
 	struct connection *next, *prev;
 	bool broken;          /* to be freed as soon as no handler is at work on it */
-	bool refused;         /* the host broke the protocol: what is queued goes out, then it is closed */
+	bool refused;         /* the host broke the protocol: what is queued goes out, then we part */
+	bool parted;          /* nothing more is sent; what still comes is thrown away */
+	struct timer parting; /* until the host has closed its side too */
 	bool shutdown_wanted; /* once what is queued has gone out */
 	uint64_t grace_ms;
 };
@@ -24,6 +26,9 @@ struct connection {
 __attribute__((warn_unused_result)) int connection__open(struct agent *agent, int fd);
 /* End all calls, close the socket. */
 void connection__close(struct connection *connection);
+/* End all calls, send no more, and close once the host has or a short while has gone by: a socket that is closed while
+ * the host still writes to it is reset, and what was sent last may then not be read. */
+void connection__part(struct connection *connection);
 /* Handle what was received, let the calls produce, send. Returns whether there is more to do at once. The connection
  * may be gone afterwards. */
 bool connection__settle(struct connection *connection);

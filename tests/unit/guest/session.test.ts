@@ -157,13 +157,14 @@ test("more connections than it serves wait for their turn", async () => {
 test("shutdown answers, lets open calls end, and refuses new ones", async () => {
   const other = await Agent.start();
   const connection = await other.connect();
-  const running = connection.request("exec", { argv: ["sh", "-c", "sleep 0.5; echo done"] });
+  const running = connection.request("exec", { argv: ["sh", "-c", "read line; echo $line"], stdin: true });
   await connection.find((f: Frame) => f.id === running && f.ev === "started");
   expect(await connection.response(connection.request("shutdown"))).toMatchObject({ ok: true });
   expect(await connection.response(connection.request("ping"))).toMatchObject({
     ok: false,
     error: { code: "ECANCELED" },
   });
+  connection.send({ id: running, ev: "stdin", data: Buffer.from("done\n") });
   expect(await connection.drain(running)).toMatchObject({ exitCode: 0 });
   expect(connection.payload(running, "stdout").toString()).toBe("done\n");
   expect(await other.process.exited).toBe(0);
