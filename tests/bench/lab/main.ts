@@ -20,7 +20,7 @@ const chosen = process.argv.slice(2);
 const measure = ["node_modules/.bin/bun", "tests/bench/lab/measure.ts", peers, "/lab", ...chosen];
 const lab = Bun.spawn([join(root, "tests/lab/lab.sh"), "exec", ...measure], {
   cwd: root,
-  env: { ...process.env, CAPSA_LAB_OUT: out.path, CAPSA_LAB_MEMORY: MEMORY_MIB },
+  env: { ...process.env, CAPSA_LAB_OUT: out.path, CAPSA_LAB_MEMORY: MEMORY_MIB, CAPSA_LAB_CPUS: "2" },
   stdio: ["ignore", 2, 2],
 });
 const code = await lab.exited;
