@@ -28,7 +28,8 @@ static int serve(const char *path)
 		return 2;
 	}
 	strcpy(address.sun_path, path); // NOLINT(clang-analyzer-security.insecureAPI.strcpy): measured above
-	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, SOMAXCONN)) {
+	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) ||
+	    listen(listener, SOMAXCONN)) {
 		perror(path);
 		return 1;
 	}
