@@ -15,11 +15,17 @@ export class Interrupted extends Error {
   }
 }
 
+export interface Interrupts {
+  readonly signal: AbortSignal;
+  /** Stdout cannot be written to. */
+  outputLost(error: NodeJS.ErrnoException): void;
+}
+
 /**
  * A signal that aborts at the first SIGINT, SIGTERM or SIGHUP, or when stdout cannot be written to. A second
  * SIGINT ends the process at once: what it started ends with it.
  */
-export function watchInterrupts(): AbortSignal {
+export function watchInterrupts(): Interrupts {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => {
@@ -27,13 +33,13 @@ export function watchInterrupts(): AbortSignal {
       controller.abort(new Interrupted(name));
     });
   }
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    controller.abort(
-      error.code === "EPIPE"
-        ? new Interrupted("SIGPIPE")
-        : new CapsaError("STDOUT", `stdout cannot be written to: ${error.message}`),
-    );
-  });
-  process.stderr.on("error", () => {});
-  return controller.signal;
+  return {
+    signal: controller.signal,
+    outputLost: ({ code, message }) =>
+      controller.abort(
+        code === "EPIPE"
+          ? new Interrupted("SIGPIPE")
+          : new CapsaError("STDOUT", `stdout cannot be written to: ${message}`),
+      ),
+  };
 }

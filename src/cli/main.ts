@@ -24,7 +24,8 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["kernel", async () => (await import("./verbs/kernel.ts")).kernel],
 ]);
 
-const cli: Cli = { terminal: new Terminal(), signal: watchInterrupts(), exitCode: 0 };
+const { signal, outputLost } = watchInterrupts();
+const cli: Cli = { terminal: new Terminal(outputLost), signal, exitCode: 0 };
 
 /** Output that nobody reads any more has ended the command already; what is still to be said is dropped. */
 const quietly = (work: Promise<void>) => work.catch(() => {});
@@ -37,6 +38,7 @@ try {
   if (failure.exitCode !== 0 && wantsJson()) await quietly(cli.terminal.json(failure.document));
   else if (failure.text) await cli.terminal.say(failure.text);
 }
+await cli.terminal.drain();
 process.exit(cli.exitCode);
 
 /** `first`: the first word of the command line, which names a verb or asks for something about all of them. */
@@ -47,7 +49,10 @@ async function build(first: string | undefined): Promise<Command> {
     .helpOption("-h, --help", "show help")
     .showSuggestionAfterError()
     .showHelpAfterError("  capsa --help lists what there is")
-    .configureOutput({ writeErr: (text) => void (wantsJson() || cli.terminal.writeError(text)) })
+    .configureOutput({
+      writeOut: (text) => void quietly(cli.terminal.write(text)),
+      writeErr: (text) => void (wantsJson() || cli.terminal.writeError(text)),
+    })
     .exitOverride()
     .addHelpText(
       "after",

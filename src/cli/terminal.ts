@@ -1,17 +1,39 @@
-/** Standard output and error as the verbs use them: back-pressure honoured, colours only where a person sees them. */
-import pico from "picocolors";
+/**
+ * Standard output and error as the verbs use them: back-pressure honoured, colours only where a person sees them. Not by
+ * `process.stdout`: Node's streams take longer to load than all the rest of a short command.
+ */
 import type { Colors } from "picocolors/types";
+import { isTerminal } from "../engine/libc.ts";
 
 export class Terminal {
-  /** For text written to stdout and to stderr. */
-  readonly outColors: Colors = pico.createColors(colourful(process.stdout));
-  readonly errColors: Colors = pico.createColors(colourful(process.stderr));
+  readonly #out = Bun.file(1).writer();
+  readonly #error = Bun.file(2).writer();
+  readonly #onLost: (error: NodeJS.ErrnoException) => void;
+
+  /** `onLost` is told when stdout cannot be written to: its reader has gone (EPIPE), the disk is full … */
+  constructor(onLost: (error: NodeJS.ErrnoException) => void) {
+    this.#onLost = onLost;
+  }
+
   /** A person looks at stderr: progress may be drawn there. */
-  readonly interactive: boolean = Boolean(process.stderr.isTTY) && process.env.TERM !== "dumb";
+  get interactive(): boolean {
+    return process.env.TERM !== "dumb" && isTerminal(2);
+  }
+
+  /** For text written to stdout (https://no-color.org). */
+  async colors(): Promise<Colors> {
+    const { default: pico } = await import("picocolors");
+    return pico.createColors(!process.env.NO_COLOR && process.env.TERM !== "dumb" && isTerminal(1));
+  }
 
   /** Write to stdout; resolves when it was taken. A closed pipe rejects with EPIPE. */
-  write(chunk: string | Uint8Array): Promise<void> {
-    return write(process.stdout, chunk);
+  async write(chunk: string | Uint8Array): Promise<void> {
+    try {
+      await put(this.#out, chunk);
+    } catch (error) {
+      this.#onLost(error as NodeJS.ErrnoException);
+      throw error;
+    }
   }
 
   /** Write a line to stdout. */
@@ -26,22 +48,21 @@ export class Terminal {
 
   /** Write to stderr; a closed one is no reason to fail. */
   async writeError(chunk: string | Uint8Array): Promise<void> {
-    await write(process.stderr, chunk).catch(() => {});
+    await put(this.#error, chunk).catch(() => {});
   }
 
   /** Write a line to stderr. */
   say(line: string): Promise<void> {
     return this.writeError(`${line}\n`);
   }
+
+  /** Resolves when all that was written has been taken, or cannot be. */
+  async drain(): Promise<void> {
+    await Promise.allSettled([this.#out.flush(), this.#error.flush()]);
+  }
 }
 
-function write(stream: NodeJS.WriteStream, chunk: string | Uint8Array): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  stream.write(chunk, (error) => (error ? reject(error) : resolve()));
-  return promise;
-}
-
-/** https://no-color.org */
-function colourful(stream: NodeJS.WriteStream): boolean {
-  return Boolean(stream.isTTY) && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+async function put(sink: Bun.FileSink, chunk: string | Uint8Array): Promise<void> {
+  await sink.write(chunk);
+  await sink.flush();
 }

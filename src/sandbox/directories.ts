@@ -1,14 +1,13 @@
 /** Where sandboxes live on the host: the runtime directory of this user, its lock, and the logs of those that ended. */
 
-import { dlopen } from "bun:ffi";
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { lockFile } from "../engine/libc.ts";
 import { HostError } from "../errors.ts";
 
 /** A socket's path is at most 108 bytes; "/<id>/vsock/host-4294967295.sock" has to fit behind this. */
 const MAX_BASE = 71;
-const LOCK_EXCLUSIVE_NOW = 2 | 4; // LOCK_EX | LOCK_NB
 const LOCK_PATIENCE_MS = 5000;
 
 /**
@@ -69,7 +68,7 @@ export async function withLock<T>(base: string, work: () => T): Promise<T> {
   const fd = openSync(join(base, ".lock"), "w", 0o600);
   try {
     const deadline = performance.now() + LOCK_PATIENCE_MS;
-    while (flock(fd) !== 0) {
+    while (!lockFile(fd)) {
       if (performance.now() > deadline) {
         throw refuse(base, "is locked by another process", `see who it is: \`fuser ${join(base, ".lock")}\``);
       }
@@ -79,14 +78,6 @@ export async function withLock<T>(base: string, work: () => T): Promise<T> {
   } finally {
     closeSync(fd); // and with it goes the lock
   }
-}
-
-const C_LIBRARY = process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6";
-let lockCall: ((fd: number, operation: number) => number) | undefined;
-
-function flock(fd: number): number {
-  lockCall ??= dlopen(C_LIBRARY, { flock: { args: ["i32", "i32"], returns: "i32" } }).symbols.flock;
-  return lockCall(fd, LOCK_EXCLUSIVE_NOW);
 }
 
 /** A process that can be told from a later one with the same number. */

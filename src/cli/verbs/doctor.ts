@@ -22,7 +22,8 @@ async function run(options: { json?: true }, cli: Cli): Promise<void> {
   const able = findings.every(({ state }) => state !== "bad");
   cli.exitCode = able ? 0 : exitCodes.failed;
   if (options.json) return terminal.json({ able, findings });
-  for (const finding of findings) await terminal.print(describe(finding, terminal.outColors));
+  const colors = await terminal.colors();
+  for (const finding of findings) await terminal.print(describe(finding, colors));
   await terminal.print(
     able ? "\nA sandbox can start here." : "\nNo sandbox can start here before what is marked ✗ is mended.",
   );

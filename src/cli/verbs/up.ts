@@ -166,6 +166,7 @@ async function script(
   // what the guest prints meanwhile would be torn apart by a line that is redrawn
   const calm = options.verbose || booted.some(({ spec }) => spec.run);
   let progress: { stop(): void } | undefined;
+  const colors = await terminal.colors();
   const agents = await connectAll(booted, signal);
   const result = await runSteps(steps, agents, {
     signal,
@@ -178,7 +179,7 @@ async function script(
     },
     onEnd: (ended) => {
       progress?.stop();
-      if (!quiet) void terminal.print(describeStep(ended, terminal.outColors, file)).catch(() => {});
+      if (!quiet) void terminal.print(describeStep(ended, colors, file)).catch(() => {});
     },
   }).finally(async () => {
     progress?.stop();
@@ -187,7 +188,7 @@ async function script(
   const failed = result.steps.find(({ status }) => status === "failed");
   if (failed)
     await explainLoss(failed, booted.find(({ spec }) => spec.name === failed.step.sandbox)!, terminal);
-  if (!quiet) await terminal.print(describeRun(result, terminal.outColors));
+  if (!quiet) await terminal.print(describeRun(result, colors));
   return result;
 }
 
