@@ -2,9 +2,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Agent, AgentProcess, SpawnOptions } from "../agent/api.ts";
 import { parseMemory } from "../config/units.ts";
+import { isTerminal } from "../engine/libc.ts";
 import { AgentError } from "../errors.ts";
-import { agentPort, waitReady } from "../sandbox/ready.ts";
-import { attach } from "../sandbox/registry.ts";
+import { connectByName } from "../sandbox/connect.ts";
 import type { Cli } from "./cli.ts";
 import { exitCodes } from "./failure.ts";
 import type { Interrupted } from "./interrupt.ts";
@@ -62,8 +62,7 @@ export async function withAgent(
   cli: Cli,
   work: (agent: Agent) => Promise<void>,
 ): Promise<void> {
-  await using vm = await attach(name);
-  await using agent = await waitReady(vm.vsockSocket(agentPort()), { signal: cli.signal });
+  await using agent = await connectByName(name, { signal: cli.signal });
   await work(agent);
 }
 
@@ -88,7 +87,7 @@ async function inPipes(
   options: ProgramOptions,
   cli: Cli,
 ): Promise<void> {
-  const piped = options.interactive || !process.stdin.isTTY;
+  const piped = options.interactive || !isTerminal(0);
   await using child = await spawnFirst(agent, commands, {
     ...spawnOptions(options),
     ...(piped ? { stdin: Bun.stdin.stream() } : {}),

@@ -39,6 +39,11 @@ export interface MachineExit {
   readonly failure?: { readonly code: string; readonly message: string };
 }
 
+/** The Unix socket of a guest's vsock port. */
+export function socketPath(runtimeDir: string, port: number): string {
+  return join(runtimeDir, "vsock", `${port}.sock`);
+}
+
 export class Machine {
   readonly identity: Identity;
   /** The vCPUs run; rejects with `BootError` when it ended before. */
@@ -175,7 +180,7 @@ export class Machine {
       opened.catch(() => this.#open.delete(port));
       this.#open.set(port, opened);
     }
-    return { path: join(this.identity.runtimeDir, "vsock", `${port}.sock`), opened };
+    return { path: socketPath(this.identity.runtimeDir, port), opened };
   }
 
   async kill(): Promise<MachineExit> {

@@ -6,7 +6,7 @@ import { AgentError, GuestLostError } from "../errors.ts";
 import type { VsockSocket } from "./api.ts";
 import { AGENT_PORT } from "./plan.ts";
 
-const READY_TIMEOUT_MS = 30_000;
+export const READY_TIMEOUT_MS = 30_000;
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 200;
 /** What a socket says that is not there yet, or whose other side is not. */
@@ -67,11 +67,15 @@ async function connect(path: string, signal: AbortSignal, ms: number): Promise<A
     try {
       return await connectAgent(path, { signal, timeoutMs: ms });
     } catch (error) {
-      const early = error instanceof GuestLostError || EARLY.has((error as NodeJS.ErrnoException).code);
-      if (!early || signal.aborted) throw error;
+      if (!isEarly(error) || signal.aborted) throw error;
     }
     await orAborted(Bun.sleep(pause), signal);
   }
+}
+
+/** A connection that failed because nobody listens yet, or any more. */
+export function isEarly(error: unknown): boolean {
+  return error instanceof GuestLostError || EARLY.has((error as NodeJS.ErrnoException).code);
 }
 
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

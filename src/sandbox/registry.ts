@@ -129,10 +129,15 @@ export async function ended(): Promise<EndedSandbox[]> {
  * @example await using vm = await attach("web");
  */
 export async function attach(nameOrId: string): Promise<RunningSandbox> {
+  return SandboxHandle.attach(await find(nameOrId));
+}
+
+/** The running sandbox of that name or id. Throws {@link SandboxNotFoundError}. */
+export async function find(nameOrId: string): Promise<SandboxEntry> {
   const running = await list();
   const entry = running.find(({ id, name }) => id === nameOrId || name === nameOrId);
   if (entry === undefined) throw notFound(nameOrId, running);
-  return SandboxHandle.attach(entry);
+  return entry;
 }
 
 /**
