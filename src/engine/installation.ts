@@ -1,16 +1,23 @@
 /** Where the parts of this installation are: library, monitor, guest, kernel, QEMU. */
 
-import { accessSync, constants, existsSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
 import { HostError } from "../errors.ts";
 
-const PACKAGE = fileURLToPath(new URL("../..", import.meta.url));
 const SET_UP = "run `make setup` in capsa's directory";
+
+/** Something of this package: above this file or, in the compiled command line, above the directory that is in. */
+export function packagePath(...parts: readonly string[]): string {
+  const root = Bun.isStandaloneExecutable
+    ? resolve(process.execPath, "../..")
+    : resolve(import.meta.dirname, "../..");
+  return join(root, ...parts);
+}
 
 /** Directory of libcapsa and capsa-vmm: `CAPSA_LIB_DIR`, or the package's build directory. */
 export function libraryDirectory(): string {
-  return process.env.CAPSA_LIB_DIR || join(PACKAGE, "build");
+  return process.env.CAPSA_LIB_DIR || packagePath("build");
 }
 
 /** The monitor's program. Throws {@link HostError} `VMM_MISSING`. */
@@ -20,7 +27,7 @@ export function vmmPath(): string {
 
 /** The base initramfs: `CAPSA_INITRAMFS`, or what guest/ built. Throws {@link HostError} `GUEST_MISSING`. */
 export function initramfsPath(): string {
-  const path = process.env.CAPSA_INITRAMFS || join(PACKAGE, "build", "initramfs.cpio");
+  const path = process.env.CAPSA_INITRAMFS || packagePath("build", "initramfs.cpio");
   return present(path, "GUEST_MISSING", "the guest's initramfs");
 }
 
@@ -29,15 +36,43 @@ let builtKernel: Promise<string> | undefined;
 /** capsa's own kernel: `CAPSA_KERNEL`, or what kernel/build.sh built. Rejects with {@link HostError} `KERNEL_MISSING`. */
 export function kernelPath(): Promise<string> {
   if (process.env.CAPSA_KERNEL) return Promise.resolve(process.env.CAPSA_KERNEL);
-  builtKernel ??= askBuild().catch((error) => {
+  builtKernel ??= findKernel().catch((error) => {
     builtKernel = undefined; // it may be built by the next time
     throw error;
   });
   return builtKernel;
 }
 
+async function findKernel(): Promise<string> {
+  const path = cachedKernel();
+  return path !== undefined && existsSync(path) ? path : askBuild();
+}
+
+/** Where the cache has the kernel, by the rule of kernel/build.sh, which takes a while to start and has the last word. */
+export function cachedKernel(): string | undefined {
+  const arch = process.arch === "x64" ? "x86_64" : "aarch64";
+  const cache =
+    process.env.CAPSA_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "capsa");
+  const hash = new Bun.CryptoHasher("sha256");
+  try {
+    const patches = readdirSync(packagePath("kernel", "patches"))
+      .filter((name) => name.endsWith(".patch"))
+      .sort();
+    const parts = [
+      "kernel.lock",
+      `${arch}.config`,
+      "build.sh",
+      ...patches.map((name) => join("patches", name)),
+    ];
+    for (const part of parts) hash.update(readFileSync(packagePath("kernel", part)));
+  } catch {
+    return undefined;
+  }
+  return join(cache, "kernel", hash.digest("hex").slice(0, 24), "vmlinux");
+}
+
 async function askBuild(): Promise<string> {
-  const script = present(join(PACKAGE, "kernel", "build.sh"), "KERNEL_MISSING", "the kernel's build script");
+  const script = present(packagePath("kernel", "build.sh"), "KERNEL_MISSING", "the kernel's build script");
   const child = Bun.spawn([script, "path"], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [path, complaint] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   if ((await child.exited) === 0) return path.trim();

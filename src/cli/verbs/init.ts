@@ -3,10 +3,11 @@ import { cp, mkdir, readdir, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { suggest } from "../../config/suggest.ts";
+import { packagePath } from "../../engine/installation.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
 
-const TEMPLATES = resolve(import.meta.dirname, "../../../templates");
+const TEMPLATES = packagePath("templates");
 
 /** What each is for, in the order they are listed. */
 const DESCRIPTIONS: Readonly<Record<string, string>> = {

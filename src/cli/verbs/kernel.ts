@@ -1,9 +1,9 @@
 /** `capsa kernel`: the guest kernel, built from Debian's source. */
-import { resolve } from "node:path";
 import { type Command, Option } from "commander";
+import { packagePath } from "../../engine/installation.ts";
 import type { Cli } from "../cli.ts";
 
-const SCRIPT = resolve(import.meta.dirname, "../../../kernel/build.sh");
+const SCRIPT = packagePath("kernel", "build.sh");
 
 export function kernel(program: Command, cli: Cli): void {
   const verb = program
