@@ -1,0 +1,22 @@
+/** Where the compiled command line begins: it makes way for the sources when they have changed since. */
+import { existsSync } from "node:fs";
+import { packagePath } from "../../engine/installation.ts";
+import { become } from "../../engine/libc.ts";
+import { isFresh } from "./sources.ts";
+
+/** A command that takes longer than this is worth compiling (see build.ts). */
+const SHORT_MS = 1000;
+
+if (isFresh(packagePath())) {
+  setTimeout(() => Bun.unsafe.setJITPolicy(1), SHORT_MS).unref();
+  await import("../main.ts");
+} else {
+  const own = packagePath("node_modules", ".bin", "bun");
+  const bun = existsSync(own) ? own : Bun.which("bun");
+  if (bun !== null) become(bun, [bun, packagePath("src", "cli", "main.ts"), ...process.argv.slice(2)]);
+  console.error(
+    "capsa: its sources have changed since it was compiled, and there is no Bun to run them\n" +
+      "  run `make setup` in capsa's directory",
+  );
+  process.exit(125);
+}
