@@ -1,4 +1,5 @@
 /** Runs a program in a sandbox as if it ran here: what `exec` and `shell` have in common. */
+import { fstatSync, statSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Agent, AgentProcess, SpawnOptions } from "../agent/api.ts";
 import { parseMemory } from "../config/units.ts";
@@ -87,7 +88,7 @@ async function inPipes(
   options: ProgramOptions,
   cli: Cli,
 ): Promise<void> {
-  const piped = options.interactive || !isTerminal(0);
+  const piped = options.interactive || !(isTerminal(0) || isNull(0));
   await using child = await spawnFirst(agent, commands, {
     ...spawnOptions(options),
     ...(piped ? { stdin: Bun.stdin.stream() } : {}),
@@ -95,6 +96,12 @@ async function inPipes(
   // the command gets the signal, and decides; one that pays no heed dies at the second Ctrl-C, with this process
   cli.signal.addEventListener("abort", () => child.kill((cli.signal.reason as Interrupted).signal));
   await tellEnd(await showOutput(child, cli), cli);
+}
+
+/** Whether that is /dev/null, from which nothing needs to be fed. */
+function isNull(fd: number): boolean {
+  const given = fstatSync(fd);
+  return given.isCharacterDevice() && given.rdev === statSync("/dev/null").rdev;
 }
 
 async function inTerminal(

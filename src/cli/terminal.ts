@@ -6,8 +6,8 @@ import type { Colors } from "picocolors/types";
 import { isTerminal } from "../engine/libc.ts";
 
 export class Terminal {
-  readonly #out = Bun.file(1).writer();
-  readonly #error = Bun.file(2).writer();
+  #out: Bun.FileSink | undefined;
+  #error: Bun.FileSink | undefined;
   readonly #onLost: (error: NodeJS.ErrnoException) => void;
 
   /** `onLost` is told when stdout cannot be written to: its reader has gone (EPIPE), the disk is full … */
@@ -28,6 +28,7 @@ export class Terminal {
 
   /** Write to stdout; resolves when it was taken. A closed pipe rejects with EPIPE. */
   async write(chunk: string | Uint8Array): Promise<void> {
+    this.#out ??= Bun.file(1).writer();
     try {
       await put(this.#out, chunk);
     } catch (error) {
@@ -48,6 +49,7 @@ export class Terminal {
 
   /** Write to stderr; a closed one is no reason to fail. */
   async writeError(chunk: string | Uint8Array): Promise<void> {
+    this.#error ??= Bun.file(2).writer();
     await put(this.#error, chunk).catch(() => {});
   }
 
@@ -58,7 +60,7 @@ export class Terminal {
 
   /** Resolves when all that was written has been taken, or cannot be. */
   async drain(): Promise<void> {
-    await Promise.allSettled([this.#out.flush(), this.#error.flush()]);
+    await Promise.allSettled([this.#out?.flush(), this.#error?.flush()]);
   }
 }
 

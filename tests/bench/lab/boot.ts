@@ -10,7 +10,7 @@ import { counters } from "./kvm.ts";
 import type { Place } from "./measure.ts";
 import { Listener, qemu, sandboxDevices, start, until } from "./microvm.ts";
 
-const rounds = 7;
+const rounds = 10;
 const memoryMb = 256;
 const cmdline = "console=hvc0 quiet reboot=t no_timer_check"; // no_timer_check: the guest is not made to try its timer
 
