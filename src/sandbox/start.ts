@@ -1,6 +1,6 @@
 /** Starting a sandbox: the one way in, for the builder and for the command line. */
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, copyFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { encodeCbor } from "../agent/framing.ts";
 import { initramfsPath, kernelPath } from "../engine/installation.ts";
@@ -51,15 +51,16 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   );
 }
 
-/** The base and, behind it, the guest's plan: the kernel unpacks one after the other. */
+/** The base and, behind it, the guest's plan: the kernel unpacks one after the other. Megabytes, copied by the kernel. */
 function writeInitrd(place: Place, base: string, plan: object): string {
   const path = join(place.runtimeDir, "initrd.cpio");
-  const words = readFileSync(base);
-  const padding = new Uint8Array((4 - (words.length % 4)) % 4);
   const addition = cpio([
     { path: "capsa", mode: 0o040755 },
     { path: "capsa/plan.cbor", mode: 0o100600, data: encodeCbor(plan) },
   ]);
-  writeFileSync(path, Buffer.concat([words, padding, addition]), { mode: 0o600 });
+  copyFileSync(base, path);
+  chmodSync(path, 0o600);
+  const padding = new Uint8Array((4 - (statSync(path).size % 4)) % 4);
+  appendFileSync(path, Buffer.concat([padding, addition]));
   return path;
 }
