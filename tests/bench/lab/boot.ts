@@ -9,6 +9,7 @@ import { median } from "../statistics.ts";
 import { counters } from "./kvm.ts";
 import type { Place } from "./measure.ts";
 import { Listener, qemu, sandboxDevices, start, until } from "./microvm.ts";
+import { scrub } from "./scrub.ts";
 
 const rounds = 10;
 const memoryMb = 256;
@@ -30,6 +31,7 @@ export async function boot(place: Place): Promise<Row[]> {
   const parts: Record<string, number[]> = {};
   // in turns, so that a slow minute of the machine meets both; the first of each fills the caches and does not count
   for (let round = 0; round <= rounds; round++) {
+    await scrub(place);
     let vm!: RunningSandbox;
     const mine = await timed(async () => {
       vm = await Capsa.sandbox().memoryMb(memoryMb).rootfs("base").run("/bin/sleep", ["infinity"]).build();
@@ -40,6 +42,7 @@ export async function boot(place: Place): Promise<Row[]> {
     const { timings } = vm;
     await vm.kill();
 
+    await scrub(place);
     let other!: Bun.Subprocess;
     const theirs = await timed(async () => {
       other = start(peer, log);

@@ -9,6 +9,7 @@ import { root } from "../peer.ts";
 import { type Row, row } from "../report.ts";
 import { median } from "../statistics.ts";
 import type { Place } from "./measure.ts";
+import { scrub } from "./scrub.ts";
 
 const rounds = 10;
 const small = ["-q", "-c", "1", "-m", "256M", "--no-net"];
@@ -30,10 +31,11 @@ export async function command(place: Place): Promise<Row[]> {
     const child = Bun.spawn([...argv], { cwd: home, env: environment, stdio: ["ignore", output, output] });
     if ((await child.exited) !== 0) throw new Error(`${argv.join(" ")}: ${await Bun.file(path).text()}`);
   };
-  const inTurns = async (commands: readonly (readonly string[])[]) => {
+  const inTurns = async (commands: readonly (readonly string[])[], before?: () => Promise<void>) => {
     const samples: number[][] = commands.map(() => []);
     for (let round = 0; round <= rounds; round++) {
       for (const [which, argv] of commands.entries()) {
+        await before?.();
         const ms = await timed(() => run(argv));
         if (round > 0) samples[which]!.push(ms); // the first fills the caches
       }
@@ -45,11 +47,14 @@ export async function command(place: Place): Promise<Row[]> {
   await Bun.write(join(home, "once.toml"), `[sandbox.once]\n${sandbox}run = ["/bin/uname", "-a"]\n`);
   await Bun.write(join(home, "stays.toml"), `[sandbox.stays]\n${sandbox}`);
   const up = ["up", "-f", "once.toml"];
-  const created = await inTurns([
-    [capsa, ...up],
-    [...sources, ...up],
-    [msb, "run", ...small, place.rootfs, "--", "/bin/uname", "-a"],
-  ]);
+  const created = await inTurns(
+    [
+      [capsa, ...up],
+      [...sources, ...up],
+      [msb, "run", ...small, place.rootfs, "--", "/bin/uname", "-a"],
+    ],
+    () => scrub(place),
+  );
 
   await run([capsa, "up", "-d", "-f", "stays.toml"]);
   await run([msb, "create", "-n", "stays", ...small, place.rootfs]);

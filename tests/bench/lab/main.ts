@@ -12,7 +12,7 @@ const MEMORY_MIB = "6144";
 const here = import.meta.dir;
 using out = temporary();
 const peers = (await $`${here}/fetch.sh`.text()).trim();
-await $`gcc -O2 -o ${out.path}/ready ${here}/ready.c`;
+for (const tool of ["ready", "scrub"]) await $`gcc -O2 -o ${out.path}/${tool} ${here}/${tool}.c`;
 await $`${process.execPath} src/cli/compiled/build.ts`.cwd(root); // as set-up does: what is measured is what is here
 const chosen = process.argv.slice(2);
 const measure = ["node_modules/.bin/bun", "tests/bench/lab/measure.ts", peers, "/lab", ...chosen];

@@ -1,6 +1,6 @@
 /**
  * The program that runs in the lab: each benchmark in turn, what is known so far written after each.
- * Usage: measure.ts PEERS OUT [NAME ...]     PEERS: what fetch.sh printed; OUT: takes results.json, has `ready`
+ * Usage: measure.ts PEERS OUT [NAME ...]     PEERS: what fetch.sh printed; OUT: takes results.json, has `ready` and `scrub`
  */
 import { join } from "node:path";
 import { $ } from "bun";
