@@ -13,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "boot/layout.h"
 #include "confine/confine.h"
 
 /* The signal that calls a vCPU's thread out of the guest. It is blocked everywhere but for KVM_RUN itself, stays
@@ -160,44 +159,6 @@ static int vm__open(struct kvm_machine *vm, struct failure *why)
 	return 0;
 }
 
-#define HUGE_PAGE (2ULL << 20)
-
-/*
- * One mapping: the low region first, what lies above 4 GiB after it. Anonymous memory in huge pages and not a memfd,
- * which gets small ones: with those a boot takes four hundred times the page faults, and twice as long. What lies
- * before and behind cannot be touched: a device that strays from guest memory ends there.
- */
-static int vm__make_memory(struct kvm_machine *vm, struct failure *why)
-{
-	uint64_t size = vm->machine->config->memory;
-	if (size < LAYOUT_MEMORY_MIN || size > LAYOUT_MEMORY_MAX || size % 4096)
-		return failure__set(why, EINVAL, NULL,
-				    "a machine has %llu MiB to %llu GiB of memory in whole pages, not %llu bytes",
-				    LAYOUT_MEMORY_MIN >> 20, LAYOUT_MEMORY_MAX >> 30, (unsigned long long)size);
-	size_t room = size + 2 * HUGE_PAGE;
-	void *mapping = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	vm->mapping = mapping == MAP_FAILED ? NULL : mapping;
-	vm->mapping_size = room;
-	uint8_t *host = (uint8_t *)mapping + HUGE_PAGE - ((uintptr_t)mapping & (HUGE_PAGE - 1));
-	if (!vm->mapping || mprotect(host, size, PROT_READ | PROT_WRITE) < 0)
-		return failure__set(why, errno, NULL, "cannot map %llu MiB of guest memory",
-				    (unsigned long long)size >> 20);
-	(void)madvise(host, size, MADV_HUGEPAGE); /* a kernel without them does without */
-	layout__split(size, &vm->mem);
-	for (unsigned i = 0; i < vm->mem.count; i++) {
-		struct guest_region *region = &vm->mem.regions[i];
-		region->host = host;
-		host += region->size;
-		struct kvm_userspace_memory_region slot = {.slot = i,
-							   .guest_phys_addr = region->gpa,
-							   .memory_size = region->size,
-							   .userspace_addr = (uintptr_t)region->host};
-		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-			return failure__set(why, errno, NULL, "KVM does not take the guest's memory");
-	}
-	return 0;
-}
-
 /* While KVM_RUN runs, the kick alone is not blocked. */
 static int vcpu__let_kick_in(const struct kvm_vcpu *vcpu)
 {
@@ -240,38 +201,20 @@ static int vm__make_vcpus(struct kvm_machine *vm, const struct boot_entry *entry
 	return 0;
 }
 
-static int vm__load(struct kvm_machine *vm, const char *cmdline, struct boot_entry *entry, struct failure *why)
+/* All that needs KVM, while the kernel is loaded. */
+static int vm__make_machine(struct kvm_machine *vm, struct failure *why)
 {
-	const struct machine_config *config = vm->machine->config;
-	struct boot_device devices[MACHINE_MAX_DEVICES];
-	for (unsigned i = 0; i < vm->machine->device_count; i++)
-		devices[i] = kvm_devices__place(i);
-	struct boot_request request = {.kernel = open(config->kernel, O_RDONLY | O_CLOEXEC),
-				       .kernel_path = config->kernel,
-				       .initrd = -1,
-				       .initrd_path = config->initrd,
-				       .cmdline = cmdline,
-				       .cpus = config->cpus,
-				       .devices = devices,
-				       .device_count = vm->machine->device_count,
-				       .has_serial = vm->serial != NULL};
-	if (request.kernel < 0)
-		return failure__set(why, errno, NULL, "cannot open the kernel %s", config->kernel);
-	if (config->initrd)
-		request.initrd = open(config->initrd, O_RDONLY | O_CLOEXEC);
-	int error = config->initrd && request.initrd < 0
-			    ? failure__set(why, errno, NULL, "cannot open the initrd %s", config->initrd)
-			    : boot__load(&vm->mem, &request, entry, why);
-	close(request.kernel);
-	if (request.initrd >= 0)
-		close(request.initrd);
-	return error;
+	int error = vm__open(vm, why);
+	if (!error)
+		error = kvm_memory__give(vm, why);
+	if (!error)
+		error = kvm_arch__set_up_vm(vm, why);
+	return error ? error : kvm_devices__attach(vm, why);
 }
 
 static int vm__create(struct kvm_machine *vm, struct failure *why)
 {
 	char cmdline[4096];
-	struct boot_entry entry;
 	const char *wanted = vm->machine->config->cmdline;
 	if ((size_t)snprintf(cmdline, sizeof(cmdline), "%s", wanted ? wanted : "") >= sizeof(cmdline))
 		return failure__set(why, E2BIG, NULL, "the kernel command line is longer than %d bytes",
@@ -279,17 +222,21 @@ static int vm__create(struct kvm_machine *vm, struct failure *why)
 	vm->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->end_fd < 0)
 		return failure__set(why, errno, NULL, "cannot make an eventfd");
-	int error = vm__open(vm, why);
+	struct kvm_loading loading = {.vm = vm, .cmdline = cmdline};
+	int error = kvm_devices__announce(vm, cmdline, sizeof(cmdline), why);
 	if (!error)
-		error = vm__make_memory(vm, why);
+		error = kvm_memory__map(vm, why);
 	if (!error)
-		error = kvm_arch__set_up_vm(vm, why);
+		error = kvm_memory__load(&loading, why);
+	if (error)
+		return error;
+	struct failure load_why;
+	error = vm__make_machine(vm, why);
+	int load_error = kvm_memory__loaded(&loading, error ? &load_why : why);
 	if (!error)
-		error = kvm_devices__attach(vm, cmdline, sizeof(cmdline), why);
+		error = load_error;
 	if (!error)
-		error = vm__load(vm, cmdline, &entry, why);
-	if (!error)
-		error = vm__make_vcpus(vm, &entry, why);
+		error = vm__make_vcpus(vm, &loading.entry, why);
 	if (vm->kvm >= 0)
 		close(vm->kvm); /* nobody can make another machine with what is left */
 	vm->kvm = -1;

@@ -58,13 +58,37 @@ enum kvm_verdict { KVM_GO_ON, KVM_SHUT_DOWN, KVM_GIVE_UP };
 
 /* An address belongs to a device or to nothing; `data` is read or written. */
 void kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, unsigned len, bool is_write);
-/* Give each device its transport, its eventfds in the kernel, and its words on the command line. */
-__attribute__((warn_unused_result)) int kvm_devices__attach(struct kvm_machine *vm, char *cmdline, size_t size,
-							    struct failure *why);
+/* Put the words for each device on the command line, which needs none with ACPI; of `size` bytes with what it holds
+ * already. */
+__attribute__((warn_unused_result)) int kvm_devices__announce(const struct kvm_machine *vm, char *cmdline, size_t size,
+							      struct failure *why);
+/* Give each device its transport, and its eventfds in the kernel. */
+__attribute__((warn_unused_result)) int kvm_devices__attach(struct kvm_machine *vm, struct failure *why);
 void kvm_devices__detach(struct kvm_machine *vm);
 
 /* Where device `index` is; BOOT_MAX_DEVICES of them have room. */
 struct boot_device kvm_devices__place(unsigned index);
+
+/* kvm_memory.c */
+/* The kernel on its way into memory. `vm`, but for its memory, and `cmdline` are only read meanwhile. */
+struct kvm_loading {
+	const struct kvm_machine *vm;
+	const char *cmdline;
+	pthread_t thread;
+	atomic_int tid;
+	struct boot_entry entry; /* once loaded */
+	int error;
+	struct failure why;
+};
+
+/* Map the guest's memory, all zeros; freed with the machine. */
+__attribute__((warn_unused_result)) int kvm_memory__map(struct kvm_machine *vm, struct failure *why);
+/* Make it the machine's. */
+__attribute__((warn_unused_result)) int kvm_memory__give(struct kvm_machine *vm, struct failure *why);
+/* Begin to load kernel and initrd into mapped memory. Once it has begun kvm_memory__loaded has to be called: it waits
+ * for the end, and leaves the process without that thread. */
+__attribute__((warn_unused_result)) int kvm_memory__load(struct kvm_loading *loading, struct failure *why);
+__attribute__((warn_unused_result)) int kvm_memory__loaded(struct kvm_loading *loading, struct failure *why);
 
 /* kvm_<arch>.c */
 /* Interrupt controllers and timers; before any vCPU. */

@@ -66,12 +66,27 @@ static int attach_serial(struct kvm_machine *vm, struct failure *why)
 		       : 0;
 }
 
-int kvm_devices__attach(struct kvm_machine *vm, char *cmdline, size_t size, struct failure *why)
+int kvm_devices__announce(const struct kvm_machine *vm, char *cmdline, size_t size, struct failure *why)
+{
+	size_t used = strlen(cmdline);
+	if (vm->machine->config->acpi) /* its tables tell where they are */
+		return 0;
+	for (unsigned i = 0; i < vm->machine->device_count; i++) {
+		used += (size_t)snprintf(cmdline + used, size - used, " virtio_mmio.device=4K@0x%llx:%u",
+					 (unsigned long long)device_addr(i), kvm_arch__device_irq(i));
+		if (used >= size)
+			return failure__set(why, E2BIG, NULL,
+					    "the kernel command line is too long beside the words for %u devices",
+					    vm->machine->device_count);
+	}
+	return 0;
+}
+
+int kvm_devices__attach(struct kvm_machine *vm, struct failure *why)
 {
 	int failed = vm->serial ? attach_serial(vm, why) : 0;
 	if (failed)
 		return failed;
-	size_t used = strlen(cmdline);
 	for (unsigned i = 0; i < vm->machine->device_count; i++) {
 		const struct machine_device *device = &vm->machine->devices[i];
 		int error = virtio_mmio__new(device->dev, device->loop, &vm->mem, &vm->mmio[i]);
@@ -80,14 +95,6 @@ int kvm_devices__attach(struct kvm_machine *vm, char *cmdline, size_t size, stru
 		if (error)
 			return failure__set(why, -error, NULL, "cannot attach the %s device to KVM",
 					    device->dev->ops->name);
-		if (vm->machine->config->acpi) /* its tables tell where they are */
-			continue;
-		used += (size_t)snprintf(cmdline + used, size - used, " virtio_mmio.device=4K@0x%llx:%u",
-					 (unsigned long long)device_addr(i), kvm_arch__device_irq(i));
-		if (used >= size)
-			return failure__set(why, E2BIG, NULL,
-					    "the kernel command line is too long beside the words for %u devices",
-					    vm->machine->device_count);
 	}
 	return 0;
 }
