@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Capsa } from "../../src/index.ts";
 import { capsa, MAIN, ownRuntimeDirectory, sandboxesIn, scratch, start } from "../unit/cli/capsa.ts";
 
 /** One table, 128 MiB: what is quick to boot. */
@@ -322,6 +323,12 @@ describe("a sandbox that stays", () => {
     // the log outlives it
     expect((await capsa(["logs", name])).stdout).toBe("begun\n");
   });
+});
+
+test("exec waits for the agent of a sandbox that is starting", async () => {
+  await using vm = await Capsa.sandbox().memoryMb(128).run("/bin/sleep", ["1000"]).build();
+  const ended = await capsa(["exec", vm.name, "--", "echo", "here"]);
+  expect(ended).toEqual({ exitCode: 0, stdout: "here\n", stderr: "" });
 });
 
 test("doctor says which engine runs here and why, and that a sandbox can start", async () => {
