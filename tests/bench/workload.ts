@@ -23,19 +23,22 @@ type Seconds = Record<"write" | "read" | "walk", number[]>;
 /**
  * Plant `tree` in `directory`, run workload.sh on it in `peer`'s guest and in a sandbox, by turns, and compare the medians
  * of all turns: a host that is busy for a while is so for both. In each turn the workload does {@link rounds}; `peer`
- * gives what it printed. Throws when either did not come to its end.
+ * gives what it printed, `before` comes before each. Throws when either did not come to its end.
  */
 export async function compareShares(
   directory: string,
   tree: Tree,
   turns: number,
   peer: () => Promise<string>,
+  before: () => Promise<void> = async () => {},
 ): Promise<Row[]> {
   await plant(directory, tree);
   const theirs: Seconds = { write: [], read: [], walk: [] };
   const ours: Seconds = { write: [], read: [], walk: [] };
   for (let turn = 0; turn < turns; turn++) {
+    await before();
     collect(await peer(), theirs);
+    await before();
     collect(await capsa(directory), ours);
   }
   const rate = (amount: number, what: keyof Seconds) =>

@@ -30,4 +30,4 @@ if (existsSync(results)) {
   console.log(table(rows));
   console.error(`bench-lab: written to ${path}`);
 }
-process.exit(code);
+process.exitCode = code; // and not exit(): the directory has to go

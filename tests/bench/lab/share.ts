@@ -5,14 +5,19 @@ import type { Row } from "../report.ts";
 import { compareShares, memoryMb, rounds } from "../workload.ts";
 import type { Place } from "./measure.ts";
 import { qemu, start } from "./microvm.ts";
+import { scrub } from "./scrub.ts";
 
 const turns = 3;
 
 export async function share(place: Place): Promise<Row[]> {
   const directory = "/tmp/share"; // in memory: what is measured is the way to it
   const initrd = await workloadInitramfs(place.disk, rounds);
-  return await compareShares(directory, { directories: 20, each: 100 }, turns, () =>
-    virtiofsd(place, directory, initrd),
+  return await compareShares(
+    directory,
+    { directories: 20, each: 100 },
+    turns,
+    () => virtiofsd(place, directory, initrd),
+    () => scrub(place),
   );
 }
 
