@@ -45,6 +45,7 @@ struct init {
 	struct watch signals, requests; /* requests: from the agent */
 	int agent_end;                  /* of the pipe `requests` */
 	int listener;                   /* the agent's; init's so that it outlives an agent */
+	int shares;                     /* see mounts__make */
 	pid_t agent;
 	struct timer restart, deadline;
 	enum phase phase;
@@ -79,6 +80,8 @@ static void start_agent(struct init *init)
 		close(init->signals.fd);
 		if (init->events.watch.fd >= 0)
 			close(init->events.watch.fd);
+		if (init->shares >= 0)
+			close(init->shares);
 		_exit(agent__run(init->listener, init->agent_end, &init->plan.environment));
 	}
 	if (init->agent < 0) {
@@ -202,7 +205,7 @@ static void boot(struct init *init, uint64_t first_line)
 	}
 	events__connect(&init->events, &init->loop, init->plan.events_port);
 	times.init = system__boottime();
-	error = mounts__make(&init->plan, &failure);
+	error = mounts__make(&init->plan, &init->shares, &failure);
 	system__open_console();
 	if (error)
 		give_up(init, error, "%s", failure.message);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* The places in the initramfs that exist only while it is at work. */
@@ -18,7 +19,7 @@
 #define UPPERS "/capsa/upper"
 #define ROOT "/capsa/root"
 
-enum { OPTIONS = 4096 };
+enum { OPTIONS = 4096, READ_AHEAD_KIB = 1024 };
 
 /* Descriptors of the two mounts that are out of sight in the end; -1 where not needed. */
 struct stage {
@@ -204,17 +205,30 @@ static int mount_share(const struct plan_mount *it, size_t index, const struct s
 }
 
 /* Take a mount made aside out of every reach; those made of its parts live on. */
-static int forget(int fd)
+static int hide(int fd)
 {
 	char path[32];
-	int error;
 
-	if (fd < 0)
-		return 0;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	error = umount2(path, MNT_DETACH) ? -errno : 0;
+	return umount2(path, MNT_DETACH) ? -errno : 0;
+}
+
+/* Whoever reads in a row has the kernel ask for so much at once: a request costs much the same whatever its size. A
+ * guest without sysfs has the kernel's own 128 KiB. */
+static void set_read_ahead(int shares)
+{
+	struct stat status;
+	char path[64];
+	int fd;
+
+	if (fstat(shares, &status))
+		return;
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(status.st_dev), minor(status.st_dev));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	dprintf(fd, "%d", READ_AHEAD_KIB);
 	close(fd);
-	return error;
 }
 
 static bool needs_uppers(const struct plan *plan)
@@ -225,7 +239,7 @@ static bool needs_uppers(const struct plan *plan)
 	return plan->lower.count > 0;
 }
 
-int mounts__make(const struct plan *plan, struct mount_failure *failure)
+int mounts__make(const struct plan *plan, int *shares, struct mount_failure *failure)
 {
 	struct stage stage = {.shares = -1, .uppers = -1};
 	int error = 0;
@@ -244,13 +258,19 @@ int mounts__make(const struct plan *plan, struct mount_failure *failure)
 		error = enter_root(plan, &stage, failure);
 	if (!error)
 		error = mount_kernels_own(failure);
+	if (stage.shares >= 0)
+		set_read_ahead(stage.shares);
 	for (size_t i = 0; i < plan->mount_count && !error; i++)
 		error = mount_share(&plan->mounts[i], i, &stage, failure);
 	if (error)
 		return error;
-	error = forget(stage.uppers);
-	if (!error)
-		error = forget(stage.shares);
+	if (stage.uppers >= 0) {
+		error = hide(stage.uppers);
+		close(stage.uppers);
+	}
+	if (stage.shares >= 0 && !error)
+		error = hide(stage.shares);
+	*shares = stage.shares;
 	if (error)
 		return fail(failure, error, "shares: cannot be taken out of sight");
 	if (!plan->lower.count) {

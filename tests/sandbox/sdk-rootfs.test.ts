@@ -13,13 +13,14 @@ import {
 } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Agent, Capsa, type RunningSandbox, sandbox } from "../../src/index.ts";
+import { type Agent, Capsa, MountMode, type RunningSandbox, sandbox } from "../../src/index.ts";
 
 const top = mkdtempSync(join(tmpdir(), "capsa-rootfs-"));
 afterAll(() => rmSync(top, { recursive: true }));
 
 async function boot(rootfs: Parameters<ReturnType<typeof Capsa.sandbox>["rootfs"]>[0]) {
-  const vm = await Capsa.sandbox().memoryMb(512).rootfs(rootfs).run("/bin/sleep", ["100000"]).build();
+  const machine = Capsa.sandbox().memoryMb(512).rootfs(rootfs).share(top, "/share", MountMode.ReadWrite);
+  const vm = await machine.run("/bin/sleep", ["100000"]).build();
   return { vm, agent: await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort())) };
 }
 
@@ -46,6 +47,22 @@ describe("host", () => {
     );
     const built = await agent.exec("cd /tmp && cc -o hello hello.c && ./hello", { timeoutMs: 60_000 });
     expect(built).toMatchObject({ stdout: "compiled\n", exitCode: 3 });
+  });
+
+  test("what is mapped of a share is on the host after a sync, and not only at the end", async () => {
+    writeFileSync(join(top, "mapped"), "before".padEnd(8192));
+    const program = `import mmap, os
+with open("/share/mapped", "r+b") as file: pages = mmap.mmap(file.fileno(), 0)
+pages[0:6] = b"after "
+os.sync()
+print("synced", flush=True)
+input()`;
+    await using child = await agent.spawn(["python3", "-c", program], { stdin: "pipe" });
+    for await (const line of child.stdout.lines()) {
+      expect(line).toBe("synced");
+      break;
+    }
+    expect(readFileSync(join(top, "mapped"), "utf8").slice(0, 6)).toBe("after ");
   });
 
   test("nothing of home, root, var, tmp, run or of /etc's secrets is there", async () => {
