@@ -40,7 +40,9 @@ export type {
   BootTimings,
   EndedSandbox,
   LogEntry,
+  NetworkRefusal,
   Notice,
+  PublishedPort,
   RunningSandbox,
   SandboxEntry,
   SandboxExit,
@@ -55,9 +57,10 @@ export {
   type RunOptions,
   type SandboxBuilder,
   type ShareOptions,
+  type UserNatOptions,
 } from "./sandbox/builder.ts";
 export * as sandbox from "./sandbox/ready.ts";
-export { attach, ended, list, readLog } from "./sandbox/registry.ts";
+export { attach, ended, list, readLog, readNetworkLog } from "./sandbox/registry.ts";
 export type * from "./sandbox/spec.ts";
 export { startSandbox } from "./sandbox/start.ts";
 export type { DiskOptions, RawVm, VmExit, VmOptions, VmStatus, VsockListener } from "./vm/api.ts";

@@ -26,13 +26,15 @@ struct confine_request {
 	const struct confine_share *shares;
 	unsigned share_count;
 	bool foreign_owners; /* a share's ownership is "passthrough" or "map": files of many users are told apart */
+	bool network;        /* one thread, narrowed to CONFINE_NETWORK, talks to the host's network */
 	pid_t child;         /* the one process that may be sent signals (QEMU's); 0: none */
 };
 
 enum confine_layer {
-	CONFINE_PRIVILEGES,   /* no_new_privs */
-	CONFINE_NAMESPACES,   /* network, mounts (only the runtime directory is left), IPC, host name */
-	CONFINE_LIMITS,       /* no core files, no debugger */
+	CONFINE_PRIVILEGES, /* no_new_privs */
+	CONFINE_NAMESPACES, /* network (unless it is asked for), mounts (only the runtime directory is left), IPC, host
+			       name */
+	CONFINE_LIMITS,     /* no core files, no debugger */
 	CONFINE_CAPABILITIES, /* dropped, but for those over files where root serves shares */
 	CONFINE_FILES,        /* Landlock: the shares and the runtime directory */
 	CONFINE_SYSCALLS,     /* seccomp allow-list */
@@ -57,12 +59,15 @@ __attribute__((warn_unused_result)) int confine__apply(const struct confine_requ
 
 /* What a thread still needs. */
 enum confine_thread {
-	CONFINE_VCPU,  /* runs the guest: no files, no sockets */
-	CONFINE_QUIET, /* a device that only reads and writes descriptors it has */
-	CONFINE_DISK,  /* the same, and at a place in a file */
+	CONFINE_VCPU,    /* runs the guest: no files, no sockets */
+	CONFINE_QUIET,   /* a device that only reads and writes descriptors it has */
+	CONFINE_DISK,    /* the same, and at a place in a file */
+	CONFINE_NETWORK, /* the net device: sockets of the network, no files */
+	CONFINE_OFFLINE, /* all that the process may do but for sockets of the network */
 };
 
-/* Narrow the calling thread, for good; nothing happens in a process whose system calls are not filtered. */
+/* Narrow the calling thread, and those it makes from now on, for good; nothing happens in a process whose system calls
+ * are not filtered. */
 void confine__narrow(enum confine_thread kind);
 
 #endif

@@ -1,4 +1,5 @@
-/* Landlock: file system rights for the shares and the runtime directory, none anywhere else, and no TCP. */
+/* Landlock: file system rights for the shares and the runtime directory, none anywhere else, and no TCP where the guest
+ * has no network. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -22,14 +23,14 @@ struct ruleset {
 #define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define ABI_1 ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
 
-static struct ruleset ruleset__for(int abi)
+static struct ruleset ruleset__for(int abi, bool network)
 {
 	struct ruleset rules = {.handled_fs = ABI_1};
 	if (abi >= 2)
 		rules.handled_fs |= LANDLOCK_ACCESS_FS_REFER;
 	if (abi >= 3)
 		rules.handled_fs |= ACCESS_FS_TRUNCATE;
-	if (abi >= 4)
+	if (abi >= 4 && !network)
 		rules.handled_net = ACCESS_NET_TCP;
 	if (abi >= 5)
 		rules.handled_fs |= ACCESS_FS_IOCTL_DEV;
@@ -69,7 +70,7 @@ void files__prepare(struct confine_work *work)
 	work->ruleset = abi < 0 ? -errno : -ENOSYS;
 	if (abi < 2) /* the first version forbids renames between directories altogether: shares would break */
 		return;
-	struct ruleset rules = ruleset__for(abi);
+	struct ruleset rules = ruleset__for(abi, work->request->network);
 	int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, abi < 4 ? 8 : abi < 6 ? 16 : 24, 0);
 	int error = fd < 0 ? -errno : ruleset__fill(fd, rules.handled_fs, work->request);
 	if (error && fd >= 0)

@@ -78,7 +78,8 @@ static int leave_file_system(const char *runtime_dir)
 
 int layer__namespaces(struct confine_work *work, struct confine_detail detail)
 {
-	const int others = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+	const bool network = work->request->network;
+	const int others = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (network ? 0 : CLONE_NEWNET);
 	int error = unshare(others) < 0 ? -errno : 0;
 	bool as_user = false;
 	if (error == -EPERM && work->request->foreign_owners) {
@@ -98,9 +99,11 @@ int layer__namespaces(struct confine_work *work, struct confine_detail detail)
 	}
 	error = leave_file_system(work->request->runtime_dir);
 	if (error)
-		detail__say(detail, "no network; but leaving the file system: %s", strerror(-error));
+		detail__say(detail, "%s; but leaving the file system: %s",
+			    network ? "the host's network" : "no network", strerror(-error));
 	else
-		detail__say(detail, "%sno network, no IPC, no files but the runtime directory and shares",
-			    as_user ? "by a user namespace: " : "");
+		detail__say(detail, "%s%s, no IPC, no files but the runtime directory and shares",
+			    as_user ? "by a user namespace: " : "",
+			    network ? "the host's network for one thread" : "no network");
 	return error;
 }

@@ -160,6 +160,10 @@ static const char *const whole[] = {"pread64",
 				    "close_range",
 				    NULL};
 
+/* A device that makes sockets of the network; and what its transport under QEMU needs. */
+static const char *const sockets[] = {"connect",    "bind",        "listen",      "accept", "accept4",    "getsockopt",
+				      "setsockopt", "getsockname", "getpeername", "fstat",  "newfstatat", NULL};
+
 /* Nothing the VMM ever does: whoever tries is not the VMM any more. */
 static const char *const fatal[] = {"execve",
 				    "execveat",
@@ -261,6 +265,23 @@ static int allow_unix_sockets(scmp_filter_ctx filter)
 		     : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 }
 
+/* IPv4 and IPv6, TCP, UDP and echo requests; nothing that sees other packets than its own. */
+static int allow_network_sockets(scmp_filter_ctx filter)
+{
+	static const int domains[] = {AF_INET, AF_INET6}, types[] = {SOCK_STREAM, SOCK_DGRAM};
+	int error = 0;
+	for (unsigned i = 0; i < 4 && !error; i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)domains[i / 2]),
+					 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, (scmp_datum_t)types[i % 2]));
+	return error;
+}
+
+static int refuse_network_sockets(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+}
+
 static int allow_prctl(scmp_filter_ctx filter)
 {
 	static const int options[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_SET_NO_NEW_PRIVS};
@@ -291,7 +312,17 @@ static int fill_basic(scmp_filter_ctx filter)
 	return error ? error : allow_own_signals(filter);
 }
 
-static int fill_whole(scmp_filter_ctx filter, pid_t child)
+static int fill_network(scmp_filter_ctx filter)
+{
+	int error = fill_basic(filter);
+	if (!error)
+		error = allow_streams(filter);
+	if (!error)
+		error = allow_all(filter, sockets, SCMP_ACT_ALLOW);
+	return error ? error : allow_network_sockets(filter);
+}
+
+static int fill_whole(scmp_filter_ctx filter, const struct confine_request *request)
 {
 	int error = fill_basic(filter);
 	if (!error)
@@ -304,12 +335,14 @@ static int fill_whole(scmp_filter_ctx filter, pid_t child)
 		error = allow_unix_sockets(filter);
 	if (!error)
 		error = allow_reading_limits(filter);
-	return error ? error : allow_child(filter, child);
+	if (!error && request->network)
+		error = allow_network_sockets(filter);
+	return error ? error : allow_child(filter, request->child);
 }
 
-static scmp_filter_ctx new_filter(void)
+static scmp_filter_ctx new_filter(uint32_t otherwise)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	scmp_filter_ctx filter = seccomp_init(otherwise);
 	if (filter)
 		(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree and not a list, where it knows */
 	return filter;
@@ -317,8 +350,8 @@ static scmp_filter_ctx new_filter(void)
 
 int layer__syscalls(struct confine_work *work, struct confine_detail detail)
 {
-	scmp_filter_ctx filter = new_filter();
-	int error = filter ? fill_whole(filter, work->request->child) : -ENOMEM;
+	scmp_filter_ctx filter = new_filter(SCMP_ACT_ERRNO(EPERM));
+	int error = filter ? fill_whole(filter, work->request) : -ENOMEM;
 	if (!error)
 		error = seccomp_load(filter);
 	if (filter)
@@ -334,8 +367,13 @@ void confine__narrow(enum confine_thread kind)
 {
 	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER)
 		return;
-	scmp_filter_ctx filter = new_filter();
-	int error = filter ? fill_basic(filter) : -ENOMEM;
+	/* filters add up: what one that came before forbids stays forbidden */
+	scmp_filter_ctx filter = new_filter(kind == CONFINE_OFFLINE ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
+	int error = filter ? 0 : -ENOMEM;
+	if (!error)
+		error = kind == CONFINE_OFFLINE   ? refuse_network_sockets(filter)
+			: kind == CONFINE_NETWORK ? fill_network(filter)
+						  : fill_basic(filter);
 	if (!error && (kind == CONFINE_QUIET || kind == CONFINE_DISK))
 		error = allow_streams(filter);
 	if (!error && kind == CONFINE_DISK)

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -100,6 +102,7 @@ struct attach_call {
 	struct qemu *qemu;
 	unsigned index;
 	int fd;
+	bool listens;
 	int result;
 };
 
@@ -109,6 +112,7 @@ static void attach_on_worker(void *arg)
 	struct virtio_device *dev = call->qemu->machine->devices[call->index].dev;
 	struct vhost_user_options options = {
 		.fd = call->fd,
+		.listens = call->listens,
 		.config = qemu_args__wants_config(dev),
 		.broken = backend_broken,
 		.arg = call->qemu,
@@ -121,17 +125,41 @@ static void detach_on_worker(void *arg)
 	vhost_user__free(arg);
 }
 
-static int attach(struct qemu *qemu, unsigned index, int *far, struct failure *why)
+/* Both ends of what a device is served over: near is the device's. 0 or -errno. */
+static int make_ends(struct qemu *qemu, bool connects, int *near, int *far)
 {
 	int pair[2];
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	if (!connects) {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+			return -errno;
+		*near = pair[0];
+		*far = pair[1];
+		return 0;
+	}
+	*far = open(qemu->machine->config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (*far < 0)
+		return -errno;
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" QEMU_NET_SOCKET, *far);
+	*near = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (*near >= 0 && bind(*near, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(*near, 1) == 0)
+		return 0;
+	int error = errno;
+	if (*near >= 0)
+		close(*near);
+	return -error;
+}
+
+static int attach(struct qemu *qemu, unsigned index, int *far, struct failure *why)
+{
 	const struct machine_device *device = &qemu->machine->devices[index];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return failure__set(why, errno, NULL, "no socket pair for the %s device", device->dev->ops->name);
-	*far = pair[1];
-	struct attach_call call = {.qemu = qemu, .index = index, .fd = pair[0]};
-	int err = loop__call(device->loop, attach_on_worker, &call);
+	struct attach_call call = {.qemu = qemu, .index = index, .listens = qemu_args__connects(device->dev)};
+	int err = make_ends(qemu, call.listens, &call.fd, far);
 	if (err)
-		close(pair[0]);
+		return failure__set(why, -err, NULL, "no sockets for the %s device", device->dev->ops->name);
+	err = loop__call(device->loop, attach_on_worker, &call);
+	if (err)
+		close(call.fd);
 	else
 		err = call.result;
 	return err ? failure__set(why, -err, NULL, "the %s device cannot be served", device->dev->ops->name) : 0;

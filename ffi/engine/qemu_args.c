@@ -10,6 +10,7 @@
 #endif
 
 #include "engine/qemu.h"
+#include "virtio/net.h"
 
 /* seccomp in QEMU itself: it has nothing to start and nobody to become. */
 #define SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -121,13 +122,40 @@ bool qemu_args__wants_config(const struct virtio_device *dev)
 	return dev->ops->id == VIRTIO_ID_VSOCK || dev->ops->id == VIRTIO_ID_BLOCK;
 }
 
+/* Its configuration space is QEMU's, so QEMU is told what is in it; and to offer nothing that the device has not. */
+static void add_net(struct qemu_args *args, struct virtio_device *dev, unsigned index)
+{
+	uint8_t mac[VIRTIO_NET_MAC];
+	uint16_t mtu;
+	dev->ops->read_config(dev, 0, mac, sizeof(mac));
+	dev->ops->read_config(dev, VIRTIO_NET_MTU_AT, &mtu, sizeof(mtu));
+	add(args, "-netdev");
+	addf(args, "vhost-user,id=n%u,chardev=d%u", index, index);
+	add(args, "-device");
+	addf(args,
+	     "virtio-net-device,netdev=n%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u,rx_queue_size=%d,"
+	     "tx_queue_size=%d,ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_rx_extra=off,ctrl_mac_addr=off,"
+	     "guest_announce=off,mq=off",
+	     index, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], mtu, VIRTQUEUE_MAX_SIZE, VIRTQUEUE_MAX_SIZE);
+}
+
+/* -netdev wants a socket that passes descriptors, and believes it only of one it has connected itself. */
+bool qemu_args__connects(const struct virtio_device *dev)
+{
+	return dev->ops->id == VIRTIO_ID_NET;
+}
+
 static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigned index, int fd, struct failure *why)
 {
 	char tag[FS_TAG_MAX + 1] = "";
 	add(args, "-chardev");
-	addf(args, "socket,id=d%u,fd=%d", index, fd);
+	/* by way of the descriptor the path has no comma in it, which would end it */
+	addf(args,
+	     qemu_args__connects(dev) ? "socket,id=d%u,path=/proc/self/fd/%d/" QEMU_NET_SOCKET : "socket,id=d%u,fd=%d",
+	     index, fd);
 	inherit(args, fd);
-	add(args, "-device");
+	if (dev->ops->id != VIRTIO_ID_NET)
+		add(args, "-device");
 	switch (dev->ops->id) {
 	case VIRTIO_ID_VSOCK:
 		addf(args, "vhost-user-vsock-device,chardev=d%u", index);
@@ -137,6 +165,9 @@ static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigne
 		return 0;
 	case VIRTIO_ID_RNG:
 		addf(args, "vhost-user-rng,chardev=d%u", index);
+		return 0;
+	case VIRTIO_ID_NET:
+		add_net(args, dev, index);
 		return 0;
 	case VIRTIO_ID_FS:
 		dev->ops->read_config(dev, 0, tag, FS_TAG_MAX);

@@ -124,6 +124,21 @@ static void readable(void *arg, int fd, unsigned ready)
 	vu->options.broken(vu->options.arg, &why);
 }
 
+/* The front end has come: nobody else may. */
+static void on_front_end(void *arg, int fd, unsigned ready)
+{
+	struct vhost_user *vu = arg;
+	(void)ready;
+	int connected = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	if (connected < 0)
+		return;
+	loop__del(vu->dev->loop, fd);
+	close(fd);
+	vu->options.fd = connected;
+	if (loop__add(vu->dev->loop, connected, LOOP_READ, readable, vu) < 0)
+		fd__drop(&vu->options.fd);
+}
+
 int vhost_user__new(struct virtio_device *dev, const struct vhost_user_options *options, struct vhost_user **out)
 {
 	struct vhost_user *vu = calloc(1, sizeof(*vu));
@@ -135,7 +150,7 @@ int vhost_user__new(struct virtio_device *dev, const struct vhost_user_options *
 	vu->options = *options;
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
 		vu->rings[i] = (struct ring){.vu = vu, .index = i, .kick = -1, .call = -1};
-	int err = loop__add(dev->loop, options->fd, LOOP_READ, readable, vu);
+	int err = loop__add(dev->loop, options->fd, LOOP_READ, options->listens ? on_front_end : readable, vu);
 	if (err) {
 		close(options->fd);
 		free(vu);

@@ -10,8 +10,10 @@
 struct vhost_user;
 
 struct vhost_user_options {
-	int fd;      /* connected stream socket; taken over, on failure too */
-	bool config; /* offer the device's configuration space (a front end that does not ask for it complains) */
+	int fd;       /* connected stream socket; taken over, on failure too */
+	bool listens; /* fd is a listening one instead, to which the front end will connect; the first that does is it
+		       */
+	bool config;  /* offer the device's configuration space (a front end that does not ask for it complains) */
 	/* Told at most once, on the worker's thread, when the front end broke the protocol: the connection is closed
 	 * then and the device reset. A connection that merely ended is not told. */
 	void (*broken)(void *arg, const struct failure *why);

@@ -21,6 +21,8 @@ int build__runtime(struct vmm *vmm, struct failure *why)
 		err = log__new(dir, CONSOLE_LOG, LOG_LINES, config->log_limit, &vmm->console_log);
 	if (!err && config->events_port)
 		err = log__new(dir, EVENTS_LOG, LOG_FRAMES, config->log_limit, &vmm->events_log);
+	if (!err && config->net.present)
+		err = log__new(dir, NETWORK_LOG, LOG_LINES, config->log_limit, &vmm->network_log);
 	if (dir >= 0)
 		close(dir);
 	snprintf(path, sizeof(path), "%s/control.sock", config->runtime_dir);
@@ -102,8 +104,14 @@ int build__machine(struct vmm *vmm, struct failure *why)
 	if (err)
 		return failure__set(why, -err, NULL, "no socket pair for the console");
 	bool by_engine = config->serial || vmm->engine->carries_console;
-	err = device_set__build(&vmm->devices, config, vmm->vsock_dir, by_engine ? -1 : console_fd,
-				!vmm->engine->maps_on_workers, why);
+	const struct device_options options = {
+		.vsock_dir = vmm->vsock_dir,
+		.console_fd = by_engine ? -1 : console_fd,
+		.narrow = !vmm->engine->maps_on_workers,
+		.refused = network__refused,
+		.owner = vmm,
+	};
+	err = device_set__build(&vmm->devices, config, &options, why);
 	if (err) {
 		if (by_engine && console_fd >= 0)
 			close(console_fd);
@@ -147,6 +155,7 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 								  : CONFINE_AUTO,
 		.runtime_dir = config->runtime_dir,
 		.archive = config->archive,
+		.network = config->net.present,
 		.child = vmm->machine.child,
 	};
 	for (unsigned i = 0; i < config->fs_count; i++)

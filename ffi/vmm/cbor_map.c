@@ -76,7 +76,7 @@ int cbor_value__uint(struct cbor_reader *reader, const CborValue *value, uint64_
 	return 0;
 }
 
-static int bytes_into(struct cbor_reader *reader, const CborValue *value, struct cbor_bytes *out, const char *where)
+int cbor_value__bytes(struct cbor_reader *reader, const CborValue *value, struct cbor_bytes *out, const char *where)
 {
 	CborValue v = *value, next;
 	CborTag tag;
@@ -109,7 +109,7 @@ static int read_field(struct cbor_reader *reader, const CborValue *value, const 
 		*(bool *)member = truth;
 		return 0;
 	case CBOR_KIND_BYTES:
-		return bytes_into(reader, value, member, where);
+		return cbor_value__bytes(reader, value, member, where);
 	case CBOR_KIND_OTHER:
 		return field->read(reader, value, member, where);
 	}

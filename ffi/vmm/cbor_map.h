@@ -62,5 +62,7 @@ __attribute__((warn_unused_result)) int cbor_value__text(struct cbor_reader *rea
 							 const char **out, const char *where);
 __attribute__((warn_unused_result)) int cbor_value__uint(struct cbor_reader *reader, const CborValue *value,
 							 uint64_t min, uint64_t max, uint64_t *out, const char *where);
+__attribute__((warn_unused_result)) int cbor_value__bytes(struct cbor_reader *reader, const CborValue *value,
+							  struct cbor_bytes *out, const char *where);
 
 #endif

@@ -84,6 +84,7 @@ void cleanup__run(const char *runtime_dir, const char *archive)
 	if (to >= 0) {
 		move_file(fd, to, CONSOLE_LOG);
 		move_file(fd, to, EVENTS_LOG);
+		move_file(fd, to, NETWORK_LOG);
 		close(to);
 	}
 	empty(fd, 0);

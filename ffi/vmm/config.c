@@ -7,6 +7,7 @@
 
 #include "capsa.h"
 #include "vmm/cbor_map.h"
+#include "vmm/config_net.h"
 
 #define MAX_ROOTS 1024
 #define MAX_ID_RANGES 340 /* as in the kernel's own id maps */
@@ -306,6 +307,7 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		{.key = "fs", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_fs},
 		{.key = "disks", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_disks},
 		{.key = "vsock", .kind = CBOR_KIND_OTHER, .offset = MEMBER(vsock), .read = read_vsock},
+		{.key = "net", .kind = CBOR_KIND_OTHER, .offset = MEMBER(net), .read = config_net__read},
 		{.key = "rng", .kind = CBOR_KIND_BOOL, .offset = MEMBER(rng)},
 		{.key = "console", .kind = CBOR_KIND_BOOL, .offset = MEMBER(console)},
 		{.key = "serial", .kind = CBOR_KIND_BOOL, .offset = MEMBER(serial)},
@@ -362,6 +364,7 @@ void vmm_config__free(struct vmm_config *config)
 		}
 		free(config->fs[i].roots);
 	}
+	free(config->net.rules);
 	free(config->texts);
 	*config = (struct vmm_config){.texts = NULL};
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "failure.h"
+#include "net/nat.h"
 #include "virtio/fs.h"
 
 #define CONFIG_MAX_FS 8
@@ -45,6 +46,20 @@ struct config_vsock {
 	unsigned port_count;
 };
 
+struct config_net {
+	bool present;
+	uint64_t mtu;
+	struct gate_addresses addresses;
+	bool host_loopback;
+	struct address servers[RESOLVER_SERVERS];
+	unsigned server_count;
+	struct policy_rule *rules;
+	unsigned rule_count;
+	bool otherwise;
+	struct nat_publish publish[NAT_PUBLISHED];
+	unsigned publish_count;
+};
+
 /* Every path is absolute. Optional texts are NULL when absent. */
 struct vmm_config {
 	uint64_t version;
@@ -63,6 +78,7 @@ struct vmm_config {
 	struct config_disk disks[CONFIG_MAX_DISKS];
 	unsigned disk_count;
 	struct config_vsock vsock;
+	struct config_net net;
 	bool rng;
 	bool console;
 	bool serial;

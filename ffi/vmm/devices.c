@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "confine/confine.h"
@@ -26,6 +27,11 @@ static void narrow_disk(void)
 	confine__narrow(CONFINE_DISK);
 }
 
+static void narrow_network(void)
+{
+	confine__narrow(CONFINE_NETWORK);
+}
+
 static int add(struct device_set *set, struct virtio_device *dev, struct failure *why)
 {
 	struct device_slot *slot = &set->slots[set->count];
@@ -39,6 +45,8 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 		slot->worker.enter = narrow_quiet;
 	if (set->narrow && dev->ops->id == VIRTIO_ID_BLOCK)
 		slot->worker.enter = narrow_disk;
+	if (dev->ops->id == VIRTIO_ID_NET)
+		slot->worker.enter = narrow_network;
 	dev->loop = slot->worker.loop;
 	set->count++;
 	return 0;
@@ -133,6 +141,34 @@ static int add_vsock(struct device_set *set, const struct config_vsock *vsock, c
 	return 0;
 }
 
+static int add_net(struct device_set *set, const struct config_net *net, const struct device_options *options,
+		   struct failure *why)
+{
+	struct virtio_device *dev;
+	memcpy(set->publish, net->publish, sizeof(set->publish));
+	set->publish_count = net->publish_count;
+	struct nat_options nat = {
+		.mtu = (uint16_t)net->mtu,
+		.addresses = net->addresses,
+		.rules = net->rules,
+		.rule_count = net->rule_count,
+		.otherwise = net->otherwise,
+		.host_loopback = net->host_loopback,
+		.server_count = net->server_count,
+		.publish = set->publish,
+		.publish_count = set->publish_count,
+		.refused = options->refused,
+		.arg = options->owner,
+	};
+	memcpy(nat.servers, net->servers, sizeof(nat.servers));
+	int err = nat__new(&nat, &dev, why);
+	if (!err)
+		err = add(set, dev, why);
+	if (!err)
+		set->net = &set->slots[set->count - 1];
+	return err;
+}
+
 static int add_console(struct device_set *set, int fd, struct failure *why)
 {
 	struct virtio_device *dev;
@@ -144,12 +180,13 @@ static int add_console(struct device_set *set, int fd, struct failure *why)
 	return add(set, dev, why);
 }
 
-int device_set__build(struct device_set *set, const struct vmm_config *config, const char *vsock_dir, int console_fd,
-		      bool narrow, struct failure *why)
+int device_set__build(struct device_set *set, const struct vmm_config *config, const struct device_options *options,
+		      struct failure *why)
 {
 	struct virtio_device *rng;
-	*set = (struct device_set){.narrow = narrow};
-	int err = config->vsock.present ? add_vsock(set, &config->vsock, vsock_dir, why) : 0;
+	int console_fd = options->console_fd;
+	*set = (struct device_set){.narrow = options->narrow};
+	int err = config->vsock.present ? add_vsock(set, &config->vsock, options->vsock_dir, why) : 0;
 	for (unsigned i = 0; !err && i < config->fs_count; i++)
 		err = add_fs(set, &config->fs[i], why);
 	for (unsigned i = 0; !err && i < config->disk_count; i++)
@@ -158,6 +195,8 @@ int device_set__build(struct device_set *set, const struct vmm_config *config, c
 		err = virtio_rng__new(&rng);
 		err = err ? failure__set(why, -err, NULL, "the rng device cannot be made") : add(set, rng, why);
 	}
+	if (!err && config->net.present)
+		err = add_net(set, &config->net, options, why);
 	if (!err && console_fd >= 0)
 		return add_console(set, console_fd, why) ? (device_set__end(set), -EIO) : 0;
 	if (err) {
@@ -168,15 +207,23 @@ int device_set__build(struct device_set *set, const struct vmm_config *config, c
 	return err;
 }
 
+static int start(struct device_slot *slot, struct failure *why)
+{
+	int err = worker__start(&slot->worker);
+	return err ? failure__set(why, -err, NULL, "no thread for the %s device", slot->dev->ops->name) : 0;
+}
+
 int device_set__start(struct device_set *set, struct failure *why)
 {
-	for (unsigned i = 0; i < set->count; i++) {
-		int err = worker__start(&set->slots[i].worker);
-		if (err)
-			return failure__set(why, -err, NULL, "no thread for the %s device",
-					    set->slots[i].dev->ops->name);
+	int err = 0;
+	if (set->net) {
+		err = start(set->net, why);
+		confine__narrow(CONFINE_OFFLINE);
 	}
-	return 0;
+	for (unsigned i = 0; !err && i < set->count; i++)
+		if (&set->slots[i] != set->net)
+			err = start(&set->slots[i], why);
+	return err;
 }
 
 static void destroy(void *arg)
@@ -194,7 +241,7 @@ void device_set__end(struct device_set *set)
 		worker__end(&slot->worker);
 	}
 	set->count = 0;
-	set->vsock = NULL;
+	set->vsock = set->net = NULL;
 }
 
 struct listen_call {

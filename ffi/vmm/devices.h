@@ -16,19 +16,27 @@ struct device_set {
 	struct device_slot slots[MACHINE_MAX_DEVICES];
 	unsigned count;
 	bool narrow;
-	struct device_slot *vsock; /* NULL without */
+	struct device_slot *vsock, *net;           /* NULL without */
+	struct nat_publish publish[NAT_PUBLISHED]; /* with the ports that they got */
+	unsigned publish_count;
 };
 
-/*
- * Make the devices. `vsock_dir`: directory for the vsock device's sockets. `console_fd`: the device's end of the
- * console, -1 when there is none or the engine carries it; taken over. `narrow`: workers of devices that need nothing
- * but the descriptors they have are confined to that. On failure nothing is left and *why is filled in.
- */
-__attribute__((warn_unused_result)) int device_set__build(struct device_set *set, const struct vmm_config *config,
-							  const char *vsock_dir, int console_fd, bool narrow,
-							  struct failure *why);
+struct device_options {
+	const char *vsock_dir; /* directory for the vsock device's sockets */
+	int console_fd; /* the device's end of the console, -1 when there is none or the engine carries it; taken over
+			 */
+	bool narrow;    /* workers of devices that need nothing but the descriptors they have are confined to that */
+	/* Told on the net device's worker. */
+	void (*refused)(void *owner, const struct gate_refusal *refusal);
+	void *owner;
+};
 
-/* Start every worker's thread. */
+/* Make the devices. On failure nothing is left and *why is filled in. */
+__attribute__((warn_unused_result)) int device_set__build(struct device_set *set, const struct vmm_config *config,
+							  const struct device_options *options, struct failure *why);
+
+/* Start every worker's thread. The net device's comes first: once it runs, this thread and those that come after lose
+ * the right to make sockets of the network. */
 __attribute__((warn_unused_result)) int device_set__start(struct device_set *set, struct failure *why);
 
 /* Destroy the devices on their workers, then end the workers. The engine has let go of them. Idempotent. */

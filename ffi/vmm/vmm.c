@@ -175,10 +175,11 @@ static int start_machine(struct vmm *vmm, struct failure *why)
 	if (err)
 		return err;
 	struct frame frame;
-	frame__begin(&frame, 128);
+	frame__begin(&frame, 4096);
 	frame__text(&frame, "event", "started");
 	frame__text(&frame, "engine", vmm->config->engine);
 	frame__uint(&frame, "ns", monotonic_ns() - vmm->began);
+	network__add_ports(&frame, &vmm->devices);
 	control__event(vmm->control, &frame, false);
 	if (vmm->state == VMM_STARTING)
 		vmm->state = VMM_RUNNING;
@@ -210,6 +211,7 @@ static void take_down(struct vmm *vmm)
 	device_set__end(&vmm->devices);
 	guest_stream__free(vmm->guest);
 	console__free(vmm->console);
+	log__free(vmm->network_log);
 	log__free(vmm->events_log);
 	log__free(vmm->console_log);
 	keeper__clean(vmm->keeper);

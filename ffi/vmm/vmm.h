@@ -2,6 +2,7 @@
 #ifndef CAPSA_VMM_VMM_H
 #define CAPSA_VMM_VMM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,7 +29,8 @@ struct vmm {
 	struct loop *loop;
 	int signals; /* signalfd of what ends the VMM */
 	struct control *control;
-	struct log *events_log, *console_log;
+	struct log *events_log, *console_log, *network_log;
+	atomic_uint refusals; /* on their way from the net device to the main loop */
 	struct guest_stream *guest;
 	struct console *console;
 	char vsock_dir[CONFIG_MAX_RUNTIME_DIR + 16];
@@ -60,6 +62,11 @@ __attribute__((warn_unused_result)) int build__confinement(struct vmm *vmm, stru
 void vmm__guest_said(void *arg, const void *data, size_t len);
 void vmm__console_said(void *arg, const void *data, size_t len);
 void vmm__machine_ended(struct machine *machine, enum machine_end end, const struct failure *why);
+
+/* vmm/network.c: the net device refused something; on its worker. `arg`: the VMM. */
+void network__refused(void *arg, const struct gate_refusal *refusal);
+/* Add "ports": what was published, where anything was. */
+void network__add_ports(struct frame *frame, const struct device_set *devices);
 
 /* control_ops.request: vmm/requests.c */
 void vmm__request(void *owner, struct control_channel *from, const struct control_request *request);

@@ -211,6 +211,9 @@ static void boot(struct init *init, uint64_t first_line)
 		give_up(init, error, "%s", failure.message);
 	times.mounts = system__boottime();
 	system__configure(init->plan.hostname);
+	error = network__configure(&init->plan.network, &why);
+	if (error)
+		give_up(init, error, "%s: %s", why, strerror(-error));
 	error = open_ears(init);
 	if (error)
 		give_up(init, error, "signals: %s", strerror(-error));

@@ -188,6 +188,8 @@ int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const ch
 		error = take_rootfs(plan, &message.map, why);
 	if (!error)
 		error = take_mounts(plan, &message.map, why);
+	if (!error)
+		error = network_plan__take(&plan->network, &message.map, why);
 	if (error)
 		return error;
 	*why = "rootfs and mounts need fsTag";
@@ -243,6 +245,7 @@ void plan__free(struct plan *plan)
 		free(plan->mounts[i].target);
 	}
 	free(plan->mounts);
+	network_plan__free(&plan->network);
 	strings__free(&plan->lower);
 	strings__free(&plan->environment);
 	strings__free(&plan->main_argv);

@@ -2,6 +2,7 @@
 #ifndef CAPSA_INIT_PLAN_H
 #define CAPSA_INIT_PLAN_H
 
+#include "network.h"
 #include "process/strings.h"
 
 #include <stdbool.h>
@@ -23,6 +24,7 @@ struct plan {
 	struct plan_mount *mounts;
 	size_t mount_count;
 	struct strings environment; /* of the sandbox, defaults included */
+	struct network_plan network;
 	bool has_main;
 	struct strings main_argv, main_environment; /* whole */
 	char *main_cwd;                             /* NULL: / */

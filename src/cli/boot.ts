@@ -1,7 +1,14 @@
 /** Boots several sandboxes at once, all or none. */
 import type { Agent } from "../agent/api.ts";
 import { CapsaError, SpecError } from "../errors.ts";
-import type { BootTimings, Notice, RunningSandbox, SandboxExit, StartOptions } from "../sandbox/api.ts";
+import type {
+  BootTimings,
+  NetworkRefusal,
+  Notice,
+  RunningSandbox,
+  SandboxExit,
+  StartOptions,
+} from "../sandbox/api.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { startSandbox } from "../sandbox/start.ts";
@@ -20,6 +27,7 @@ export interface BootOptions {
   readonly detached: boolean;
   /** The same notice of several sandboxes is told once. */
   readonly onNotice: (notice: Notice) => void;
+  readonly onRefusal: (spec: SandboxSpec, refusal: NetworkRefusal) => void;
   /** Told as soon as a sandbox has started, before it is ready: its output can be read from here on. */
   readonly onStart: (spec: SandboxSpec, vm: RunningSandbox) => void;
 }
@@ -35,7 +43,8 @@ export async function bootAll(specs: readonly SandboxSpec[], options: BootOption
   };
   const boot = async (spec: SandboxSpec): Promise<Booted> => {
     const { signal, detached } = options;
-    const vm = await startUnderFreeName(spec, { signal, detached, onNotice });
+    const onRefusal = (refusal: NetworkRefusal) => options.onRefusal(spec, refusal);
+    const vm = await startUnderFreeName(spec, { signal, detached, onNotice, onRefusal });
     started.push(vm);
     options.onStart(spec, vm);
     return { spec, vm, timings: await vm.ready };
@@ -74,6 +83,15 @@ async function startUnderFreeName(spec: SandboxSpec, options: StartOptions): Pro
       if (!taken || options.detached || number === MOST_OF_A_NAME) throw error;
     }
   }
+}
+
+/** What a sandbox's network refused, for people: "tcp 192.0.2.1:443 (example.org): no rule allows it; …". */
+export function describeRefusal({ protocol, address, port, name, why, allow }: NetworkRefusal): string {
+  const place = address?.includes(":") && port !== undefined ? `[${address}]` : (address ?? name ?? "");
+  const where = `${place}${port === undefined ? "" : `:${port}`}`;
+  const led = address !== undefined && name !== undefined ? ` (${name})` : "";
+  const mend = allow === undefined ? "" : `; to allow it: allow = ["${allow}"]`;
+  return `${protocol} ${where}${led}: ${why}${mend}`;
 }
 
 /** How a sandbox ended, for people: "its main process exited with 3". */

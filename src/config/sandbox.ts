@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import type { RootfsSpec, SandboxSpec } from "../sandbox/spec.ts";
+import type { NetworkSpec, RootfsSpec, SandboxSpec, UserNetwork } from "../sandbox/spec.ts";
 import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import { SandboxSchema, type SandboxTable, ShareSchema } from "./schema.ts";
@@ -55,7 +55,7 @@ export function resolveSandbox(
     confine: table.confine ?? "auto",
     rootfs: resolveRootfs(table.rootfs ?? "base", [...path, "rootfs"], base, report),
     shares: resolveShares(shares, [...path, "shares"], base, report),
-    network: table.network ?? "none",
+    network: resolveNetwork(table.network ?? "none"),
     env: table.env ?? {},
     ...(table.run === undefined
       ? {}
@@ -75,6 +75,12 @@ function accepted(given: SandboxTable): SandboxTable {
     return schema !== undefined && Value.Check(schema, value);
   });
   return Object.fromEntries(entries);
+}
+
+function resolveNetwork(given: NonNullable<SandboxTable["network"]>): NetworkSpec {
+  if (given === "none") return "none";
+  const none: UserNetwork = { mode: "user", deny: [], publish: [], hostLoopback: false };
+  return given === "user" ? none : { ...none, ...given };
 }
 
 function resolveRootfs(given: string, path: Path, base: string, report: Reporter): RootfsSpec {

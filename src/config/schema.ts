@@ -117,6 +117,45 @@ export const ShareSchema = Type.Object(
   },
 );
 
+const rules = (description: string) =>
+  Type.Array(Type.String({ expected: 'a rule such as "example.org:443"' }), {
+    description,
+    expected: 'a list of rules such as ["example.org:443", "10.0.0.0/8:5432"]',
+  });
+
+export const NetworkSchema = Type.Object(
+  {
+    allow: optional(
+      rules(
+        "What may be reached, and nothing else (without it: everything but this machine, link-local and metadata " +
+          "addresses). HOST[:PORT[-PORT]][/udp]; HOST is a name, *.DOMAIN, *, an address or a network.",
+      ),
+    ),
+    deny: optional(rules("What may not be reached, whatever is allowed.")),
+    publish: optional(
+      Type.Array(Type.String({ expected: 'a port such as "8080:80"' }), {
+        description:
+          "Ports of this machine that lead into the guest: [ADDRESS:]PORT:GUEST_PORT[/udp]. Of loopback unless an " +
+          "address is given; port 0 is one that is free.",
+        expected: 'a list of ports such as ["8080:80", "0.0.0.0:53:53/udp"]',
+      }),
+    ),
+    nameServers: optional(
+      Type.Array(Type.String({ expected: 'an address such as "192.0.2.53"' }), {
+        description: "At most three name servers to ask, by address (default: this machine's).",
+        expected: 'a list of addresses such as ["192.0.2.53"]',
+      }),
+    ),
+    hostLoopback: optional(
+      Type.Boolean({
+        description: "true: the guest reaches this machine's loopback at 10.0.2.2 (default false).",
+        expected: "true or false",
+      }),
+    ),
+  },
+  { ...closed, expected: "a table of allow, deny, publish, nameServers and hostLoopback" },
+);
+
 export const SandboxSchema = Type.Object(
   {
     cpus: optional(
@@ -157,7 +196,12 @@ export const SandboxSchema = Type.Object(
       }),
     ),
     network: optional(
-      words(["none"], "none (the default, and the only one so far): the guest has no network."),
+      Type.Union([words(["none", "user"], ""), NetworkSchema], {
+        description:
+          "none (the default): the guest has no network device. user: the host's network, by sockets of the sandbox's " +
+          "process. Or a table: the same, within limits.",
+        expected: '"none", "user" or a table such as { allow = ["example.org:443"] }',
+      }),
     ),
     env: optional(environment("Environment of the main process and of every command.")),
     run: optional(

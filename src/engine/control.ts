@@ -1,15 +1,17 @@
 /** The client of a VMM's control channel (ffi/vmm.cddl): requests with replies, and events. */
 
-import { bytes, failure, map, oneOf, text, uint } from "../agent/fields.ts";
+import { bytes, failure, map, oneOf, printable, text, uint } from "../agent/fields.ts";
 import { encodeFrame, type Message } from "../agent/framing.ts";
 import { FrameSocket } from "../agent/socket.ts";
 import { VmmError } from "../errors.ts";
+import type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /** What a VMM tells unasked. */
 export type VmmEvent =
-  | { readonly event: "started"; readonly engine: string }
+  | { readonly event: "started"; readonly engine: string; readonly ports: readonly PublishedPort[] }
+  | { readonly event: "network"; readonly refusal: NetworkRefusal }
   | { readonly event: "guest" | "console"; readonly data: Uint8Array }
   | { readonly event: "failed"; readonly code: string; readonly message: string }
   | { readonly event: "exited"; readonly reason: "shutdown" | "stopped" | "failed" };
@@ -95,18 +97,48 @@ export class Control {
 }
 
 function readEvent(message: Message): VmmEvent {
-  const event = oneOf(message, "event", ["started", "guest", "console", "failed", "exited"]);
+  const event = oneOf(message, "event", ["started", "guest", "console", "network", "failed", "exited"]);
   switch (event) {
     case "started":
-      return { event, engine: text(message, "engine", 64) };
+      return { event, engine: text(message, "engine", 64), ports: readPorts(message) };
     case "guest":
     case "console":
       return { event, data: bytes(message, "data") };
+    case "network":
+      return { event, refusal: readRefusal(message) };
     case "failed":
       return { event, ...failure(message) };
     case "exited":
       return { event, reason: oneOf(message, "reason", ["shutdown", "stopped", "failed"]) };
   }
+}
+
+function readPorts(message: Message): PublishedPort[] {
+  if (message.ports === undefined) return [];
+  return Object.entries(map(message.ports, "ports"))
+    .sort(([one], [other]) => Number(one) - Number(other))
+    .map(([, value]) => {
+      const port = map(value, "a port");
+      return {
+        protocol: oneOf(port, "protocol", ["tcp", "udp"]),
+        address: text(port, "address", 64),
+        port: uint(port, "port", 65535),
+        guestPort: uint(port, "guestPort", 65535),
+      };
+    });
+}
+
+function readRefusal(message: Message): NetworkRefusal {
+  const optional = (key: "address" | "name" | "allow") =>
+    message[key] === undefined ? {} : { [key]: printable(text(message, key, 512)) };
+  return {
+    protocol: oneOf(message, "protocol", ["tcp", "udp", "icmp", "dns", "frame"]),
+    ...optional("address"),
+    ...(message.port === undefined ? {} : { port: uint(message, "port", 65535) }),
+    ...optional("name"),
+    why: printable(text(message, "why", 512)),
+    ...optional("allow"),
+  };
 }
 
 function gone(op: string): VmmError {

@@ -20,9 +20,10 @@ export function libraryDirectory(): string {
   return process.env.CAPSA_LIB_DIR || packagePath("build");
 }
 
-/** The monitor's program. Throws {@link HostError} `VMM_MISSING`. */
-export function vmmPath(): string {
-  return present(join(libraryDirectory(), "capsa-vmm"), "VMM_MISSING", "the machine monitor");
+/** The monitor's program, with libslirp in it or, sooner to start, without. Throws {@link HostError} `VMM_MISSING`. */
+export function vmmPath(use?: { readonly network: boolean }): string {
+  const name = use?.network ? "capsa-vmm-net" : "capsa-vmm";
+  return present(join(libraryDirectory(), name), "VMM_MISSING", "the machine monitor");
 }
 
 /** The base initramfs: `CAPSA_INITRAMFS`, or what guest/ built. Throws {@link HostError} `GUEST_MISSING`. */

@@ -1,6 +1,9 @@
 /** A running sandbox, and how one is started, as their callers see them. */
 
+import type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
 import type { SandboxSpec } from "./spec.ts";
+
+export type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
 
 /** Something worth a line to the user, told once: capsa itself never prints. */
 export interface Notice {
@@ -14,6 +17,8 @@ export interface StartOptions {
   readonly signal?: AbortSignal;
   /** Told what the user should know: the engine that was taken and what it costs, … */
   readonly onNotice?: (notice: Notice) => void;
+  /** Told when the sandbox's network refuses something: each thing once in ten seconds. */
+  readonly onRefusal?: (refusal: NetworkRefusal) => void;
   /** Outlive this process; its logs are kept after its end (the last 20 sandboxes). */
   readonly detached?: boolean;
 }
@@ -82,6 +87,8 @@ export interface RunningSandbox extends AsyncDisposable {
   readonly runtimeDir: string;
   /** Started by another process and attached to. */
   readonly attached: boolean;
+  /** What is published, in the order of `publish`, with the ports that were free; empty until the vCPUs run. */
+  readonly ports: readonly PublishedPort[];
 
   /** Resolves when the agent listens; rejects with {@link BootError} when that cannot be any more, or not in time. */
   readonly ready: Promise<BootTimings>;
@@ -151,6 +158,7 @@ export interface SandboxEntry {
   readonly created: Date;
   readonly runtimeDir: string;
   readonly detached: boolean;
+  readonly ports: readonly PublishedPort[];
   readonly spec: SandboxSpec;
 }
 

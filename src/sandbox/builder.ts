@@ -4,16 +4,41 @@ import { resolve } from "node:path";
 import { SpecError } from "../errors.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { madeUpName } from "./name.ts";
-import type { Ownership, ProcessSpec, RootfsSpec, SandboxSpec, ShareSpec } from "./spec.ts";
+import type {
+  NetworkSpec,
+  Ownership,
+  ProcessSpec,
+  RootfsSpec,
+  SandboxSpec,
+  ShareSpec,
+  UserNetwork,
+} from "./spec.ts";
 import { startSandbox } from "./start.ts";
 
 /** What the guest may do with a share. */
 export const MountMode = { ReadOnly: "ro", ReadWrite: "rw" } as const;
 export type MountMode = (typeof MountMode)[keyof typeof MountMode];
 
-/** How a sandbox is connected; for now, not at all. */
-export const NetworkMode = { None: "none" } as const;
-export type NetworkMode = (typeof NetworkMode)[keyof typeof NetworkMode];
+/** How a sandbox is connected: not at all, or to the host's network. */
+export const NetworkMode = {
+  None: "none",
+  /**
+   * The host's network by user-mode NAT, as far as `allow` and `deny` let the sandbox go.
+   * @example Capsa.sandbox().network(NetworkMode.UserNat())
+   * @example Capsa.sandbox().network(NetworkMode.UserNat({ allow: ["registry.npmjs.org:443"], publish: ["8080:80"] }))
+   */
+  UserNat: (options: UserNatOptions = {}): UserNetwork => ({
+    mode: "user",
+    deny: [],
+    publish: [],
+    hostLoopback: false,
+    ...options,
+  }),
+} as const;
+export type NetworkMode = NetworkSpec;
+
+/** What {@link UserNetwork} says, all of it optional. */
+export type UserNatOptions = Partial<Omit<UserNetwork, "mode">>;
 
 export interface ShareOptions {
   readonly mode: MountMode;
@@ -37,7 +62,7 @@ interface Draft {
   readonly confine: SandboxSpec["confine"];
   readonly rootfs: RootfsSpec;
   readonly shares: readonly ShareSpec[];
-  readonly network: unknown;
+  readonly network: NetworkSpec;
   readonly env: Readonly<Record<string, string>>;
   readonly kernel?: string;
   readonly initrd?: string;
@@ -111,8 +136,8 @@ interface Settings<Self> {
    */
   noNetwork(): Self;
   /**
-   * Network of the sandbox; only `NetworkMode.None` for now, others fail in `build`.
-   * @example Capsa.sandbox().network(NetworkMode.None)
+   * Network of the sandbox; none, unless this says otherwise.
+   * @example Capsa.sandbox().network(NetworkMode.UserNat({ allow: ["deb.debian.org:80"] }))
    */
   network(mode: NetworkMode): Self;
   /**
@@ -267,7 +292,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
         hint: "unpack the image to a directory and use .rootfs({ directory }) with .run()",
       });
     }
-    return { ...rest, name: name ?? madeUpName("sandbox"), network: rest.network as "none", run: main.run };
+    return { ...rest, name: name ?? madeUpName("sandbox"), run: main.run };
   }
 
   async build(options: StartOptions = {}): Promise<RunningSandbox> {

@@ -4,6 +4,7 @@ import { encodeCbor } from "../agent/framing.ts";
 import { chooseEngine, type Engine } from "../engine/choose.ts";
 import { qemuPath, vmmPath } from "../engine/installation.ts";
 import { startVmm } from "../engine/library.ts";
+import type { PublishedPort } from "../network/spec.ts";
 import type { StartOptions } from "./api.ts";
 import type { Identity } from "./machine.ts";
 import { claim, type Place, type Subject } from "./registry.ts";
@@ -14,36 +15,42 @@ export interface EngineChoice {
   readonly qemu?: string;
 }
 
+/** What of a `vmm-config` (ffi/vmm.cddl) is of interest here. */
+interface VmmConfig {
+  readonly net?: object | undefined;
+}
+
 /** What `launch` makes of a VMM. */
 interface Launched {
   readonly started: Promise<void>;
   readonly exited: Promise<unknown>;
+  /** Published; known once it has started. */
+  readonly ports?: readonly PublishedPort[];
   kill(): Promise<unknown>;
 }
 
 /**
- * Choose an engine, take a place in the registry, start a VMM with what `configure` returns (`vmm-config` of
- * ffi/vmm.cddl), and hand it to `adopt`; resolves once the vCPUs run. Throws `HostError`, `SpecError` `NAME_IN_USE`,
+ * Choose an engine, take a place in the registry, start a VMM with what `configure` returns,
+ * and hand it to `adopt`; resolves once the vCPUs run. Throws `HostError`, `SpecError` `NAME_IN_USE`,
  * what the handle's `started` rejects with, and the signal's reason. Nothing stays behind then.
  */
 export async function launch<Handle extends Launched>(
   subject: Subject,
   asked: "auto" | Engine,
   options: StartOptions,
-  configure: (place: Place, choice: EngineChoice) => object | Promise<object>,
+  configure: (place: Place, choice: EngineChoice) => VmmConfig | Promise<VmmConfig>,
   adopt: (identity: Identity, control: number) => Promise<Handle>,
 ): Promise<Handle> {
   const { signal, detached = false } = options;
   const { engine, notice } = chooseEngine(asked);
   if (notice !== undefined) options.onNotice?.({ code: "ENGINE_QEMU", message: notice });
-  const program = vmmPath();
   const choice = engine === "qemu" ? { engine, qemu: qemuPath() } : { engine };
   const place = await claim(subject, engine, detached);
   let handle: Handle;
   try {
     const config = await configure(place, choice);
     signal?.throwIfAborted();
-    const { pid, control } = startVmm(program, encodeCbor(config));
+    const { pid, control } = startVmm(vmmPath({ network: config.net !== undefined }), encodeCbor(config));
     place.started(pid);
     const { id, runtimeDir } = place;
     handle = await adopt({ id, name: subject.name, engine, pid, runtimeDir, attached: false }, control);
@@ -64,6 +71,7 @@ async function watchStart<Handle extends Launched>(
   try {
     if (signal?.aborted) abort();
     await handle.started;
+    place.published(handle.ports ?? []);
     return handle;
   } catch (error) {
     await handle.exited;

@@ -6,6 +6,7 @@ import type { Message } from "../agent/framing.ts";
 import { Control, type VmmEvent } from "../engine/control.ts";
 import { reapVmm } from "../engine/library.ts";
 import { BootError } from "../errors.ts";
+import type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
 import { LastText, Tail } from "./tail.ts";
 
 const CONSOLE_TAIL = 16_384;
@@ -26,7 +27,9 @@ export interface Identity {
 
 /** Told as it comes; nothing is kept for who listens later. */
 export interface MachineListener {
-  onStarted?(): void;
+  onStarted?(ports: readonly PublishedPort[]): void;
+  /** Something that its network did not let through. */
+  onRefusal?(refusal: NetworkRefusal): void;
   /** Bytes of the guest's event stream. */
   onGuest?(data: Uint8Array): void;
   onConsole?(data: Uint8Array): void;
@@ -113,7 +116,7 @@ export class Machine {
   #onEvent(event: VmmEvent): void {
     switch (event.event) {
       case "started":
-        this.#listener.onStarted?.();
+        this.#listener.onStarted?.(event.ports);
         this.#settleStart.resolve();
         break;
       case "guest":
@@ -123,6 +126,9 @@ export class Machine {
         this.#lastConsole.add(event.data);
         this.console.push(event.data);
         this.#listener.onConsole?.(event.data);
+        break;
+      case "network":
+        this.#listener.onRefusal?.(event.refusal);
         break;
       case "failed":
         this.blame({ code: event.code, message: event.message });

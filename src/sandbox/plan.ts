@@ -2,7 +2,11 @@
 
 import type { Engine } from "../engine/choose.ts";
 import type { RootfsParts } from "../image/rootfs.ts";
-import type { Ownership, SandboxSpec } from "./spec.ts";
+import { IPV4, IPV6, MAC, MTU, type Side } from "../network/addresses.ts";
+import type { HostNetwork } from "../network/host.ts";
+import { parsePublish } from "../network/publish.ts";
+import { compileRules } from "../network/rules.ts";
+import type { Ownership, SandboxSpec, UserNetwork } from "./spec.ts";
 import { guestPath } from "./validate.ts";
 
 /** Guest vsock port of the agent. */
@@ -26,6 +30,8 @@ export interface Placement {
   readonly runtimeDir: string;
   readonly detached: boolean;
   readonly archive?: string;
+  /** Where the sandbox has a network. */
+  readonly network?: HostNetwork;
 }
 
 interface FsRoot {
@@ -53,7 +59,7 @@ interface Layout {
 }
 
 /** `vmm-config` of ffi/vmm.cddl. */
-export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Placement): object {
+export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Placement) {
   const { roots } = layout(spec, rootfs);
   return {
     version: 1,
@@ -68,6 +74,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     detached: placement.detached,
     fs: roots.length > 0 ? [{ tag: FS_TAG, roots }] : undefined,
     vsock: { cid: GUEST_CID, ports: [AGENT_PORT] },
+    net: spec.network === "none" ? undefined : netDevice(spec.network, placement.network),
     rng: true,
     console: true,
     eventsPort: EVENTS_PORT,
@@ -88,9 +95,37 @@ export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts): object {
     fsTag: roots.length > 0 ? FS_TAG : undefined,
     rootfs: lower.length > 0 ? { lower } : undefined,
     mounts,
+    network: spec.network === "none" ? undefined : guestNetwork(),
     env: spec.env,
     main: spec.run,
   };
+}
+
+/** `net-device` of ffi/vmm.cddl. */
+function netDevice(network: UserNetwork, host: HostNetwork = { nameServers: [], addresses: [] }): object {
+  const side = ({ network, bits, guest, host, nameServer }: Side) => ({
+    network: `${network}/${bits}`,
+    guest,
+    host,
+    nameServer,
+  });
+  return {
+    mac: MAC,
+    mtu: MTU,
+    ipv4: side(IPV4),
+    ipv6: side(IPV6),
+    hostLoopback: network.hostLoopback,
+    nameServers: network.nameServers ?? host.nameServers,
+    rules: compileRules(network, host.addresses),
+    otherwise: network.allow === undefined,
+    publish: network.publish.map((text, index) => parsePublish(`network.publish[${index}]`, text)),
+  };
+}
+
+/** `network` of guest/protocol.cddl. */
+function guestNetwork(): object {
+  const side = ({ guest, bits, host }: Side) => ({ address: guest, prefix: bits, gateway: host });
+  return { ipv4: side(IPV4), ipv6: side(IPV6), nameServers: [IPV4.nameServer] };
 }
 
 function layout(spec: SandboxSpec, rootfs: RootfsParts): Layout {

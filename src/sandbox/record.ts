@@ -2,6 +2,7 @@
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { PublishedPort } from "./api.ts";
 import type { ProcessIdentity } from "./directories.ts";
 import type { SandboxSpec } from "./spec.ts";
 
@@ -20,6 +21,8 @@ export interface SandboxRecord {
   readonly created: string;
   readonly detached: boolean;
   readonly archive?: string;
+  /** Published ports, once they are known. */
+  readonly ports?: readonly PublishedPort[];
   /** Absent: a raw VM, which is nobody's but its owner's. */
   readonly spec?: SandboxSpec;
 }

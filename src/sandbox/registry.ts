@@ -3,7 +3,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SandboxNotFoundError, SpecError } from "../errors.ts";
-import type { EndedSandbox, LogEntry, RunningSandbox, SandboxEntry } from "./api.ts";
+import type { EndedSandbox, LogEntry, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
 import { archiveBase, identify, isAlive, runtimeBase, withLock } from "./directories.ts";
 import { readEventLog } from "./log.ts";
 import { readRecord, type SandboxRecord, writeRecord } from "./record.ts";
@@ -27,6 +27,8 @@ export interface Place {
   readonly archive: string | undefined;
   /** The VMM runs: from now on the place is its. */
   started(pid: number): void;
+  /** What it has published. */
+  published(ports: readonly PublishedPort[]): void;
   /** Nothing runs: give the place back. */
   release(): void;
 }
@@ -61,17 +63,21 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
     };
     writeRecord(runtimeDir, record);
     if (archive !== undefined) writeRecord(archive, record);
+    const update = (change: Partial<SandboxRecord>) => {
+      record = { ...record, ...change };
+      try {
+        writeRecord(runtimeDir, record);
+      } catch {
+        // it has ended already, and its directory with it
+      }
+    };
     return {
       id,
       runtimeDir,
       archive,
-      started: (pid) => {
-        record = { ...record, vmm: identify(pid) ?? { pid, start: "" } };
-        try {
-          writeRecord(runtimeDir, record);
-        } catch {
-          // it has ended already, and its directory with it
-        }
+      started: (pid) => update({ vmm: identify(pid) ?? { pid, start: "" } }),
+      published: (ports) => {
+        if (ports.length > 0) update({ ports });
       },
       release: () => {
         rmSync(runtimeDir, { recursive: true, force: true });
@@ -90,7 +96,7 @@ export async function list(): Promise<SandboxEntry[]> {
   const records = await withLock(base, () => sweep(base));
   return records
     .sort((one, other) => one.created.localeCompare(other.created))
-    .flatMap(({ id, name, engine, vmm, created, detached, spec }) =>
+    .flatMap(({ id, name, engine, vmm, created, detached, ports = [], spec }) =>
       vmm === undefined || spec === undefined
         ? []
         : [
@@ -102,6 +108,7 @@ export async function list(): Promise<SandboxEntry[]> {
               created: new Date(created),
               runtimeDir: join(base, id),
               detached,
+              ports,
               spec,
             },
           ],
@@ -146,12 +153,27 @@ export async function find(nameOrId: string): Promise<SandboxEntry> {
  * @example for (const { data } of await readLog("web")) process.stdout.write(data);
  */
 export async function readLog(nameOrId: string): Promise<LogEntry[]> {
+  return (await readEventLog(await logDirectory(nameOrId))).output;
+}
+
+/**
+ * What the network of a running or ended sandbox has refused, a line each, as far as it is kept; "" for one without a
+ * network. Throws {@link SandboxNotFoundError}.
+ * @example process.stdout.write(await readNetworkLog("web"));
+ */
+export async function readNetworkLog(nameOrId: string): Promise<string> {
+  const file = Bun.file(join(await logDirectory(nameOrId), "network.log"));
+  return (await file.exists()) ? file.text() : "";
+}
+
+/** Where the logs are of the one that runs, or else of the last that ended. */
+async function logDirectory(nameOrId: string): Promise<string> {
   const running = await list();
   const entry = running.find(({ id, name }) => id === nameOrId || name === nameOrId);
-  if (entry !== undefined) return (await readEventLog(entry.runtimeDir)).output;
+  if (entry !== undefined) return entry.runtimeDir;
   const past = (await ended()).find(({ id, name }) => id === nameOrId || name === nameOrId);
   if (past === undefined) throw notFound(nameOrId, running);
-  return (await readEventLog(join(archiveBase(), past.id))).output;
+  return join(archiveBase(), past.id);
 }
 
 function notFound(nameOrId: string, running: readonly SandboxEntry[]): SandboxNotFoundError {

@@ -5,7 +5,16 @@ import { connectAgent } from "../agent/client.ts";
 import { uint } from "../agent/fields.ts";
 import { signalNumber } from "../agent/signals.ts";
 import { CapsaError, VmmError } from "../errors.ts";
-import type { BootTimings, RunningSandbox, SandboxEntry, SandboxExit, VsockSocket } from "./api.ts";
+import type {
+  BootTimings,
+  NetworkRefusal,
+  PublishedPort,
+  RunningSandbox,
+  SandboxEntry,
+  SandboxExit,
+  StartOptions,
+  VsockSocket,
+} from "./api.ts";
 import { Boot } from "./boot.ts";
 import { type GuestEvent, GuestEvents } from "./events.ts";
 import { readEventLog } from "./log.ts";
@@ -30,6 +39,7 @@ export class SandboxHandle implements RunningSandbox {
   readonly runtimeDir: string;
   readonly attached: boolean;
   readonly boot: Boot;
+  ports: readonly PublishedPort[] = [];
 
   #machine!: Machine;
   #exited!: Promise<SandboxExit>;
@@ -41,7 +51,10 @@ export class SandboxHandle implements RunningSandbox {
   #main: MainExit | undefined;
   #asked = false; // to shut down, by us
 
-  private constructor(identity: Identity, began: number) {
+  readonly #onRefusal: StartOptions["onRefusal"];
+
+  private constructor(identity: Identity, began: number, onRefusal?: StartOptions["onRefusal"]) {
+    this.#onRefusal = onRefusal;
     ({
       id: this.id,
       name: this.name,
@@ -54,8 +67,13 @@ export class SandboxHandle implements RunningSandbox {
   }
 
   /** Take over a VMM that was just started, by its control channel. */
-  static async adopt(identity: Identity, control: number, began: number): Promise<SandboxHandle> {
-    const handle = new SandboxHandle(identity, began);
+  static async adopt(
+    identity: Identity,
+    control: number,
+    began: number,
+    onRefusal?: StartOptions["onRefusal"],
+  ): Promise<SandboxHandle> {
+    const handle = new SandboxHandle(identity, began, onRefusal);
     await handle.#connect(identity, { fd: control });
     return handle;
   }
@@ -66,6 +84,7 @@ export class SandboxHandle implements RunningSandbox {
     const identity = { id, name, engine, pid, runtimeDir, attached: true };
     const age = Math.max(0, Date.now() - entry.created.getTime());
     const handle = new SandboxHandle(identity, performance.now() - age);
+    handle.ports = entry.ports;
     handle.#early = [];
     try {
       await handle.#connect(identity, { unix: join(runtimeDir, "control.sock") });
@@ -79,7 +98,11 @@ export class SandboxHandle implements RunningSandbox {
 
   async #connect(identity: Identity, target: { fd: number } | { unix: string }): Promise<void> {
     const listener = {
-      onStarted: () => this.boot.started(),
+      onStarted: (ports: readonly PublishedPort[]) => {
+        this.ports = ports;
+        this.boot.started();
+      },
+      onRefusal: (refusal: NetworkRefusal) => this.#onRefusal?.(refusal),
       onGuest: (data: Uint8Array) => {
         if (this.#early === undefined) this.#onGuestData(data);
         else this.#early.push(data);

@@ -1,5 +1,9 @@
 /** What a sandbox is to be, as plain data: the one form that `capsa.toml` and the builder both end in. */
 
+import type { NetworkSpec } from "../network/spec.ts";
+
+export type { NetworkSpec, UserNetwork } from "../network/spec.ts";
+
 /** Who the guest sees as owner of a share's files; see `capsa.toml.example`. */
 export type Ownership =
   | { readonly mode: "root" | "caller" | "passthrough" }
@@ -51,7 +55,7 @@ export interface MachineSpec {
 export interface SandboxSpec extends MachineSpec {
   readonly rootfs: RootfsSpec;
   readonly shares: readonly ShareSpec[];
-  readonly network: "none";
+  readonly network: NetworkSpec;
   /** Environment of the main process and of every exec. */
   readonly env: Readonly<Record<string, string>>;
   /** The main process; its end ends the sandbox. Absent: the sandbox lives until it is stopped. */

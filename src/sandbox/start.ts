@@ -6,6 +6,7 @@ import { encodeCbor } from "../agent/framing.ts";
 import { initramfsPath, kernelPath } from "../engine/installation.ts";
 import { cpio } from "../image/cpio.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
+import { hostNetwork } from "../network/host.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { launch } from "./launch.ts";
 import { guestPlan, vmmConfig } from "./plan.ts";
@@ -40,11 +41,12 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
         initrd: writeInitrd(place, base, guestPlan(spec, rootfs)),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
+        ...(spec.network === "none" ? {} : { network: hostNetwork() }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),
       });
     },
     async (identity, control) => {
-      const handle = await SandboxHandle.adopt(identity, control, began);
+      const handle = await SandboxHandle.adopt(identity, control, began, options.onRefusal);
       handle.boot.limit(spec.bootTimeoutMs, () => void handle.kill());
       return handle;
     },

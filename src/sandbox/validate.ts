@@ -1,9 +1,12 @@
 /** Whether a specification can be: every value checked, with the place and the reason where it cannot. */
 
 import { accessSync, constants, statSync } from "node:fs";
+import { isIP } from "node:net";
 import { posix } from "node:path";
 import { SpecError } from "../errors.ts";
-import type { IdRange, MachineSpec, SandboxSpec, ShareSpec } from "./spec.ts";
+import { validatePublish } from "../network/publish.ts";
+import { validateRules } from "../network/rules.ts";
+import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "./spec.ts";
 
 /** As a host name, a directory entry and an argument of the command line. */
 const NAME = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
@@ -23,12 +26,7 @@ const RESERVED = ["/proc", "/sys", "/dev", "/capsa"];
 export function validateSpec(spec: SandboxSpec): void {
   machine(spec);
   whole("bootTimeoutMs", spec.bootTimeoutMs, 1, 2 ** 31 - 1);
-  if (spec.network !== "none") {
-    throw new SpecError("network", `${quote(spec.network)} is not there yet: sandboxes have no network`, {
-      code: "NOT_SUPPORTED",
-      hint: 'leave network out, or say "none"; files go through shares and the agent',
-    });
-  }
+  network("network", spec.network);
   if (spec.rootfs.kind === "directory") readable("rootfs", spec.rootfs.path, "dir");
   else oneOf("rootfs", spec.rootfs.kind, ["base", "host"]);
   environment("env", spec.env);
@@ -71,6 +69,30 @@ export function guestPath(field: string, path: unknown): string {
     );
   }
   return normal === "/" ? normal : normal.replace(/\/$/, "");
+}
+
+function network(field: string, given: NetworkSpec): void {
+  if (given === "none") return;
+  if (typeof given !== "object" || given?.mode !== "user") {
+    throw new SpecError(field, `${quote(given)} is no kind of network`, {
+      hint: 'it is "none", or { mode: "user", … } as NetworkMode.UserNat() makes it',
+    });
+  }
+  for (const key of ["allow", "deny", "publish"] as const) {
+    if (!Array.isArray(given[key]) && !(key === "allow" && given.allow === undefined))
+      throw new SpecError(`${field}.${key}`, `it should be a list, not ${quote(given[key])}`);
+    given[key]?.forEach((item, index) => {
+      text(`${field}.${key}[${index}]`, item);
+    });
+  }
+  const servers = given.nameServers ?? [];
+  if (!Array.isArray(servers) || servers.length > 3 || servers.some((address) => isIP(address) === 0)) {
+    throw new SpecError(`${field}.nameServers`, `${quote(servers)} are not at most three addresses`);
+  }
+  oneOf(`${field}.hostLoopback`, given.hostLoopback, [true, false]);
+  validateRules(`${field}.allow`, given.allow ?? []);
+  validateRules(`${field}.deny`, given.deny);
+  validatePublish(`${field}.publish`, given.publish);
 }
 
 function shares(list: readonly ShareSpec[]): void {
@@ -167,8 +189,8 @@ export function whole(field: string, value: unknown, min: number, max: number): 
   }
 }
 
-export function oneOf(field: string, value: unknown, allowed: readonly string[]): void {
-  if (!allowed.includes(value as string)) {
+export function oneOf(field: string, value: unknown, allowed: readonly unknown[]): void {
+  if (!allowed.includes(value)) {
     throw new SpecError(field, `${quote(value)} is none of ${allowed.map(quote).join(", ")}`);
   }
 }

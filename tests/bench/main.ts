@@ -4,11 +4,12 @@
  */
 import { boot } from "./boot.ts";
 import { exec } from "./exec.ts";
+import { net } from "./net.ts";
 import { type Row, table } from "./report.ts";
 import { share } from "./share.ts";
 
 /** Each: a title and what measures it. */
-const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = { boot, exec, share };
+const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = { boot, exec, share, net };
 
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !(name in benchmarks));

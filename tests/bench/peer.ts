@@ -1,7 +1,7 @@
 /** The peers: plain QEMU microvms, as one would start them by hand, and an initramfs for them. */
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { $ } from "bun";
 
 export const root = join(import.meta.dir, "../..");
@@ -31,21 +31,24 @@ export async function printAndStop(directory: string): Promise<string> {
 
 /** capsa's base initramfs with an /init that mounts the share `bench` and runs the share benchmark's workload. */
 export async function workloadInitramfs(directory: string, rounds: number): Promise<string> {
+  const workload = join(import.meta.dir, "workload.sh");
+  return await baseInitramfs(
+    directory,
+    workload,
+    `mkdir -p /share
+mount -t virtiofs bench /share
+/workload.sh /share ${rounds}`,
+  );
+}
+
+/** capsa's base initramfs with `program` in its root and an /init that does what `script` says, and stops. */
+export async function baseInitramfs(directory: string, program: string, script: string): Promise<string> {
   const tree = join(directory, "workload");
   await $`mkdir ${tree} && cd ${tree} && cpio -idm --quiet < ${root}/build/initramfs.cpio`;
-  cpSync(join(import.meta.dir, "workload.sh"), join(tree, "workload.sh"));
+  cpSync(program, join(tree, basename(program)));
   rmSync(join(tree, "init"));
-  await Bun.write(
-    join(tree, "init"),
-    `#!/bin/sh
-mount -t proc proc /proc
-mount -t devtmpfs dev /dev
-mkdir -p /share
-mount -t virtiofs bench /share
-/workload.sh /share ${rounds}
-reboot -f
-`,
-  );
+  const init = `#!/bin/sh\nmount -t proc proc /proc\nmount -t devtmpfs dev /dev\n${script}\nreboot -f\n`;
+  await Bun.write(join(tree, "init"), init);
   chmodSync(join(tree, "init"), 0o755);
   return await pack(tree, join(directory, "workload.cpio"));
 }

@@ -1,11 +1,13 @@
 /** `capsa logs`: what a sandbox's main process has printed. */
 import type { Command } from "commander";
 import type { LogEntry } from "../../sandbox/api.ts";
-import { attach, readLog } from "../../sandbox/registry.ts";
+import { attach, readLog, readNetworkLog } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";
+import { UsageError } from "../failure.ts";
 
 interface Options {
   readonly follow?: true;
+  readonly network?: true;
   readonly json?: true;
 }
 
@@ -16,11 +18,17 @@ export function logs(program: Command, cli: Cli): void {
     .description("What the main process of a running sandbox, or of a detached one that ended, has printed.")
     .argument("<name>", "name or id, as `capsa ps` lists it")
     .option("-f, --follow", "go on until the sandbox ends")
+    .option("--network", "what its network has refused instead, and which rule would allow it")
     .option("--json", 'JSON Lines: {"stream": "stdout", "text": "…"} for each piece')
     .action((name: string, options: Options) => run(name, options, cli));
 }
 
 async function run(name: string, options: Options, { terminal, signal }: Cli): Promise<void> {
+  if (options.network) {
+    if (options.follow || options.json)
+      throw new UsageError("--network goes with neither --follow nor --json", "give it alone");
+    return terminal.write(await readNetworkLog(name));
+  }
   const tell = ({ stream, data }: LogEntry) => {
     if (options.json) return terminal.print(JSON.stringify({ stream, text: new TextDecoder().decode(data) }));
     return stream === "stdout" ? terminal.write(data) : terminal.writeError(data);

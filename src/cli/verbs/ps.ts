@@ -28,8 +28,9 @@ async function sandboxes(options: Options, { terminal }: Cli): Promise<void> {
   const running = await list();
   if (options.json) {
     return terminal.json(
-      running.map(({ id, name, engine, pid, created, detached, spec }) => {
-        return { id, name, engine, pid, created, detached, cpus: spec.cpus, memoryMb: spec.memoryMb };
+      running.map(({ id, name, engine, pid, created, detached, ports, spec }) => {
+        const { cpus, memoryMb } = spec;
+        return { id, name, engine, pid, created, detached, cpus, memoryMb, ports };
       }),
     );
   }

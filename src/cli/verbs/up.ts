@@ -13,7 +13,7 @@ import { describeRun, describeStep } from "../../steps/report/terminal.ts";
 import type { RunResult, StepResult } from "../../steps/result.ts";
 import { runSteps } from "../../steps/run.ts";
 import type { Step } from "../../steps/step.ts";
-import { type Booted, bootAll, connect, describeExit } from "../boot.ts";
+import { type Booted, bootAll, connect, describeExit, describeRefusal } from "../boot.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { copy, copyLines } from "../output.ts";
@@ -124,6 +124,8 @@ async function boot(
     signal,
     detached: options.detach ?? false,
     onNotice: ({ message }) => void terminal.say(`capsa: ${message}`),
+    onRefusal: (spec, refusal) =>
+      void terminal.say(`capsa: ${spec.name}: network refused ${describeRefusal(refusal)}`),
     onStart: (spec, vm) => {
       if (spec.run && !options.detach)
         output.push(...show(vm, several ? `${spec.name} | ` : undefined, options, cli));
@@ -132,6 +134,8 @@ async function boot(
   const booted = await withProgress(terminal, `booting ${listed(specs)}`, work);
   for (const { vm, timings } of booted) {
     await terminal.say(`${vm.name} is up (${vm.engine}) in ${formatDuration(timings.totalMs)}`);
+    for (const { protocol, address, port, guestPort } of vm.ports)
+      await terminal.say(`  ${address} port ${port}/${protocol} leads to its port ${guestPort}`);
     if (options.timings) await terminal.say(`  ${breakdown(timings)}`);
   }
   return booted;
@@ -252,6 +256,7 @@ function outcome(booted: readonly Booted[], result: RunResult | undefined, exitC
       id: vm.id,
       engine: vm.engine,
       timings,
+      ports: vm.ports,
     })),
     ...(result ? { steps: jsonReport(result) } : {}),
     exitCode,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -414,6 +415,56 @@ static int narrowed_still_runs(void)
 	return fd == REFUSED && memory ? ALLOWED : REFUSED;
 }
 
+/* 1: TCP and UDP sockets of both families; 2: others; 4: files */
+static int reach(void)
+{
+	int can = 0;
+	if (socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) >= 0 && socket(AF_INET6, SOCK_DGRAM, 0) >= 0)
+		can |= 1;
+	if (socket(AF_INET, SOCK_RAW, IPPROTO_TCP) >= 0 || socket(AF_PACKET, SOCK_RAW, 0) >= 0 ||
+	    socket(AF_PACKET, SOCK_DGRAM, 0) >= 0 || socket(AF_NETLINK, SOCK_RAW, 0) >= 0 ||
+	    socket(AF_VSOCK, SOCK_STREAM, 0) >= 0)
+		can |= 2;
+	if (open_absolute(room.runtime, "own", O_RDONLY) == ALLOWED)
+		can |= 4;
+	return can;
+}
+
+static int reach_as_network(void)
+{
+	confine__narrow(CONFINE_NETWORK);
+	return reach();
+}
+
+static void *reach_in_thread(void *arg)
+{
+	*(int *)arg = reach();
+	return NULL;
+}
+
+/* Those made afterwards are bound, too. */
+static int reach_offline(void)
+{
+	pthread_t thread;
+	int can = 8;
+	confine__narrow(CONFINE_OFFLINE);
+	return pthread_create(&thread, NULL, reach_in_thread, &can) == 0 && pthread_join(thread, NULL) == 0
+		       ? can | reach()
+		       : 16;
+}
+
+static void one_thread_has_the_network_and_nothing_else(void)
+{
+	set_up();
+	need(LAYER(SYSCALLS));
+	room.request.network = true;
+	CHECK_EQ(result_of(reach_as_network), 1);
+	CHECK_EQ(result_of(reach_offline), 4);
+	room.request.network = false;
+	CHECK_EQ(result_of(reach_as_network), 0);
+	tear_down();
+}
+
 static void a_vcpu_has_neither_files_nor_sockets(void)
 {
 	set_up();
@@ -488,6 +539,7 @@ int main(void)
 	CASE(threads_are_made_but_no_processes);
 	CASE(code_is_not_made);
 	CASE(privileges_are_not_regained);
+	CASE(one_thread_has_the_network_and_nothing_else);
 	CASE(a_vcpu_has_neither_files_nor_sockets);
 	CASE(a_disk_has_its_file_and_no_other);
 	CASE(nothing_is_applied_when_so_asked);

@@ -129,8 +129,32 @@ test("requests get their own replies, events come in order", async () => {
     async (control, events) => {
       const pausing = control.request("pause");
       expect(await control.request("status", { follow: true })).toEqual({ state: "running" });
-      expect(events).toEqual([{ event: "started", engine: "qemu" }]);
+      expect(events).toEqual([{ event: "started", engine: "qemu", ports: [] }]);
       await expect(pausing).rejects.toMatchObject({ name: "VmmError", code: "EBUSY" });
+    },
+  );
+});
+
+test("published ports and refusals are read as what they are", async () => {
+  const published = { protocol: "udp", address: "::1", port: 5353, guestPort: 53 };
+  const refusal = { protocol: "tcp", address: "192.0.2.1", port: 443, why: "no\u001brule", allow: "x:443" };
+  await withVmm(
+    (request, send) => {
+      send({
+        event: "started",
+        engine: "qemu",
+        ns: 5,
+        ports: { 10: published, 9: { ...published, port: 1 } },
+      });
+      send({ event: "network", ...refusal });
+      send({ reply: request.id, result: {} });
+    },
+    async (control, events) => {
+      await control.request("status");
+      expect(events).toEqual([
+        { event: "started", engine: "qemu", ports: [{ ...published, port: 1 }, published] },
+        { event: "network", refusal: { ...refusal, why: "no rule" } },
+      ] as never);
     },
   );
 });

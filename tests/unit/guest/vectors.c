@@ -129,11 +129,28 @@ static void the_largest_plan(void)
 	plan__free(&plan);
 }
 
+static void a_plan_with_a_network(void)
+{
+	uint8_t bytes[4096];
+	struct plan plan;
+	const char *why = "";
+
+	CHECK_EQ(plan__parse(&plan, bytes, vector("plan.json", "plan with a network", bytes, sizeof(bytes)), &why), 0);
+	CHECK(plan.network.present);
+	CHECK_STR(plan.network.ipv4.address, "10.0.2.15");
+	CHECK_EQ(plan.network.ipv4.prefix, 24);
+	CHECK_STR(plan.network.ipv6.gateway, "fd00::2");
+	CHECK_EQ(plan.network.ipv6.prefix, 64);
+	CHECK_EQ(plan.network.name_servers.count, 2);
+	CHECK_STR(plan.network.name_servers.list[1], "fd00::3");
+	plan__free(&plan);
+}
+
 /* Every prefix of a plan, and every plan with one byte changed, is refused or accepted, never a crash (see ASan). */
-static void broken_plans_are_survived(void)
+static void break_plan(const char *name)
 {
 	uint8_t bytes[4096], changed[4096];
-	size_t length = vector("plan.json", "plan with everything", bytes, sizeof(bytes));
+	size_t length = vector("plan.json", name, bytes, sizeof(bytes));
 	const char *why = "";
 
 	for (size_t i = 0; i < length; i++) {
@@ -152,6 +169,12 @@ static void broken_plans_are_survived(void)
 				CHECK(*why);
 			plan__free(&plan);
 		}
+}
+
+static void broken_plans_are_survived(void)
+{
+	break_plan("plan with everything");
+	break_plan("plan with a network");
 }
 
 /* A plan of one mount, with the given name and target, none longer than 23 bytes. */
@@ -207,6 +230,7 @@ int main(void)
 	CASE(no_one_to_tell_is_no_failure);
 	CASE(the_smallest_plan);
 	CASE(the_largest_plan);
+	CASE(a_plan_with_a_network);
 	CASE(broken_plans_are_survived);
 	CASE(mounts_that_would_leave_their_place_are_refused);
 	return check__done();

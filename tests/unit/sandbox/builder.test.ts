@@ -65,6 +65,21 @@ test("one main process, no more and no less, at run time too", async () => {
   await expect(untyped.build()).rejects.toThrow("needs a main process");
 });
 
+test("a network is what its options say, and nothing more than that", () => {
+  const spec = Capsa.sandbox()
+    .network(NetworkMode.UserNat({ allow: ["a.example:443"], publish: ["8080:80"] }))
+    .run("/bin/true")
+    .spec();
+  expect(spec.network).toEqual({
+    mode: "user",
+    allow: ["a.example:443"],
+    deny: [],
+    publish: ["8080:80"],
+    hostLoopback: false,
+  });
+  expect(Capsa.sandbox().network(NetworkMode.UserNat()).noNetwork().run("/a").spec().network).toBe("none");
+});
+
 test("what is not there yet says so", async () => {
   await expect(Capsa.sandbox().oci("python:3", ["python3"]).build()).rejects.toMatchObject({
     name: "SpecError",
@@ -76,5 +91,5 @@ test("what is not there yet says so", async () => {
     .run("/bin/true")
     .build();
   await expect(networked).rejects.toBeInstanceOf(SpecError);
-  await expect(networked).rejects.toMatchObject({ code: "NOT_SUPPORTED", field: "network" });
+  await expect(networked).rejects.toMatchObject({ code: "SPEC_INVALID", field: "network" });
 });

@@ -46,6 +46,40 @@ test("without shares there is no file system device, and the base is the root", 
   });
 });
 
+test("a network is a device, addresses for the guest, and a table of rules", () => {
+  const network = {
+    mode: "user",
+    allow: ["a.example:443"],
+    deny: [],
+    publish: ["0:80"],
+    hostLoopback: false,
+  } as const;
+  const spec = { ...SPEC, network };
+  const host = { nameServers: ["192.0.2.53"], addresses: ["192.0.2.9"] };
+  const config = decodeCbor(encodeCbor(vmmConfig(spec, { overlays: [] }, { ...PLACEMENT, network: host })));
+  expect(config.net).toMatchObject({
+    mtu: 32768,
+    ipv4: { network: "10.0.2.0/24", guest: "10.0.2.15", host: "10.0.2.2", nameServer: "10.0.2.3" },
+    hostLoopback: false,
+    nameServers: ["192.0.2.53"],
+    otherwise: false,
+    publish: [{ protocol: "tcp", address: "127.0.0.1", port: 0, guestPort: 80 }],
+  });
+  const { rules } = config.net as { rules: object[] };
+  expect(rules.at(-1)).toEqual({
+    allow: true,
+    name: "a.example",
+    protocol: "tcp",
+    firstPort: 443,
+    lastPort: 443,
+  });
+  expect(decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }))).network).toEqual({
+    ipv4: { address: "10.0.2.15", prefix: 24, gateway: "10.0.2.2" },
+    ipv6: { address: "fd63:6170:7361::15", prefix: 64, gateway: "fd63:6170:7361::2" },
+    nameServers: ["10.0.2.3"],
+  });
+});
+
 test("memory past 4 GiB is a whole number on the wire", () => {
   const config = vmmConfig({ ...SPEC, memoryMb: 8192 }, { overlays: [] }, PLACEMENT);
   expect(decodeCbor(encodeCbor(config)).memory).toBe(8n << 30n);

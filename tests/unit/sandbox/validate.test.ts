@@ -14,6 +14,7 @@ test("what can be passes", () => {
 describe("what cannot be is refused", () => {
   const map = (uids: { guest: number; host: number; count: number }[]) =>
     share("/a", { ownership: { mode: "map", uids, gids: [] } });
+  const user = { mode: "user", deny: [], publish: [], hostLoopback: false };
   const cases: [what: string, change: object, field: string, why: string][] = [
     ["a name with a slash", { name: "a/b" }, "name", "small letters"],
     ["a name too long", { name: "a".repeat(33) }, "name", "up to 32"],
@@ -22,7 +23,13 @@ describe("what cannot be is refused", () => {
     ["memory as text", { memoryMb: "512" }, "memoryMb", "whole number"],
     ["hardly any memory", { memoryMb: 8 }, "memoryMb", "from 32"],
     ["an unknown engine", { engine: "xen" }, "engine", '"kvm"'],
-    ["a network", { network: "nat" }, "network", "not there yet"],
+    ["an unknown network", { network: "nat" }, "network", "no kind of network"],
+    ["a network without lists", { network: { mode: "user" } }, "network.deny", "a list"],
+    ["a rule that is none", { network: { ...user, allow: ["a b"] } }, "network.allow[0]", "names no host"],
+    ["a rule that is no text", { network: { ...user, deny: [1] } }, "network.deny[0]", "should be text"],
+    ["a port that is none", { network: { ...user, publish: ["80"] } }, "network.publish[0]", "GUEST_PORT"],
+    ["a server by name", { network: { ...user, nameServers: ["a"] } }, "network.nameServers", "addresses"],
+    ["loopback by half", { network: { ...user, hostLoopback: 1 } }, "network.hostLoopback", "none of"],
     [
       "a rootfs that is not there",
       { rootfs: { kind: "directory", path: "/nonesuch" } },

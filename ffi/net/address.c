@@ -1,0 +1,154 @@
+/* Addresses of both families in one form, and which of them are special. */
+#include "net/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+#define V4(a, b, c, d, length)                                                                                         \
+	{                                                                                                              \
+		{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d}}, 96 + (length)                                \
+	}
+#define V6(a, b, length)                                                                                               \
+	{                                                                                                              \
+		{{a, b}}, length                                                                                       \
+	}
+
+/* IANA's special-purpose registries (RFC 6890). */
+static const struct network local[] = {
+	V4(0, 0, 0, 0, 8),                        /* connecting to 0.0.0.0 is connecting to oneself */
+	V4(127, 0, 0, 0, 8), V4(224, 0, 0, 0, 4), /* multicast, and what is above: reserved, broadcast */
+	V4(240, 0, 0, 0, 4), {{{0}}, 96},         /* ::, ::1 and the IPv4-compatible ones */
+	V6(0xff, 0, 8),
+};
+static const struct network inside[] = {
+	V4(10, 0, 0, 0, 8),     V4(100, 64, 0, 0, 10), V4(169, 254, 0, 0, 16), V4(172, 16, 0, 0, 12),
+	V4(192, 168, 0, 0, 16), V6(0xfc, 0, 7),        V6(0xfe, 0x80, 10),
+};
+static const struct network translated = {{{0, 0x64, 0xff, 0x9b}}, 96}; /* 64:ff9b::/96, RFC 6052 */
+
+struct address address__from4(const void *four_bytes)
+{
+	struct address address;
+	memcpy(address.bytes, mapped, sizeof(mapped));
+	memcpy(address.bytes + sizeof(mapped), four_bytes, 4);
+	return address;
+}
+
+struct address address__from6(const void *sixteen_bytes)
+{
+	struct address address;
+	memcpy(address.bytes, sixteen_bytes, sizeof(address.bytes));
+	return address;
+}
+
+bool address__is4(const struct address *address)
+{
+	return memcmp(address->bytes, mapped, sizeof(mapped)) == 0;
+}
+
+bool address__equal(const struct address *one, const struct address *other)
+{
+	return memcmp(one->bytes, other->bytes, sizeof(one->bytes)) == 0;
+}
+
+int address__parse(const char *text, struct address *out)
+{
+	uint8_t bytes[16];
+	if (inet_pton(AF_INET, text, bytes) == 1)
+		*out = address__from4(bytes);
+	else if (inet_pton(AF_INET6, text, bytes) == 1)
+		*out = address__from6(bytes);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+const char *address__print(const struct address *address, char to[ADDRESS_TEXT])
+{
+	bool is4 = address__is4(address);
+	if (!inet_ntop(is4 ? AF_INET : AF_INET6, address->bytes + (is4 ? sizeof(mapped) : 0), to, ADDRESS_TEXT))
+		to[0] = 0;
+	return to;
+}
+
+socklen_t address__socket(const struct address *address, uint16_t port, struct sockaddr_storage *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (address__is4(address)) {
+		struct sockaddr_in *in = (struct sockaddr_in *)out;
+		in->sin_family = AF_INET;
+		in->sin_port = htons(port);
+		memcpy(&in->sin_addr, address->bytes + sizeof(mapped), 4);
+		return sizeof(*in);
+	}
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(port);
+	memcpy(&in6->sin6_addr, address->bytes, sizeof(address->bytes));
+	return sizeof(*in6);
+}
+
+int network__parse(const char *text, struct network *out)
+{
+	char host[ADDRESS_TEXT];
+	const char *slash = strchr(text, '/');
+	size_t len = slash ? (size_t)(slash - text) : strlen(text);
+	if (len >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, text, len);
+	host[len] = 0;
+	int err = address__parse(host, &out->address);
+	if (err)
+		return err;
+	bool is4 = address__is4(&out->address) && !strchr(host, ':');
+	unsigned long most = is4 ? 32 : 128, bits = most;
+	if (slash) {
+		char *end;
+		if (slash[1] < '0' || slash[1] > '9')
+			return -EINVAL;
+		bits = strtoul(slash + 1, &end, 10);
+		if (*end || bits > most)
+			return -EINVAL;
+	}
+	out->bits = (unsigned)bits + (is4 ? 96 : 0);
+	return 0;
+}
+
+bool network__holds(const struct network *network, const struct address *address)
+{
+	unsigned whole = network->bits / 8, rest = network->bits % 8;
+	if (memcmp(network->address.bytes, address->bytes, whole) != 0)
+		return false;
+	return !rest || !((network->address.bytes[whole] ^ address->bytes[whole]) >> (8 - rest));
+}
+
+static bool among(const struct network *networks, unsigned count, const struct address *address)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (network__holds(&networks[i], address))
+			return true;
+	return false;
+}
+
+bool address__is_local(const struct address *address)
+{
+	if (network__holds(&translated, address)) {
+		struct address plain = address__from4(address->bytes + sizeof(mapped));
+		return address__is_local(&plain);
+	}
+	return among(local, sizeof(local) / sizeof(local[0]), address);
+}
+
+bool address__is_inside(const struct address *address)
+{
+	if (network__holds(&translated, address)) {
+		struct address plain = address__from4(address->bytes + sizeof(mapped));
+		return address__is_inside(&plain);
+	}
+	return address__is_local(address) || among(inside, sizeof(inside) / sizeof(inside[0]), address);
+}

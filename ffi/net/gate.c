@@ -1,0 +1,378 @@
+/* The gate: forged and broken frames are dropped, names go to the resolver, and the rest is for the policy to decide.
+ */
+#include "net/gate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DNS_PORT 53
+#define DHCP_CLIENT 68
+#define DHCP_SERVER 67
+#define PEERS 256      /* that talk to published UDP ports; the one silent for longest makes room */
+#define PEER_MS 180000 /* how long the guest may answer one */
+#define TOLD 64        /* refusals that are remembered, so that each is told once in TOLD_MS */
+#define TOLD_MS 10000
+#define TELL_MAX 100 /* refusals told in TOLD_MS altogether: a guest that scans must not fill the log */
+
+struct peer {
+	struct address address;
+	uint16_t port, guest_port;
+	uint64_t seen; /* 0: unused */
+};
+
+struct told {
+	uint64_t what, when; /* hash */
+};
+
+struct gate {
+	struct gate_options options;
+	struct resolver *resolver;
+	struct peer peers[PEERS];
+	struct told told[TOLD];
+	unsigned next_told, told_now;
+	uint64_t period;
+	uint8_t frame[PACKET_MAX];
+};
+
+/* Telling */
+
+static uint64_t hash(uint64_t so_far, const void *bytes, size_t len)
+{
+	const uint8_t *at = bytes;
+	for (size_t i = 0; i < len; i++) /* FNV-1a */
+		so_far = (so_far ^ at[i]) * 0x100000001b3;
+	return so_far;
+}
+
+/* Whether this has not been told just now. */
+static bool is_news(struct gate *gate, const struct gate_refusal *refusal)
+{
+	uint64_t now = gate->options.now(), what = 0xcbf29ce484222325;
+	what = hash(what, refusal->protocol, strlen(refusal->protocol));
+	what = hash(what, refusal->address, strlen(refusal->address));
+	what = hash(what, &refusal->port, sizeof(refusal->port));
+	what = hash(what, refusal->why, strlen(refusal->why));
+	if (refusal->name)
+		what = hash(what, refusal->name, strlen(refusal->name));
+	for (unsigned i = 0; i < TOLD; i++)
+		if (gate->told[i].what == what && now - gate->told[i].when < TOLD_MS)
+			return false;
+	if (now - gate->period >= TOLD_MS) {
+		gate->period = now;
+		gate->told_now = 0;
+	}
+	if (gate->told_now++ >= TELL_MAX)
+		return false;
+	gate->told[gate->next_told++ % TOLD] = (struct told){.what = what, .when = now};
+	return true;
+}
+
+static const char *protocol_name(enum packet_kind kind)
+{
+	return kind == PACKET_TCP ? "tcp" : kind == PACKET_UDP ? "udp" : kind == PACKET_ECHO ? "icmp" : "frame";
+}
+
+static bool has_port(const struct packet *packet)
+{
+	return packet->kind == PACKET_TCP || packet->kind == PACKET_UDP;
+}
+
+/* "registry.example:443", "10.0.0.1:53/udp", "[fd00::1]:443", "10.0.0.1". */
+static void write_rule(struct gate_refusal *refusal, const struct packet *packet)
+{
+	bool brackets = !refusal->name && has_port(packet) && strchr(refusal->address, ':');
+	char port[16] = "";
+	if (has_port(packet))
+		snprintf(port, sizeof(port), ":%u%s", refusal->port, packet->kind == PACKET_UDP ? "/udp" : "");
+	snprintf(refusal->allow, sizeof(refusal->allow), "%s%s%s%s", brackets ? "[" : "",
+		 refusal->name ? refusal->name : refusal->address, brackets ? "]" : "", port);
+}
+
+/* `mend`: a rule would allow it. */
+static void tell(struct gate *gate, const struct packet *packet, const char *why, bool mend)
+{
+	static const struct address none;
+	struct gate_refusal refusal = {.protocol = protocol_name(packet->kind), .why = why};
+	if (!address__equal(&packet->destination, &none))
+		address__print(&packet->destination, refusal.address);
+	if (has_port(packet))
+		refusal.port = packet->destination_port;
+	if (!is_news(gate, &refusal))
+		return;
+	refusal.name = policy__name_of(gate->options.policy, &packet->destination);
+	if (mend)
+		write_rule(&refusal, packet);
+	gate->options.refused(gate->options.arg, &refusal);
+}
+
+static void tell_of_name(void *arg, const char *name, const struct address *address, const char *why)
+{
+	struct gate *gate = arg;
+	struct gate_refusal refusal = {.protocol = "dns", .name = name, .why = why};
+	if (address)
+		address__print(address, refusal.address);
+	if (!is_news(gate, &refusal))
+		return;
+	if (!address || !address__is_local(address))
+		snprintf(refusal.allow, sizeof(refusal.allow), "%s", address ? refusal.address : name);
+	gate->options.refused(gate->options.arg, &refusal);
+}
+
+/* Drop the packet, and tell both sides: a program that hears of it need not wait for nothing. */
+static void refuse(struct gate *gate, const struct packet *packet, const char *why, bool mend)
+{
+	tell(gate, packet, why, mend);
+	if (packet->ip && packet->kind != PACKET_OTHER)
+		gate->options.answer(gate->options.arg, gate->frame, packet__prohibited(packet, gate->frame));
+}
+
+/* Published UDP ports: the guest answers whoever asked. */
+
+static struct peer *find_peer(struct gate *gate, const struct address *address, uint16_t port, uint16_t guest_port)
+{
+	for (unsigned i = 0; i < PEERS; i++) {
+		struct peer *peer = &gate->peers[i];
+		if (peer->seen && peer->port == port && peer->guest_port == guest_port &&
+		    address__equal(&peer->address, address))
+			return peer;
+	}
+	return NULL;
+}
+
+static void remember_peer(struct gate *gate, const struct packet *packet)
+{
+	struct peer *peer = find_peer(gate, &packet->source, packet->source_port, packet->destination_port);
+	if (!peer) {
+		peer = &gate->peers[0];
+		for (unsigned i = 1; i < PEERS; i++)
+			if (gate->peers[i].seen < peer->seen)
+				peer = &gate->peers[i];
+	}
+	*peer = (struct peer){.address = packet->source,
+			      .port = packet->source_port,
+			      .guest_port = packet->destination_port,
+			      .seen = gate->options.now() + 1};
+}
+
+static bool answers_peer(struct gate *gate, const struct packet *packet)
+{
+	const struct peer *peer = find_peer(gate, &packet->destination, packet->destination_port, packet->source_port);
+	return peer && gate->options.now() + 1 - peer->seen < PEER_MS;
+}
+
+static bool is_published(const struct gate *gate, uint16_t port)
+{
+	for (unsigned i = 0; i < gate->options.published_count; i++)
+		if (gate->options.published[i] == port)
+			return true;
+	return false;
+}
+
+/* From the guest */
+
+static bool is(const struct address *address, const struct address pair[2])
+{
+	return address__equal(address, &pair[0]) || address__equal(address, &pair[1]);
+}
+
+static bool is_multicast(const struct address *address)
+{
+	return address__is4(address) ? address->bytes[12] >= 224 : address->bytes[0] == 0xff;
+}
+
+static bool is_link_local6(const struct address *address)
+{
+	return address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80;
+}
+
+static bool is_unspecified(const struct address *address)
+{
+	static const struct address none;
+	static const uint8_t none4[4];
+	struct address zero4 = address__from4(none4);
+	return address__equal(address, &none) || address__equal(address, &zero4);
+}
+
+/* To anybody else these ports are ports like others. */
+static bool is_dhcp(const struct gate *gate, const struct packet *packet)
+{
+	static const uint8_t all[4] = {255, 255, 255, 255};
+	const struct address broadcast = address__from4(all);
+	return packet->kind == PACKET_UDP && packet->source_port == DHCP_CLIENT &&
+	       packet->destination_port == DHCP_SERVER &&
+	       (address__equal(&packet->destination, &broadcast) ||
+		address__equal(&packet->destination, &gate->options.addresses.host[0]));
+}
+
+/* Whether the packet says truly who sent it. Whoever has no address yet may ask for one, and whether it is taken. */
+static bool is_own(const struct gate *gate, const struct packet *packet)
+{
+	const struct gate_addresses *known = &gate->options.addresses;
+	if (memcmp(packet->from_mac, known->mac, PACKET_MAC) != 0)
+		return false;
+	if (is(&packet->source, known->guest))
+		return true;
+	switch (packet->kind) {
+	case PACKET_ARP:
+		return is_unspecified(&packet->source);
+	case PACKET_NEIGHBOUR:
+		return is_unspecified(&packet->source) || is_link_local6(&packet->source);
+	default:
+		return is_dhcp(gate, packet) && is_unspecified(&packet->source);
+	}
+}
+
+/* NULL, or why the packet may not go where it wants to. */
+static const char *ask_policy(struct gate *gate, const struct packet *packet)
+{
+	enum policy_protocol protocol = packet->kind == PACKET_TCP   ? POLICY_TCP
+					: packet->kind == PACKET_UDP ? POLICY_UDP
+								     : POLICY_ICMP;
+	return policy__refuses(gate->options.policy, protocol, &packet->destination, packet->destination_port,
+			       gate->options.now());
+}
+
+/* What has no end in the host's network: addresses of the guest's own, and of no network at all. */
+static bool is_near(const struct gate *gate, const struct packet *packet)
+{
+	const struct gate_addresses *known = &gate->options.addresses;
+	return network__holds(&known->network[0], &packet->destination) ||
+	       network__holds(&known->network[1], &packet->destination) || is_link_local6(&packet->destination);
+}
+
+/* These say NULL where a packet may pass, or why it may not; `mend` where a rule would allow it. */
+static const char *refuses_near(struct gate *gate, const struct packet *packet, bool *mend)
+{
+	const struct gate_addresses *known = &gate->options.addresses;
+	if (is(&packet->destination, known->name_server) && packet->destination_port == DNS_PORT)
+		return "the name server answers over UDP only";
+	if (!is(&packet->destination, known->host))
+		return "there is nothing at this address";
+	if (packet->kind == PACKET_ECHO) /* answered on the spot */
+		return NULL;
+	if (!gate->options.host_loopback)
+		return "the host's own services are reached with hostLoopback = true only";
+	*mend = true;
+	return ask_policy(gate, packet);
+}
+
+static const char *refuses(struct gate *gate, const struct packet *packet, bool *mend)
+{
+	/* an answer within something that was let in, or that began with a packet that was */
+	if ((packet->kind == PACKET_TCP && !packet->opens) ||
+	    (packet->kind == PACKET_UDP && answers_peer(gate, packet)))
+		return NULL;
+	if (is_near(gate, packet))
+		return refuses_near(gate, packet, mend);
+	if (address__is_local(&packet->destination))
+		return "an address that never leaves a machine";
+	const char *why = ask_policy(gate, packet);
+	*mend = why != NULL;
+	if (!why && packet->kind == PACKET_ECHO && !address__is4(&packet->destination))
+		why = "echo requests over IPv6 are not carried beyond the gateway";
+	return why;
+}
+
+static bool is_query(const struct gate *gate, const struct packet *packet)
+{
+	return packet->kind == PACKET_UDP && packet->destination_port == DNS_PORT &&
+	       is(&packet->destination, gate->options.addresses.name_server);
+}
+
+static void to_somebody(struct gate *gate, const uint8_t *frame, size_t len, const struct packet *packet)
+{
+	bool mend = false;
+	if (is_query(gate, packet)) {
+		resolver__ask(gate->resolver, packet);
+		return;
+	}
+	const char *why = refuses(gate, packet, &mend);
+	if (why)
+		refuse(gate, packet, why, mend);
+	else
+		gate->options.pass(gate->options.arg, frame, len);
+}
+
+void gate__from_guest(struct gate *gate, const uint8_t *frame, size_t len)
+{
+	const struct gate_options *options = &gate->options;
+	struct packet packet;
+	const char *wrong = packet__parse(frame, len, &packet);
+	if (wrong) {
+		/* a network's small talk (IGMP, multicast listeners) is no news */
+		if (!is_multicast(&packet.destination))
+			tell(gate, &packet, wrong, false);
+	} else if (!is_own(gate, &packet)) {
+		tell(gate, &packet, "a forged sender", false);
+	} else if (packet.kind == PACKET_ARP || packet.kind == PACKET_NEIGHBOUR || is_dhcp(gate, &packet)) {
+		options->pass(options->arg, frame, len);
+	} else if (!is_multicast(&packet.destination)) {
+		to_somebody(gate, frame, len, &packet);
+	}
+}
+
+/* To the guest */
+
+bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len)
+{
+	const struct gate_options *options = &gate->options;
+	struct packet packet;
+	if (packet__parse(frame, len, &packet))
+		return !packet.fragment; /* of the host's side: errors, advertisements */
+	if (packet.kind == PACKET_UDP && is_published(gate, packet.destination_port)) {
+		remember_peer(gate, &packet);
+		return true;
+	}
+	if (packet.kind != PACKET_UDP || is(&packet.source, options->addresses.host))
+		return true;
+	/* a port that is open for answers is open for everybody: only those that could be asked may answer */
+	return !policy__refuses(options->policy, POLICY_UDP, &packet.source, packet.source_port, options->now());
+}
+
+/* The gate itself */
+
+static void answer(void *arg, const uint8_t *frame, size_t len)
+{
+	struct gate *gate = arg;
+	gate->options.answer(gate->options.arg, frame, len);
+}
+
+int gate__new(const struct gate_options *options, struct gate **out)
+{
+	struct gate *gate = calloc(1, sizeof(*gate));
+	if (!gate)
+		return -ENOMEM;
+	gate->options = *options;
+	struct resolver_options resolver = {
+		.loop = options->loop,
+		.policy = options->policy,
+		.server_count = options->server_count,
+		.now = options->now,
+		.answer = answer,
+		.refused = tell_of_name,
+		.arg = gate,
+	};
+	memcpy(resolver.servers, options->servers, sizeof(resolver.servers));
+	int err = resolver__new(&resolver, &gate->resolver);
+	if (err) {
+		free(gate);
+		return err;
+	}
+	*out = gate;
+	return 0;
+}
+
+void gate__reset(struct gate *gate)
+{
+	resolver__reset(gate->resolver);
+}
+
+void gate__free(struct gate *gate)
+{
+	if (!gate)
+		return;
+	resolver__free(gate->resolver);
+	free(gate);
+}

@@ -1,0 +1,58 @@
+/* The gate between the guest's cable and the host's network: every frame passes here, either way, or does not. */
+#ifndef CAPSA_NET_GATE_H
+#define CAPSA_NET_GATE_H
+
+#include "net/packet.h"
+#include "net/policy.h"
+#include "net/resolver.h"
+
+#define GATE_PUBLISHED 16 /* published UDP ports */
+
+/* Who is who on the guest's network. */
+struct gate_addresses {
+	uint8_t mac[PACKET_MAC];                          /* the guest's */
+	struct address guest[2], host[2], name_server[2]; /* IPv4 and IPv6 */
+	struct network network[2];
+};
+
+/* A packet or a name that was refused. Texts live until the call returns. */
+struct gate_refusal {
+	const char *protocol;       /* "tcp", "udp", "icmp", "dns", "frame" */
+	char address[ADDRESS_TEXT]; /* "" where there is none */
+	uint16_t port;              /* 0: none */
+	const char *name;           /* that led to the address, or was asked for; NULL: none is known */
+	const char *why;
+	char allow[POLICY_NAME_MAX + 32]; /* the rule that would allow it; "" where none can */
+};
+
+struct gate_options {
+	struct gate_addresses addresses;
+	struct policy *policy;
+	bool host_loopback;                 /* the gateway's address leads to the host's loopback */
+	uint16_t published[GATE_PUBLISHED]; /* UDP ports of the guest */
+	unsigned published_count;
+	struct address servers[RESOLVER_SERVERS]; /* the host's name servers */
+	unsigned server_count;
+	struct loop *loop;
+	uint64_t (*now)(void);                                     /* milliseconds of a clock that only goes forward */
+	void (*pass)(void *arg, const uint8_t *frame, size_t len); /* on to the host's network */
+	void (*answer)(void *arg, const uint8_t *frame, size_t len); /* back to the guest */
+	void (*refused)(void *arg, const struct gate_refusal *refusal);
+	void *arg;
+};
+
+struct gate;
+
+/* 0 or -ENOMEM. All other calls are made on the loop's thread. */
+__attribute__((warn_unused_result)) int gate__new(const struct gate_options *options, struct gate **out);
+/* Forget queries under way. */
+void gate__reset(struct gate *gate);
+void gate__free(struct gate *gate);
+
+/* A frame of the guest, which does not change meanwhile: passed on, answered, or dropped. */
+void gate__from_guest(struct gate *gate, const uint8_t *frame, size_t len);
+
+/* A frame for the guest: whether it may have it. */
+bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len);
+
+#endif

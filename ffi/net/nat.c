@@ -1,0 +1,473 @@
+/*
+ * The guest's network by libslirp, on the loop of the device's worker. Why libslirp: it is a library, so that the gate
+ * sees each packet on its way in; it needs no right on any system, macOS included; distributions keep it up for QEMU
+ * and Podman. passt is faster per connection, but a program of its own, for Linux only, and without a place for a
+ * policy. What makes libslirp slow is the count of packets: with frames of 64 KiB there are few.
+ */
+#include "net/nat.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <slirp/libslirp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define BACKLOG 128
+#define NO_TIMEOUT UINT32_MAX
+
+/* A socket of libslirp's, by its descriptor. */
+struct watch {
+	bool added;     /* to the loop */
+	unsigned round; /* of asking libslirp in which it was named last */
+	int ready;      /* SLIRP_POLL_* */
+};
+
+struct nat {
+	struct nat_options options;
+	struct virtio_device *dev;
+	struct loop *loop; /* NULL while the driver is not ready */
+	Slirp *slirp;
+	struct policy *policy;
+	struct gate *gate;
+	uint64_t turn;     /* timer of the turn that was asked for; 0: none */
+	uint64_t patience; /* timer of libslirp's own clock */
+	unsigned round;
+	struct watch *watches; /* by descriptor */
+	int watch_count;
+	int *named, *named_before; /* descriptors, as libslirp named them last, and the time before */
+	unsigned named_count, before_count, named_room;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t now_ms(void)
+{
+	return now_ns() / 1000000;
+}
+
+/* Sockets */
+
+static void on_turn(void *arg);
+
+/* After what is under way: libslirp is told of everything at once. */
+static void ask_for_turn(struct nat *nat)
+{
+	if (nat->loop && !nat->turn && loop__timer(nat->loop, 0, on_turn, nat, &nat->turn) < 0)
+		nat->turn = 0;
+}
+
+static void on_socket(void *arg, int fd, unsigned ready)
+{
+	struct nat *nat = arg;
+	nat->watches[fd].ready |= (ready & LOOP_READ ? SLIRP_POLL_IN : 0) | (ready & LOOP_WRITE ? SLIRP_POLL_OUT : 0);
+	ask_for_turn(nat);
+}
+
+static bool make_room(struct nat *nat, int fd)
+{
+	if (fd >= nat->watch_count) {
+		int count = fd + 64;
+		struct watch *watches = realloc(nat->watches, (size_t)count * sizeof(*watches));
+		if (!watches)
+			return false;
+		memset(watches + nat->watch_count, 0, (size_t)(count - nat->watch_count) * sizeof(*watches));
+		nat->watches = watches;
+		nat->watch_count = count;
+	}
+	if (nat->named_count == nat->named_room) {
+		unsigned room = nat->named_room ? 2 * nat->named_room : 64;
+		int *named = realloc(nat->named, room * sizeof(*named));
+		if (named)
+			nat->named = named;
+		int *before = realloc(nat->named_before, room * sizeof(*before));
+		if (before)
+			nat->named_before = before;
+		if (!named || !before)
+			return false;
+		nat->named_room = room;
+	}
+	return true;
+}
+
+static void unwatch(struct nat *nat, int fd)
+{
+	if (fd < 0 || fd >= nat->watch_count || !nat->watches[fd].added)
+		return;
+	loop__del(nat->loop, fd);
+	nat->watches[fd] = (struct watch){.added = false};
+}
+
+/* libslirp names a socket and what it waits for; -1 tells it that this one cannot be waited for. */
+static int add_poll(int fd, int events, void *opaque)
+{
+	struct nat *nat = opaque;
+	unsigned wanted = (events & SLIRP_POLL_IN ? LOOP_READ : 0U) | (events & SLIRP_POLL_OUT ? LOOP_WRITE : 0U);
+	if (fd < 0 || !make_room(nat, fd))
+		return -1;
+	struct watch *watch = &nat->watches[fd];
+	if (!wanted ||
+	    (watch->added ? loop__mod(nat->loop, fd, wanted) : loop__add(nat->loop, fd, wanted, on_socket, nat)) < 0)
+		return -1;
+	*watch = (struct watch){.added = true, .round = nat->round};
+	nat->named[nat->named_count] = fd;
+	return (int)nat->named_count++;
+}
+
+static int ready_events(int index, void *opaque)
+{
+	struct nat *nat = opaque;
+	if (index < 0 || (unsigned)index >= nat->named_count)
+		return 0;
+	struct watch *watch = &nat->watches[nat->named[index]];
+	int ready = watch->ready;
+	watch->ready = 0;
+	return ready;
+}
+
+/* Wait for exactly what libslirp names: a socket it does not name may be at its end, and would wake the loop for ever.
+ */
+static void watch_sockets(struct nat *nat)
+{
+	uint32_t timeout = NO_TIMEOUT;
+	int *before = nat->named;
+	nat->named = nat->named_before;
+	nat->named_before = before;
+	nat->before_count = nat->named_count;
+	nat->named_count = 0;
+	nat->round++;
+	slirp_pollfds_fill(nat->slirp, &timeout, add_poll, nat);
+	for (unsigned i = 0; i < nat->before_count; i++)
+		if (nat->watches[nat->named_before[i]].round != nat->round)
+			unwatch(nat, nat->named_before[i]);
+	loop__timer_cancel(nat->loop, nat->patience);
+	nat->patience = 0;
+	if (timeout != NO_TIMEOUT && loop__timer(nat->loop, timeout, on_turn, nat, &nat->patience) < 0)
+		nat->patience = 0;
+}
+
+static void on_turn(void *arg)
+{
+	struct nat *nat = arg;
+	loop__timer_cancel(nat->loop, nat->turn);
+	loop__timer_cancel(nat->loop, nat->patience);
+	nat->turn = nat->patience = 0;
+	slirp_pollfds_poll(nat->slirp, 0, ready_events, nat);
+	watch_sockets(nat);
+	virtio_net__flush(nat->dev);
+}
+
+/* What libslirp asks of its host */
+
+static ssize_t to_guest(const void *frame, size_t len, void *opaque)
+{
+	struct nat *nat = opaque;
+	if (nat->gate && gate__to_guest(nat->gate, frame, len))
+		virtio_net__receive(nat->dev, frame, len);
+	return (ssize_t)len;
+}
+
+static void guest_error(const char *message, void *opaque)
+{
+	(void)message, (void)opaque;
+}
+
+static int64_t clock_ns(void *opaque)
+{
+	(void)opaque;
+	return (int64_t)now_ns();
+}
+
+/* Its one timer is for router advertisements: nobody waits for them, as the guest's addresses are given. Each would
+ * wake an idle guest. */
+static void *timer_new(SlirpTimerCb fn, void *arg, void *opaque)
+{
+	(void)fn, (void)arg;
+	return opaque;
+}
+
+static void timer_free(void *timer, void *opaque)
+{
+	(void)timer, (void)opaque;
+}
+
+static void timer_mod(void *timer, int64_t expire_ms, void *opaque)
+{
+	(void)timer, (void)expire_ms, (void)opaque;
+}
+
+static void register_fd(int fd, void *opaque)
+{
+	(void)fd, (void)opaque;
+}
+
+/* Just before it is closed: another may soon have the same number. */
+static void unregister_fd(int fd, void *opaque)
+{
+	unwatch(opaque, fd);
+}
+
+static void notify(void *opaque)
+{
+	ask_for_turn(opaque);
+}
+
+static const SlirpCb callbacks = {
+	.send_packet = to_guest,
+	.guest_error = guest_error,
+	.clock_get_ns = clock_ns,
+	.timer_new = timer_new,
+	.timer_free = timer_free,
+	.timer_mod = timer_mod,
+	.register_poll_fd = register_fd,
+	.unregister_poll_fd = unregister_fd,
+	.notify = notify,
+};
+
+/* The gate's two ways on */
+
+static void pass(void *arg, const uint8_t *frame, size_t len)
+{
+	struct nat *nat = arg;
+	slirp_input(nat->slirp, frame, (int)len);
+	ask_for_turn(nat);
+}
+
+static void answer(void *arg, const uint8_t *frame, size_t len)
+{
+	struct nat *nat = arg;
+	virtio_net__receive(nat->dev, frame, len);
+	ask_for_turn(nat);
+}
+
+static void refused(void *arg, const struct gate_refusal *refusal)
+{
+	struct nat *nat = arg;
+	nat->options.refused(nat->options.arg, refusal);
+}
+
+/* The device's link */
+
+static void link__transmit(void *arg, const uint8_t *frame, size_t len)
+{
+	struct nat *nat = arg;
+	gate__from_guest(nat->gate, frame, len);
+}
+
+static void link__down(void *arg)
+{
+	struct nat *nat = arg;
+	for (int fd = 0; fd < nat->watch_count; fd++)
+		unwatch(nat, fd);
+	nat->named_count = 0;
+	loop__timer_cancel(nat->loop, nat->turn);
+	loop__timer_cancel(nat->loop, nat->patience);
+	nat->turn = nat->patience = 0;
+	gate__free(nat->gate);
+	nat->gate = NULL;
+	nat->loop = NULL;
+}
+
+static int link__up(void *arg)
+{
+	struct nat *nat = arg;
+	const struct nat_options *options = &nat->options;
+	struct gate_options gate = {
+		.addresses = options->addresses,
+		.policy = nat->policy,
+		.host_loopback = options->host_loopback,
+		.server_count = options->server_count,
+		.loop = nat->dev->loop,
+		.now = now_ms,
+		.pass = pass,
+		.answer = answer,
+		.refused = refused,
+		.arg = nat,
+	};
+	memcpy(gate.servers, options->servers, sizeof(gate.servers));
+	for (unsigned i = 0; i < options->publish_count; i++)
+		if (options->publish[i].udp)
+			gate.published[gate.published_count++] = options->publish[i].guest_port;
+	int err = gate__new(&gate, &nat->gate);
+	if (err)
+		return err;
+	nat->loop = nat->dev->loop;
+	ask_for_turn(nat);
+	return 0;
+}
+
+static void nat__free(struct nat *nat)
+{
+	if (nat->slirp)
+		slirp_cleanup(nat->slirp);
+	policy__free(nat->policy);
+	free(nat->watches);
+	free(nat->named);
+	free(nat->named_before);
+	free(nat);
+}
+
+static void link__destroy(void *arg)
+{
+	nat__free(arg);
+}
+
+/* Publishing */
+
+struct search {
+	int found[NAT_PUBLISHED + 1];
+	unsigned count;
+};
+
+static int note_fd(int fd, int events, void *opaque)
+{
+	struct search *search = opaque;
+	(void)events;
+	if (search->count < NAT_PUBLISHED + 1)
+		search->found[search->count++] = fd;
+	return -1;
+}
+
+/* libslirp's socket that is not among those before: it does not tell which it has just made. */
+static int newest_fd(struct nat *nat, const struct search *before)
+{
+	struct search now = {.count = 0};
+	uint32_t timeout = NO_TIMEOUT;
+	slirp_pollfds_fill(nat->slirp, &timeout, note_fd, &now);
+	for (unsigned i = 0; i < now.count; i++) {
+		bool known = false;
+		for (unsigned j = 0; j < before->count; j++)
+			known = known || before->found[j] == now.found[i];
+		if (!known)
+			return now.found[i];
+	}
+	return -1;
+}
+
+static int publish(struct nat *nat, struct nat_publish *port, struct failure *why)
+{
+	struct sockaddr_storage host, guest;
+	char text[ADDRESS_TEXT];
+	bool is4 = address__is4(&port->host);
+	socklen_t host_len = address__socket(&port->host, port->host_port, &host);
+	socklen_t guest_len = address__socket(&nat->options.addresses.guest[is4 ? 0 : 1], port->guest_port, &guest);
+	struct search before = {.count = 0};
+	uint32_t timeout = NO_TIMEOUT;
+	slirp_pollfds_fill(nat->slirp, &timeout, note_fd, &before);
+	int flags = (port->udp ? SLIRP_HOSTFWD_UDP : 0) | (is4 ? 0 : SLIRP_HOSTFWD_V6ONLY);
+	address__print(&port->host, text);
+	if (slirp_add_hostxfwd(nat->slirp, (struct sockaddr *)&host, host_len, (struct sockaddr *)&guest, guest_len,
+			       flags) < 0) {
+		int error = errno;
+		return failure__set(why, error, error == EADDRINUSE ? "PORT_IN_USE" : NULL,
+				    "port %u/%s of %s cannot be published: %s", port->host_port,
+				    port->udp ? "udp" : "tcp", text,
+				    error == EADDRINUSE      ? "it is taken; choose another, or 0 for one that is free"
+				    : error == EACCES        ? "this user may not bind it; choose one above 1023"
+				    : error == EADDRNOTAVAIL ? "this machine does not have the address"
+							     : failure__errno_name(error));
+	}
+	int fd = newest_fd(nat, &before);
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} bound = {.in6 = {.sin6_family = AF_UNSPEC}};
+	socklen_t bound_len = sizeof(bound);
+	if (fd < 0 || getsockname(fd, &bound.any, &bound_len) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
+	    (!port->udp && listen(fd, BACKLOG) < 0))
+		return failure__set(why, EIO, NULL, "port %u of %s was published, but is not heard", port->host_port,
+				    text);
+	port->host_port = ntohs(is4 ? bound.in.sin_port : bound.in6.sin6_port);
+	return 0;
+}
+
+/* Making */
+
+static struct in_addr as4(const struct address *address)
+{
+	struct in_addr in;
+	memcpy(&in, address->bytes + 12, sizeof(in));
+	return in;
+}
+
+static struct in6_addr as6(const struct address *address)
+{
+	struct in6_addr in6;
+	memcpy(&in6, address->bytes, sizeof(in6));
+	return in6;
+}
+
+static bool publishes_udp(const struct nat_options *options)
+{
+	for (unsigned i = 0; i < options->publish_count; i++)
+		if (options->publish[i].udp)
+			return true;
+	return false;
+}
+
+static Slirp *make_slirp(struct nat *nat)
+{
+	const struct gate_addresses *known = &nat->options.addresses;
+	unsigned bits = known->network[0].bits - 96;
+	const SlirpConfig config = {
+		.version = 4,
+		.in_enabled = true,
+		.vnetwork = as4(&known->network[0].address),
+		.vnetmask = {.s_addr = htonl(bits ? UINT32_MAX << (32 - bits) : 0)},
+		.vhost = as4(&known->host[0]),
+		.vdhcp_start = as4(&known->guest[0]),
+		.vnameserver = as4(&known->name_server[0]),
+		.in6_enabled = true,
+		.vprefix_addr6 = as6(&known->network[1].address),
+		.vprefix_len = (uint8_t)known->network[1].bits,
+		.vhost6 = as6(&known->host[1]),
+		.vnameserver6 = as6(&known->name_server[1]),
+		.if_mtu = nat->options.mtu,
+		.if_mru = nat->options.mtu,
+		/* the gate decides this; a second wall where it is not in the way of answers to published UDP ports */
+		.disable_host_loopback = !nat->options.host_loopback && !publishes_udp(&nat->options),
+		.disable_dns = true, /* the gate has a name server of its own */
+	};
+	return slirp_new(&config, &callbacks, nat);
+}
+
+int nat__new(const struct nat_options *options, struct virtio_device **out, struct failure *why)
+{
+	static const struct virtio_net_link link = {
+		.up = link__up, .down = link__down, .transmit = link__transmit, .destroy = link__destroy};
+	struct nat *nat = calloc(1, sizeof(*nat));
+	int err = nat ? 0 : -ENOMEM;
+	if (!err) {
+		nat->options = *options;
+		err = policy__new(options->rules, options->rule_count, options->otherwise, &nat->policy);
+	}
+	if (!err) {
+		nat->slirp = make_slirp(nat);
+		err = nat->slirp ? 0 : -EINVAL;
+	}
+	if (err)
+		(void)!failure__set(why, -err, NULL, "the network cannot be made (%s)", failure__errno_name(-err));
+	for (unsigned i = 0; !err && i < options->publish_count; i++)
+		err = publish(nat, &options->publish[i], why);
+	struct virtio_net_options device = {.mtu = options->mtu, .link = &link, .arg = nat};
+	memcpy(device.mac, options->addresses.mac, sizeof(device.mac));
+	if (!err) {
+		err = virtio_net__new(&device, &nat->dev);
+		if (err)
+			(void)!failure__set(why, -err, NULL, "the net device cannot be made");
+	}
+	if (err) {
+		if (nat)
+			nat__free(nat);
+		return err;
+	}
+	*out = nat->dev;
+	return 0;
+}

@@ -1,0 +1,43 @@
+/* The guest's network without any right on the host: its packets become ordinary sockets of this process, by libslirp.
+ */
+#ifndef CAPSA_NET_NAT_H
+#define CAPSA_NET_NAT_H
+
+#include "failure.h"
+#include "net/gate.h"
+#include "virtio/net.h"
+
+#define NAT_PUBLISHED 16
+
+/* A port of the host that leads to one of the guest. */
+struct nat_publish {
+	bool udp;
+	struct address host; /* its family is the guest's side's, too */
+	uint16_t host_port;  /* 0: any that is free; nat__new writes which */
+	uint16_t guest_port;
+};
+
+struct nat_options {
+	uint16_t mtu;
+	struct gate_addresses addresses;
+	const struct policy_rule *rules; /* borrowed until the device is destroyed */
+	unsigned rule_count;
+	bool otherwise; /* what holds where no rule matches */
+	bool host_loopback;
+	struct address servers[RESOLVER_SERVERS];
+	unsigned server_count;
+	struct nat_publish *publish;
+	unsigned publish_count; /* at most NAT_PUBLISHED */
+	/* Told on the device's worker. */
+	void (*refused)(void *arg, const struct gate_refusal *refusal);
+	void *arg;
+};
+
+/*
+ * A virtio-net device with the host's network behind it. Published ports are bound here and served once the driver is
+ * ready; nothing else is opened before a guest asks for it. 0, or -errno with *why: a port that is taken, say.
+ */
+__attribute__((warn_unused_result)) int nat__new(const struct nat_options *options, struct virtio_device **out,
+						 struct failure *why);
+
+#endif

@@ -1,0 +1,52 @@
+/* Frames of the guest, taken apart: Ethernet, ARP, IPv4, IPv6, TCP, UDP, ICMP. And the few that are made for it. */
+#ifndef CAPSA_NET_PACKET_H
+#define CAPSA_NET_PACKET_H
+
+#include "net/address.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PACKET_MAC 6
+#define PACKET_MAX (14 + 65535) /* bytes of a frame */
+
+enum packet_kind {
+	PACKET_OTHER,
+	PACKET_ARP, /* who has `destination`, asked (or told) by `source` */
+	PACKET_TCP,
+	PACKET_UDP,
+	PACKET_ECHO,      /* an ICMP or ICMPv6 echo request */
+	PACKET_NEIGHBOUR, /* a neighbour or router solicitation, a neighbour advertisement (RFC 4861) */
+};
+
+struct packet {
+	enum packet_kind kind;
+	const uint8_t *to_mac, *from_mac;
+	struct address source, destination; /* all zero where the frame is too broken to have any */
+	uint16_t source_port, destination_port;
+	bool fragment;          /* then nothing more is known of it */
+	bool opens;             /* TCP: it begins a connection */
+	const uint8_t *payload; /* UDP */
+	size_t payload_len;
+	const uint8_t *ip; /* from the IP header on, as long as that says */
+	size_t ip_len;
+};
+
+/*
+ * Take `len` bytes apart; *out points into them. NULL, or what is wrong with the frame, in a few words: one that is cut
+ * short or contradicts itself, a fragment, options or extension headers, a protocol that is none of the above. What is
+ * known of it by then is in *out.
+ */
+__attribute__((warn_unused_result)) const char *packet__parse(const uint8_t *frame, size_t len, struct packet *out);
+
+/*
+ * The answer to a packet that may not pass: ICMP (RFC 792, RFC 1812) or ICMPv6 (RFC 4443) "administratively
+ * prohibited", as from `destination`. Written to `frame` of PACKET_MAX bytes. Returns its length.
+ */
+size_t packet__prohibited(const struct packet *refused, uint8_t *frame);
+
+/* The answer to a UDP packet, `len` bytes (at most 65,000) to where it came from. As above. */
+size_t packet__reply(const struct packet *to, const void *data, size_t len, uint8_t *frame);
+
+#endif

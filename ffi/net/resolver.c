@@ -1,0 +1,226 @@
+/* The guest's name server: a query goes out from a fresh port under a fresh number, so that an answer cannot be
+ * guessed. */
+#include "net/resolver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/dns.h"
+
+#define DNS_PORT 53
+#define PATIENCE_MS 2000 /* with one server, before the next is asked */
+#define QUERY_MAX 1024
+#define ANSWER_MAX 65000
+
+struct query {
+	struct resolver *resolver;
+	int fd;         /* -1: free */
+	uint64_t timer; /* 0: none */
+	uint64_t begun;
+	unsigned server; /* asked now */
+	uint16_t guest_id, id;
+	/* what the answer is a reply to */
+	struct packet packet;
+	uint8_t macs[2 * PACKET_MAC];
+	size_t len;
+	uint8_t message[QUERY_MAX];
+};
+
+struct resolver {
+	struct resolver_options options;
+	struct query queries[RESOLVER_OPEN];
+	uint8_t answer[ANSWER_MAX];
+	uint8_t frame[PACKET_MAX];
+};
+
+int resolver__new(const struct resolver_options *options, struct resolver **out)
+{
+	*out = calloc(1, sizeof(**out));
+	if (!*out)
+		return -ENOMEM;
+	(*out)->options = *options;
+	for (unsigned i = 0; i < RESOLVER_OPEN; i++) {
+		(*out)->queries[i].fd = -1;
+		(*out)->queries[i].resolver = *out;
+	}
+	return 0;
+}
+
+static void query__hang_up(struct query *query)
+{
+	struct loop *loop = query->resolver->options.loop;
+	loop__timer_cancel(loop, query->timer);
+	query->timer = 0;
+	if (query->fd < 0)
+		return;
+	loop__del(loop, query->fd);
+	close(query->fd);
+	query->fd = -1;
+}
+
+void resolver__reset(struct resolver *resolver)
+{
+	for (unsigned i = 0; i < RESOLVER_OPEN; i++)
+		query__hang_up(&resolver->queries[i]);
+}
+
+void resolver__free(struct resolver *resolver)
+{
+	if (!resolver)
+		return;
+	resolver__reset(resolver);
+	free(resolver);
+}
+
+static void reply(struct resolver *resolver, const struct packet *to, const uint8_t *message, size_t len)
+{
+	size_t n = packet__reply(to, message, len, resolver->frame);
+	resolver->options.answer(resolver->options.arg, resolver->frame, n);
+}
+
+static void refuse(struct query *query)
+{
+	struct dns_question question;
+	dns__set_id(query->message, query->guest_id);
+	if (dns__question(query->message, query->len, false, &question))
+		reply(query->resolver, &query->packet, query->message, dns__refuse(query->message, &question));
+}
+
+/* Answers */
+
+struct learning {
+	struct resolver *resolver;
+	const char *name;
+};
+
+static bool learn(void *arg, const struct address *address, uint32_t ttl)
+{
+	const struct learning *learning = arg;
+	const struct resolver_options *options = &learning->resolver->options;
+	if (policy__learn(options->policy, learning->name, address, ttl, options->now()))
+		return true;
+	options->refused(options->arg, learning->name, address,
+			 address__is_local(address) ? "the name leads to the host itself"
+						    : "the name leads to a private address");
+	return false;
+}
+
+/* Whether the answer is one to this query. */
+static bool belongs(const struct query *query, const uint8_t *answer, size_t len, struct dns_question *question)
+{
+	struct dns_question asked;
+	return dns__question(query->message, query->len, false, &asked) && dns__question(answer, len, true, question) &&
+	       dns__id(answer) == query->id && question->type == asked.type && strcmp(question->name, asked.name) == 0;
+}
+
+static void ask_next(struct query *query);
+
+static void on_answer(void *arg, int fd, unsigned ready)
+{
+	struct query *query = arg;
+	struct resolver *resolver = query->resolver;
+	struct dns_question question;
+	(void)ready;
+	ssize_t len = recv(fd, resolver->answer, sizeof(resolver->answer), MSG_DONTWAIT);
+	if (len < 0) {
+		if (errno != EAGAIN && errno != EINTR) /* nobody listens there */
+			ask_next(query);
+		return;
+	}
+	if (!belongs(query, resolver->answer, (size_t)len, &question))
+		return;
+	struct learning learning = {.resolver = resolver, .name = question.name};
+	if (dns__addresses(resolver->answer, (size_t)len, learn, &learning)) {
+		dns__set_id(resolver->answer, query->guest_id);
+		reply(resolver, &query->packet, resolver->answer, (size_t)len);
+	} else {
+		refuse(query);
+	}
+	query__hang_up(query);
+}
+
+/* Queries */
+
+static void on_silence(void *arg)
+{
+	struct query *query = arg;
+	query->timer = 0;
+	ask_next(query);
+}
+
+/* Ask the server that is `query->server`. False when it cannot be reached. */
+static bool ask(struct query *query)
+{
+	const struct resolver_options *options = &query->resolver->options;
+	struct sockaddr_storage to;
+	socklen_t to_len = address__socket(&options->servers[query->server], DNS_PORT, &to);
+	query->fd = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (query->fd < 0)
+		return false;
+	if (connect(query->fd, (struct sockaddr *)&to, to_len) < 0 ||
+	    getrandom(&query->id, sizeof(query->id), 0) != (ssize_t)sizeof(query->id))
+		return false;
+	dns__set_id(query->message, query->id);
+	if (loop__add(options->loop, query->fd, LOOP_READ, on_answer, query) < 0 ||
+	    loop__timer(options->loop, PATIENCE_MS, on_silence, query, &query->timer) < 0)
+		return false;
+	return send(query->fd, query->message, query->len, MSG_NOSIGNAL) == (ssize_t)query->len;
+}
+
+/* Ask the servers from the next one on, until one can be reached. After the last the guest is left to its own patience,
+ * or told at once when it was the first that could not be. */
+static void ask_next(struct query *query)
+{
+	do {
+		query__hang_up(query);
+		query->server++;
+	} while (query->server < query->resolver->options.server_count && !ask(query));
+	if (query->server >= query->resolver->options.server_count)
+		query__hang_up(query);
+}
+
+static struct query *free_query(struct resolver *resolver)
+{
+	struct query *oldest = &resolver->queries[0];
+	for (unsigned i = 0; i < RESOLVER_OPEN; i++) {
+		struct query *query = &resolver->queries[i];
+		if (query->fd < 0)
+			return query;
+		if (query->begun < oldest->begun)
+			oldest = query;
+	}
+	query__hang_up(oldest);
+	return oldest;
+}
+
+void resolver__ask(struct resolver *resolver, const struct packet *packet)
+{
+	const struct resolver_options *options = &resolver->options;
+	struct dns_question question;
+	if (packet->payload_len > QUERY_MAX || !dns__question(packet->payload, packet->payload_len, false, &question))
+		return;
+	struct query *query = free_query(resolver);
+	query->begun = options->now();
+	query->packet = *packet;
+	memcpy(query->macs, packet->to_mac, sizeof(query->macs)); /* the one behind the other, as in the frame */
+	query->packet.to_mac = query->macs;
+	query->packet.from_mac = query->macs + PACKET_MAC;
+	query->packet.payload = query->packet.ip = NULL;
+	query->len = packet->payload_len;
+	memcpy(query->message, packet->payload, packet->payload_len);
+	query->guest_id = dns__id(query->message);
+	if (!policy__may_ask(options->policy, question.name)) {
+		options->refused(options->arg, question.name, NULL, "no rule allows the name");
+		refuse(query);
+		return;
+	}
+	query->server = 0;
+	if (!options->server_count)
+		refuse(query);
+	else if (!ask(query))
+		ask_next(query);
+}

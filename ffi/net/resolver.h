@@ -1,0 +1,39 @@
+/* The guest's name server: passes its queries on to the host's, and its answers through the policy. */
+#ifndef CAPSA_NET_RESOLVER_H
+#define CAPSA_NET_RESOLVER_H
+
+#include "net/packet.h"
+#include "net/policy.h"
+#include "os/loop.h"
+
+#define RESOLVER_SERVERS 3 /* as many as the C library asks */
+#define RESOLVER_OPEN 64   /* queries under way; one more takes the place of the oldest */
+
+/* `why` a name was refused; `address`: where it led to, NULL when it was not asked for at all. */
+typedef void (*resolver_refused_fn)(void *arg, const char *name, const struct address *address, const char *why);
+
+struct resolver_options {
+	struct loop *loop;
+	struct policy *policy;
+	struct address servers[RESOLVER_SERVERS];
+	unsigned server_count;
+	uint64_t (*now)(void); /* milliseconds */
+	/* An answer, as a frame for the guest. */
+	void (*answer)(void *arg, const uint8_t *frame, size_t len);
+	resolver_refused_fn refused;
+	void *arg;
+};
+
+struct resolver;
+
+/* Nothing is asked or opened yet. 0 or -ENOMEM. All calls but this are made on the loop's thread. */
+__attribute__((warn_unused_result)) int resolver__new(const struct resolver_options *options, struct resolver **out);
+/* Forget what is under way. */
+void resolver__reset(struct resolver *resolver);
+void resolver__free(struct resolver *resolver);
+
+/* A UDP packet of the guest to its name server. What is no query is dropped; a name that may not be asked for is
+ * answered with a refusal; each query goes out from a port of its own. */
+void resolver__ask(struct resolver *resolver, const struct packet *packet);
+
+#endif

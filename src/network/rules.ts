@@ -1,0 +1,149 @@
+/** What a sandbox may talk to: rules as people write them, and the ordered table that the VMM enforces. */
+
+import { BlockList, isIP } from "node:net";
+import { SpecError } from "../errors.ts";
+import type { UserNetwork } from "./spec.ts";
+
+type Protocol = "tcp" | "udp" | "icmp";
+
+/** `net-rule` of ffi/vmm.cddl without its `allow`: to a name or to a network, never both. */
+export interface Target {
+  /** In small letters; `*.example.org` for all below a domain, `*` for all. */
+  readonly name?: string;
+  /** `10.0.0.0/8`. */
+  readonly network?: string;
+  readonly protocol?: Protocol;
+  readonly firstPort?: number;
+  readonly lastPort?: number;
+}
+
+export interface Rule extends Target {
+  readonly allow: boolean;
+  /** What a refusal says. */
+  readonly why?: string;
+}
+
+const FORM = /^(?<host>\[[^\]]*\]|[0-9a-f.]*(?::[0-9a-f.]*){2,}|[^:[\]/]+)(?<rest>.*)$/i;
+const REST =
+  /^(?:\/(?<bits>\d{1,3}))?(?::(?<first>\d{1,5})(?:-(?<last>\d{1,5}))?)?(?:\/(?<protocol>tcp|udp|icmp))?$/;
+const NAME =
+  /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+const MAX_RULES = 200;
+const EXAMPLES = '"example.org:443", "*.example.org:443", "10.0.0.0/8:5432", "[2001:db8::1]:53/udp"';
+
+/**
+ * Where clouds tell a machine its secrets, and what is on the cable itself: only a rule for such an address, or for a
+ * part of such a network, opens it.
+ */
+const GUARDED: readonly Rule[] = [
+  ["169.254.0.0/16", "a link-local address, as of a cloud's metadata service"],
+  ["fe80::/10", "a link-local address"],
+  ["100.100.100.200/32", "a cloud's metadata service"],
+  ["fd00:ec2::254/128", "a cloud's metadata service"],
+  ["fd20:ce::254/128", "a cloud's metadata service"],
+].map(([network, why]) => ({
+  allow: false,
+  network: network!,
+  why: `${why}, which only a rule for it opens`,
+}));
+
+/**
+ * One rule: `HOST[:PORT[-PORT]][/PROTOCOL]`, where HOST is a name, `*.DOMAIN`, `*`, an address or a network, IPv6 in
+ * brackets where a port follows. With a port the protocol is TCP unless it says otherwise; without, all there are.
+ * Throws {@link SpecError}.
+ */
+export function parseTarget(field: string, text: string): Target {
+  const { host, rest } = FORM.exec(text)?.groups ?? {};
+  const parts = rest === undefined ? undefined : REST.exec(rest)?.groups;
+  if (host === undefined || parts === undefined)
+    throw wrong(field, text, "is not HOST, HOST:PORT or HOST:PORT/udp");
+  const { first, last = first, bits, protocol } = parts;
+  const ports =
+    first === undefined ? {} : { firstPort: port(field, text, first), lastPort: port(field, text, last!) };
+  if (ports.lastPort !== undefined && ports.firstPort > ports.lastPort)
+    throw wrong(field, text, "has its ports the wrong way round");
+  if (protocol === "icmp" && first !== undefined) throw wrong(field, text, "has a port, and ICMP has none");
+  const what = protocol ?? (first === undefined ? undefined : "tcp");
+  return {
+    ...destination(field, text, host, bits),
+    ...(what === undefined ? {} : { protocol: what as Protocol }),
+    ...ports,
+  };
+}
+
+function destination(field: string, text: string, host: string, bits: string | undefined): Target {
+  const bare = host.replace(/^\[(.*)\]$/, "$1").toLowerCase();
+  const family = isIP(bare);
+  if (family !== 0) {
+    const most = family === 4 ? 32 : 128;
+    if (Number(bits ?? most) > most) throw wrong(field, text, `has more than ${most} bits of network`);
+    return { network: `${bare}/${bits ?? most}` };
+  }
+  if (bits !== undefined || host.startsWith("["))
+    throw wrong(field, text, "has something else than an address before its network's bits");
+  const name = bare.replace(/\.$/, "");
+  if (name === "*") return { name };
+  if (!NAME.test(name) || name.length > 253 || /^[0-9.]+$/.test(name))
+    throw wrong(field, text, "names no host (one with other letters is written in its xn-- form)");
+  return { name };
+}
+
+function port(field: string, text: string, digits: string): number {
+  const number = Number(digits);
+  if (number < 1 || number > 65535) throw wrong(field, text, "has a port that is not from 1 to 65535");
+  return number;
+}
+
+function wrong(field: string, text: string, why: string): SpecError {
+  return new SpecError(field, `${JSON.stringify(text)} ${why}`, { hint: `rules look like ${EXAMPLES}` });
+}
+
+/** Throws {@link SpecError} for the first rule that is none. */
+export function validateRules(field: string, rules: readonly string[]): void {
+  if (rules.length > MAX_RULES)
+    throw new SpecError(field, `${rules.length} rules are more than ${MAX_RULES}`);
+  rules.forEach((rule, index) => {
+    parseTarget(`${field}[${index}]`, rule);
+  });
+}
+
+/**
+ * The table, of which the first rule that matches decides: what is denied; what opens a guarded place by its address; the
+ * guarded places, the host's own addresses among them; what else is allowed.
+ */
+export function compileRules(network: UserNetwork, hostAddresses: readonly string[]): Rule[] {
+  const guarded = network.hostLoopback ? GUARDED : [...GUARDED, ...hostAddresses.map(guard)];
+  const allowed = (network.allow ?? []).flatMap((text, index) => widen(parseTarget(`allow[${index}]`, text)));
+  const denied = network.deny.flatMap((text, index) => widen(parseTarget(`deny[${index}]`, text)));
+  const isKey = (target: Target) => guarded.some((rule) => within(target.network, rule.network!));
+  return [
+    ...denied.map((target) => ({ allow: false, ...target })),
+    ...allowed.filter(isKey).map((target) => ({ allow: true, ...target })),
+    ...guarded,
+    ...allowed.filter((target) => !isKey(target)).map((target) => ({ allow: true, ...target })),
+  ];
+}
+
+function guard(address: string): Rule {
+  const why = "the host's own address, which only a rule for it, or hostLoopback, opens";
+  return { allow: false, network: `${address}/${isIP(address) === 4 ? 32 : 128}`, why };
+}
+
+/** Whoever says `*` means addresses that no name led to as well. */
+function widen(target: Target): Target[] {
+  if (target.name !== "*") return [target];
+  const { name: _, ...rest } = target;
+  return [target, { ...rest, network: "0.0.0.0/0" }, { ...rest, network: "::/0" }];
+}
+
+/** Whether `inner` is a network inside `outer`, or the same. */
+function within(inner: string | undefined, outer: string): boolean {
+  if (inner === undefined) return false;
+  const [address, bits] = inner.split("/") as [string, string];
+  const [outerAddress, outerBits] = outer.split("/") as [string, string];
+  const family = isIP(address) === 4 ? "ipv4" : "ipv6";
+  if (isIP(address) !== isIP(outerAddress) || Number(bits) < Number(outerBits)) return false;
+  const list = new BlockList();
+  list.addSubnet(outerAddress, Number(outerBits), family);
+  return list.check(address, family);
+}

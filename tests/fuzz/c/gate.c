@@ -1,0 +1,146 @@
+/* Fuzzes the gate: frames of a hostile guest and of a hostile network, and the DNS messages in them. What passes must
+ * be what the policy lets pass. */
+#include "net/gate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/dns.h"
+
+#define FRAMES 64 /* a bound for inputs that are long */
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void require(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static struct gate_addresses known;
+static struct policy_rule rules[4];
+static struct policy *policy;
+static uint64_t clock_ms = 1;
+
+static uint64_t now(void)
+{
+	return clock_ms;
+}
+
+static struct address at(const char *text)
+{
+	struct address address;
+	require(address__parse(text, &address) == 0);
+	return address;
+}
+
+/* From the guest's address, whole, and where a rule lets it go or nothing begins. */
+static void on_pass(void *arg, const uint8_t *frame, size_t len)
+{
+	struct packet packet;
+	(void)arg;
+	require(packet__parse(frame, len, &packet) == NULL);
+	require(!packet.fragment && memcmp(packet.from_mac, known.mac, PACKET_MAC) == 0);
+	if (packet.kind == PACKET_ARP || packet.kind == PACKET_NEIGHBOUR ||
+	    (packet.kind == PACKET_TCP && !packet.opens))
+		return;
+	if (packet.kind == PACKET_UDP && (packet.source_port == 68 || packet.source_port == 53))
+		return; /* DHCP; a published port */
+	if (packet.kind == PACKET_ECHO && (address__equal(&packet.destination, &known.host[0]) ||
+					   address__equal(&packet.destination, &known.host[1])))
+		return;
+	require(!address__is_local(&packet.destination));
+	enum policy_protocol protocol = packet.kind == PACKET_TCP   ? POLICY_TCP
+					: packet.kind == PACKET_UDP ? POLICY_UDP
+								    : POLICY_ICMP;
+	require(!policy__refuses(policy, protocol, &packet.destination, packet.destination_port, clock_ms));
+}
+
+static void on_answer(void *arg, const uint8_t *frame, size_t len)
+{
+	(void)arg;
+	require(len > 14 && len <= PACKET_MAX && memcmp(frame, known.mac, PACKET_MAC) == 0);
+}
+
+static void on_refused(void *arg, const struct gate_refusal *refusal)
+{
+	(void)arg;
+	require(refusal->why && strlen(refusal->allow) < sizeof(refusal->allow));
+	if (refusal->name)
+		require(strspn(refusal->name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == strlen(refusal->name));
+}
+
+static bool learn(void *arg, const struct address *address, uint32_t ttl)
+{
+	const struct dns_question *question = arg;
+	if (policy__learn(policy, question->name, address, ttl, clock_ms))
+		require(!address__is_local(address));
+	return true;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc, (void)argv;
+	known = (struct gate_addresses){
+		.mac = {2, 0x63, 0x61, 0x70, 0x73, 0x61},
+		.guest = {at("10.0.2.15"), at("fd63:6170:7361::15")},
+		.host = {at("10.0.2.2"), at("fd63:6170:7361::2")},
+		.name_server = {at("10.0.2.3"), at("fd63:6170:7361::3")},
+		.network = {{at("10.0.2.0"), 120}, {at("fd63:6170:7361::"), 64}},
+	};
+	rules[0] = (struct policy_rule){.name = "bad.example", .last_port = 65535};
+	rules[1] = (struct policy_rule){.allow = true, .name = "*.example", .first_port = 443, .last_port = 443};
+	rules[2] = (struct policy_rule){.allow = true, .network = {at("203.0.113.0"), 120}, .last_port = 1023};
+	rules[3] = (struct policy_rule){
+		.allow = true, .network = {at("2001:db8::"), 32}, .protocol = POLICY_UDP, .last_port = 65535};
+	return 0;
+}
+
+/* The input: records of a byte (what it is), a length of two bytes, and as many bytes. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct loop *loop;
+	struct gate *gate;
+	require(loop__new(&loop) == 0);
+	require(policy__new(rules, 4, false, &policy) == 0);
+	struct gate_options options = {
+		.addresses = known,
+		.policy = policy,
+		.published = {53},
+		.published_count = 1,
+		.loop = loop,
+		.now = now,
+		.pass = on_pass,
+		.answer = on_answer,
+		.refused = on_refused,
+	};
+	require(gate__new(&options, &gate) == 0);
+	for (unsigned i = 0; i < FRAMES && len >= 3; i++) {
+		uint8_t what = data[0];
+		size_t n = (size_t)(data[1] << 8 | data[2]);
+		data += 3;
+		len -= 3;
+		if (n > len)
+			n = len;
+		uint8_t *frame = malloc(n ? n : 1); /* of its exact size, so that a read past its end is seen */
+		require(frame != NULL);
+		memcpy(frame, data, n);
+		struct dns_question question;
+		if (what % 4 == 0)
+			gate__from_guest(gate, frame, n);
+		else if (what % 4 == 1)
+			gate__to_guest(gate, frame, n);
+		else if (what % 4 == 2 && dns__question(frame, n, true, &question))
+			(void)!dns__addresses(frame, n, learn, &question);
+		else
+			clock_ms += what * 1000U;
+		free(frame);
+		data += n;
+		len -= n;
+	}
+	gate__free(gate);
+	policy__free(policy);
+	loop__free(loop);
+	return 0;
+}

@@ -1,0 +1,577 @@
+/* The gate and the policy behind it: what may pass, what is answered, what is dropped, and what is told of it. */
+#include "net/gate.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/dns.h"
+#include "net_frames.h"
+
+#define SYN 2
+#define ACK 0x10
+#define SERVER "127.0.53.53"
+
+static struct {
+	struct loop *loop;
+	struct policy *policy;
+	struct gate *gate;
+	uint64_t now;
+	unsigned passed, answered, refused;
+	unsigned stop_after; /* answers */
+	struct gate_refusal last;
+	char name[256];
+	uint8_t answer[PACKET_MAX];
+	size_t answer_len;
+	int server; /* socket of the host's name server */
+} world;
+
+static uint8_t frame[PACKET_MAX], message[2048];
+
+static uint64_t now(void)
+{
+	return world.now;
+}
+
+static void on_pass(void *arg, const uint8_t *bytes, size_t len)
+{
+	(void)arg, (void)bytes, (void)len;
+	world.passed++;
+}
+
+static void on_answer(void *arg, const uint8_t *bytes, size_t len)
+{
+	(void)arg;
+	memcpy(world.answer, bytes, len);
+	world.answer_len = len;
+	if (++world.answered == world.stop_after)
+		loop__stop(world.loop);
+}
+
+static void on_refused(void *arg, const struct gate_refusal *refusal)
+{
+	(void)arg;
+	world.refused++;
+	world.last = *refusal;
+	snprintf(world.name, sizeof(world.name), "%s", refusal->name ? refusal->name : "");
+}
+
+static struct policy_rule by_name(bool allow, const char *name, unsigned port)
+{
+	return (struct policy_rule){.allow = allow,
+				    .name = name,
+				    .protocol = port ? POLICY_TCP : POLICY_ANY,
+				    .first_port = (uint16_t)port,
+				    .last_port = port ? (uint16_t)port : 65535};
+}
+
+static struct policy_rule by_network(bool allow, const char *network, unsigned port)
+{
+	struct policy_rule rule = by_name(allow, NULL, port);
+	CHECK_EQ(network__parse(network, &rule.network), 0);
+	return rule;
+}
+
+static struct policy_rule rules[8];
+
+static void set_up_with(unsigned rule_count, bool otherwise, bool host_loopback)
+{
+	memset(&world, 0, sizeof(world));
+	world.now = 1000000;
+	world.server = -1;
+	CHECK_EQ(loop__new(&world.loop), 0);
+	CHECK_EQ(policy__new(rules, rule_count, otherwise, &world.policy), 0);
+	struct gate_options options = {
+		.addresses = {.guest = {at(GUEST4), at(GUEST6)},
+			      .host = {at(HOST4), at(HOST6)},
+			      .name_server = {at(NAMES4), at(NAMES6)},
+			      .network = {{at("10.0.2.0"), 96 + 24}, {at("fd63:6170:7361::"), 64}}},
+		.policy = world.policy,
+		.host_loopback = host_loopback,
+		.published = {53},
+		.published_count = 1,
+		.servers = {at(SERVER)},
+		.server_count = 1,
+		.loop = world.loop,
+		.now = now,
+		.pass = on_pass,
+		.answer = on_answer,
+		.refused = on_refused,
+	};
+	memcpy(options.addresses.mac, guest_mac, 6);
+	CHECK_EQ(gate__new(&options, &world.gate), 0);
+}
+
+static void set_up(unsigned rule_count, bool otherwise)
+{
+	set_up_with(rule_count, otherwise, false);
+}
+
+static void tear_down(void)
+{
+	gate__free(world.gate);
+	policy__free(world.policy);
+	loop__free(world.loop);
+	if (world.server >= 0)
+		close(world.server);
+}
+
+static bool passes(size_t len)
+{
+	unsigned before = world.passed;
+	gate__from_guest(world.gate, frame, len);
+	return world.passed > before;
+}
+
+/* It does not pass, and it was told why. */
+static void is_refused(size_t len, const char *why)
+{
+	unsigned before = world.refused;
+	world.now += 20000; /* so that it is told again */
+	CHECK(!passes(len));
+	CHECK_EQ(world.refused, before + 1);
+	if (!strstr(world.last.why, why))
+		printf("# %s\n", world.last.why);
+	CHECK(strstr(world.last.why, why) != NULL);
+}
+
+static void everything_passes_where_nothing_is_denied(void)
+{
+	set_up(0, true);
+	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN)));
+	CHECK(passes(frame__tcp(frame, GUEST6, "2001:db8::1", 443, SYN)));
+	CHECK(passes(frame__udp(frame, GUEST4, 5000, "203.0.113.1", 123, "x", 1)));
+	CHECK(passes(frame__icmp(frame, GUEST4, "203.0.113.1", 8)));
+	CHECK(passes(frame__arp(frame, GUEST4, HOST4)));
+	CHECK(passes(frame__icmp(frame, GUEST6, HOST6, 135)));
+	CHECK_EQ(world.refused, 0);
+	tear_down();
+}
+
+static void the_first_rule_that_matches_decides(void)
+{
+	rules[0] = by_network(false, "203.0.113.1", 443);
+	rules[1] = by_network(true, "203.0.113.0/24", 443);
+	rules[2] = by_network(true, "2001:db8::/32", 0);
+	rules[3] = by_network(false, "203.0.113.0/24", 0);
+	set_up(4, false);
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "a rule denies it");
+	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.2", 443, SYN)));
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.2", 80, SYN), "a rule denies it");
+	is_refused(frame__udp(frame, GUEST4, 5000, "203.0.113.2", 443, "", 0), "a rule denies it");
+	CHECK(passes(frame__udp(frame, GUEST6, 5000, "2001:db8:1::2", 443, "", 0)));
+	is_refused(frame__tcp(frame, GUEST4, "198.51.100.1", 443, SYN), "no rule allows it");
+	CHECK_STR(world.last.allow, "198.51.100.1:443");
+	is_refused(frame__tcp(frame, GUEST6, "2001:db9::1", 443, SYN), "no rule allows it");
+	CHECK_STR(world.last.allow, "[2001:db9::1]:443");
+	is_refused(frame__udp(frame, GUEST4, 5000, "198.51.100.1", 53, "", 0), "no rule allows it");
+	CHECK_STR(world.last.allow, "198.51.100.1:53/udp");
+	is_refused(frame__icmp(frame, GUEST4, "198.51.100.1", 8), "no rule allows it");
+	CHECK_STR(world.last.allow, "198.51.100.1");
+	/* what belongs to a connection is not for the policy: it began with a packet that was */
+	CHECK(passes(frame__tcp(frame, GUEST4, "198.51.100.1", 443, ACK)));
+	CHECK(passes(frame__tcp(frame, GUEST4, "198.51.100.1", 443, SYN | ACK)));
+	tear_down();
+}
+
+static void a_refusal_is_answered(void)
+{
+	set_up(0, false);
+	size_t len = frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN);
+	CHECK(!passes(len));
+	CHECK_EQ(world.answered, 1);
+	const uint8_t *ip = world.answer + 14, *icmp = ip + 20;
+	CHECK(memcmp(world.answer, guest_mac, 6) == 0 && memcmp(world.answer + 6, host_mac, 6) == 0);
+	CHECK_EQ(world.answer_len, 14 + 20 + 8 + 40);
+	CHECK(memcmp(ip + 12, frame + 30, 4) == 0 && memcmp(ip + 16, frame + 26, 4) == 0);
+	CHECK(icmp[0] == 3 && icmp[1] == 13);
+	CHECK(memcmp(icmp + 8, frame + 14, 40) == 0);
+	CHECK_EQ(checksum__end(checksum__add(0, ip, 20)), 0xffff);
+	CHECK_EQ(checksum__end(checksum__add(0, icmp, 48)), 0xffff);
+	len = frame__udp(frame, GUEST6, 5, "2001:db8::1", 6, message, 900);
+	CHECK(!passes(len));
+	const uint8_t *ip6 = world.answer + 14;
+	CHECK_EQ(world.answer_len, 14 + 40 + 8 + 128);
+	CHECK(ip6[6] == 58 && ip6[40] == 1 && ip6[41] == 1);
+	uint8_t tail[4] = {0, 58, 0, 8 + 128};
+	CHECK_EQ(checksum__end(checksum__add(checksum__add(checksum__add(0, ip6 + 8, 32), tail, 4), ip6 + 40, 136)),
+		 0xffff);
+	tear_down();
+}
+
+static void forged_senders_are_dropped(void)
+{
+	set_up(0, true);
+	is_refused(frame__tcp(frame, "10.0.2.16", "203.0.113.1", 443, SYN), "a forged sender");
+	is_refused(frame__tcp(frame, "203.0.113.9", "203.0.113.1", 443, ACK), "a forged sender");
+	is_refused(frame__udp(frame, "fd63:6170:7361::16", 1, "2001:db8::1", 2, "", 0), "a forged sender");
+	is_refused(frame__arp(frame, "10.0.2.2", "10.0.2.3"), "a forged sender");
+	is_refused(frame__icmp(frame, "fe80::1", "2001:db8::1", 128), "a forged sender");
+	size_t len = frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN);
+	frame[11] ^= 1;
+	is_refused(len, "a forged sender");
+	len = frame__arp(frame, GUEST4, HOST4);
+	frame[14 + 8] ^= 4;
+	is_refused(len, "an ARP packet of another sender");
+	CHECK_EQ(world.answered, 0);
+	tear_down();
+}
+
+static void fragments_options_and_strange_protocols_are_dropped(void)
+{
+	set_up(0, true);
+	size_t len = frame__udp(frame, GUEST4, 1, "203.0.113.1", 2, "abcd", 4);
+	frame[14 + 6] = 0x20;
+	is_refused(len, "an IPv4 fragment");
+	frame[14 + 6] = 0;
+	frame[14 + 7] = 1;
+	is_refused(len, "an IPv4 fragment");
+	frame[14 + 7] = 0;
+	CHECK(passes(len));
+	frame[14] = 0x46;
+	is_refused(len, "IPv4 options");
+	frame[14] = 0x44;
+	is_refused(len, "IPv4 options");
+	frame__ip(frame, GUEST4, "203.0.113.1", 47, 20);
+	is_refused(14 + 40, "an IP protocol other than");
+	frame__ip(frame, GUEST6, "2001:db8::1", 44, 20);
+	is_refused(14 + 60, "an IPv6 fragment");
+	frame__ip(frame, GUEST6, "2001:db8::1", 0, 20);
+	is_refused(14 + 60, "an IPv6 extension header");
+	len = frame__udp(frame, GUEST6, 1, "2001:db8::1", 2, "", 0);
+	memcpy(frame + 14 + 24, at("127.0.0.1").bytes, 16);
+	is_refused(len, "an IPv4 address in an IPv6 header");
+	is_refused(frame__icmp(frame, GUEST4, "203.0.113.1", 5), "not an echo request");
+	is_refused(frame__icmp(frame, GUEST6, "2001:db8::1", 134), "neither an echo request nor");
+	frame__ethernet(frame, 0x88f8); /* NC-SI, which libslirp would serve */
+	is_refused(60, "neither ARP nor IP");
+	tear_down();
+}
+
+static void what_is_cut_short_is_dropped(void)
+{
+	set_up(0, true);
+	size_t len = frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN);
+	for (size_t i = 0; i < len; i++)
+		CHECK(!passes(i));
+	len = frame__udp(frame, GUEST6, 1, "2001:db8::1", 2, "abcd", 4);
+	for (size_t i = 0; i < len; i++)
+		CHECK(!passes(i));
+	frame[14 + 40 + 4] = 1; /* UDP's own length */
+	is_refused(len, "a UDP header that is cut short");
+	len = frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN);
+	frame[14 + 20 + 12] = 6 << 4;
+	is_refused(len, "a TCP header that is cut short");
+	CHECK_EQ(world.answered, 0);
+	tear_down();
+}
+
+static void what_is_local_is_never_reached(void)
+{
+	rules[0] = by_network(true, "0.0.0.0/0", 0);
+	rules[1] = by_network(true, "::/0", 0);
+	set_up(2, true);
+	is_refused(frame__tcp(frame, GUEST4, "127.0.0.1", 22, SYN), "never leaves a machine");
+	is_refused(frame__tcp(frame, GUEST4, "0.0.0.0", 22, SYN), "never leaves a machine");
+	is_refused(frame__udp(frame, GUEST6, 1, "::1", 22, "", 0), "never leaves a machine");
+	is_refused(frame__tcp(frame, GUEST6, "::", 22, SYN), "never leaves a machine");
+	is_refused(frame__tcp(frame, GUEST6, "::7f00:1", 22, SYN), "never leaves a machine");
+	is_refused(frame__tcp(frame, GUEST6, "64:ff9b::7f00:1", 22, SYN), "never leaves a machine");
+	is_refused(frame__tcp(frame, GUEST4, HOST4, 22, SYN), "hostLoopback");
+	is_refused(frame__udp(frame, GUEST6, 1, HOST6, 22, "", 0), "hostLoopback");
+	is_refused(frame__tcp(frame, GUEST4, "10.0.2.200", 22, SYN), "nothing at this address");
+	is_refused(frame__tcp(frame, GUEST6, "fd63:6170:7361::99", 22, SYN), "nothing at this address");
+	is_refused(frame__tcp(frame, GUEST6, "fe80::2", 22, SYN), "nothing at this address");
+	is_refused(frame__tcp(frame, GUEST4, NAMES4, 22, SYN), "nothing at this address");
+	is_refused(frame__tcp(frame, GUEST4, NAMES4, 53, SYN), "over UDP only");
+	CHECK(passes(frame__icmp(frame, GUEST4, HOST4, 8)));
+	CHECK(!passes(frame__udp(frame, GUEST4, 1, "224.0.0.251", 5353, "", 0)));
+	CHECK(!passes(frame__udp(frame, GUEST4, 1, "255.255.255.255", 9, "", 0)));
+	/* to others the ports of DHCP are ports like any */
+	CHECK(passes(frame__udp(frame, "0.0.0.0", 68, "255.255.255.255", 67, "", 0)));
+	is_refused(frame__udp(frame, "0.0.0.0", 68, "203.0.113.1", 67, "", 0), "a forged sender");
+	tear_down();
+}
+
+static void the_hosts_loopback_is_for_the_policy_where_it_is_open(void)
+{
+	rules[0] = by_network(true, HOST4, 8080);
+	set_up_with(1, false, true);
+	CHECK(passes(frame__tcp(frame, GUEST4, HOST4, 8080, SYN)));
+	is_refused(frame__tcp(frame, GUEST4, HOST4, 22, SYN), "no rule allows it");
+	is_refused(frame__tcp(frame, GUEST4, "10.0.2.200", 8080, SYN), "nothing at this address");
+	tear_down();
+}
+
+static void a_refusal_is_told_once_and_a_scan_does_not_fill_the_log(void)
+{
+	set_up(0, false);
+	for (unsigned i = 0; i < 5; i++)
+		CHECK(!passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN)));
+	CHECK_EQ(world.refused, 1);
+	CHECK_EQ(world.answered, 5);
+	for (unsigned port = 1; port < 1000; port++)
+		CHECK(!passes(frame__tcp(frame, GUEST4, "203.0.113.1", port, SYN)));
+	CHECK_EQ(world.refused, 100);
+	world.now += 20000;
+	CHECK(!passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN)));
+	CHECK_EQ(world.refused, 101);
+	tear_down();
+}
+
+static void only_those_that_could_be_asked_may_answer(void)
+{
+	rules[0] = by_network(true, "203.0.113.1", 0);
+	set_up(1, false);
+	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.1", 99, GUEST4, 5000, "", 0)));
+	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.2", 99, GUEST4, 5000, "", 0)));
+	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, HOST4, 67, GUEST4, 68, "", 0)));
+	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.2", 67, GUEST4, 68, "", 0)));
+	/* a published port: whoever has asked is answered, for a while */
+	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1234, "", 0), "no rule allows it");
+	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, "198.51.100.7", 1234, GUEST4, 53, "", 0)));
+	CHECK(passes(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1234, "", 0)));
+	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1235, "", 0), "no rule allows it");
+	is_refused(frame__udp(frame, GUEST4, 54, "198.51.100.7", 1234, "", 0), "no rule allows it");
+	for (unsigned i = 0; i < 300; i++)
+		CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, "198.51.100.8", i + 1, GUEST4, 53, "", 0)));
+	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1234, "", 0), "no rule allows it");
+	CHECK(passes(frame__udp(frame, GUEST4, 53, "198.51.100.8", 300, "", 0)));
+	world.now += 200000;
+	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.8", 300, "", 0), "no rule allows it");
+	tear_down();
+}
+
+/* Names */
+
+static void be_name_server(void)
+{
+	struct sockaddr_storage to;
+	struct address address = at(SERVER);
+	socklen_t len = address__socket(&address, 53, &to);
+	world.server = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	CHECK(world.server >= 0);
+	if (bind(world.server, (struct sockaddr *)&to, len) < 0)
+		SKIP("port 53 of 127.0.53.53 cannot be bound here");
+}
+
+static void ask(const char *name, unsigned id)
+{
+	size_t len = dns_message(message, id, name, NULL);
+	CHECK(!passes(frame__udp(frame, GUEST4, 5000, NAMES4, 53, message, len)));
+}
+
+/* What the resolver has asked the server, answered with `address`; with `id` instead of the query's where that is not
+ * 0.
+ */
+static void serve(const char *name, const char *address, unsigned id)
+{
+	struct sockaddr_storage from;
+	socklen_t from_len = sizeof(from);
+	struct pollfd p = {.fd = world.server, .events = POLLIN};
+	CHECK_EQ(poll(&p, 1, 5000), 1);
+	ssize_t n = recvfrom(world.server, message, sizeof(message), 0, (struct sockaddr *)&from, &from_len);
+	struct dns_question question;
+	CHECK(n > 0 && dns__question(message, (size_t)n, false, &question));
+	CHECK_STR(question.name, name);
+	size_t len = dns_message(message, id ? id : dns__id(message), name, address);
+	CHECK(sendto(world.server, message, len, 0, (struct sockaddr *)&from, from_len) == (ssize_t)len);
+}
+
+static void give_up(void *arg)
+{
+	loop__stop(arg);
+}
+
+static void run_until_answered(unsigned answers)
+{
+	uint64_t timer;
+	world.stop_after = world.answered + answers;
+	CHECK_EQ(loop__timer(world.loop, 20000, give_up, world.loop, &timer), 0);
+	CHECK_EQ(loop__run(world.loop), 0);
+	CHECK_EQ(world.answered, world.stop_after);
+}
+
+static unsigned rcode(void)
+{
+	return world.answer[14 + 28 + 3] & 15;
+}
+
+static void a_name_that_is_allowed_leads_to_its_address(void)
+{
+	rules[0] = by_name(true, "registry.example", 443);
+	set_up(1, false);
+	be_name_server();
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "no rule allows it");
+	ask("Registry.Example", 77);
+	serve("registry.example", "203.0.113.1", 0);
+	run_until_answered(1);
+	const uint8_t *dns = world.answer + 14 + 28;
+	CHECK_EQ(dns__id(dns), 77);
+	CHECK_EQ(rcode(), 0);
+	CHECK(memcmp(world.answer + 14 + 16, at(GUEST4).bytes + 12, 4) == 0);
+	CHECK_EQ(world.answer[14 + 20 + 2] << 8 | world.answer[14 + 20 + 3], 5000);
+	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN)));
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 80, SYN), "no rule allows it");
+	CHECK_STR(world.last.allow, "registry.example:80");
+	CHECK_STR(world.name, "registry.example");
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.2", 443, SYN), "no rule allows it");
+	/* while it is used it lasts; then it does not */
+	for (unsigned i = 0; i < 10; i++) {
+		world.now += 200000;
+		CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN)));
+	}
+	world.now += 400000;
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "no rule allows it");
+	tear_down();
+}
+
+static void other_names_are_not_even_asked_for(void)
+{
+	rules[0] = by_name(false, "bad.example.org", 0);
+	rules[1] = by_name(true, "*.example.org", 443);
+	set_up(2, false);
+	be_name_server();
+	static const char *const names[] = {"example.com", "example.org", "xexample.org", "bad.example.org",
+					    "secret-data.attacker.test"};
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		unsigned before = world.answered;
+		ask(names[i], i);
+		CHECK_EQ(world.answered, before + 1);
+		CHECK_EQ(rcode(), 5);
+		CHECK_STR(world.name, names[i]);
+		CHECK_STR(world.last.protocol, "dns");
+	}
+	CHECK_EQ(recv(world.server, message, sizeof(message), MSG_DONTWAIT), -1);
+	ask("a.b.example.org", 9);
+	serve("a.b.example.org", "2001:db8::1", 0);
+	run_until_answered(1);
+	tear_down();
+}
+
+static void a_name_does_not_lead_inside(void)
+{
+	static const char *const places[] = {"127.0.0.1",       "10.1.2.3",   "192.168.1.1",   "172.20.0.1",
+					     "169.254.169.254", "100.64.0.1", "::1",           "fe80::1",
+					     "fd00::1",         "0.0.0.0",    "64:ff9b::a00:1"};
+	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		rules[0] = by_name(true, "*", 0);
+		rules[1] = by_network(true, "10.9.0.0/16", 443);
+		set_up(2, false);
+		be_name_server();
+		ask("rebind.example", 5);
+		serve("rebind.example", places[i], 0);
+		run_until_answered(1);
+		CHECK_EQ(rcode(), 5);
+		CHECK_EQ(world.refused, 1);
+		CHECK_STR(world.last.address, places[i]);
+		CHECK(!passes(frame__tcp(frame, strchr(places[i], ':') ? GUEST6 : GUEST4, places[i], 443, SYN)));
+		tear_down();
+	}
+	/* unless the address is allowed as one */
+	rules[1] = by_network(true, "10.1.2.3", 443);
+	set_up(2, false);
+	be_name_server();
+	ask("inside.example", 5);
+	serve("inside.example", "10.1.2.3", 0);
+	run_until_answered(1);
+	CHECK_EQ(rcode(), 0);
+	CHECK(passes(frame__tcp(frame, GUEST4, "10.1.2.3", 443, SYN)));
+	tear_down();
+}
+
+static void addresses_are_told_apart(void)
+{
+	static const char *const inside[] = {"127.1.2.3", "10.0.0.1", "169.254.1.1", "::1",
+					     "fe80::1",   "fd00::1",  "ff02::1",     "64:ff9b::a00:1"};
+	static const char *const outside[] = {"203.0.113.1", "172.32.0.1", "100.128.0.1", "2001:db8::1",
+					      "64:ff9b::cb00:7101"};
+	for (unsigned i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
+		struct address address = at(inside[i]);
+		CHECK(address__is_inside(&address));
+	}
+	for (unsigned i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
+		struct address address = at(outside[i]);
+		CHECK(!address__is_inside(&address));
+	}
+	struct network network;
+	static const char *const wrong[] = {"", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/ 8", "::/129", "10.0.0/8", "a/8"};
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		CHECK_EQ(network__parse(wrong[i], &network), -EINVAL);
+	CHECK_EQ(network__parse("10.128.0.0/9", &network), 0);
+	struct address in = at("10.200.0.1"), out = at("10.100.0.1");
+	CHECK(network__holds(&network, &in) && !network__holds(&network, &out));
+	CHECK_EQ(network__parse("0.0.0.0/0", &network), 0);
+	struct address six = at("2001:db8::1");
+	CHECK(network__holds(&network, &out) && !network__holds(&network, &six));
+}
+
+static void an_answer_that_was_not_asked_for_is_ignored(void)
+{
+	set_up(0, true);
+	be_name_server();
+	ask("one.example", 5);
+	struct sockaddr_storage from;
+	socklen_t from_len = sizeof(from);
+	ssize_t n = recvfrom(world.server, message, sizeof(message), 0, (struct sockaddr *)&from, &from_len);
+	CHECK(n > 0);
+	unsigned id = dns__id(message);
+	/* of another number, for another name, no message at all */
+	size_t len = dns_message(message, id ^ 1, "one.example", "203.0.113.66");
+	CHECK(sendto(world.server, message, len, 0, (struct sockaddr *)&from, from_len) > 0);
+	len = dns_message(message, id, "two.example", "203.0.113.66");
+	CHECK(sendto(world.server, message, len, 0, (struct sockaddr *)&from, from_len) > 0);
+	CHECK(sendto(world.server, message, 5, 0, (struct sockaddr *)&from, from_len) > 0);
+	len = dns_message(message, id, "one.example", "203.0.113.1");
+	CHECK(sendto(world.server, message, len, 0, (struct sockaddr *)&from, from_len) > 0);
+	run_until_answered(1);
+	struct address right = at("203.0.113.1"), wrong = at("203.0.113.66");
+	CHECK_STR(policy__name_of(world.policy, &right), "one.example");
+	CHECK(policy__name_of(world.policy, &wrong) == NULL);
+	tear_down();
+}
+
+static void queries_that_are_none_are_dropped(void)
+{
+	set_up(0, true);
+	be_name_server();
+	size_t len = dns_message(message, 1, "one.example", NULL);
+	for (size_t i = 0; i < len; i++)
+		CHECK(!passes(frame__udp(frame, GUEST4, 5000, NAMES4, 53, message, i)));
+	put16(message + 4, 2); /* questions */
+	CHECK(!passes(frame__udp(frame, GUEST4, 5000, NAMES4, 53, message, len)));
+	len = dns_message(message, 1, "one.example", "1.2.3.4"); /* an answer */
+	CHECK(!passes(frame__udp(frame, GUEST4, 5000, NAMES4, 53, message, len)));
+	len = dns_message(message, 1, "one.example", NULL);
+	message[13] = '\n';
+	CHECK(!passes(frame__udp(frame, GUEST4, 5000, NAMES4, 53, message, len)));
+	CHECK_EQ(world.answered, 0);
+	CHECK_EQ(recv(world.server, message, sizeof(message), MSG_DONTWAIT), -1);
+	/* many at once push the oldest out, and nothing else */
+	for (unsigned i = 0; i < 3 * RESOLVER_OPEN; i++)
+		ask("one.example", i);
+	tear_down();
+}
+
+int main(void)
+{
+	CASE(everything_passes_where_nothing_is_denied);
+	CASE(the_first_rule_that_matches_decides);
+	CASE(a_refusal_is_answered);
+	CASE(forged_senders_are_dropped);
+	CASE(fragments_options_and_strange_protocols_are_dropped);
+	CASE(what_is_cut_short_is_dropped);
+	CASE(what_is_local_is_never_reached);
+	CASE(the_hosts_loopback_is_for_the_policy_where_it_is_open);
+	CASE(a_refusal_is_told_once_and_a_scan_does_not_fill_the_log);
+	CASE(only_those_that_could_be_asked_may_answer);
+	CASE(addresses_are_told_apart);
+	CASE(a_name_that_is_allowed_leads_to_its_address);
+	CASE(other_names_are_not_even_asked_for);
+	CASE(a_name_does_not_lead_inside);
+	CASE(an_answer_that_was_not_asked_for_is_ignored);
+	CASE(queries_that_are_none_are_dropped);
+	return check__done();
+}
