@@ -1,6 +1,6 @@
 /**
- * Every libFuzzer program of the project, run for FUZZ_SECONDS (5 by default) each, two at a time, from its seeds in
- * tests/fuzz/corpus/NAME. An input that fails is kept as build/fuzz/crash-NAME.
+ * Every libFuzzer program of the project, run for FUZZ_SECONDS (5 by default) each, FUZZ_AT_ONCE (2) at a time, from its
+ * seeds in tests/fuzz/corpus/NAME. An input that fails is kept as build/fuzz/crash-NAME.
  */
 
 import { beforeAll, describe, expect, test } from "bun:test";
@@ -12,7 +12,7 @@ import { join } from "node:path";
 const root = join(import.meta.dir, "../..");
 const programs = join(root, "build/fuzz");
 const seconds = Number(process.env.FUZZ_SECONDS ?? 5);
-const atOnce = 2;
+const atOnce = Number(process.env.FUZZ_AT_ONCE ?? 2);
 
 /** Names of the fuzzers whose sources are in this folder. */
 function namesIn(folder: string): string[] {

@@ -74,6 +74,7 @@ qemu=(qemu-system-x86_64 -M q35 -cpu 'max,+svm,-erms,-fsrm' -accel tcg,thread=mu
   -object "memory-backend-memfd,id=ram,size=${memory}M,share=on" -numa node,memdev=ram
   -chardev "socket,id=host,path=$work/host.sock" -device vhost-user-fs-pci,chardev=host,tag=host,queue-size=1024
   -chardev "socket,id=out,path=$work/out.sock" -device vhost-user-fs-pci,chardev=out,tag=out
+  -netdev user,id=net,net=172.31.7.0/24,host=172.31.7.2,dns=172.31.7.3 -device virtio-net-pci,netdev=net,romfile=
   -kernel "$machine/vmlinuz" -initrd "$machine/initrd"
   -append "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off nohz=off highres=off"
   -nodefaults -no-user-config -display none -no-reboot)

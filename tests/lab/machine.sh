@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Print the directory with the lab machine's kernel and initramfs, making it in the cache on first use: Debian's cloud
-# kernel, its KVM and virtio modules, busybox, and the init beside this script. In modules/ there are those that a raw VM
-# with this kernel needs for capsa's devices.
+# kernel, its modules for KVM, virtio and veth, busybox, and the init beside this script. In modules/ there are those that
+# a raw VM with this kernel needs for capsa's devices.
 set -euo pipefail
 cd "$(dirname "$0")"
 newest() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}'; }
@@ -38,7 +38,7 @@ if [ ! -d "$machine" ]; then
     done
   }
   modules "$root/modules" virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci fuse virtiofs overlay \
-    irqbypass ccp kvm kvm-amd
+    irqbypass ccp kvm kvm-amd veth failover net_failover virtio_net
   modules "$work/done/modules" virtio_ring virtio virtio_mmio virtio_blk rng-core virtio-rng \
     vsock vmw_vsock_virtio_transport_common vmw_vsock_virtio_transport
   (cd "$root" && find . | cpio -o -H newc --quiet) >"$work/done/initrd"
