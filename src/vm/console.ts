@@ -126,7 +126,7 @@ export class SerialConsole implements VmConsole {
     if (this.#capture !== undefined) {
       throw new VmmError("EBUSY", "another exec is under way on this console; wait for it first");
     }
-    const lines = shellLines(command, crypto.getRandomValues(Buffer.alloc(6)).toString("hex"));
+    const lines = shellLines(command, crypto.getRandomValues(Buffer.alloc(4)).toString("hex"));
     const capture = new Capture(lines);
     const { promise: flooded, reject } = Promise.withResolvers<never>();
     flooded.catch(() => {});

@@ -20,17 +20,15 @@ export function shellLines(command: string, id: string): ShellLines {
   const show = (word: string, format: string, value = "") =>
     `printf '${format}\\n' capsa- '${id}-${word}'${value}`;
   const pieces = encode(command).match(new RegExp(`.{1,${MAX_PIECE}}`, "g")) ?? [""];
-  const lines = pieces.map((piece, index) => {
-    const word = String(index);
-    const set = ` _capsa=${index === 0 ? "" : "$_capsa"}'${piece}'`;
-    return { text: `${set}; ${show(word, "%s%s")}`, mark: mark(word) };
-  });
+  const set = pieces.map((piece, index) => ` _capsa=${index === 0 ? "" : "$_capsa"}'${piece}'`);
   // A shell that is interrupted drops the rest of its line, unless it has a trap
   const run = `eval "$(printf %b "$_capsa")"`;
-  lines.push({
-    text: ` trap : INT; ${show("begin", "%s%s")}; ${run}; ${show("end", "\\n%s%s %d", " $?")}; trap - INT`,
-    mark: "",
-  });
+  const whole = `trap : INT; ${show("begin", "%s%s")}; ${run}; ${show("end", "\\n%s%s %d", " $?")}; trap - INT`;
+  const lines = set.map((text, index) =>
+    index === set.length - 1
+      ? { text: `${text}; ${whole}`, mark: "" }
+      : { text: `${text}; ${show(String(index), "%s%s")}`, mark: mark(String(index)) },
+  );
   return { lines, begin: mark("begin"), end: mark("end") };
 }
 
