@@ -128,7 +128,7 @@ static void set_limits(struct fs_session *s)
 		if (setrlimit(RLIMIT_NOFILE, &limit))
 			limit.rlim_cur = soft;
 	}
-	rlim_t files = limit.rlim_cur < 2 * FS_HANDLES_MAX ? limit.rlim_cur : 2 * FS_HANDLES_MAX;
+	const rlim_t most = (rlim_t)2 * FS_HANDLES_MAX, files = limit.rlim_cur < most ? limit.rlim_cur : most;
 	s->lru_max = files / 8 > 16 ? (unsigned)(files / 8) : 16;
 	s->handles_max = files / 2 > 16 ? (unsigned)(files / 2) : 16;
 }
