@@ -39,13 +39,19 @@ export {
 export type {
   BootTimings,
   EndedSandbox,
+  EnforcedRule,
   LogEntry,
+  NetworkExplanation,
+  NetworkPlace,
   NetworkRefusal,
+  NetworkState,
+  NetworkUpdate,
   Notice,
   PublishedPort,
   RunningSandbox,
   SandboxEntry,
   SandboxExit,
+  SandboxNetwork,
   StartOptions,
   VsockPort,
   VsockSocket,
@@ -59,6 +65,7 @@ export {
   type ShareOptions,
   type UserNatOptions,
 } from "./sandbox/builder.ts";
+export { explainNetwork } from "./sandbox/explain.ts";
 export * as sandbox from "./sandbox/ready.ts";
 export { attach, ended, list, readLog, readNetworkLog } from "./sandbox/registry.ts";
 export type * from "./sandbox/spec.ts";

@@ -59,6 +59,13 @@ struct capsa_kvm_probe {
  */
 CAPSA_API int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out);
 
+/*
+ * What a VMM's network would do with packets to a place, without a VMM: `question` is the CBOR map of
+ * `offline-question` in ffi/vmm.cddl. Writes a CBOR map, `offline-answer`, to the `room` bytes of `answer`. Its length,
+ * or -errno: -EINVAL null pointer, -ENOBUFS too little room (4 KiB is enough), -ENOMEM.
+ */
+CAPSA_API int32_t capsa_explain(const uint8_t *question, size_t len, uint8_t *answer, size_t room);
+
 #ifdef __cplusplus
 }
 #endif

@@ -119,6 +119,15 @@ int network__parse(const char *text, struct network *out)
 	return 0;
 }
 
+const char *network__print(const struct network *network, char to[NETWORK_TEXT])
+{
+	unsigned before = address__is4(&network->address) ? 96 : 0;
+	address__print(&network->address, to);
+	size_t len = strlen(to);
+	snprintf(to + len, NETWORK_TEXT - len, "/%u", network->bits - before);
+	return to;
+}
+
 bool network__holds(const struct network *network, const struct address *address)
 {
 	unsigned whole = network->bits / 8, rest = network->bits % 8;

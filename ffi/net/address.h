@@ -33,6 +33,9 @@ socklen_t address__socket(const struct address *address, uint16_t port, struct s
 
 /* "10.0.0.0/8", or a lone address, which is a network of one. 0, or -EINVAL. */
 __attribute__((warn_unused_result)) int network__parse(const char *text, struct network *out);
+#define NETWORK_TEXT (ADDRESS_TEXT + 4) /* room for one as text */
+/* "10.0.0.0/8". Returns `to`. */
+const char *network__print(const struct network *network, char to[NETWORK_TEXT]);
 bool network__holds(const struct network *network, const struct address *address);
 
 /*

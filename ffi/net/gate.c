@@ -3,11 +3,13 @@
 #include "net/gate.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DNS_PORT 53
+#include "net/flows.h"
+
 #define DHCP_CLIENT 68
 #define DHCP_SERVER 67
 #define PEERS 256      /* that talk to published UDP ports; the one silent for longest makes room */
@@ -29,10 +31,12 @@ struct told {
 struct gate {
 	struct gate_options options;
 	struct resolver *resolver;
+	struct flows *flows;
 	struct peer peers[PEERS];
 	struct told told[TOLD];
 	unsigned next_told, told_now;
 	uint64_t period;
+	char why[80];
 	uint8_t frame[PACKET_MAX];
 };
 
@@ -101,7 +105,7 @@ static void tell(struct gate *gate, const struct packet *packet, const char *why
 		refusal.port = packet->destination_port;
 	if (!is_news(gate, &refusal))
 		return;
-	refusal.name = policy__name_of(gate->options.policy, &packet->destination);
+	refusal.name = policy__name_of(gate->options.egress->policy, &packet->destination);
 	if (mend)
 		write_rule(&refusal, packet);
 	gate->options.refused(gate->options.arg, &refusal);
@@ -172,11 +176,6 @@ static bool is_published(const struct gate *gate, uint16_t port)
 
 /* From the guest */
 
-static bool is(const struct address *address, const struct address pair[2])
-{
-	return address__equal(address, &pair[0]) || address__equal(address, &pair[1]);
-}
-
 static bool is_multicast(const struct address *address)
 {
 	return address__is4(address) ? address->bytes[12] >= 224 : address->bytes[0] == 0xff;
@@ -203,16 +202,16 @@ static bool is_dhcp(const struct gate *gate, const struct packet *packet)
 	return packet->kind == PACKET_UDP && packet->source_port == DHCP_CLIENT &&
 	       packet->destination_port == DHCP_SERVER &&
 	       (address__equal(&packet->destination, &broadcast) ||
-		address__equal(&packet->destination, &gate->options.addresses.host[0]));
+		address__equal(&packet->destination, &gate->options.egress->addresses->host[0]));
 }
 
 /* Whether the packet says truly who sent it. Whoever has no address yet may ask for one, and whether it is taken. */
 static bool is_own(const struct gate *gate, const struct packet *packet)
 {
-	const struct gate_addresses *known = &gate->options.addresses;
+	const struct net_addresses *known = gate->options.egress->addresses;
 	if (memcmp(packet->from_mac, known->mac, PACKET_MAC) != 0)
 		return false;
-	if (is(&packet->source, known->guest))
+	if (egress__is(&packet->source, known->guest))
 		return true;
 	switch (packet->kind) {
 	case PACKET_ARP:
@@ -224,74 +223,178 @@ static bool is_own(const struct gate *gate, const struct packet *packet)
 	}
 }
 
-/* NULL, or why the packet may not go where it wants to. */
-static const char *ask_policy(struct gate *gate, const struct packet *packet)
+static enum policy_protocol protocol_of(const struct packet *packet)
 {
-	enum policy_protocol protocol = packet->kind == PACKET_TCP   ? POLICY_TCP
-					: packet->kind == PACKET_UDP ? POLICY_UDP
-								     : POLICY_ICMP;
-	return policy__refuses(gate->options.policy, protocol, &packet->destination, packet->destination_port,
-			       gate->options.now());
+	return packet->kind == PACKET_TCP ? POLICY_TCP : packet->kind == PACKET_UDP ? POLICY_UDP : POLICY_ICMP;
 }
 
-/* What has no end in the host's network: addresses of the guest's own, and of no network at all. */
-static bool is_near(const struct gate *gate, const struct packet *packet)
+/* Whether it may go where it wants to; if not, that is told. */
+static bool may_leave(struct gate *gate, const struct packet *packet)
 {
-	const struct gate_addresses *known = &gate->options.addresses;
-	return network__holds(&known->network[0], &packet->destination) ||
-	       network__holds(&known->network[1], &packet->destination) || is_link_local6(&packet->destination);
+	const struct egress_verdict verdict =
+		egress__to_address(gate->options.egress, protocol_of(packet), &packet->destination,
+				   packet->destination_port, gate->options.now());
+	if (verdict.why)
+		refuse(gate, packet, verdict.why, verdict.mend);
+	return !verdict.why;
 }
 
-/* These say NULL where a packet may pass, or why it may not; `mend` where a rule would allow it. */
-static const char *refuses_near(struct gate *gate, const struct packet *packet, bool *mend)
+/* TCP: what belongs to a connection passes, and what begins one may have to ask */
+
+static const uint8_t gateway_mac[PACKET_MAC] = {0x52, 0x55}; /* any but the guest's; neither side looks at it */
+
+static const struct address *guest_of(const struct gate *gate, const struct flow *flow)
 {
-	const struct gate_addresses *known = &gate->options.addresses;
-	if (is(&packet->destination, known->name_server) && packet->destination_port == DNS_PORT)
-		return "the name server answers over UDP only";
-	if (!is(&packet->destination, known->host))
-		return "there is nothing at this address";
-	if (packet->kind == PACKET_ECHO) /* answered on the spot */
-		return NULL;
-	if (!gate->options.host_loopback)
-		return "the host's own services are reached with hostLoopback = true only";
-	*mend = true;
-	return ask_policy(gate, packet);
+	return &gate->options.egress->addresses->guest[address__is4(&flow->peer) ? 0 : 1];
 }
 
-static const char *refuses(struct gate *gate, const struct packet *packet, bool *mend)
+/* As far as the host's side is concerned the guest has reset it. Not while a frame of that side is under way. */
+static void reset_host(struct gate *gate, const struct flow *flow)
 {
-	/* an answer within something that was let in, or that began with a packet that was */
-	if ((packet->kind == PACKET_TCP && !packet->opens) ||
-	    (packet->kind == PACKET_UDP && answers_peer(gate, packet)))
-		return NULL;
-	if (is_near(gate, packet))
-		return refuses_near(gate, packet, mend);
-	if (address__is_local(&packet->destination))
-		return "an address that never leaves a machine";
-	const char *why = ask_policy(gate, packet);
-	*mend = why != NULL;
-	if (!why && packet->kind == PACKET_ECHO && !address__is4(&packet->destination))
-		why = "echo requests over IPv6 are not carried beyond the gateway";
-	return why;
+	const struct packet from_host = {
+		.to_mac = gate->options.egress->addresses->mac,
+		.from_mac = gateway_mac,
+		.source = flow->peer,
+		.destination = *guest_of(gate, flow),
+		.source_port = flow->peer_port,
+		.destination_port = flow->guest_port,
+	};
+	size_t len = packet__reset_at(&from_host, flow->host_next, gate->frame);
+	gate->options.pass(gate->options.arg, gate->frame, len);
 }
+
+static void reset_guest(struct gate *gate, const struct flow *flow)
+{
+	const struct packet from_guest = {
+		.to_mac = gateway_mac,
+		.from_mac = gate->options.egress->addresses->mac,
+		.source = *guest_of(gate, flow),
+		.destination = flow->peer,
+		.source_port = flow->guest_port,
+		.destination_port = flow->peer_port,
+	};
+	size_t len = packet__reset_at(&from_guest, flow->guest_next, gate->frame);
+	gate->options.answer(gate->options.arg, gate->frame, len);
+}
+
+/* What the host's side says to a reset may be about the connection as well: it is taken out of the table first. */
+static struct flow take_out(struct gate *gate, struct flow *flow)
+{
+	struct flow taken = *flow;
+	flows__remove(gate->flows, flow);
+	return taken;
+}
+
+static bool has_room(struct gate *gate, const struct packet *packet)
+{
+	unsigned most = gate->options.max_connections;
+	if (flows__count(gate->flows) < most)
+		return true;
+	snprintf(gate->why, sizeof(gate->why), "%u connections are open, which is the limit", most);
+	refuse(gate, packet, gate->why, false);
+	return false;
+}
+
+/* A segment that begins a connection: whether it may pass. */
+static bool begin(struct gate *gate, const struct packet *packet, struct flow *known)
+{
+	if (!may_leave(gate, packet))
+		return false;
+	if (known && known->state != FLOW_CLOSED) /* said again */
+		return true;
+	if (known)
+		flows__remove(gate->flows, known);
+	if (!has_room(gate, packet))
+		return false;
+	if (flows__add(gate->flows, packet, false))
+		return true;
+	/* the table is full of those that are over; the host's side should know as well */
+	struct flow old = take_out(gate, flows__oldest_closed(gate->flows));
+	reset_host(gate, &old);
+	return flows__add(gate->flows, packet, false) != NULL;
+}
+
+/* The guest's reset may carry any number; the host's side is told with the one that it goes by. While it connects it
+ * would not listen: the connection then ends when that does. */
+static void end(struct gate *gate, const uint8_t *frame, size_t len, struct flow *flow)
+{
+	if (flow->state == FLOW_OPENING && flow->by_guest)
+		return;
+	struct flow ended = take_out(gate, flow);
+	if (ended.state == FLOW_OPENING)
+		gate->options.pass(gate->options.arg, frame, len);
+	else
+		reset_host(gate, &ended);
+}
+
+static void segment_from_guest(struct gate *gate, const uint8_t *frame, size_t len, const struct packet *packet)
+{
+	struct flow *flow = flows__find(gate->flows, packet, false);
+	if (packet->opens) {
+		if (!begin(gate, packet, flow))
+			return;
+		flow = flows__find(gate->flows, packet, false);
+	} else if (!flow) {
+		if (!(packet->flags & TH_RST))
+			gate->options.answer(gate->options.arg, gate->frame, packet__reset(packet, gate->frame));
+		return;
+	} else if (packet->flags & TH_RST) {
+		end(gate, frame, len, flow);
+		return;
+	}
+	flows__saw(gate->flows, flow, packet, false, gate->options.now());
+	gate->options.pass(gate->options.arg, frame, len);
+}
+
+static bool segment_to_guest(struct gate *gate, const struct packet *packet)
+{
+	struct flow *flow = flows__find(gate->flows, packet, true);
+	if (packet->opens && flow && flow->state == FLOW_CLOSED) {
+		flows__remove(gate->flows, flow);
+		flow = NULL;
+	}
+	if (packet->opens && !flow) /* a published port's; without room it is said again later */
+		flow = flows__add(gate->flows, packet, true);
+	if (!flow)
+		return false;
+	if (packet->flags & TH_RST)
+		flows__remove(gate->flows, flow);
+	else
+		flows__saw(gate->flows, flow, packet, true, gate->options.now());
+	return true;
+}
+
+void gate__recheck(struct gate *gate)
+{
+	for (struct flow *flow = flows__each(gate->flows, NULL); flow; flow = flows__each(gate->flows, flow)) {
+		if (!flow->by_guest ||
+		    policy__match_open(gate->options.egress->policy, POLICY_TCP, &flow->peer, flow->peer_port)->allow)
+			continue;
+		struct flow cut = take_out(gate, flow);
+		/* one that is opening hears of it when it asks again, and ends for the host with its connecting */
+		if (cut.state == FLOW_OPENING)
+			continue;
+		reset_guest(gate, &cut);
+		reset_host(gate, &cut);
+	}
+}
+
+/* From the guest, all of it */
 
 static bool is_query(const struct gate *gate, const struct packet *packet)
 {
-	return packet->kind == PACKET_UDP && packet->destination_port == DNS_PORT &&
-	       is(&packet->destination, gate->options.addresses.name_server);
+	return packet->kind == PACKET_UDP && packet->destination_port == EGRESS_DNS_PORT &&
+	       egress__is(&packet->destination, gate->options.egress->addresses->name_server);
 }
 
 static void to_somebody(struct gate *gate, const uint8_t *frame, size_t len, const struct packet *packet)
 {
-	bool mend = false;
-	if (is_query(gate, packet)) {
+	if (packet->kind == PACKET_TCP)
+		segment_from_guest(gate, frame, len, packet);
+	else if (is_query(gate, packet))
 		resolver__ask(gate->resolver, packet);
-		return;
-	}
-	const char *why = refuses(gate, packet, &mend);
-	if (why)
-		refuse(gate, packet, why, mend);
-	else
+	/* whoever has asked by way of a published port may be answered */
+	else if ((packet->kind == PACKET_UDP && answers_peer(gate, packet)) || may_leave(gate, packet))
 		gate->options.pass(gate->options.arg, frame, len);
 }
 
@@ -319,16 +422,25 @@ bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len)
 {
 	const struct gate_options *options = &gate->options;
 	struct packet packet;
-	if (packet__parse(frame, len, &packet))
-		return !packet.fragment; /* of the host's side: errors, advertisements */
+	if (packet__parse(frame, len, &packet)) { /* of the host's side: errors, advertisements */
+		bool fragment = packet.fragment;
+		struct flow *flow =
+			packet__quoted(frame, len, &packet) ? flows__find(gate->flows, &packet, false) : NULL;
+		if (flow && flow->state == FLOW_OPENING) /* it cannot be had */
+			flows__remove(gate->flows, flow);
+		return !fragment;
+	}
+	if (packet.kind == PACKET_TCP)
+		return segment_to_guest(gate, &packet);
 	if (packet.kind == PACKET_UDP && is_published(gate, packet.destination_port)) {
 		remember_peer(gate, &packet);
 		return true;
 	}
-	if (packet.kind != PACKET_UDP || is(&packet.source, options->addresses.host))
+	if (packet.kind != PACKET_UDP || egress__is(&packet.source, options->egress->addresses->host))
 		return true;
 	/* a port that is open for answers is open for everybody: only those that could be asked may answer */
-	return !policy__refuses(options->policy, POLICY_UDP, &packet.source, packet.source_port, options->now());
+	return !policy__refuses(options->egress->policy, POLICY_UDP, &packet.source, packet.source_port,
+				options->now());
 }
 
 /* The gate itself */
@@ -345,9 +457,11 @@ int gate__new(const struct gate_options *options, struct gate **out)
 	if (!gate)
 		return -ENOMEM;
 	gate->options = *options;
+	if (!gate->options.max_connections)
+		gate->options.max_connections = GATE_CONNECTIONS;
 	struct resolver_options resolver = {
 		.loop = options->loop,
-		.policy = options->policy,
+		.policy = options->egress->policy,
 		.server_count = options->server_count,
 		.now = options->now,
 		.answer = answer,
@@ -355,9 +469,11 @@ int gate__new(const struct gate_options *options, struct gate **out)
 		.arg = gate,
 	};
 	memcpy(resolver.servers, options->servers, sizeof(resolver.servers));
-	int err = resolver__new(&resolver, &gate->resolver);
+	int err = flows__new(gate->options.max_connections, &gate->flows);
+	if (!err)
+		err = resolver__new(&resolver, &gate->resolver);
 	if (err) {
-		free(gate);
+		gate__free(gate);
 		return err;
 	}
 	*out = gate;
@@ -374,5 +490,6 @@ void gate__free(struct gate *gate)
 	if (!gate)
 		return;
 	resolver__free(gate->resolver);
+	flows__free(gate->flows);
 	free(gate);
 }

@@ -2,18 +2,11 @@
 #ifndef CAPSA_NET_GATE_H
 #define CAPSA_NET_GATE_H
 
-#include "net/packet.h"
-#include "net/policy.h"
+#include "net/egress.h"
 #include "net/resolver.h"
 
-#define GATE_PUBLISHED 16 /* published UDP ports */
-
-/* Who is who on the guest's network. */
-struct gate_addresses {
-	uint8_t mac[PACKET_MAC];                          /* the guest's */
-	struct address guest[2], host[2], name_server[2]; /* IPv4 and IPv6 */
-	struct network network[2];
-};
+#define GATE_PUBLISHED 16     /* published UDP ports */
+#define GATE_CONNECTIONS 4096 /* TCP connections at a time, unless something says less */
 
 /* A packet or a name that was refused. Texts live until the call returns. */
 struct gate_refusal {
@@ -26,11 +19,10 @@ struct gate_refusal {
 };
 
 struct gate_options {
-	struct gate_addresses addresses;
-	struct policy *policy;
-	bool host_loopback;                 /* the gateway's address leads to the host's loopback */
+	const struct egress *egress;        /* what may leave, and who is who */
 	uint16_t published[GATE_PUBLISHED]; /* UDP ports of the guest */
 	unsigned published_count;
+	unsigned max_connections;                 /* TCP, either way, at a time; 0: GATE_CONNECTIONS */
 	struct address servers[RESOLVER_SERVERS]; /* the host's name servers */
 	unsigned server_count;
 	struct loop *loop;
@@ -48,6 +40,9 @@ __attribute__((warn_unused_result)) int gate__new(const struct gate_options *opt
 /* Forget queries under way. */
 void gate__reset(struct gate *gate);
 void gate__free(struct gate *gate);
+
+/* The policy has other rules now: what goes on against them ends, for both sides. */
+void gate__recheck(struct gate *gate);
 
 /* A frame of the guest, which does not change meanwhile: passed on, answered, or dropped. */
 void gate__from_guest(struct gate *gate, const uint8_t *frame, size_t len);

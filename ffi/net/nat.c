@@ -30,7 +30,8 @@ struct nat {
 	struct loop *loop; /* NULL while the driver is not ready */
 	Slirp *slirp;
 	struct policy *policy;
-	struct gate *gate;
+	struct egress egress;
+	struct gate *gate; /* NULL while the driver is not ready */
 	uint64_t turn;     /* timer of the turn that was asked for; 0: none */
 	uint64_t patience; /* timer of libslirp's own clock */
 	unsigned round;
@@ -279,9 +280,7 @@ static int link__up(void *arg)
 	struct nat *nat = arg;
 	const struct nat_options *options = &nat->options;
 	struct gate_options gate = {
-		.addresses = options->addresses,
-		.policy = nat->policy,
-		.host_loopback = options->host_loopback,
+		.egress = &nat->egress,
 		.server_count = options->server_count,
 		.loop = nat->dev->loop,
 		.now = now_ms,
@@ -414,7 +413,7 @@ static bool publishes_udp(const struct nat_options *options)
 
 static Slirp *make_slirp(struct nat *nat)
 {
-	const struct gate_addresses *known = &nat->options.addresses;
+	const struct net_addresses *known = &nat->options.addresses;
 	unsigned bits = known->network[0].bits - 96;
 	const SlirpConfig config = {
 		.version = 4,
@@ -438,7 +437,22 @@ static Slirp *make_slirp(struct nat *nat)
 	return slirp_new(&config, &callbacks, nat);
 }
 
-int nat__new(const struct nat_options *options, struct virtio_device **out, struct failure *why)
+int nat__replace_rules(struct nat *nat, const struct policy_rule *rules, unsigned count, bool otherwise)
+{
+	int err = policy__replace(nat->policy, rules, count, otherwise);
+	if (!err && nat->gate) {
+		gate__recheck(nat->gate);
+		virtio_net__flush(nat->dev);
+	}
+	return err;
+}
+
+const struct egress *nat__egress(const struct nat *nat)
+{
+	return &nat->egress;
+}
+
+int nat__new(const struct nat_options *options, struct virtio_device **out, struct nat **handle, struct failure *why)
 {
 	static const struct virtio_net_link link = {
 		.up = link__up, .down = link__down, .transmit = link__transmit, .destroy = link__destroy};
@@ -447,6 +461,9 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 	if (!err) {
 		nat->options = *options;
 		err = policy__new(options->rules, options->rule_count, options->otherwise, &nat->policy);
+		nat->egress = (struct egress){.addresses = &nat->options.addresses,
+					      .policy = nat->policy,
+					      .host_loopback = options->host_loopback};
 	}
 	if (!err) {
 		nat->slirp = make_slirp(nat);
@@ -469,5 +486,6 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 		return err;
 	}
 	*out = nat->dev;
+	*handle = nat;
 	return 0;
 }

@@ -19,8 +19,8 @@ struct nat_publish {
 
 struct nat_options {
 	uint16_t mtu;
-	struct gate_addresses addresses;
-	const struct policy_rule *rules; /* borrowed until the device is destroyed */
+	struct net_addresses addresses;
+	const struct policy_rule *rules; /* copied */
 	unsigned rule_count;
 	bool otherwise; /* what holds where no rule matches */
 	bool host_loopback;
@@ -33,11 +33,22 @@ struct nat_options {
 	void *arg;
 };
 
+struct nat;
+
 /*
- * A virtio-net device with the host's network behind it. Published ports are bound here and served once the driver is
- * ready; nothing else is opened before a guest asks for it. 0, or -errno with *why: a port that is taken, say.
+ * A virtio-net device with the host's network behind it, and a handle on the latter, which lives as long. Published
+ * ports are bound here and served once the driver is ready; nothing else is opened before a guest asks for it. 0, or
+ * -errno with *why: a port that is taken, say.
  */
 __attribute__((warn_unused_result)) int nat__new(const struct nat_options *options, struct virtio_device **out,
-						 struct failure *why);
+						 struct nat **handle, struct failure *why);
+
+/* These are made on the device's worker. */
+
+/* Other rules (copied), from now on; connections that they do not allow are cut. 0 or -ENOMEM. */
+__attribute__((warn_unused_result)) int nat__replace_rules(struct nat *nat, const struct policy_rule *rules,
+							   unsigned count, bool otherwise);
+/* What leaves is judged by this. */
+const struct egress *nat__egress(const struct nat *nat);
 
 #endif

@@ -3,9 +3,22 @@
 
 #include "net/nat.h"
 
-int nat__new(const struct nat_options *options, struct virtio_device **out, struct failure *why)
+int nat__new(const struct nat_options *options, struct virtio_device **out, struct nat **handle, struct failure *why)
 {
-	(void)options;
-	(void)out;
+	(void)options, (void)out, (void)handle;
 	return failure__set(why, ENOSYS, NULL, "this monitor has no network: capsa-vmm-net has");
+}
+
+/* There is no handle that these could be called with. */
+
+int nat__replace_rules(struct nat *nat, const struct policy_rule *rules, unsigned count, bool otherwise)
+{
+	(void)nat, (void)rules, (void)count, (void)otherwise;
+	return -ENOSYS;
+}
+
+const struct egress *nat__egress(const struct nat *nat)
+{
+	(void)nat;
+	return NULL;
 }

@@ -26,10 +26,21 @@ static uint16_t load16(const uint8_t *at)
 	return (uint16_t)(at[0] << 8 | at[1]);
 }
 
+static uint32_t load32(const uint8_t *at)
+{
+	return (uint32_t)load16(at) << 16 | load16(at + 2);
+}
+
 static void store16(uint8_t *at, uint16_t value)
 {
 	at[0] = (uint8_t)(value >> 8);
 	at[1] = (uint8_t)value;
+}
+
+static void store32(uint8_t *at, uint32_t value)
+{
+	store16(at, (uint16_t)(value >> 16));
+	store16(at + 2, (uint16_t)value);
 }
 
 /* Taking apart */
@@ -56,6 +67,10 @@ static const char *parse_tcp(const uint8_t *tcp, size_t len, struct packet *out)
 		return "a TCP header that is cut short";
 	out->source_port = load16(tcp);
 	out->destination_port = load16(tcp + 2);
+	out->flags = tcp[13];
+	out->sequence = load32(tcp + 4);
+	out->acknowledged = load32(tcp + 8);
+	out->sequence_len = (uint32_t)(len - header) + !!(out->flags & TH_SYN) + !!(out->flags & TH_FIN);
 	/* whatever is not a SYN alone belongs to a connection, or is answered with a reset */
 	out->opens = (tcp[13] & (TH_SYN | TH_FIN | TH_RST | TH_URG | TH_ACK)) == TH_SYN;
 	out->kind = PACKET_TCP;
@@ -180,6 +195,25 @@ const char *packet__parse(const uint8_t *frame, size_t len, struct packet *out)
 	}
 }
 
+bool packet__quoted(const uint8_t *frame, size_t len, struct packet *out)
+{
+	struct packet error;
+	if (packet__parse(frame, len, &error) == NULL || !error.ip || error.fragment)
+		return false;
+	bool is4 = address__is4(&error.source);
+	size_t head = is4 ? IPV4_MIN : IPV6_MIN;
+	const uint8_t *icmp = error.ip + head, *ip = icmp + ICMP_MIN, *tcp = ip + head;
+	if (error.ip_len < head + ICMP_MIN + head + 4 || error.ip[is4 ? 9 : 6] != (is4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return false;
+	if (icmp[0] != (is4 ? ICMP_DEST_UNREACH : ICMP6_DST_UNREACH) || ip[is4 ? 9 : 6] != IPPROTO_TCP ||
+	    ip[0] >> 4 != (is4 ? 4 : 6))
+		return false;
+	*out = (struct packet){.kind = PACKET_TCP, .source_port = load16(tcp), .destination_port = load16(tcp + 2)};
+	out->source = is4 ? address__from4(ip + 12) : address__from6(ip + 8);
+	out->destination = is4 ? address__from4(ip + 16) : address__from6(ip + 24);
+	return true;
+}
+
 /* Making */
 
 /* Ethernet and IP headers in front of `len` bytes, from the packet's destination back to its source. Returns where the
@@ -249,4 +283,31 @@ size_t packet__reply(const struct packet *to, const void *data, size_t len, uint
 	uint16_t sum = checksum__end(checksum__add(pseudo_header(to, IPPROTO_UDP, UDP_MIN + len), udp, UDP_MIN + len));
 	memcpy(udp + 6, &sum, sizeof(sum));
 	return (size_t)(udp - frame) + UDP_MIN + len;
+}
+
+static size_t segment(const struct packet *to, uint32_t sequence, uint32_t acknowledged, uint8_t flags, uint8_t *frame)
+{
+	uint8_t *tcp = begin(to, IPPROTO_TCP, TCP_MIN, frame);
+	memset(tcp, 0, TCP_MIN);
+	store16(tcp, to->destination_port);
+	store16(tcp + 2, to->source_port);
+	store32(tcp + 4, sequence);
+	store32(tcp + 8, acknowledged);
+	tcp[12] = TCP_MIN / 4 << 4;
+	tcp[13] = flags;
+	uint16_t sum = checksum__end(checksum__add(pseudo_header(to, IPPROTO_TCP, TCP_MIN), tcp, TCP_MIN));
+	memcpy(tcp + 16, &sum, sizeof(sum));
+	return (size_t)(tcp - frame) + TCP_MIN;
+}
+
+size_t packet__reset(const struct packet *to, uint8_t *frame)
+{
+	if (to->flags & TH_ACK)
+		return segment(to, to->acknowledged, 0, TH_RST, frame);
+	return segment(to, 0, to->sequence + to->sequence_len, TH_RST | TH_ACK, frame);
+}
+
+size_t packet__reset_at(const struct packet *to, uint32_t sequence, uint8_t *frame)
+{
+	return segment(to, sequence, 0, TH_RST, frame);
 }

@@ -25,9 +25,12 @@ struct packet {
 	const uint8_t *to_mac, *from_mac;
 	struct address source, destination; /* all zero where the frame is too broken to have any */
 	uint16_t source_port, destination_port;
-	bool fragment;          /* then nothing more is known of it */
-	bool opens;             /* TCP: it begins a connection */
-	const uint8_t *payload; /* UDP */
+	bool fragment;                   /* then nothing more is known of it */
+	bool opens;                      /* TCP: it begins a connection */
+	uint8_t flags;                   /* TCP: TH_* */
+	uint32_t sequence, acknowledged; /* TCP */
+	uint32_t sequence_len;           /* TCP: sequence numbers that it takes */
+	const uint8_t *payload;          /* UDP */
 	size_t payload_len;
 	const uint8_t *ip; /* from the IP header on, as long as that says */
 	size_t ip_len;
@@ -48,5 +51,17 @@ size_t packet__prohibited(const struct packet *refused, uint8_t *frame);
 
 /* The answer to a UDP packet, `len` bytes (at most 65,000) to where it came from. As above. */
 size_t packet__reply(const struct packet *to, const void *data, size_t len, uint8_t *frame);
+
+/*
+ * A TCP segment that resets a connection (RFC 9293 section 3.10.7.1), as from `to`'s destination back to its source.
+ * For packet__reset `to` is a segment of no connection, for packet__reset_at the sequence number that the source
+ * expects is known. As above.
+ */
+size_t packet__reset(const struct packet *to, uint8_t *frame);
+size_t packet__reset_at(const struct packet *to, uint32_t sequence, uint8_t *frame);
+
+/* What an ICMP or ICMPv6 error is about: the TCP segment of the guest that it quotes, as a packet with addresses and
+ * ports. False for any other frame. */
+__attribute__((warn_unused_result)) bool packet__quoted(const uint8_t *frame, size_t len, struct packet *out);
 
 #endif

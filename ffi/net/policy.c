@@ -16,28 +16,89 @@ struct learned {
 };
 
 struct policy {
-	const struct policy_rule *rules;
+	struct policy_rule *rules; /* one block, with their texts behind them */
 	unsigned rule_count;
-	bool otherwise;
+	struct policy_rule otherwise;
 	unsigned learned_count;
 	struct learned learned[LEARNED_MAX];
 };
 
+/* The rules in force */
+
+static size_t text_size(const char *text)
+{
+	return text ? strlen(text) + 1 : 0;
+}
+
+static const char *copy_text(const char *text, char **to)
+{
+	size_t size = text_size(text);
+	const char *copy = size ? memcpy(*to, text, size) : NULL;
+	*to += size;
+	return copy;
+}
+
+/* NULL without memory. */
+static struct policy_rule *copy_rules(const struct policy_rule *rules, unsigned count)
+{
+	size_t size = count * sizeof(*rules) + 1; /* of none, too, there is a copy */
+	for (unsigned i = 0; i < count; i++)
+		size += text_size(rules[i].name) + text_size(rules[i].why) + text_size(rules[i].text);
+	struct policy_rule *copy = malloc(size);
+	char *texts = (char *)(copy + count);
+	for (unsigned i = 0; copy && i < count; i++) {
+		copy[i] = rules[i];
+		copy[i].name = copy_text(rules[i].name, &texts);
+		copy[i].why = copy_text(rules[i].why, &texts);
+		copy[i].text = copy_text(rules[i].text, &texts);
+	}
+	return copy;
+}
+
+static int set_rules(struct policy *policy, const struct policy_rule *rules, unsigned count, bool otherwise)
+{
+	struct policy_rule *copy = copy_rules(rules, count);
+	if (!copy)
+		return -ENOMEM;
+	free(policy->rules);
+	policy->rules = copy;
+	policy->rule_count = count;
+	policy->otherwise =
+		(struct policy_rule){.allow = otherwise, .last_port = UINT16_MAX, .why = "no rule allows it"};
+	return 0;
+}
+
 int policy__new(const struct policy_rule *rules, unsigned count, bool otherwise, struct policy **out)
 {
-	*out = calloc(1, sizeof(**out));
-	if (!*out)
+	struct policy *policy = calloc(1, sizeof(*policy));
+	if (!policy || set_rules(policy, rules, count, otherwise)) {
+		free(policy);
 		return -ENOMEM;
-	(*out)->rules = rules;
-	(*out)->rule_count = count;
-	(*out)->otherwise = otherwise;
+	}
+	*out = policy;
 	return 0;
 }
 
 void policy__free(struct policy *policy)
 {
+	if (!policy)
+		return;
+	free(policy->rules);
 	free(policy);
 }
+
+const struct policy_rule *policy__rules(const struct policy *policy, unsigned *count)
+{
+	*count = policy->rule_count;
+	return policy->rules;
+}
+
+const struct policy_rule *policy__otherwise(const struct policy *policy)
+{
+	return &policy->otherwise;
+}
+
+/* Deciding */
 
 static bool name_matches(const char *pattern, const char *name)
 {
@@ -48,6 +109,8 @@ static bool name_matches(const char *pattern, const char *name)
 	return strncmp(pattern, "*.", 2) == 0 && len > tail - 1 && strcmp(name + len - (tail - 1), pattern + 1) == 0;
 }
 
+#define HOWEVER_OLD 0 /* as the time: names hold that have led somewhere at any time */
+
 /* Whether a name that the rule is for has led to the address; if so, it is in use. */
 static bool led_by_name(struct policy *policy, const struct policy_rule *rule, const struct address *address,
 			uint64_t now)
@@ -56,25 +119,64 @@ static bool led_by_name(struct policy *policy, const struct policy_rule *rule, c
 		struct learned *l = &policy->learned[i];
 		if (l->until < now || !address__equal(&l->address, address) || !name_matches(rule->name, l->name))
 			continue;
-		l->until = now + l->life;
+		if (now != HOWEVER_OLD)
+			l->until = now + l->life;
 		return true;
 	}
 	return false;
 }
 
-const char *policy__refuses(struct policy *policy, enum policy_protocol protocol, const struct address *to,
-			    uint16_t port, uint64_t now)
+static bool is_for(const struct policy_rule *rule, enum policy_protocol protocol, uint16_t port)
+{
+	return (rule->protocol == POLICY_ANY || rule->protocol == protocol) && port >= rule->first_port &&
+	       port <= rule->last_port;
+}
+
+const struct policy_rule *policy__match(struct policy *policy, enum policy_protocol protocol, const struct address *to,
+					uint16_t port, uint64_t now)
 {
 	for (unsigned i = 0; i < policy->rule_count; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
-		if ((rule->protocol != POLICY_ANY && rule->protocol != protocol) || port < rule->first_port ||
-		    port > rule->last_port)
-			continue;
-		if (!(rule->name ? led_by_name(policy, rule, to, now) : network__holds(&rule->network, to)))
-			continue;
-		return rule->allow ? NULL : rule->why ? rule->why : "a rule denies it";
+		if (is_for(rule, protocol, port) &&
+		    (rule->name ? led_by_name(policy, rule, to, now) : network__holds(&rule->network, to)))
+			return rule;
 	}
-	return policy->otherwise ? NULL : "no rule allows it";
+	return &policy->otherwise;
+}
+
+const struct policy_rule *policy__match_open(struct policy *policy, enum policy_protocol protocol,
+					     const struct address *to, uint16_t port)
+{
+	return policy__match(policy, protocol, to, port, HOWEVER_OLD);
+}
+
+/* "0.0.0.0/0" or "::/0". */
+static bool is_everything(const struct network *network)
+{
+	return network->bits <= (address__is4(&network->address) ? 96U : 0U);
+}
+
+const struct policy_rule *policy__match_name(const struct policy *policy, enum policy_protocol protocol,
+					     const char *name, uint16_t port)
+{
+	for (unsigned i = 0; i < policy->rule_count; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+		if (is_for(rule, protocol, port) &&
+		    (rule->name ? name_matches(rule->name, name) : is_everything(&rule->network)))
+			return rule;
+	}
+	return &policy->otherwise;
+}
+
+const char *policy_rule__refuses(const struct policy_rule *rule)
+{
+	return rule->allow ? NULL : rule->why ? rule->why : "a rule denies it";
+}
+
+const char *policy__refuses(struct policy *policy, enum policy_protocol protocol, const struct address *to,
+			    uint16_t port, uint64_t now)
+{
+	return policy_rule__refuses(policy__match(policy, protocol, to, port, now));
 }
 
 static bool is_whole(const struct policy_rule *rule)
@@ -82,15 +184,15 @@ static bool is_whole(const struct policy_rule *rule)
 	return rule->protocol == POLICY_ANY && rule->first_port == 0 && rule->last_port == UINT16_MAX;
 }
 
-bool policy__may_ask(const struct policy *policy, const char *name)
+const struct policy_rule *policy__match_question(const struct policy *policy, const char *name)
 {
 	for (unsigned i = 0; i < policy->rule_count; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
 		/* a name of which some ports are denied may be asked for: it is its addresses that are not reached */
 		if (rule->name && name_matches(rule->name, name) && (rule->allow || is_whole(rule)))
-			return rule->allow;
+			return rule;
 	}
-	return policy->otherwise;
+	return &policy->otherwise;
 }
 
 /* Whether anything at the address is allowed by rules about addresses. */
@@ -101,7 +203,24 @@ static bool allowed_as_address(const struct policy *policy, const struct address
 		if (!rule->name && network__holds(&rule->network, address) && (rule->allow || is_whole(rule)))
 			return rule->allow;
 	}
-	return policy->otherwise;
+	return policy->otherwise.allow;
+}
+
+/* Whether a name may lead there: not to the host and its surroundings, unless a rule is for the address itself. */
+static bool may_lead(const struct policy *policy, const struct address *address)
+{
+	return !address__is_local(address) && (!address__is_inside(address) || allowed_as_address(policy, address));
+}
+
+int policy__replace(struct policy *policy, const struct policy_rule *rules, unsigned count, bool otherwise)
+{
+	int err = set_rules(policy, rules, count, otherwise);
+	for (unsigned i = 0; !err && i < policy->learned_count;)
+		if (may_lead(policy, &policy->learned[i].address))
+			i++;
+		else
+			policy->learned[i] = policy->learned[--policy->learned_count];
+	return err;
 }
 
 /* Where to keep this pair: where it is already, in a fresh place, or in the place of what has the least time left. */
@@ -120,8 +239,7 @@ static struct learned *place_for(struct policy *policy, const char *name, const 
 
 bool policy__learn(struct policy *policy, const char *name, const struct address *address, uint32_t ttl, uint64_t now)
 {
-	if (strlen(name) > POLICY_NAME_MAX || address__is_local(address) ||
-	    (address__is_inside(address) && !allowed_as_address(policy, address)))
+	if (strlen(name) > POLICY_NAME_MAX || !may_lead(policy, address))
 		return false;
 	struct learned *l = place_for(policy, name, address);
 	l->address = *address;

@@ -19,21 +19,45 @@ struct policy_rule {
 	enum policy_protocol protocol;
 	uint16_t first_port, last_port; /* 0 and 65535 for all; ICMP has none, and counts as port 0 */
 	const char *why;                /* a refusal's reason, for people; NULL: "no rule allows it" and the like */
+	const char *text;               /* the rule as somebody wrote it; NULL: it is capsa's own */
 };
 
 struct policy;
 
-/* `rules` are borrowed and outlive the policy. `otherwise`: what holds where no rule matches. 0 or -ENOMEM. */
+/* `rules` are copied. `otherwise`: what holds where no rule matches. 0 or -ENOMEM. */
 __attribute__((warn_unused_result)) int policy__new(const struct policy_rule *rules, unsigned count, bool otherwise,
 						    struct policy **out);
 void policy__free(struct policy *policy);
 
-/* Whether packets may go there: NULL, or why not. `now`: milliseconds of a clock that only goes forward. */
+/* Other rules, from now on. What names have led to stays known, but for what they may not lead to any more. 0, or
+ * -ENOMEM with the old rules in force. */
+__attribute__((warn_unused_result)) int policy__replace(struct policy *policy, const struct policy_rule *rules,
+							unsigned count, bool otherwise);
+
+/* The rules in force, *count of them. These and the rules below live until they are replaced. */
+const struct policy_rule *policy__rules(const struct policy *policy, unsigned *count);
+/* What holds where none of them matches, as a rule. */
+const struct policy_rule *policy__otherwise(const struct policy *policy);
+
+/* The rule that decides about packets to an address. `now`: milliseconds of a clock that only goes forward. */
+const struct policy_rule *policy__match(struct policy *policy, enum policy_protocol protocol, const struct address *to,
+					uint16_t port, uint64_t now);
+/* The same for what goes on already: a name that has led there holds, however long ago that was. */
+const struct policy_rule *policy__match_open(struct policy *policy, enum policy_protocol protocol,
+					     const struct address *to, uint16_t port);
+/* The rule that would decide if the name led to an address that is in no network but the whole Internet. */
+const struct policy_rule *policy__match_name(const struct policy *policy, enum policy_protocol protocol,
+					     const char *name, uint16_t port);
+
+/* Why a rule refuses, NULL where it allows. */
+const char *policy_rule__refuses(const struct policy_rule *rule);
+
+/* Whether packets may go there: NULL, or why not; policy__match with the reason only. */
 const char *policy__refuses(struct policy *policy, enum policy_protocol protocol, const struct address *to,
 			    uint16_t port, uint64_t now);
 
-/* Whether a name may be asked for. It is in small letters, without a dot at its end. */
-bool policy__may_ask(const struct policy *policy, const char *name);
+/* The rule that decides whether a name may be asked for. It is in small letters, without a dot at its end. */
+const struct policy_rule *policy__match_question(const struct policy *policy, const char *name);
 
 /*
  * A name server has said that `name` leads to `address`, for `ttl` seconds: rules for the name hold for the address

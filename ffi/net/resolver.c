@@ -213,7 +213,7 @@ void resolver__ask(struct resolver *resolver, const struct packet *packet)
 	query->len = packet->payload_len;
 	memcpy(query->message, packet->payload, packet->payload_len);
 	query->guest_id = dns__id(query->message);
-	if (!policy__may_ask(options->policy, question.name)) {
+	if (!policy__match_question(options->policy, question.name)->allow) {
 		options->refused(options->arg, question.name, NULL, "no rule allows the name");
 		refuse(query);
 		return;

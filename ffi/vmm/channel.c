@@ -148,6 +148,10 @@ static void channel__request(struct control_channel *ch, const uint8_t *body, si
 		{.key = "port", .kind = CBOR_KIND_UINT, .offset = MEMBER(port), .min = 1, .max = UINT32_MAX - 1},
 		{.key = "data", .kind = CBOR_KIND_BYTES, .offset = MEMBER(data)},
 		{.key = "follow", .kind = CBOR_KIND_BOOL, .offset = MEMBER(follow)},
+		{.key = "rules", .kind = CBOR_KIND_OTHER, .offset = MEMBER(rules), .read = config_rules__read},
+		{.key = "otherwise", .kind = CBOR_KIND_BOOL, .offset = MEMBER(otherwise)},
+		{.key = "host", .kind = CBOR_KIND_TEXT, .offset = MEMBER(host)},
+		{.key = "protocol", .kind = CBOR_KIND_OTHER, .offset = MEMBER(protocol), .read = config_protocol__read},
 	};
 #undef MEMBER
 	struct control_request request = {.id = 0};
@@ -161,6 +165,7 @@ static void channel__request(struct control_channel *ch, const uint8_t *body, si
 		channel__refuse(ch, request.id, &why);
 	else
 		ch->control->options.ops->request(ch->control->options.owner, ch, &request);
+	free(request.rules.at);
 	free(pool);
 }
 

@@ -364,7 +364,7 @@ void vmm_config__free(struct vmm_config *config)
 		}
 		free(config->fs[i].roots);
 	}
-	free(config->net.rules);
+	free(config->net.rules.at);
 	free(config->texts);
 	*config = (struct vmm_config){.texts = NULL};
 }

@@ -9,6 +9,7 @@
 #include "failure.h"
 #include "net/nat.h"
 #include "virtio/fs.h"
+#include "vmm/config_net.h"
 
 #define CONFIG_MAX_FS 8
 #define CONFIG_MAX_DISKS 8
@@ -49,12 +50,11 @@ struct config_vsock {
 struct config_net {
 	bool present;
 	uint64_t mtu;
-	struct gate_addresses addresses;
+	struct net_addresses addresses;
 	bool host_loopback;
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
-	struct policy_rule *rules;
-	unsigned rule_count;
+	struct config_rules rules;
 	bool otherwise;
 	struct nat_publish publish[NAT_PUBLISHED];
 	unsigned publish_count;

@@ -51,7 +51,7 @@ struct side {
 	struct address guest, host, name_server;
 };
 
-static int read_side(struct cbor_reader *reader, const CborValue *value, struct gate_addresses *to, unsigned family,
+static int read_side(struct cbor_reader *reader, const CborValue *value, struct net_addresses *to, unsigned family,
 		     const char *where)
 {
 	static const struct cbor_field fields[] = {
@@ -114,7 +114,7 @@ static int read_servers(struct cbor_reader *reader, const CborValue *value, void
 	return cbor_array__read(reader, value, RESOLVER_SERVERS, where, read_server, member);
 }
 
-static int read_protocol(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
+int config_protocol__read(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
 {
 	static const struct {
 		const char *word;
@@ -139,7 +139,7 @@ struct rule {
 	struct network network;
 	enum policy_protocol protocol;
 	uint64_t first_port, last_port;
-	const char *why;
+	const char *why, *text;
 };
 
 static int read_rule(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index, const char *where)
@@ -149,13 +149,14 @@ static int read_rule(struct cbor_reader *reader, const CborValue *value, void *a
 		{.key = "allow", .kind = CBOR_KIND_BOOL, .required = true, .offset = RULE(allow)},
 		{.key = "name", .kind = CBOR_KIND_TEXT, .offset = RULE(name)},
 		{.key = "network", .kind = CBOR_KIND_OTHER, .offset = RULE(network), .read = read_network},
-		{.key = "protocol", .kind = CBOR_KIND_OTHER, .offset = RULE(protocol), .read = read_protocol},
+		{.key = "protocol", .kind = CBOR_KIND_OTHER, .offset = RULE(protocol), .read = config_protocol__read},
 		{.key = "firstPort", .kind = CBOR_KIND_UINT, .offset = RULE(first_port), .max = UINT16_MAX},
 		{.key = "lastPort", .kind = CBOR_KIND_UINT, .offset = RULE(last_port), .max = UINT16_MAX},
 		{.key = "why", .kind = CBOR_KIND_TEXT, .offset = RULE(why)},
+		{.key = "text", .kind = CBOR_KIND_TEXT, .offset = RULE(text)},
 	};
 #undef RULE
-	struct config_net *net = arg;
+	struct config_rules *rules = arg;
 	/* no network has more bits than these: it stays so only where none is given */
 	struct rule rule = {.network = {.bits = UINT32_MAX}, .last_port = UINT16_MAX};
 	int err = cbor_map__read(reader, value, fields, sizeof(fields) / sizeof(fields[0]), true, &rule, where);
@@ -167,7 +168,7 @@ static int read_rule(struct cbor_reader *reader, const CborValue *value, void *a
 		return wrong(reader, where, "has a name of no length, or more than 253 bytes");
 	if (rule.first_port > rule.last_port)
 		return wrong(reader, where, "has a firstPort above its lastPort");
-	net->rules[index] = (struct policy_rule){
+	rules->at[index] = (struct policy_rule){
 		.allow = rule.allow,
 		.name = rule.name,
 		.network = rule.network,
@@ -175,18 +176,20 @@ static int read_rule(struct cbor_reader *reader, const CborValue *value, void *a
 		.first_port = (uint16_t)rule.first_port,
 		.last_port = (uint16_t)rule.last_port,
 		.why = rule.why,
+		.text = rule.text,
 	};
-	net->rule_count = index + 1;
+	rules->count = index + 1;
 	return 0;
 }
 
-static int read_rules(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
+int config_rules__read(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
 {
-	struct config_net *net = member;
-	net->rules = calloc(MAX_RULES, sizeof(*net->rules));
-	if (!net->rules)
+	struct config_rules *rules = member;
+	free(rules->at); /* of a key that is there twice */
+	*rules = (struct config_rules){.at = calloc(MAX_RULES, sizeof(*rules->at))};
+	if (!rules->at)
 		return failure__set(reader->why, ENOMEM, NULL, "no memory for %s", where);
-	return cbor_array__read(reader, value, MAX_RULES, where, read_rule, net);
+	return cbor_array__read(reader, value, MAX_RULES, where, read_rule, rules);
 }
 
 struct publish {
@@ -203,7 +206,7 @@ static int read_port(struct cbor_reader *reader, const CborValue *value, void *a
 		 .kind = CBOR_KIND_OTHER,
 		 .required = true,
 		 .offset = PUBLISH(protocol),
-		 .read = read_protocol},
+		 .read = config_protocol__read},
 		{.key = "address",
 		 .kind = CBOR_KIND_OTHER,
 		 .required = true,
@@ -255,7 +258,11 @@ int config_net__read(struct cbor_reader *reader, const CborValue *value, void *m
 		{.key = "ipv6", .kind = CBOR_KIND_OTHER, .required = true, .offset = NET(addresses), .read = read_ipv6},
 		{.key = "hostLoopback", .kind = CBOR_KIND_BOOL, .offset = NET(host_loopback)},
 		{.key = "nameServers", .kind = CBOR_KIND_OTHER, .required = true, .offset = 0, .read = read_servers},
-		{.key = "rules", .kind = CBOR_KIND_OTHER, .required = true, .offset = 0, .read = read_rules},
+		{.key = "rules",
+		 .kind = CBOR_KIND_OTHER,
+		 .required = true,
+		 .offset = NET(rules),
+		 .read = config_rules__read},
 		{.key = "otherwise", .kind = CBOR_KIND_BOOL, .required = true, .offset = NET(otherwise)},
 		{.key = "publish", .kind = CBOR_KIND_OTHER, .required = true, .offset = 0, .read = read_ports},
 	};

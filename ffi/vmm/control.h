@@ -8,6 +8,7 @@
 
 #include "os/loop.h"
 #include "vmm/cbor_map.h"
+#include "vmm/config_net.h"
 #include "vmm/frame.h"
 
 /* A follower that is further behind than this is disconnected. The starter is waited for instead: see congested. */
@@ -24,6 +25,10 @@ struct control_request {
 	uint64_t port;          /* 0: absent */
 	struct cbor_bytes data; /* at NULL: absent */
 	bool follow;
+	struct config_rules rules;
+	bool otherwise;
+	const char *host;              /* NULL: absent */
+	enum policy_protocol protocol; /* POLICY_ANY: absent */
 };
 
 struct control_ops {

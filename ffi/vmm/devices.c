@@ -150,8 +150,8 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 	struct nat_options nat = {
 		.mtu = (uint16_t)net->mtu,
 		.addresses = net->addresses,
-		.rules = net->rules,
-		.rule_count = net->rule_count,
+		.rules = net->rules.at,
+		.rule_count = net->rules.count,
 		.otherwise = net->otherwise,
 		.host_loopback = net->host_loopback,
 		.server_count = net->server_count,
@@ -161,10 +161,12 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		.arg = options->owner,
 	};
 	memcpy(nat.servers, net->servers, sizeof(nat.servers));
-	int err = nat__new(&nat, &dev, why);
+	int err = nat__new(&nat, &dev, &set->nat, why);
 	if (!err)
 		err = add(set, dev, why);
-	if (!err)
+	if (err)
+		set->nat = NULL; /* it went with the device */
+	else
 		set->net = &set->slots[set->count - 1];
 	return err;
 }
@@ -242,6 +244,7 @@ void device_set__end(struct device_set *set)
 	}
 	set->count = 0;
 	set->vsock = set->net = NULL;
+	set->nat = NULL;
 }
 
 struct listen_call {

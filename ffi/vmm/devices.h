@@ -17,6 +17,7 @@ struct device_set {
 	unsigned count;
 	bool narrow;
 	struct device_slot *vsock, *net;           /* NULL without */
+	struct nat *nat;                           /* of `net` */
 	struct nat_publish publish[NAT_PUBLISHED]; /* with the ports that they got */
 	unsigned publish_count;
 };

@@ -73,7 +73,7 @@ static bool close_map(struct frame *frame, CborEncoder *parent)
 	struct frame_map *map = &frame->maps[frame->depth];
 	bool whole = cbor_encoder_get_extra_bytes_needed(&map->encoder) == 0 && map->count <= 23;
 	cbor_encoder_close_container(parent, &map->encoder);
-	if (whole)
+	if (whole && map->head)
 		*map->head = (uint8_t)(MAP_HEAD | map->count);
 	return whole;
 }
@@ -84,6 +84,30 @@ void frame__close(struct frame *frame)
 		return;
 	close_map(frame, &frame->maps[frame->depth - 1].encoder);
 	frame->depth--;
+}
+
+void frame__list(struct frame *frame, const char *name, unsigned count)
+{
+	if (!frame->bytes)
+		return;
+	CborEncoder *parent = key(frame, name);
+	struct frame_map *list = &frame->maps[++frame->depth];
+	*list = (struct frame_map){.head = NULL};
+	cbor_encoder_create_array(parent, &list->encoder, count);
+}
+
+void frame__item(struct frame *frame)
+{
+	if (!frame->bytes)
+		return;
+	CborEncoder *list = &frame->maps[frame->depth++].encoder;
+	open_map(frame, list);
+}
+
+void frame__item_text(struct frame *frame, const char *value)
+{
+	if (frame->bytes)
+		cbor_encode_text_stringz(&frame->maps[frame->depth].encoder, value);
 }
 
 void frame__failure(struct frame *frame, const struct failure *failure)
@@ -107,6 +131,12 @@ bool frame__end(struct frame *frame)
 	memcpy(frame->bytes, head, FRAME_HEAD);
 	frame->len = FRAME_HEAD + len;
 	return true;
+}
+
+void frame__drop(struct frame *frame)
+{
+	free(frame->bytes);
+	frame->bytes = NULL;
 }
 
 uint32_t frame__length(const uint8_t head[FRAME_HEAD])

@@ -18,7 +18,8 @@ struct frame {
 	size_t len;     /* known after frame__end */
 	struct frame_map {
 		CborEncoder encoder;
-		uint8_t *head; /* the byte that holds the map's count, which is known at its end; at most 23 */
+		uint8_t *head; /* the byte that holds the map's count, which is known at its end; at most 23. NULL: a
+				* list, whose count is known */
 		unsigned count;
 	} maps[4];
 	unsigned depth; /* of the map being filled */
@@ -34,9 +35,17 @@ void frame__bytes(struct frame *frame, const char *key, const void *data, size_t
 /* A map inside the map being filled (three levels at most); what follows goes into it until frame__close. */
 void frame__open(struct frame *frame, const char *key);
 void frame__close(struct frame *frame);
+/* A list of `count` items inside the map being filled, which counts as a level: a text or a map each (frame__item, then
+ * its entries, then frame__close). frame__close ends the list, too. */
+void frame__list(struct frame *frame, const char *key, unsigned count);
+void frame__item(struct frame *frame);
+void frame__item_text(struct frame *frame, const char *value);
 void frame__failure(struct frame *frame, const struct failure *failure); /* code and message */
 /* Finish: true when frame->bytes holds frame->len bytes to send, which the caller frees; else nothing is held. */
 __attribute__((warn_unused_result)) bool frame__end(struct frame *frame);
+
+/* Give up a frame that was begun. */
+void frame__drop(struct frame *frame);
 
 /* Length of the frame that begins with these four bytes. */
 uint32_t frame__length(const uint8_t head[FRAME_HEAD]);

@@ -3,18 +3,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vmm/vmm.h"
+#include "vmm/requests.h"
 
 #define REPLY_ROOM 4096
 
-struct answer {
-	struct vmm *vmm;
-	struct control_channel *to;
-	const struct control_request *request;
-	struct failure why;
-};
-
-static void succeed(const struct answer *answer)
+void answer__succeed(const struct answer *answer)
 {
 	struct frame frame;
 	frame__begin(&frame, REPLY_ROOM);
@@ -24,7 +17,7 @@ static void succeed(const struct answer *answer)
 
 static int do_stop(struct answer *answer)
 {
-	succeed(answer);
+	answer__succeed(answer);
 	vmm__end(answer->vmm, "stopped");
 	return 0;
 }
@@ -34,7 +27,7 @@ static int do_detach(struct answer *answer)
 	answer->vmm->detached = true;
 	keeper__detach(answer->vmm->keeper);
 	stdio__detach();
-	succeed(answer);
+	answer__succeed(answer);
 	return 0;
 }
 
@@ -53,7 +46,7 @@ static int do_listen(struct answer *answer)
 	if (err && err != -EEXIST)
 		return failure__set(&answer->why, -err, NULL, "no Unix socket can be made for vsock port %llu",
 				    (unsigned long long)port);
-	succeed(answer);
+	answer__succeed(answer);
 	return 0;
 }
 
@@ -116,7 +109,7 @@ static int do_pause(struct answer *answer)
 	if (err)
 		return failure__set(&answer->why, -err, NULL, "the machine cannot be paused");
 	vmm->state = VMM_PAUSED;
-	succeed(answer);
+	answer__succeed(answer);
 	return 0;
 }
 
@@ -129,7 +122,7 @@ static int do_resume(struct answer *answer)
 	if (err)
 		return failure__set(&answer->why, -err, NULL, "the machine cannot be resumed");
 	vmm->state = VMM_RUNNING;
-	succeed(answer);
+	answer__succeed(answer);
 	return 0;
 }
 
@@ -146,7 +139,7 @@ static int do_console(struct answer *answer)
 				    "the guest is not reading its console: more than 64 KiB would wait for it");
 	if (err)
 		return failure__set(&answer->why, -err, NULL, "the console is closed");
-	succeed(answer);
+	answer__succeed(answer);
 	return 0;
 }
 
@@ -156,8 +149,16 @@ void vmm__request(void *owner, struct control_channel *from, const struct contro
 		const char *op;
 		int (*handle)(struct answer *answer);
 	} handlers[] = {
-		{"stop", do_stop},   {"detach", do_detach}, {"listen", do_listen},   {"status", do_status},
-		{"pause", do_pause}, {"resume", do_resume}, {"console", do_console},
+		{"stop", do_stop},
+		{"detach", do_detach},
+		{"listen", do_listen},
+		{"status", do_status},
+		{"pause", do_pause},
+		{"resume", do_resume},
+		{"console", do_console},
+		{"network", network__do_show},
+		{"rules", network__do_rules},
+		{"explain", network__do_explain},
 	};
 	struct answer answer = {.vmm = owner, .to = from, .request = request};
 	int err = failure__set(&answer.why, ENOSYS, NULL, "there is no request \"%.40s\"", request->op);

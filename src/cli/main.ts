@@ -16,6 +16,7 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["shell", async () => (await import("./verbs/shell.ts")).shell],
   ["ps", async () => (await import("./verbs/ps.ts")).ps],
   ["logs", async () => (await import("./verbs/logs.ts")).logs],
+  ["network", async () => (await import("./verbs/network.ts")).network],
   ["down", async () => (await import("./verbs/down.ts")).down],
   ["init", async () => (await import("./verbs/init.ts")).init],
   ["check", async () => (await import("./verbs/check.ts")).check],

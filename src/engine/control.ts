@@ -4,6 +4,7 @@ import { bytes, failure, map, oneOf, printable, text, uint } from "../agent/fiel
 import { encodeFrame, type Message } from "../agent/framing.ts";
 import { FrameSocket } from "../agent/socket.ts";
 import { VmmError } from "../errors.ts";
+import { readPorts } from "../network/ports.ts";
 import type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -111,21 +112,6 @@ function readEvent(message: Message): VmmEvent {
     case "exited":
       return { event, reason: oneOf(message, "reason", ["shutdown", "stopped", "failed"]) };
   }
-}
-
-function readPorts(message: Message): PublishedPort[] {
-  if (message.ports === undefined) return [];
-  return Object.entries(map(message.ports, "ports"))
-    .sort(([one], [other]) => Number(one) - Number(other))
-    .map(([, value]) => {
-      const port = map(value, "a port");
-      return {
-        protocol: oneOf(port, "protocol", ["tcp", "udp"]),
-        address: text(port, "address", 64),
-        port: uint(port, "port", 65535),
-        guestPort: uint(port, "guestPort", 65535),
-      };
-    });
 }
 
 function readRefusal(message: Message): NetworkRefusal {

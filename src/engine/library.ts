@@ -1,4 +1,4 @@
-/** libcapsa through bun:ffi: starting a monitor, collecting it, probing KVM (ffi/include/capsa.h). */
+/** libcapsa through bun:ffi: starting a monitor, collecting it, probing KVM, network rules (ffi/include/capsa.h). */
 
 import { dlopen, ptr } from "bun:ffi";
 import { join } from "node:path";
@@ -14,6 +14,7 @@ const SYMBOLS = {
   capsa_start: { args: ["ptr", "ptr", "u64", "ptr"], returns: "i32" },
   capsa_reap: { args: ["i32", "ptr"], returns: "i32" },
   capsa_probe_kvm: { args: ["u32", "ptr"], returns: "i32" },
+  capsa_explain: { args: ["ptr", "u64", "ptr", "u64"], returns: "i32" },
 } as const;
 
 type Library = ReturnType<typeof dlopen<typeof SYMBOLS>>["symbols"];
@@ -103,4 +104,15 @@ export function probeKvm(budgetMs: number): KvmProbe {
     guestMs: Number(out.getBigUint64(16, true)) / 1e6,
     guestLoops: Number(out.getBigUint64(24, true)),
   };
+}
+
+const EXPLANATION_MAX = 8192; // bytes
+
+/** The monitor's answer to an encoded `offline-question` (ffi/vmm.cddl), encoded. Throws {@link HostError}. */
+export function explainOffline(question: Uint8Array): Uint8Array {
+  const answer = new Uint8Array(EXPLANATION_MAX);
+  const length = library().capsa_explain(ptr(question), question.length, ptr(answer), answer.length);
+  if (length < 0)
+    throw new HostError(errnoName(-length), `libcapsa cannot explain this (${errnoName(-length)})`);
+  return answer.subarray(0, length);
 }

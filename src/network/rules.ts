@@ -2,7 +2,7 @@
 
 import { BlockList, isIP } from "node:net";
 import { SpecError } from "../errors.ts";
-import type { UserNetwork } from "./spec.ts";
+import type { NetworkPlace, UserNetwork } from "./spec.ts";
 
 type Protocol = "tcp" | "udp" | "icmp";
 
@@ -21,6 +21,8 @@ export interface Rule extends Target {
   readonly allow: boolean;
   /** What a refusal says. */
   readonly why?: string;
+  /** The rule as it was written; absent: it is capsa's own. */
+  readonly text?: string;
 }
 
 const FORM = /^(?<host>\[[^\]]*\]|[0-9a-f.]*(?::[0-9a-f.]*){2,}|[^:[\]/]+)(?<rest>.*)$/i;
@@ -71,6 +73,21 @@ export function parseTarget(field: string, text: string): Target {
   };
 }
 
+/** `HOST:PORT[/udp]` or `HOST/icmp`, of one name or address. Throws {@link SpecError}. */
+export function parsePlace(field: string, given: string): NetworkPlace {
+  const { name, network, protocol, firstPort, lastPort } = parseTarget(field, given);
+  const [address, bits] = network?.split("/") ?? [];
+  const host = name ?? address!;
+  const whole = address === undefined || Number(bits) === (isIP(address) === 4 ? 32 : 128);
+  const hint =
+    'a place looks like "example.org:443", "192.0.2.1:53/udp", "[2001:db8::1]:443", "192.0.2.1/icmp"';
+  if (host.startsWith("*") || !whole || firstPort !== lastPort)
+    throw new SpecError(field, `${JSON.stringify(given)} is more than one place`, { hint });
+  if (protocol === undefined || (firstPort === undefined && protocol !== "icmp"))
+    throw new SpecError(field, `${JSON.stringify(given)} has no port`, { hint });
+  return { host, protocol, ...(firstPort === undefined ? {} : { port: firstPort }) };
+}
+
 function destination(field: string, text: string, host: string, bits: string | undefined): Target {
   const bare = host.replace(/^\[(.*)\]$/, "$1").toLowerCase();
   const family = isIP(bare);
@@ -111,17 +128,25 @@ export function validateRules(field: string, rules: readonly string[]): void {
  * The table, of which the first rule that matches decides: what is denied; what opens a guarded place by its address; the
  * guarded places, the host's own addresses among them; what else is allowed.
  */
-export function compileRules(network: UserNetwork, hostAddresses: readonly string[]): Rule[] {
+export function compileRules(
+  network: Pick<UserNetwork, "allow" | "deny" | "hostLoopback">,
+  hostAddresses: readonly string[],
+): Rule[] {
   const guarded = network.hostLoopback ? GUARDED : [...GUARDED, ...hostAddresses.map(guard)];
-  const allowed = (network.allow ?? []).flatMap((text, index) => widen(parseTarget(`allow[${index}]`, text)));
-  const denied = network.deny.flatMap((text, index) => widen(parseTarget(`deny[${index}]`, text)));
+  const allowed = written("allow", network.allow ?? [], true);
   const isKey = (target: Target) => guarded.some((rule) => within(target.network, rule.network!));
   return [
-    ...denied.map((target) => ({ allow: false, ...target })),
-    ...allowed.filter(isKey).map((target) => ({ allow: true, ...target })),
+    ...written("deny", network.deny, false),
+    ...allowed.filter(isKey),
     ...guarded,
-    ...allowed.filter((target) => !isKey(target)).map((target) => ({ allow: true, ...target })),
+    ...allowed.filter((target) => !isKey(target)),
   ];
+}
+
+function written(field: string, rules: readonly string[], allow: boolean): Rule[] {
+  return rules.flatMap((text, index) =>
+    widen(parseTarget(`${field}[${index}]`, text)).map((target) => ({ allow, ...target, text })),
+  );
 }
 
 function guard(address: string): Rule {

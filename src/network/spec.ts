@@ -41,3 +41,77 @@ export interface NetworkRefusal {
   /** The rule for `allow` that would let it through, where one can. */
   readonly allow?: string;
 }
+
+/** A rule as it is enforced: to a name or to a network, never both. */
+export interface EnforcedRule {
+  readonly allow: boolean;
+  /** As it was written; absent: it is capsa's own, about addresses that only a rule for them opens. */
+  readonly text?: string;
+  readonly name?: string;
+  readonly network?: string;
+  /** Absent: all. */
+  readonly protocol?: "tcp" | "udp" | "icmp";
+  readonly firstPort: number;
+  readonly lastPort: number;
+  /** What a refusal by it says. */
+  readonly why?: string;
+}
+
+/** The network of a sandbox as it is now. */
+export interface NetworkState {
+  /** What may be reached, and nothing else; absent: everything. As written. */
+  readonly allow?: readonly string[];
+  readonly deny: readonly string[];
+  /** What these were made into: the first that matches decides. */
+  readonly rules: readonly EnforcedRule[];
+  readonly hostLoopback: boolean;
+  /** The host's, which are asked. */
+  readonly nameServers: readonly string[];
+  readonly ports: readonly PublishedPort[];
+}
+
+/** Lists to take the place of those in force; absent: as it is. */
+export type NetworkUpdate = Partial<Pick<UserNetwork, "allow" | "deny">>;
+
+/** A destination as one asks about it. */
+export interface NetworkPlace {
+  /** A name or an address. */
+  readonly host: string;
+  readonly protocol: "tcp" | "udp" | "icmp";
+  /** Without for ICMP. */
+  readonly port?: number;
+}
+
+/** What becomes of packets to a place, and who says so. */
+export interface NetworkExplanation {
+  readonly allowed: boolean;
+  /** `place`: one that no rule is asked about; `rule`: that rule; `otherwise`: what holds where no rule matches. */
+  readonly by: "place" | "rule" | "otherwise";
+  /** It is about the name's being asked for, before there is any packet. */
+  readonly question: boolean;
+  /** Of a refusal. */
+  readonly why?: string;
+  readonly rule?: EnforcedRule;
+}
+
+/** The network of a sandbox that runs. Calls reject with `VmmError`: `ENODEV` where it has none. */
+export interface SandboxNetwork {
+  /**
+   * The rules in force, the published ports, the name servers.
+   * @example const { allow, deny } = await vm.network.state();
+   */
+  state(): Promise<NetworkState>;
+
+  /**
+   * Other rules, from now on: connections that they do not allow are cut. Rejects with `SpecError` for what is no rule,
+   * with the old ones in force.
+   * @example await vm.network.update({ allow: ["registry.npmjs.org:443"] });
+   */
+  update(change: NetworkUpdate): Promise<void>;
+
+  /**
+   * What would become of packets to a place, and which rule decides. A name counts as one that leads into the Internet.
+   * @example const { allowed, rule } = await vm.network.explain({ host: "example.org", port: 443, protocol: "tcp" });
+   */
+  explain(place: NetworkPlace): Promise<NetworkExplanation>;
+}

@@ -1,9 +1,18 @@
 /** A running sandbox, and how one is started, as their callers see them. */
 
-import type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
+import type { NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
 import type { SandboxSpec } from "./spec.ts";
 
-export type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
+export type {
+  EnforcedRule,
+  NetworkExplanation,
+  NetworkPlace,
+  NetworkRefusal,
+  NetworkState,
+  NetworkUpdate,
+  PublishedPort,
+  SandboxNetwork,
+} from "../network/spec.ts";
 
 /** Something worth a line to the user, told once: capsa itself never prints. */
 export interface Notice {
@@ -89,6 +98,8 @@ export interface RunningSandbox extends AsyncDisposable {
   readonly attached: boolean;
   /** What is published, in the order of `publish`, with the ports that were free; empty until the vCPUs run. */
   readonly ports: readonly PublishedPort[];
+  /** Its network's rules, which can change while it runs. */
+  readonly network: SandboxNetwork;
 
   /** Resolves when the agent listens; rejects with {@link BootError} when that cannot be any more, or not in time. */
   readonly ready: Promise<BootTimings>;

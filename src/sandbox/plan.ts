@@ -2,11 +2,10 @@
 
 import type { Engine } from "../engine/choose.ts";
 import type { RootfsParts } from "../image/rootfs.ts";
-import { IPV4, IPV6, MAC, MTU, type Side } from "../network/addresses.ts";
+import { IPV4, IPV6, type Side } from "../network/addresses.ts";
+import { netDevice } from "../network/device.ts";
 import type { HostNetwork } from "../network/host.ts";
-import { parsePublish } from "../network/publish.ts";
-import { compileRules } from "../network/rules.ts";
-import type { Ownership, SandboxSpec, UserNetwork } from "./spec.ts";
+import type { Ownership, SandboxSpec } from "./spec.ts";
 import { guestPath } from "./validate.ts";
 
 /** Guest vsock port of the agent. */
@@ -98,27 +97,6 @@ export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts): object {
     network: spec.network === "none" ? undefined : guestNetwork(),
     env: spec.env,
     main: spec.run,
-  };
-}
-
-/** `net-device` of ffi/vmm.cddl. */
-function netDevice(network: UserNetwork, host: HostNetwork = { nameServers: [], addresses: [] }): object {
-  const side = ({ network, bits, guest, host, nameServer }: Side) => ({
-    network: `${network}/${bits}`,
-    guest,
-    host,
-    nameServer,
-  });
-  return {
-    mac: MAC,
-    mtu: MTU,
-    ipv4: side(IPV4),
-    ipv6: side(IPV6),
-    hostLoopback: network.hostLoopback,
-    nameServers: network.nameServers ?? host.nameServers,
-    rules: compileRules(network, host.addresses),
-    otherwise: network.allow === undefined,
-    publish: network.publish.map((text, index) => parsePublish(`network.publish[${index}]`, text)),
   };
 }
 

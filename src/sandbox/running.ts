@@ -5,6 +5,7 @@ import { connectAgent } from "../agent/client.ts";
 import { uint } from "../agent/fields.ts";
 import { signalNumber } from "../agent/signals.ts";
 import { CapsaError, VmmError } from "../errors.ts";
+import { sandboxNetwork } from "../network/control.ts";
 import type {
   BootTimings,
   NetworkRefusal,
@@ -40,6 +41,7 @@ export class SandboxHandle implements RunningSandbox {
   readonly attached: boolean;
   readonly boot: Boot;
   ports: readonly PublishedPort[] = [];
+  readonly network = sandboxNetwork((op, fields) => this.#machine.request(op, fields));
 
   #machine!: Machine;
   #exited!: Promise<SandboxExit>;

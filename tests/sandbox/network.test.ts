@@ -16,6 +16,7 @@ import {
   sandbox,
   type UserNatOptions,
 } from "../../src/index.ts";
+import { capsa } from "../unit/cli/capsa.ts";
 
 const tag = process.pid.toString(36);
 const space = `capsa-${tag}`;
@@ -50,6 +51,24 @@ function makePeer(): boolean {
     ["-n", space, "link", "set", "lo", "up"],
   ];
   return steps.every((step) => ip(...step));
+}
+
+/** The near ends of what the peer is connected by. */
+async function peerConnections(): Promise<string[]> {
+  const shown = Bun.spawn([
+    "ip",
+    "netns",
+    "exec",
+    space,
+    "ss",
+    "-tnH",
+    "state",
+    "established",
+    "sport",
+    "7000",
+  ]);
+  const lines = (await new Response(shown.stdout).text()).trim().split("\n");
+  return lines.map((line) => line.trim().split(/\s+/)[2] ?? "");
 }
 
 const possible = process.getuid?.() === 0 && makePeer();
@@ -118,6 +137,7 @@ test("without a network there is no device for one", async () => {
   await using vm = await Capsa.sandbox().memoryMb(256).run("/bin/sleep", ["infinity"]).build();
   const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
   expect((await agent.exec("ls /sys/class/net")).stdout).toBe("lo\n");
+  await expect(vm.network.state()).rejects.toMatchObject({ code: "ENODEV" });
   expect(vm.ports).toEqual([]);
 });
 
@@ -373,6 +393,75 @@ s.sendto(b"\\x08\\0\\xf7\\xfd\\0\\1\\0\\1", ("${peer}", 0))
 print(s.recv(99)[20])`);
     expect(ping).toBe("3"); // destination unreachable
     await m.told({ protocol: "icmp", address: peer });
+  });
+
+  test("rules change while it runs: what goes on against them is cut, for both sides", async () => {
+    const { allow } = await m.vm.network.state();
+    await m.vm.network.update({ allow: [...allow!, `${other}:7000`] });
+    await using held = await m.agent.spawn([
+      "python3",
+      "-uc",
+      `from socket import *
+a, b = create_connection(("peer.test", 7000), 10), create_connection(("${other}", 7000), 10)
+a.settimeout(20); print("open")
+try: print(a.recv(9))
+except OSError as error: print(error.strerror)
+b.send(b"hello"); print(b.recv(9))`,
+    ]);
+    const output = held.stdout.lines()[Symbol.asyncIterator]();
+    const read = async () => (await output.next()).value;
+    expect(await read()).toBe("open");
+    await m.vm.network.update({ allow: [`${other}:7000`], deny: ["peer.test"] });
+    expect(await read()).toBe("Connection reset by peer");
+    expect(await read()).toBe("b'hello'");
+    expect(await peerConnections()).toEqual([`${other}:7000`]);
+    expect(await connect("peer.test", 7000)).toContain("gaierror");
+    const { allow: now, deny, rules } = await m.vm.network.state();
+    expect({ now, deny }).toEqual({ now: [`${other}:7000`], deny: ["peer.test"] });
+    expect(rules.at(-1)).toMatchObject({ allow: true, network: `${other}/32`, firstPort: 7000 });
+    await expect(m.vm.network.update({ allow: ["no rule"] })).rejects.toThrow("allow[0]: ");
+    await m.vm.network.update({ allow: allow!, deny: [] });
+    expect(await connect("peer.test", 7000)).toBe("connected");
+  });
+
+  test("capsa network shows the rules, changes them and says which decides", async () => {
+    const { name } = m.vm;
+    const { stdout } = await capsa(["network", name]);
+    expect(stdout).toMatch(/^deny {3}169\.254\.0\.0\/16 \(a link-local address/);
+    expect(stdout).toContain("\nallow  peer.test:7000\n");
+    expect(stdout).toContain(
+      `\ndeny   everything else, names that no rule is for included\nname servers: ${peer}\n`,
+    );
+    const explain = (place: string) => capsa(["network", name, "--explain", place]);
+    expect(await explain("peer.test:7000")).toMatchObject({
+      exitCode: 0,
+      stdout: 'peer.test:7000 is allowed by the rule allow = ["peer.test:7000"]\n',
+    });
+    const denied = await capsa([
+      "network",
+      name,
+      "--deny",
+      "peer.test:7000",
+      "--allow",
+      "more.test",
+      "--json",
+    ]);
+    expect(JSON.parse(denied.stdout)).toMatchObject({ deny: ["peer.test:7000"] });
+    expect(JSON.parse(denied.stdout).allow).not.toContain("peer.test:7000");
+    expect(await explain("peer.test:7000")).toMatchObject({
+      exitCode: 1,
+      stdout:
+        'peer.test:7000 is refused: the name would not be resolved, so nothing is sent: by the rule deny = ["peer.test:7000"]\n',
+    });
+    expect(await connect("peer.test", 7000)).toMatch(/gaierror|No route to host/);
+    expect((await capsa(["network", name, "--allow", "peer.test:7000"])).exitCode).toBe(0);
+    expect(await connect("peer.test", 7000)).toBe("connected");
+    const wrong = await capsa(["network", name, "--allow", "https://x"]);
+    expect(wrong).toMatchObject({ exitCode: 2 });
+    expect(wrong.stderr).toContain('"https://x" is not HOST');
+    await m.vm.pause();
+    await expect(m.vm.network.state()).rejects.toMatchObject({ code: "EBUSY" });
+    await m.vm.resume();
   });
 
   test("packets made by hand get no further", async () => {

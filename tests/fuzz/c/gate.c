@@ -18,7 +18,7 @@ static void require(bool holds)
 		abort();
 }
 
-static struct gate_addresses known;
+static struct net_addresses known;
 static struct policy_rule rules[4];
 static struct policy *policy;
 static uint64_t clock_ms = 1;
@@ -82,7 +82,7 @@ static bool learn(void *arg, const struct address *address, uint32_t ttl)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc, (void)argv;
-	known = (struct gate_addresses){
+	known = (struct net_addresses){
 		.mac = {2, 0x63, 0x61, 0x70, 0x73, 0x61},
 		.guest = {at("10.0.2.15"), at("fd63:6170:7361::15")},
 		.host = {at("10.0.2.2"), at("fd63:6170:7361::2")},
@@ -104,9 +104,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct gate *gate;
 	require(loop__new(&loop) == 0);
 	require(policy__new(rules, 4, false, &policy) == 0);
+	const struct egress egress = {.addresses = &known, .policy = policy};
 	struct gate_options options = {
-		.addresses = known,
-		.policy = policy,
+		.egress = &egress,
+		.max_connections = 4,
 		.published = {53},
 		.published_count = 1,
 		.loop = loop,
@@ -133,8 +134,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			gate__to_guest(gate, frame, n);
 		else if (what % 4 == 2 && dns__question(frame, n, true, &question))
 			(void)!dns__addresses(frame, n, learn, &question);
-		else
+		else if (what % 8 == 3)
 			clock_ms += what * 1000U;
+		else {
+			require(policy__replace(policy, rules + what % 3, 2, false) == 0);
+			gate__recheck(gate);
+		}
 		free(frame);
 		data += n;
 		len -= n;

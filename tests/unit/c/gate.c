@@ -11,19 +11,24 @@
 #include "net_frames.h"
 
 #define SYN 2
+#define FIN 1
+#define RST 4
 #define ACK 0x10
 #define SERVER "127.0.53.53"
 
 static struct {
 	struct loop *loop;
 	struct policy *policy;
+	struct net_addresses addresses;
+	struct egress egress;
 	struct gate *gate;
 	uint64_t now;
 	unsigned passed, answered, refused;
-	unsigned stop_after; /* answers */
+	unsigned stop_after;      /* answers */
+	unsigned max_connections; /* for the next gate */
 	struct gate_refusal last;
 	char name[256];
-	uint8_t answer[PACKET_MAX];
+	uint8_t answer[PACKET_MAX], pass[PACKET_MAX];
 	size_t answer_len;
 	int server; /* socket of the host's name server */
 } world;
@@ -37,7 +42,8 @@ static uint64_t now(void)
 
 static void on_pass(void *arg, const uint8_t *bytes, size_t len)
 {
-	(void)arg, (void)bytes, (void)len;
+	(void)arg;
+	memcpy(world.pass, bytes, len);
 	world.passed++;
 }
 
@@ -78,18 +84,25 @@ static struct policy_rule rules[8];
 
 static void set_up_with(unsigned rule_count, bool otherwise, bool host_loopback)
 {
+	unsigned max_connections = world.max_connections;
 	memset(&world, 0, sizeof(world));
+	world.max_connections = max_connections;
 	world.now = 1000000;
 	world.server = -1;
 	CHECK_EQ(loop__new(&world.loop), 0);
 	CHECK_EQ(policy__new(rules, rule_count, otherwise, &world.policy), 0);
+	world.addresses = (struct net_addresses){
+		.guest = {at(GUEST4), at(GUEST6)},
+		.host = {at(HOST4), at(HOST6)},
+		.name_server = {at(NAMES4), at(NAMES6)},
+		.network = {{at("10.0.2.0"), 96 + 24}, {at("fd63:6170:7361::"), 64}},
+	};
+	memcpy(world.addresses.mac, guest_mac, 6);
+	world.egress =
+		(struct egress){.addresses = &world.addresses, .policy = world.policy, .host_loopback = host_loopback};
 	struct gate_options options = {
-		.addresses = {.guest = {at(GUEST4), at(GUEST6)},
-			      .host = {at(HOST4), at(HOST6)},
-			      .name_server = {at(NAMES4), at(NAMES6)},
-			      .network = {{at("10.0.2.0"), 96 + 24}, {at("fd63:6170:7361::"), 64}}},
-		.policy = world.policy,
-		.host_loopback = host_loopback,
+		.egress = &world.egress,
+		.max_connections = world.max_connections,
 		.published = {53},
 		.published_count = 1,
 		.servers = {at(SERVER)},
@@ -100,7 +113,6 @@ static void set_up_with(unsigned rule_count, bool otherwise, bool host_loopback)
 		.answer = on_answer,
 		.refused = on_refused,
 	};
-	memcpy(options.addresses.mac, guest_mac, 6);
 	CHECK_EQ(gate__new(&options, &world.gate), 0);
 }
 
@@ -170,9 +182,6 @@ static void the_first_rule_that_matches_decides(void)
 	CHECK_STR(world.last.allow, "198.51.100.1:53/udp");
 	is_refused(frame__icmp(frame, GUEST4, "198.51.100.1", 8), "no rule allows it");
 	CHECK_STR(world.last.allow, "198.51.100.1");
-	/* what belongs to a connection is not for the policy: it began with a packet that was */
-	CHECK(passes(frame__tcp(frame, GUEST4, "198.51.100.1", 443, ACK)));
-	CHECK(passes(frame__tcp(frame, GUEST4, "198.51.100.1", 443, SYN | ACK)));
 	tear_down();
 }
 
@@ -341,6 +350,230 @@ static void only_those_that_could_be_asked_may_answer(void)
 	CHECK(passes(frame__udp(frame, GUEST4, 53, "198.51.100.8", 300, "", 0)));
 	world.now += 200000;
 	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.8", 300, "", 0), "no rule allows it");
+	tear_down();
+}
+
+/* Connections */
+
+#define PEER "203.0.113.1"
+
+static void put32(uint8_t *to, uint32_t value)
+{
+	put16(to, value >> 16);
+	put16(to + 2, value & 0xffff);
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+/* A segment of the guest's, from its port 40000. */
+static size_t guest_tcp(unsigned port, unsigned flags, uint32_t sequence, uint32_t acknowledged)
+{
+	size_t len = frame__tcp(frame, GUEST4, PEER, port, flags);
+	put32(frame + 14 + 20 + 4, sequence);
+	put32(frame + 14 + 20 + 8, acknowledged);
+	return len;
+}
+
+/* And one for it. Whether it gets it. */
+static bool host_tcp(unsigned port, unsigned flags, uint32_t sequence, uint32_t acknowledged)
+{
+	size_t len = frame__tcp(frame, PEER, GUEST4, 40000, flags);
+	put16(frame + 14 + 20, port);
+	put32(frame + 14 + 20 + 4, sequence);
+	put32(frame + 14 + 20 + 8, acknowledged);
+	return gate__to_guest(world.gate, frame, len);
+}
+
+static void connect_to(unsigned port)
+{
+	CHECK(passes(guest_tcp(port, SYN, 100, 0)));
+	CHECK(host_tcp(port, SYN | ACK, 5000, 101));
+	CHECK(passes(guest_tcp(port, ACK, 101, 5001)));
+}
+
+/* The last frame that went this way is a reset with this sequence number, with sums that are right. */
+static void is_reset(const uint8_t *bytes, uint32_t sequence)
+{
+	const uint8_t *ip = bytes + 14, *tcp = ip + 20;
+	uint8_t tail[4] = {0, 6, 0, 20};
+	CHECK(tcp[13] & RST);
+	CHECK_EQ(get32(tcp + 4), sequence);
+	CHECK_EQ(checksum__end(checksum__add(0, ip, 20)), 0xffff);
+	CHECK_EQ(checksum__end(checksum__add(checksum__add(checksum__add(0, ip + 12, 8), tail, 4), tcp, 20)), 0xffff);
+}
+
+static void segments_of_no_connection_do_not_pass(void)
+{
+	set_up(0, true);
+	CHECK(!passes(guest_tcp(443, ACK, 7, 77)));
+	is_reset(world.answer, 77);
+	CHECK(!passes(guest_tcp(443, SYN | ACK, 7, 78)));
+	is_reset(world.answer, 78);
+	CHECK(!passes(guest_tcp(443, FIN, 7, 0)));
+	is_reset(world.answer, 0);
+	CHECK_EQ(get32(world.answer + 14 + 20 + 8), 8);
+	unsigned answered = world.answered;
+	CHECK(!passes(guest_tcp(443, RST, 7, 0)));
+	CHECK_EQ(world.answered, answered);
+	CHECK(!host_tcp(443, ACK, 1, 1));
+	connect_to(443);
+	CHECK(!host_tcp(444, ACK, 1, 1));
+	CHECK(!passes(guest_tcp(444, ACK, 101, 5001)));
+	CHECK_EQ(world.refused, 0);
+	tear_down();
+}
+
+static void a_connection_ends_with_both_its_sides_or_with_a_reset(void)
+{
+	set_up(0, true);
+	connect_to(443);
+	CHECK(passes(guest_tcp(443, FIN | ACK, 101, 5001)));
+	CHECK(host_tcp(443, FIN | ACK, 5001, 102));
+	CHECK(passes(guest_tcp(443, ACK, 102, 5002)));
+	CHECK(host_tcp(443, ACK, 5002, 102));
+	connect_to(443); /* from the same port */
+	CHECK(host_tcp(443, RST, 5001, 101));
+	CHECK(!passes(guest_tcp(443, ACK, 101, 5001)));
+	/* the guest's own reset: the host's side is told by the number that it goes by */
+	connect_to(443);
+	CHECK(passes(guest_tcp(443, RST, 0x7fffffff, 0)));
+	is_reset(world.pass, 101);
+	CHECK(!host_tcp(443, ACK, 5001, 101));
+	/* one that cannot be had: ICMP says so, and quotes what the guest has sent */
+	CHECK(passes(guest_tcp(443, SYN, 100, 0)));
+	uint8_t quoted[28];
+	memcpy(quoted, frame + 14, sizeof(quoted));
+	size_t len = frame__icmp(frame, HOST4, GUEST4, 3);
+	memcpy(frame + 14 + 28, quoted, sizeof(quoted));
+	put16(frame + 14 + 2, 20 + 8 + sizeof(quoted));
+	CHECK(gate__to_guest(world.gate, frame, len + sizeof(quoted)));
+	CHECK(!host_tcp(443, SYN | ACK, 5000, 101));
+	tear_down();
+}
+
+static void what_a_published_port_lets_in_is_answered(void)
+{
+	set_up(0, false);
+	CHECK(host_tcp(999, SYN, 5000, 0));
+	CHECK(passes(guest_tcp(999, SYN | ACK, 100, 5001)));
+	CHECK(host_tcp(999, ACK, 5001, 101));
+	gate__recheck(world.gate); /* no rule is for it, and none needs to be */
+	CHECK(passes(guest_tcp(999, ACK, 101, 5001)));
+	/* a port on which nobody listens */
+	CHECK(host_tcp(998, SYN, 5000, 0));
+	CHECK(passes(guest_tcp(998, RST | ACK, 0, 5001)));
+	CHECK_EQ(get32(world.pass + 14 + 20 + 8), 5001);
+	CHECK(!passes(guest_tcp(998, ACK, 101, 5001)));
+	tear_down();
+}
+
+static void other_rules_cut_what_they_do_not_allow(void)
+{
+	static char name[] = "203.0.113.0/24", text[] = "text";
+	rules[0] = by_network(true, name, 443);
+	rules[0].text = text;
+	rules[1] = by_network(true, PEER, 80);
+	set_up(2, false);
+	memset(text, 'x', sizeof(text) - 1); /* the policy has its own */
+	unsigned count;
+	CHECK_STR(policy__rules(world.policy, &count)[0].text, "text");
+	CHECK_EQ(count, 2);
+	connect_to(443);
+	connect_to(80);
+	CHECK(host_tcp(443, ACK, 6000, 101));
+	CHECK_EQ(policy__replace(world.policy, rules + 1, 1, false), 0);
+	world.answered = world.passed = 0;
+	gate__recheck(world.gate);
+	CHECK_EQ(world.answered, 1);
+	is_reset(world.answer, 6000);
+	CHECK_EQ(world.passed, 1);
+	is_reset(world.pass, 101);
+	CHECK(!host_tcp(443, ACK, 6000, 101));
+	CHECK(!passes(guest_tcp(443, ACK, 101, 6000)));
+	is_refused(guest_tcp(443, SYN, 100, 0), "no rule allows it");
+	CHECK(passes(guest_tcp(80, ACK, 101, 5001)));
+	CHECK(passes(frame__tcp(frame, GUEST4, PEER, 80, SYN)));
+	tear_down();
+}
+
+static void other_rules_hold_for_what_names_have_led_to(void)
+{
+	struct address outside = at(PEER), inside = at("10.1.2.3");
+	rules[0] = by_name(true, "one.example", 443);
+	rules[1] = by_network(true, "10.0.0.0/8", 443);
+	set_up(2, false);
+	CHECK(policy__learn(world.policy, "one.example", &outside, 60, world.now));
+	CHECK(policy__learn(world.policy, "one.example", &inside, 60, world.now));
+	connect_to(443);
+	world.now += 3600000; /* nobody has asked for it again */
+	CHECK_EQ(policy__replace(world.policy, rules, 1, false), 0);
+	gate__recheck(world.gate);
+	CHECK(passes(guest_tcp(443, ACK, 101, 5001)));
+	/* a name that may lead inside no more has not led there */
+	CHECK(policy__name_of(world.policy, &inside) == NULL);
+	CHECK_STR(policy__name_of(world.policy, &outside), "one.example");
+	rules[0] = by_name(true, "two.example", 443);
+	CHECK_EQ(policy__replace(world.policy, rules, 1, false), 0);
+	gate__recheck(world.gate);
+	CHECK(!passes(guest_tcp(443, ACK, 101, 5001)));
+	tear_down();
+}
+
+static void there_is_a_limit_to_connections(void)
+{
+	world.max_connections = 3;
+	set_up(0, true);
+	for (unsigned i = 1; i <= 3; i++)
+		connect_to(i);
+	is_refused(guest_tcp(4, SYN, 100, 0), "3 connections are open, which is the limit");
+	CHECK_STR(world.last.allow, "");
+	CHECK(!host_tcp(999, SYN, 5000, 0));
+	CHECK(passes(guest_tcp(3, SYN, 100, 0))); /* said again */
+	/* those that are over do not count; when there is no room left for them, the first is forgotten */
+	for (unsigned i = 3; i < 2000; i++) {
+		world.now++;
+		CHECK(passes(guest_tcp(i, FIN | ACK, 101, 5001)));
+		CHECK(host_tcp(i, FIN | ACK, 5001, 102));
+		connect_to(i + 1);
+	}
+	CHECK(!host_tcp(3, ACK, 5002, 102));
+	CHECK(host_tcp(1999, ACK, 5002, 102));
+	tear_down();
+	world.max_connections = 0;
+}
+
+/* What a place is told to be */
+
+static struct egress_verdict ask_for(const char *place, unsigned port)
+{
+	struct address address = at(place);
+	return egress__to_address(&world.egress, POLICY_TCP, &address, (uint16_t)port, world.now);
+}
+
+static void a_verdict_says_whose_it_is(void)
+{
+	rules[0] = by_name(false, "bad.example.org", 0);
+	rules[1] = by_name(true, "*.example.org", 443);
+	rules[2] = by_network(true, "0.0.0.0/0", 8080);
+	set_up(3, false);
+	struct egress_verdict verdict = egress__to_name(&world.egress, POLICY_TCP, "a.example.org", 443);
+	unsigned count;
+	const struct policy_rule *in_force = policy__rules(world.policy, &count);
+	CHECK(!verdict.why && verdict.rule == in_force + 1);
+	verdict = egress__to_name(&world.egress, POLICY_TCP, "a.example.org", 80);
+	CHECK(verdict.why && verdict.rule == policy__otherwise(world.policy) && !verdict.question);
+	verdict = egress__to_name(&world.egress, POLICY_TCP, "a.example.org", 8080);
+	CHECK(!verdict.why && verdict.rule == in_force + 2);
+	verdict = egress__to_name(&world.egress, POLICY_TCP, "bad.example.org", 443);
+	CHECK(verdict.why && verdict.rule == in_force && verdict.question);
+	verdict = egress__to_name(&world.egress, POLICY_TCP, "example.com", 8080);
+	CHECK(verdict.why && verdict.rule == policy__otherwise(world.policy) && verdict.question);
+	CHECK(ask_for("203.0.113.1", 8080).rule == in_force + 2);
+	CHECK(ask_for("127.0.0.1", 8080).rule == NULL && ask_for("127.0.0.1", 8080).why);
+	CHECK(ask_for("10.0.2.2", 8080).rule == NULL && ask_for("10.0.2.2", 8080).why);
 	tear_down();
 }
 
@@ -567,6 +800,13 @@ int main(void)
 	CASE(the_hosts_loopback_is_for_the_policy_where_it_is_open);
 	CASE(a_refusal_is_told_once_and_a_scan_does_not_fill_the_log);
 	CASE(only_those_that_could_be_asked_may_answer);
+	CASE(segments_of_no_connection_do_not_pass);
+	CASE(a_connection_ends_with_both_its_sides_or_with_a_reset);
+	CASE(what_a_published_port_lets_in_is_answered);
+	CASE(other_rules_cut_what_they_do_not_allow);
+	CASE(other_rules_hold_for_what_names_have_led_to);
+	CASE(there_is_a_limit_to_connections);
+	CASE(a_verdict_says_whose_it_is);
 	CASE(addresses_are_told_apart);
 	CASE(a_name_that_is_allowed_leads_to_its_address);
 	CASE(other_names_are_not_even_asked_for);

@@ -4,7 +4,20 @@ import { join } from "node:path";
 import pkg from "../../../package.json" with { type: "json" };
 import { capsa, MAIN, scratch } from "./capsa.ts";
 
-const VERBS = ["up", "exec", "shell", "ps", "logs", "down", "init", "doctor", "check", "schema", "kernel"];
+const VERBS = [
+  "up",
+  "exec",
+  "shell",
+  "ps",
+  "logs",
+  "network",
+  "down",
+  "init",
+  "doctor",
+  "check",
+  "schema",
+  "kernel",
+];
 
 describe("the command line", () => {
   test("--version", async () => {

@@ -72,6 +72,7 @@ test("a network is a device, addresses for the guest, and a table of rules", () 
     protocol: "tcp",
     firstPort: 443,
     lastPort: 443,
+    text: "a.example:443",
   });
   expect(decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }))).network).toEqual({
     ipv4: { address: "10.0.2.15", prefix: 24, gateway: "10.0.2.2" },

@@ -1,0 +1,64 @@
+/* Whether something may leave: what has no end in the host's network never does; else a rule decides. */
+#include "net/egress.h"
+
+bool egress__is(const struct address *address, const struct address pair[2])
+{
+	return address__equal(address, &pair[0]) || address__equal(address, &pair[1]);
+}
+
+static struct egress_verdict ask_policy(const struct egress *egress, enum policy_protocol protocol,
+					const struct address *to, uint16_t port, uint64_t now)
+{
+	const struct policy_rule *rule = policy__match(egress->policy, protocol, to, port, now);
+	return (struct egress_verdict){.why = policy_rule__refuses(rule), .rule = rule, .mend = !rule->allow};
+}
+
+/* Addresses of the guest's own network, and of none at all. */
+static bool is_near(const struct net_addresses *known, const struct address *to)
+{
+	bool link_local6 = to->bytes[0] == 0xfe && (to->bytes[1] & 0xc0) == 0x80;
+	return network__holds(&known->network[0], to) || network__holds(&known->network[1], to) || link_local6;
+}
+
+static struct egress_verdict to_near(const struct egress *egress, enum policy_protocol protocol,
+				     const struct address *to, uint16_t port, uint64_t now)
+{
+	const struct net_addresses *known = egress->addresses;
+	if (egress__is(to, known->name_server) && port == EGRESS_DNS_PORT)
+		return (struct egress_verdict){.why = protocol == POLICY_UDP ? NULL
+									     : "the name server answers over UDP only"};
+	if (!egress__is(to, known->host))
+		return (struct egress_verdict){.why = "there is nothing at this address"};
+	if (protocol == POLICY_ICMP) /* answered on the spot */
+		return (struct egress_verdict){.why = NULL};
+	if (!egress->host_loopback)
+		return (struct egress_verdict){
+			.why = "the host's own services are reached with hostLoopback = true only"};
+	return ask_policy(egress, protocol, to, port, now);
+}
+
+struct egress_verdict egress__to_address(const struct egress *egress, enum policy_protocol protocol,
+					 const struct address *to, uint16_t port, uint64_t now)
+{
+	if (is_near(egress->addresses, to))
+		return to_near(egress, protocol, to, port, now);
+	if (address__is_local(to))
+		return (struct egress_verdict){.why = "an address that never leaves a machine"};
+	struct egress_verdict verdict = ask_policy(egress, protocol, to, port, now);
+	if (!verdict.why && protocol == POLICY_ICMP && !address__is4(to))
+		verdict = (struct egress_verdict){.why = "echo requests over IPv6 are not carried beyond the gateway"};
+	return verdict;
+}
+
+struct egress_verdict egress__to_name(const struct egress *egress, enum policy_protocol protocol, const char *name,
+				      uint16_t port)
+{
+	const struct policy_rule *asked = policy__match_question(egress->policy, name);
+	const struct policy_rule *rule = policy__match_name(egress->policy, protocol, name, port);
+	if (asked->allow)
+		return (struct egress_verdict){.why = policy_rule__refuses(rule), .rule = rule, .mend = !rule->allow};
+	/* a rule that refuses the packets as well says more than that none allows the name */
+	bool denied = !rule->allow && rule != policy__otherwise(egress->policy);
+	return (struct egress_verdict){
+		.why = "no rule allows the name", .rule = denied ? rule : asked, .mend = true, .question = true};
+}

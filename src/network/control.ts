@@ -1,0 +1,85 @@
+/** The network of a sandbox that runs, by its VMM's control channel: the rules, others, and what they say. */
+
+import { flag, list, map, oneOf, printable, text, uint } from "../agent/fields.ts";
+import type { Message } from "../agent/framing.ts";
+import { hostNetwork } from "./host.ts";
+import { readPorts } from "./ports.ts";
+import { compileRules, validateRules } from "./rules.ts";
+import type {
+  EnforcedRule,
+  NetworkExplanation,
+  NetworkPlace,
+  NetworkState,
+  NetworkUpdate,
+  SandboxNetwork,
+} from "./spec.ts";
+
+/** A request of ffi/vmm.cddl; its result. */
+type Ask = (op: string, fields?: Message) => Promise<Message>;
+
+export function sandboxNetwork(ask: Ask): SandboxNetwork {
+  const state = async () => readState(await ask("network"));
+  return {
+    state,
+    update: async (change) => {
+      validateRules("allow", change.allow ?? []);
+      validateRules("deny", change.deny ?? []);
+      await ask("rules", rulesRequest(change, await state()));
+    },
+    explain: async (place) => readExplanation(await ask("explain", placeFields(place))),
+  };
+}
+
+function rulesRequest(change: NetworkUpdate, now: NetworkState): Message {
+  const { hostLoopback } = now;
+  const allow = change.allow ?? now.allow;
+  const rules = { ...(allow === undefined ? {} : { allow }), deny: change.deny ?? now.deny, hostLoopback };
+  return { rules: compileRules(rules, hostNetwork().addresses), otherwise: allow === undefined };
+}
+
+/** `host`, `protocol` and `port` of "explain". */
+export function placeFields({ host, protocol, port }: NetworkPlace): Message {
+  return { host: host.toLowerCase().replace(/\.$/, ""), protocol, ...(port === undefined ? {} : { port }) };
+}
+
+/** `explanation` of ffi/vmm.cddl. */
+export function readExplanation(message: Message): NetworkExplanation {
+  return {
+    allowed: flag(message, "allowed"),
+    by: oneOf(message, "by", ["place", "rule", "otherwise"]),
+    question: flag(message, "question"),
+    ...(message.why === undefined ? {} : { why: printable(text(message, "why")) }),
+    ...(message.rule === undefined ? {} : { rule: readRule(message.rule) }),
+  };
+}
+
+function readState(message: Message): NetworkState {
+  const rules = list(message, "rules").map(readRule);
+  const texts = (allow: boolean) => [
+    ...new Set(rules.flatMap((rule) => (rule.allow === allow && rule.text !== undefined ? [rule.text] : []))),
+  ];
+  return {
+    ...(flag(message, "otherwise") ? {} : { allow: texts(true) }),
+    deny: texts(false),
+    rules,
+    hostLoopback: flag(message, "hostLoopback"),
+    nameServers: list(message, "nameServers").map(String),
+    ports: readPorts(message),
+  };
+}
+
+function readRule(value: unknown): EnforcedRule {
+  const rule = map(value, "a rule");
+  const optional = (key: "text" | "name" | "network" | "why") =>
+    rule[key] === undefined ? {} : { [key]: text(rule, key, 512) };
+  return {
+    allow: flag(rule, "allow"),
+    ...optional("text"),
+    ...optional("name"),
+    ...optional("network"),
+    ...(rule.protocol === undefined ? {} : { protocol: oneOf(rule, "protocol", ["tcp", "udp", "icmp"]) }),
+    firstPort: uint(rule, "firstPort", 65535),
+    lastPort: uint(rule, "lastPort", 65535),
+    ...optional("why"),
+  };
+}

@@ -1,0 +1,31 @@
+/** From a network's specification to the device that the VMM makes of it. */
+
+import { IPV4, IPV6, MAC, MTU, type Side } from "./addresses.ts";
+import type { HostNetwork } from "./host.ts";
+import { parsePublish } from "./publish.ts";
+import { compileRules } from "./rules.ts";
+import type { UserNetwork } from "./spec.ts";
+
+/** `net-device` of ffi/vmm.cddl. */
+export function netDevice(
+  network: UserNetwork,
+  host: HostNetwork = { nameServers: [], addresses: [] },
+): object {
+  const side = ({ network, bits, guest, host, nameServer }: Side) => ({
+    network: `${network}/${bits}`,
+    guest,
+    host,
+    nameServer,
+  });
+  return {
+    mac: MAC,
+    mtu: MTU,
+    ipv4: side(IPV4),
+    ipv6: side(IPV6),
+    hostLoopback: network.hostLoopback,
+    nameServers: network.nameServers ?? host.nameServers,
+    rules: compileRules(network, host.addresses),
+    otherwise: network.allow === undefined,
+    publish: network.publish.map((text, index) => parsePublish(`network.publish[${index}]`, text)),
+  };
+}

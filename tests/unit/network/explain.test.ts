@@ -1,0 +1,119 @@
+/** What rules would do, asked without a sandbox: the monitor's own policy answers. */
+
+import { describe, expect, test } from "bun:test";
+import { describeExplanation } from "../../../src/cli/network_words.ts";
+import { changed } from "../../../src/cli/verbs/network.ts";
+import { explainNetwork, NetworkMode, type UserNatOptions } from "../../../src/index.ts";
+import { parsePlace } from "../../../src/network/rules.ts";
+
+function explain(network: UserNatOptions, place: string): string {
+  const parsed = parsePlace("place", place);
+  return describeExplanation(parsed, explainNetwork(NetworkMode.UserNat(network), parsed));
+}
+
+const within = {
+  allow: [
+    "registry.example",
+    "*.example.org:443",
+    "10.0.0.0/8:5432",
+    "192.0.2.1:53/udp",
+    "169.254.169.254:80",
+  ],
+  deny: ["bad.example.org", "10.9.0.0/16"],
+};
+
+describe("within limits", () => {
+  const cases: [place: string, said: string][] = [
+    ["registry.example:443", 'is allowed by the rule allow = ["registry.example"]'],
+    ["Registry.Example.:443", 'is allowed by the rule allow = ["registry.example"]'],
+    ["a.example.org:443", 'is allowed by the rule allow = ["*.example.org:443"]'],
+    ["a.example.org:80", 'is refused: no rule of allow is for it; to allow it: allow = ["a.example.org:80"]'],
+    ["a.example.org:443/udp", "is refused: no rule of allow is for it"],
+    [
+      "example.org:443",
+      "is refused: the name would not be resolved, so nothing is sent: no rule of allow is for it",
+    ],
+    ["bad.example.org:443", 'nothing is sent: by the rule deny = ["bad.example.org"]'],
+    ["10.1.2.3:5432", 'is allowed by the rule allow = ["10.0.0.0/8:5432"]'],
+    ["10.9.2.3:5432", 'is refused: by the rule deny = ["10.9.0.0/16"]'],
+    ["192.0.2.1:53/udp", 'is allowed by the rule allow = ["192.0.2.1:53/udp"]'],
+    ["169.254.169.254:80", 'is allowed by the rule allow = ["169.254.169.254:80"]'],
+    ["169.254.169.254:443", "is refused: a link-local address"],
+    ["[2001:db8::1]:443", 'to allow it: allow = ["[2001:db8::1]:443"]'],
+    ["192.0.2.1/icmp", "is refused: no rule of allow is for it"],
+  ];
+  for (const [place, said] of cases) test(place, () => expect(explain(within, place)).toContain(said));
+});
+
+describe("an open network", () => {
+  const cases: [place: string, said: string][] = [
+    ["example.org:443", "is allowed: there is no allow list"],
+    ["192.0.2.1/icmp", "is allowed: there is no allow list"],
+    ["100.100.100.200:80", "is refused: a cloud's metadata service"],
+    ["127.0.0.1:22", "is refused: an address that never leaves a machine"],
+    ["224.0.0.1:5353/udp", "is refused: an address that never leaves a machine"],
+    ["10.0.2.2:22", "is refused: the host's own services are reached with hostLoopback = true only"],
+    ["10.0.2.9:22", "is refused: there is nothing at this address"],
+    ["10.0.2.3:53/udp", "is allowed: it is the sandbox's own gateway or name server"],
+    ["10.0.2.3:53", "is refused: the name server answers over UDP only"],
+    ["2001:db8::1/icmp", "is refused: echo requests over IPv6"],
+  ];
+  for (const [place, said] of cases) test(place, () => expect(explain({}, place)).toContain(said));
+
+  test("with the host's loopback in it", () => {
+    expect(explain({ hostLoopback: true, allow: ["10.0.2.2:22"] }, "10.0.2.2:22")).toContain("is allowed by");
+    expect(explain({ hostLoopback: true, allow: ["10.0.2.2:22"] }, "10.0.2.2:23")).toContain(
+      "no rule of allow",
+    );
+  });
+});
+
+test("a rule for all addresses is one for whatever a name leads to, if the name may be asked for", () => {
+  expect(explain({ allow: ["a.test:1", "0.0.0.0/0:443"] }, "a.test:443")).toContain('["0.0.0.0/0:443"]');
+  expect(explain({ allow: ["0.0.0.0/0:443"] }, "a.test:443")).toContain("would not be resolved");
+  expect(explain({ allow: ["*:443"] }, "a.test:443")).toContain('["*:443"]');
+});
+
+test("a place is one name or address, with one port", () => {
+  for (const text of [
+    "example.org",
+    "*.example.org:443",
+    "*:443",
+    "10.0.0.0/8:443",
+    "a.test:1-2",
+    "a.test/udp",
+    "a b",
+  ])
+    expect(() => parsePlace("--explain", text)).toThrow("--explain: ");
+  expect(parsePlace("p", "10.0.0.1/32:443")).toEqual({ host: "10.0.0.1", protocol: "tcp", port: 443 });
+});
+
+test("the VMM's own words for what is no question", () => {
+  const network = NetworkMode.UserNat();
+  expect(() => explainNetwork(network, { host: "a.test", protocol: "tcp" })).toThrow(
+    "needs a port from 1 to 65535",
+  );
+  expect(() => explainNetwork(network, { host: "", protocol: "tcp", port: 1 })).toThrow("needs a host");
+  expect(() => explainNetwork(network, { host: "a.test", protocol: "sctp" as "tcp", port: 1 })).toThrow(
+    "must be tcp",
+  );
+});
+
+describe("what is said last of a rule holds", () => {
+  test("it leaves the list that it is in", () => {
+    expect(changed({ allow: ["a", "b"], deny: ["c"] }, ["c", "a"], ["b"])).toEqual({
+      allow: ["c", "a"],
+      deny: ["b"],
+    });
+  });
+  test("allowing more where everything is allowed narrows nothing", () => {
+    expect(changed({ deny: ["c"] }, ["169.254.169.254"], [])).toEqual({
+      allow: ["*", "169.254.169.254"],
+      deny: ["c"],
+    });
+    expect(changed({ deny: [] }, [], ["a"])).toEqual({ deny: ["a"] });
+  });
+  test("but not of one that is in both", () => {
+    expect(() => changed({ deny: [] }, ["a"], ["a"])).toThrow("a cannot be both");
+  });
+});
