@@ -41,6 +41,7 @@ export type {
   EndedSandbox,
   EnforcedRule,
   LogEntry,
+  NetworkAccess,
   NetworkExplanation,
   NetworkPlace,
   NetworkRefusal,

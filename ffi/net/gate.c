@@ -14,9 +14,11 @@
 #define DHCP_SERVER 67
 #define PEERS 256      /* that talk to published UDP ports; the one silent for longest makes room */
 #define PEER_MS 180000 /* how long the guest may answer one */
-#define TOLD 64        /* refusals that are remembered, so that each is told once in TOLD_MS */
+#define TOLD 256       /* things that are remembered, so that each is told once in TOLD_MS */
 #define TOLD_MS 10000
-#define TELL_MAX 100 /* refusals told in TOLD_MS altogether: a guest that scans must not fill the log */
+/* Told in TOLD_MS altogether: a guest that scans must not fill the log, and a rule that tells should tell all. */
+#define REFUSALS_MAX 100
+#define ACCESSES_MAX 1000
 
 struct peer {
 	struct address address;
@@ -34,7 +36,7 @@ struct gate {
 	struct flows *flows;
 	struct peer peers[PEERS];
 	struct told told[TOLD];
-	unsigned next_told, told_now;
+	unsigned next_told, refusals_now, accesses_now;
 	uint64_t period;
 	char why[80];
 	uint8_t frame[PACKET_MAX];
@@ -50,24 +52,43 @@ static uint64_t hash(uint64_t so_far, const void *bytes, size_t len)
 	return so_far;
 }
 
+/* Whether there is room for one more in this period; when it has just run out, that is told instead. */
+static bool has_turn(struct gate *gate, const struct gate_notice *notice, uint64_t now)
+{
+	if (now - gate->period >= TOLD_MS) {
+		gate->period = now;
+		gate->refusals_now = gate->accesses_now = 0;
+	}
+	unsigned *count = notice->why ? &gate->refusals_now : &gate->accesses_now;
+	unsigned most = notice->why ? REFUSALS_MAX : ACCESSES_MAX;
+	if (*count >= most)
+		return false;
+	if (++*count < most)
+		return true;
+	const struct gate_notice rest = {
+		.protocol = "frame",
+		.why = notice->why ? "so much else that it is not told for up to ten seconds"
+				   : "so much was let through that the rest is not told for up to ten seconds",
+	};
+	gate->options.notice(gate->options.arg, &rest);
+	return false;
+}
+
 /* Whether this has not been told just now. */
-static bool is_news(struct gate *gate, const struct gate_refusal *refusal)
+static bool is_news(struct gate *gate, const struct gate_notice *notice)
 {
 	uint64_t now = gate->options.now(), what = 0xcbf29ce484222325;
-	what = hash(what, refusal->protocol, strlen(refusal->protocol));
-	what = hash(what, refusal->address, strlen(refusal->address));
-	what = hash(what, &refusal->port, sizeof(refusal->port));
-	what = hash(what, refusal->why, strlen(refusal->why));
-	if (refusal->name)
-		what = hash(what, refusal->name, strlen(refusal->name));
+	what = hash(what, notice->protocol, strlen(notice->protocol));
+	what = hash(what, notice->address, strlen(notice->address));
+	what = hash(what, &notice->port, sizeof(notice->port));
+	if (notice->why)
+		what = hash(what, notice->why, strlen(notice->why));
+	if (notice->name)
+		what = hash(what, notice->name, strlen(notice->name));
 	for (unsigned i = 0; i < TOLD; i++)
 		if (gate->told[i].what == what && now - gate->told[i].when < TOLD_MS)
 			return false;
-	if (now - gate->period >= TOLD_MS) {
-		gate->period = now;
-		gate->told_now = 0;
-	}
-	if (gate->told_now++ >= TELL_MAX)
+	if (!has_turn(gate, notice, now))
 		return false;
 	gate->told[gate->next_told++ % TOLD] = (struct told){.what = what, .when = now};
 	return true;
@@ -83,45 +104,48 @@ static bool has_port(const struct packet *packet)
 	return packet->kind == PACKET_TCP || packet->kind == PACKET_UDP;
 }
 
-/* "registry.example:443", "10.0.0.1:53/udp", "[fd00::1]:443", "10.0.0.1". */
-static void write_rule(struct gate_refusal *refusal, const struct packet *packet)
+/* "registry.example:443", "10.0.0.1:53/udp", "[fd00::1]:443", "10.0.0.1/icmp". */
+static void write_rule(struct gate_notice *notice, const struct packet *packet)
 {
-	bool brackets = !refusal->name && has_port(packet) && strchr(refusal->address, ':');
-	char port[16] = "";
+	bool brackets = !notice->name && has_port(packet) && strchr(notice->address, ':');
+	char port[16] = "/icmp";
 	if (has_port(packet))
-		snprintf(port, sizeof(port), ":%u%s", refusal->port, packet->kind == PACKET_UDP ? "/udp" : "");
-	snprintf(refusal->allow, sizeof(refusal->allow), "%s%s%s%s", brackets ? "[" : "",
-		 refusal->name ? refusal->name : refusal->address, brackets ? "]" : "", port);
+		snprintf(port, sizeof(port), ":%u%s", notice->port, packet->kind == PACKET_UDP ? "/udp" : "");
+	snprintf(notice->allow, sizeof(notice->allow), "%s%s%s%s", brackets ? "[" : "",
+		 notice->name ? notice->name : notice->address, brackets ? "]" : "", port);
 }
 
-/* `mend`: a rule would allow it. */
+/* `why` it was refused, NULL when it was not; `mend`: a rule would allow it. */
 static void tell(struct gate *gate, const struct packet *packet, const char *why, bool mend)
 {
 	static const struct address none;
-	struct gate_refusal refusal = {.protocol = protocol_name(packet->kind), .why = why};
+	struct gate_notice notice = {.protocol = protocol_name(packet->kind), .why = why};
 	if (!address__equal(&packet->destination, &none))
-		address__print(&packet->destination, refusal.address);
+		address__print(&packet->destination, notice.address);
 	if (has_port(packet))
-		refusal.port = packet->destination_port;
-	if (!is_news(gate, &refusal))
+		notice.port = packet->destination_port;
+	notice.inside = address__is_inside(&packet->destination);
+	notice.name = policy__name_of(gate->options.egress->policy, &packet->destination);
+	if (!is_news(gate, &notice))
 		return;
-	refusal.name = policy__name_of(gate->options.egress->policy, &packet->destination);
 	if (mend)
-		write_rule(&refusal, packet);
-	gate->options.refused(gate->options.arg, &refusal);
+		write_rule(&notice, packet);
+	gate->options.notice(gate->options.arg, &notice);
 }
 
 static void tell_of_name(void *arg, const char *name, const struct address *address, const char *why)
 {
 	struct gate *gate = arg;
-	struct gate_refusal refusal = {.protocol = "dns", .name = name, .why = why};
-	if (address)
-		address__print(address, refusal.address);
-	if (!is_news(gate, &refusal))
+	struct gate_notice notice = {.protocol = "dns", .name = name, .why = why};
+	if (address) {
+		address__print(address, notice.address);
+		notice.inside = address__is_inside(address);
+	}
+	if (!is_news(gate, &notice))
 		return;
 	if (!address || !address__is_local(address))
-		snprintf(refusal.allow, sizeof(refusal.allow), "%s", address ? refusal.address : name);
-	gate->options.refused(gate->options.arg, &refusal);
+		snprintf(notice.allow, sizeof(notice.allow), "%s", address ? notice.address : name);
+	gate->options.notice(gate->options.arg, &notice);
 }
 
 /* Drop the packet, and tell both sides: a program that hears of it need not wait for nothing. */
@@ -228,7 +252,7 @@ static enum policy_protocol protocol_of(const struct packet *packet)
 	return packet->kind == PACKET_TCP ? POLICY_TCP : packet->kind == PACKET_UDP ? POLICY_UDP : POLICY_ICMP;
 }
 
-/* Whether it may go where it wants to; if not, that is told. */
+/* Whether it may go where it wants to; if not, or if the rule says so, that is told. */
 static bool may_leave(struct gate *gate, const struct packet *packet)
 {
 	const struct egress_verdict verdict =
@@ -236,6 +260,8 @@ static bool may_leave(struct gate *gate, const struct packet *packet)
 				   packet->destination_port, gate->options.now());
 	if (verdict.why)
 		refuse(gate, packet, verdict.why, verdict.mend);
+	else if (verdict.rule && verdict.rule->log)
+		tell(gate, packet, NULL, true);
 	return !verdict.why;
 }
 
@@ -465,7 +491,7 @@ int gate__new(const struct gate_options *options, struct gate **out)
 		.server_count = options->server_count,
 		.now = options->now,
 		.answer = answer,
-		.refused = tell_of_name,
+		.told = tell_of_name,
 		.arg = gate,
 	};
 	memcpy(resolver.servers, options->servers, sizeof(resolver.servers));

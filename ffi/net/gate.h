@@ -8,14 +8,15 @@
 #define GATE_PUBLISHED 16     /* published UDP ports */
 #define GATE_CONNECTIONS 4096 /* TCP connections at a time, unless something says less */
 
-/* A packet or a name that was refused. Texts live until the call returns. */
-struct gate_refusal {
-	const char *protocol;       /* "tcp", "udp", "icmp", "dns", "frame" */
-	char address[ADDRESS_TEXT]; /* "" where there is none */
-	uint16_t port;              /* 0: none */
-	const char *name;           /* that led to the address, or was asked for; NULL: none is known */
-	const char *why;
-	char allow[POLICY_NAME_MAX + 32]; /* the rule that would allow it; "" where none can */
+/* A packet or a name that was refused, or that a rule lets through and tells of. Texts live until the call returns. */
+struct gate_notice {
+	const char *why;                  /* it was refused; NULL: it was let through */
+	const char *protocol;             /* "tcp", "udp", "icmp", "dns", "frame" */
+	char address[ADDRESS_TEXT];       /* "" where there is none */
+	uint16_t port;                    /* 0: none */
+	bool inside;                      /* the address is of the host's surroundings: see address__is_inside */
+	const char *name;                 /* that led to the address, or was asked for; NULL: none is known */
+	char allow[POLICY_NAME_MAX + 32]; /* the rule that would allow just this; "" where none can */
 };
 
 struct gate_options {
@@ -29,7 +30,7 @@ struct gate_options {
 	uint64_t (*now)(void);                                     /* milliseconds of a clock that only goes forward */
 	void (*pass)(void *arg, const uint8_t *frame, size_t len); /* on to the host's network */
 	void (*answer)(void *arg, const uint8_t *frame, size_t len); /* back to the guest */
-	void (*refused)(void *arg, const struct gate_refusal *refusal);
+	void (*notice)(void *arg, const struct gate_notice *notice);
 	void *arg;
 };
 

@@ -247,10 +247,10 @@ static void answer(void *arg, const uint8_t *frame, size_t len)
 	ask_for_turn(nat);
 }
 
-static void refused(void *arg, const struct gate_refusal *refusal)
+static void notice(void *arg, const struct gate_notice *what)
 {
 	struct nat *nat = arg;
-	nat->options.refused(nat->options.arg, refusal);
+	nat->options.notice(nat->options.arg, what);
 }
 
 /* The device's link */
@@ -286,7 +286,7 @@ static int link__up(void *arg)
 		.now = now_ms,
 		.pass = pass,
 		.answer = answer,
-		.refused = refused,
+		.notice = notice,
 		.arg = nat,
 	};
 	memcpy(gate.servers, options->servers, sizeof(gate.servers));

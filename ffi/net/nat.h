@@ -29,7 +29,7 @@ struct nat_options {
 	struct nat_publish *publish;
 	unsigned publish_count; /* at most NAT_PUBLISHED */
 	/* Told on the device's worker. */
-	void (*refused)(void *arg, const struct gate_refusal *refusal);
+	void (*notice)(void *arg, const struct gate_notice *notice);
 	void *arg;
 };
 

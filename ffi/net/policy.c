@@ -11,7 +11,7 @@
 
 struct learned {
 	struct address address;
-	uint64_t life, until; /* milliseconds */
+	uint64_t answered, life, until; /* milliseconds */
 	char name[POLICY_NAME_MAX + 1];
 };
 
@@ -179,6 +179,14 @@ const char *policy__refuses(struct policy *policy, enum policy_protocol protocol
 	return policy_rule__refuses(policy__match(policy, protocol, to, port, now));
 }
 
+bool policy__names(const struct policy *policy, const char *name)
+{
+	for (unsigned i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].allow && policy->rules[i].name && strcmp(policy->rules[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 static bool is_whole(const struct policy_rule *rule)
 {
 	return rule->protocol == POLICY_ANY && rule->first_port == 0 && rule->last_port == UINT16_MAX;
@@ -248,6 +256,7 @@ bool policy__learn(struct policy *policy, const char *name, const struct address
 	if (l->life < LIFE_MIN_MS)
 		l->life = LIFE_MIN_MS;
 	l->until = now + l->life;
+	l->answered = now;
 	return true;
 }
 
@@ -256,7 +265,7 @@ const char *policy__name_of(const struct policy *policy, const struct address *a
 	const struct learned *latest = NULL;
 	for (unsigned i = 0; i < policy->learned_count; i++) {
 		const struct learned *l = &policy->learned[i];
-		if (address__equal(&l->address, address) && (!latest || l->until > latest->until))
+		if (address__equal(&l->address, address) && (!latest || l->answered > latest->answered))
 			latest = l;
 	}
 	return latest ? latest->name : NULL;

@@ -14,6 +14,7 @@ enum policy_protocol { POLICY_ANY, POLICY_TCP, POLICY_UDP, POLICY_ICMP };
 
 struct policy_rule {
 	bool allow;
+	bool log;               /* of what it allows somebody is told */
 	const char *name;       /* "example.org"; "*.example.org" for all below it; "*" for all; NULL: by address */
 	struct network network; /* where there is no name */
 	enum policy_protocol protocol;
@@ -58,6 +59,9 @@ const char *policy__refuses(struct policy *policy, enum policy_protocol protocol
 
 /* The rule that decides whether a name may be asked for. It is in small letters, without a dot at its end. */
 const struct policy_rule *policy__match_question(const struct policy *policy, const char *name);
+
+/* Whether a rule that allows something is for this very name. */
+bool policy__names(const struct policy *policy, const char *name);
 
 /*
  * A name server has said that `name` leads to `address`, for `ttl` seconds: rules for the name hold for the address

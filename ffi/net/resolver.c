@@ -33,6 +33,7 @@ struct query {
 struct resolver {
 	struct resolver_options options;
 	struct query queries[RESOLVER_OPEN];
+	uint64_t full; /* when RESOLVER_BURST names may be asked for at once, milliseconds */
 	uint8_t answer[ANSWER_MAX];
 	uint8_t frame[PACKET_MAX];
 };
@@ -103,9 +104,9 @@ static bool learn(void *arg, const struct address *address, uint32_t ttl)
 	const struct resolver_options *options = &learning->resolver->options;
 	if (policy__learn(options->policy, learning->name, address, ttl, options->now()))
 		return true;
-	options->refused(options->arg, learning->name, address,
-			 address__is_local(address) ? "the name leads to the host itself"
-						    : "the name leads to a private address");
+	options->told(options->arg, learning->name, address,
+		      address__is_local(address) ? "the name leads to the host itself"
+						 : "the name leads to a private address");
 	return false;
 }
 
@@ -197,6 +198,32 @@ static struct query *free_query(struct resolver *resolver)
 	return oldest;
 }
 
+/* Whether one more may be asked for now: each takes 1/RESOLVER_RATE of a second off what has run up. */
+static bool is_too_soon(struct resolver *resolver)
+{
+	uint64_t now = resolver->options.now(), each = 1000 / RESOLVER_RATE;
+	uint64_t from = resolver->full > now ? resolver->full : now;
+	if (from + each > now + RESOLVER_BURST * each)
+		return true;
+	resolver->full = from + each;
+	return false;
+}
+
+/* Why a name may not be asked for, or NULL. What a rule is for by itself says nothing that the rule does not. */
+static const char *refuses(struct resolver *resolver, const char *name)
+{
+	const struct policy *policy = resolver->options.policy;
+	if (!policy__match_question(policy, name)->allow)
+		return "no rule allows the name";
+	if (policy__names(policy, name))
+		return NULL;
+	if (strlen(name) > RESOLVER_NAME_MAX)
+		return "a name of more than 128 bytes, which only a rule for that very name lets through";
+	if (is_too_soon(resolver))
+		return "more than 50 names a second, which only rules for those very names let through";
+	return NULL;
+}
+
 void resolver__ask(struct resolver *resolver, const struct packet *packet)
 {
 	const struct resolver_options *options = &resolver->options;
@@ -213,11 +240,14 @@ void resolver__ask(struct resolver *resolver, const struct packet *packet)
 	query->len = packet->payload_len;
 	memcpy(query->message, packet->payload, packet->payload_len);
 	query->guest_id = dns__id(query->message);
-	if (!policy__match_question(options->policy, question.name)->allow) {
-		options->refused(options->arg, question.name, NULL, "no rule allows the name");
+	const char *why = refuses(resolver, question.name);
+	if (why) {
+		options->told(options->arg, question.name, NULL, why);
 		refuse(query);
 		return;
 	}
+	if (policy__match_question(options->policy, question.name)->log)
+		options->told(options->arg, question.name, NULL, NULL);
 	query->server = 0;
 	if (!options->server_count)
 		refuse(query);

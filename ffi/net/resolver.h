@@ -9,8 +9,13 @@
 #define RESOLVER_SERVERS 3 /* as many as the C library asks */
 #define RESOLVER_OPEN 64   /* queries under way; one more takes the place of the oldest */
 
-/* `why` a name was refused; `address`: where it led to, NULL when it was not asked for at all. */
-typedef void (*resolver_refused_fn)(void *arg, const char *name, const struct address *address, const char *why);
+#define RESOLVER_NAME_MAX 128 /* bytes of a name that no rule is for by itself: more would carry data out */
+#define RESOLVER_RATE 50      /* such names asked for in a second; */
+#define RESOLVER_BURST 200    /* and at once, after a while without */
+
+/* `why` a name was refused, NULL when a rule lets it be asked for and tells of it; `address`: where it led to, NULL
+ * when it was not asked for at all. */
+typedef void (*resolver_told_fn)(void *arg, const char *name, const struct address *address, const char *why);
 
 struct resolver_options {
 	struct loop *loop;
@@ -20,7 +25,7 @@ struct resolver_options {
 	uint64_t (*now)(void); /* milliseconds */
 	/* An answer, as a frame for the guest. */
 	void (*answer)(void *arg, const uint8_t *frame, size_t len);
-	resolver_refused_fn refused;
+	resolver_told_fn told;
 	void *arg;
 };
 

@@ -108,7 +108,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.vsock_dir = vmm->vsock_dir,
 		.console_fd = by_engine ? -1 : console_fd,
 		.narrow = !vmm->engine->maps_on_workers,
-		.refused = network__refused,
+		.notice = network__notice,
 		.owner = vmm,
 	};
 	err = device_set__build(&vmm->devices, config, &options, why);

@@ -134,7 +134,7 @@ int config_protocol__read(struct cbor_reader *reader, const CborValue *value, vo
 }
 
 struct rule {
-	bool allow;
+	bool allow, log;
 	const char *name;
 	struct network network;
 	enum policy_protocol protocol;
@@ -147,6 +147,7 @@ static int read_rule(struct cbor_reader *reader, const CborValue *value, void *a
 #define RULE(member) offsetof(struct rule, member)
 	static const struct cbor_field fields[] = {
 		{.key = "allow", .kind = CBOR_KIND_BOOL, .required = true, .offset = RULE(allow)},
+		{.key = "log", .kind = CBOR_KIND_BOOL, .offset = RULE(log)},
 		{.key = "name", .kind = CBOR_KIND_TEXT, .offset = RULE(name)},
 		{.key = "network", .kind = CBOR_KIND_OTHER, .offset = RULE(network), .read = read_network},
 		{.key = "protocol", .kind = CBOR_KIND_OTHER, .offset = RULE(protocol), .read = config_protocol__read},
@@ -170,6 +171,7 @@ static int read_rule(struct cbor_reader *reader, const CborValue *value, void *a
 		return wrong(reader, where, "has a firstPort above its lastPort");
 	rules->at[index] = (struct policy_rule){
 		.allow = rule.allow,
+		.log = rule.log,
 		.name = rule.name,
 		.network = rule.network,
 		.protocol = rule.protocol,

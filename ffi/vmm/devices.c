@@ -157,7 +157,7 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		.server_count = net->server_count,
 		.publish = set->publish,
 		.publish_count = set->publish_count,
-		.refused = options->refused,
+		.notice = options->notice,
 		.arg = options->owner,
 	};
 	memcpy(nat.servers, net->servers, sizeof(nat.servers));

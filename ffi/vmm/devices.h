@@ -28,7 +28,7 @@ struct device_options {
 			 */
 	bool narrow;    /* workers of devices that need nothing but the descriptors they have are confined to that */
 	/* Told on the net device's worker. */
-	void (*refused)(void *owner, const struct gate_refusal *refusal);
+	void (*notice)(void *owner, const struct gate_notice *notice);
 	void *owner;
 };
 

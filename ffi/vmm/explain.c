@@ -17,6 +17,8 @@ void explain__add_rule(struct frame *frame, const struct policy_rule *rule)
 	static const char *const protocols[] = {[POLICY_TCP] = "tcp", [POLICY_UDP] = "udp", [POLICY_ICMP] = "icmp"};
 	char network[NETWORK_TEXT];
 	frame__bool(frame, "allow", rule->allow);
+	if (rule->log)
+		frame__bool(frame, "log", true);
 	if (rule->name)
 		frame__text(frame, "name", rule->name);
 	else

@@ -1,4 +1,5 @@
-/* What the net device tells the VMM: refusals, for the log and for whoever follows, and the ports it published. */
+/* What the net device tells the VMM: what it refused or tells of, for the log and for whoever follows, and the ports it
+ * published. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,75 +7,84 @@
 
 #include "vmm/vmm.h"
 
-#define MAX_UNDER_WAY 64 /* refusals; more are not told */
+#define MAX_UNDER_WAY 2048 /* notices, more than the gate tells at a time; others are lost */
 
 /* A copy for the main loop, with the name in it. */
-struct refused {
+struct told {
 	struct vmm *vmm;
-	struct gate_refusal refusal;
+	struct gate_notice notice;
 	char name[POLICY_NAME_MAX + 1];
 };
 
-/* "2026-01-31T12:00:00Z tcp 192.0.2.1:443 (example.org) refused: no rule allows it; to allow it: example.org:443". What
- * a guest can bring into it are names, of which the gate lets letters, digits, "-", "_" and "." through. */
-static void write_line(struct vmm *vmm, const struct gate_refusal *refusal)
+/* "2026-01-31T12:00:00Z tcp 192.0.2.1:443 (example.org) refused: no rule allows it; to allow it: example.org:443", or
+ * "... let through". What a guest can bring into it are names, of which the gate lets letters, digits, "-", "_" and "."
+ * through. */
+static void write_line(struct vmm *vmm, const struct gate_notice *notice)
 {
 	char line[1024], when[32], port[8] = "";
 	time_t now = time(NULL);
 	struct tm tm;
 	gmtime_r(&now, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	if (refusal->port)
-		snprintf(port, sizeof(port), ":%u", refusal->port);
-	bool brackets = refusal->port && strchr(refusal->address, ':');
-	const char *name = refusal->name ? refusal->name : "";
-	bool both = *name && *refusal->address;
-	int len = snprintf(line, sizeof(line), "%s %s %s%s%s%s%s%s%s refused: %s%s%s\n", when, refusal->protocol,
-			   brackets ? "[" : "", refusal->address, brackets ? "]" : "", port, both ? " (" : "", name,
-			   both ? ")" : "", refusal->why, *refusal->allow ? "; to allow it: " : "", refusal->allow);
+	if (notice->port)
+		snprintf(port, sizeof(port), ":%u", notice->port);
+	bool brackets = notice->port && strchr(notice->address, ':');
+	const char *name = notice->name ? notice->name : "";
+	bool both = *name && *notice->address;
+	int len = snprintf(line, sizeof(line), "%s %s %s%s%s%s%s%s%s ", when, notice->protocol, brackets ? "[" : "",
+			   notice->address, brackets ? "]" : "", port, both ? " (" : "", name, both ? ")" : "");
+	if (notice->why)
+		len += snprintf(line + len, sizeof(line) - (size_t)len, "refused: %s%s%s\n", notice->why,
+				*notice->allow ? "; to allow it: " : "", notice->allow);
+	else
+		len += snprintf(line + len, sizeof(line) - (size_t)len, "let through\n");
 	log__append(vmm->network_log, line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
 }
 
 static void tell(void *arg)
 {
-	struct refused *refused = arg;
-	const struct gate_refusal *refusal = &refused->refusal;
-	struct vmm *vmm = refused->vmm;
-	write_line(vmm, refusal);
+	struct told *told = arg;
+	const struct gate_notice *notice = &told->notice;
+	struct vmm *vmm = told->vmm;
+	write_line(vmm, notice);
 	struct frame frame;
 	frame__begin(&frame, 1024);
 	frame__text(&frame, "event", "network");
-	frame__text(&frame, "protocol", refusal->protocol);
-	if (*refusal->address)
-		frame__text(&frame, "address", refusal->address);
-	if (refusal->port)
-		frame__uint(&frame, "port", refusal->port);
-	if (refusal->name)
-		frame__text(&frame, "name", refusal->name);
-	frame__text(&frame, "why", refusal->why);
-	if (*refusal->allow)
-		frame__text(&frame, "allow", refusal->allow);
+	frame__bool(&frame, "passed", !notice->why);
+	frame__text(&frame, "protocol", notice->protocol);
+	if (*notice->address)
+		frame__text(&frame, "address", notice->address);
+	if (notice->port)
+		frame__uint(&frame, "port", notice->port);
+	if (notice->inside)
+		frame__bool(&frame, "inside", true);
+	if (notice->name)
+		frame__text(&frame, "name", notice->name);
+	if (notice->why)
+		frame__text(&frame, "why", notice->why);
+	if (*notice->allow)
+		frame__text(&frame, "allow", notice->allow);
 	control__event(vmm->control, &frame, true);
-	atomic_fetch_sub(&vmm->refusals, 1);
-	free(refused);
+	atomic_fetch_sub(&vmm->notices, 1);
+	free(told);
 }
 
-void network__refused(void *arg, const struct gate_refusal *refusal)
+void network__notice(void *arg, const struct gate_notice *notice)
 {
 	struct vmm *vmm = arg;
-	struct refused *refused = atomic_load(&vmm->refusals) < MAX_UNDER_WAY ? calloc(1, sizeof(*refused)) : NULL;
-	if (!refused)
+	struct told *told = atomic_load(&vmm->notices) < MAX_UNDER_WAY ? calloc(1, sizeof(*told)) : NULL;
+	if (!told)
 		return;
-	refused->vmm = vmm;
-	refused->refusal = *refusal;
-	if (refusal->name) {
-		snprintf(refused->name, sizeof(refused->name), "%s", refusal->name);
-		refused->refusal.name = refused->name;
+	told->vmm = vmm;
+	told->notice = *notice;
+	if (notice->name) {
+		snprintf(told->name, sizeof(told->name), "%s", notice->name);
+		told->notice.name = told->name;
 	}
-	atomic_fetch_add(&vmm->refusals, 1);
-	if (loop__post(vmm->loop, tell, refused) < 0) { /* the VMM is at its end */
-		atomic_fetch_sub(&vmm->refusals, 1);
-		free(refused);
+	atomic_fetch_add(&vmm->notices, 1);
+	if (loop__post(vmm->loop, tell, told) < 0) { /* the VMM is at its end */
+		atomic_fetch_sub(&vmm->notices, 1);
+		free(told);
 	}
 }
 

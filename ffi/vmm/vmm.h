@@ -30,7 +30,7 @@ struct vmm {
 	int signals; /* signalfd of what ends the VMM */
 	struct control *control;
 	struct log *events_log, *console_log, *network_log;
-	atomic_uint refusals; /* on their way from the net device to the main loop */
+	atomic_uint notices; /* on their way from the net device to the main loop */
 	struct guest_stream *guest;
 	struct console *console;
 	char vsock_dir[CONFIG_MAX_RUNTIME_DIR + 16];
@@ -63,8 +63,8 @@ void vmm__guest_said(void *arg, const void *data, size_t len);
 void vmm__console_said(void *arg, const void *data, size_t len);
 void vmm__machine_ended(struct machine *machine, enum machine_end end, const struct failure *why);
 
-/* vmm/network.c: the net device refused something; on its worker. `arg`: the VMM. */
-void network__refused(void *arg, const struct gate_refusal *refusal);
+/* vmm/network.c: the net device refused something, or let it through and tells of it; on its worker. `arg`: the VMM. */
+void network__notice(void *arg, const struct gate_notice *notice);
 /* Add "ports": what was published, where anything was. */
 void network__add_ports(struct frame *frame, const struct device_set *devices);
 

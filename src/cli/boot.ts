@@ -3,6 +3,7 @@ import type { Agent } from "../agent/api.ts";
 import { CapsaError, SpecError } from "../errors.ts";
 import type {
   BootTimings,
+  NetworkAccess,
   NetworkRefusal,
   Notice,
   RunningSandbox,
@@ -28,6 +29,7 @@ export interface BootOptions {
   /** The same notice of several sandboxes is told once. */
   readonly onNotice: (notice: Notice) => void;
   readonly onRefusal: (spec: SandboxSpec, refusal: NetworkRefusal) => void;
+  readonly onAccess?: (spec: SandboxSpec, access: NetworkAccess) => void;
   /** Told as soon as a sandbox has started, before it is ready: its output can be read from here on. */
   readonly onStart: (spec: SandboxSpec, vm: RunningSandbox) => void;
 }
@@ -44,7 +46,8 @@ export async function bootAll(specs: readonly SandboxSpec[], options: BootOption
   const boot = async (spec: SandboxSpec): Promise<Booted> => {
     const { signal, detached } = options;
     const onRefusal = (refusal: NetworkRefusal) => options.onRefusal(spec, refusal);
-    const vm = await startUnderFreeName(spec, { signal, detached, onNotice, onRefusal });
+    const onAccess = (access: NetworkAccess) => options.onAccess?.(spec, access);
+    const vm = await startUnderFreeName(spec, { signal, detached, onNotice, onRefusal, onAccess });
     started.push(vm);
     options.onStart(spec, vm);
     return { spec, vm, timings: await vm.ready };
@@ -66,6 +69,15 @@ export async function connect({ spec, vm }: Booted, signal: AbortSignal): Promis
   });
   const limits = { signal: AbortSignal.any([signal, ended.signal]) };
   return waitReadyTimeout(vm.vsockSocket(agentPort()), spec.bootTimeoutMs, limits);
+}
+
+/** As {@link connect}, to the agents of all, by the names that the file gives their sandboxes. */
+export async function connectAll(
+  booted: readonly Booted[],
+  signal: AbortSignal,
+): Promise<Map<string, Agent>> {
+  const agents = booted.map(async (one) => [one.spec.name, await connect(one, signal)] as const);
+  return new Map(await Promise.all(agents));
 }
 
 /**

@@ -17,6 +17,7 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["ps", async () => (await import("./verbs/ps.ts")).ps],
   ["logs", async () => (await import("./verbs/logs.ts")).logs],
   ["network", async () => (await import("./verbs/network.ts")).network],
+  ["learn", async () => (await import("./verbs/learn.ts")).learn],
   ["down", async () => (await import("./verbs/down.ts")).down],
   ["init", async () => (await import("./verbs/init.ts")).init],
   ["check", async () => (await import("./verbs/check.ts")).check],

@@ -19,7 +19,7 @@ export function describeExplanation(place: NetworkPlace, told: NetworkExplanatio
 function grant({ by, rule }: NetworkExplanation): string {
   if (by === "place") return "it is the sandbox's own gateway or name server";
   if (by === "otherwise") return "there is no allow list, and everything is that nothing else refuses";
-  return `by the rule allow = ["${rule?.text}"]`;
+  return rule?.log ? `and told, by the rule log = ["${rule.text}"]` : `by the rule allow = ["${rule?.text}"]`;
 }
 
 function refusal({ by, rule, why = "a rule denies it" }: NetworkExplanation): string {
@@ -39,7 +39,8 @@ export function describeNetwork(state: NetworkState): string {
   const lines = rules.flatMap((rule, index) => {
     // what was widened into several is one to whoever wrote it
     if (rule.text !== undefined && before(index)?.text === rule.text) return [];
-    if (rule.text !== undefined) return [`${rule.allow ? "allow" : "deny "}  ${rule.text}`];
+    if (rule.text !== undefined)
+      return [`${rule.log ? "log  " : rule.allow ? "allow" : "deny "}  ${rule.text}`];
     return [`deny   ${rule.network} (${rule.why})`];
   });
   const otherwise =

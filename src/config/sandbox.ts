@@ -79,7 +79,7 @@ function accepted(given: SandboxTable): SandboxTable {
 
 function resolveNetwork(given: NonNullable<SandboxTable["network"]>): NetworkSpec {
   if (given === "none") return "none";
-  const none: UserNetwork = { mode: "user", deny: [], publish: [], hostLoopback: false };
+  const none: UserNetwork = { mode: "user", deny: [], log: [], publish: [], hostLoopback: false };
   return given === "user" ? none : { ...none, ...given };
 }
 

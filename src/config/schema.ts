@@ -132,6 +132,12 @@ export const NetworkSchema = Type.Object(
       ),
     ),
     deny: optional(rules("What may not be reached, whatever is allowed.")),
+    log: optional(
+      rules(
+        "What is let through, as by `allow`, and told of in `capsa logs --network NAME`. Where everything is allowed " +
+          "this closes nothing.",
+      ),
+    ),
     publish: optional(
       Type.Array(Type.String({ expected: 'a port such as "8080:80"' }), {
         description:
@@ -153,7 +159,7 @@ export const NetworkSchema = Type.Object(
       }),
     ),
   },
-  { ...closed, expected: "a table of allow, deny, publish, nameServers and hostLoopback" },
+  { ...closed, expected: "a table of allow, deny, log, publish, nameServers and hostLoopback" },
 );
 
 export const SandboxSchema = Type.Object(

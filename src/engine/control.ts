@@ -5,7 +5,7 @@ import { encodeFrame, type Message } from "../agent/framing.ts";
 import { FrameSocket } from "../agent/socket.ts";
 import { VmmError } from "../errors.ts";
 import { readPorts } from "../network/ports.ts";
-import type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
+import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -13,6 +13,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 export type VmmEvent =
   | { readonly event: "started"; readonly engine: string; readonly ports: readonly PublishedPort[] }
   | { readonly event: "network"; readonly refusal: NetworkRefusal }
+  | { readonly event: "access"; readonly access: NetworkAccess }
   | { readonly event: "guest" | "console"; readonly data: Uint8Array }
   | { readonly event: "failed"; readonly code: string; readonly message: string }
   | { readonly event: "exited"; readonly reason: "shutdown" | "stopped" | "failed" };
@@ -106,7 +107,9 @@ function readEvent(message: Message): VmmEvent {
     case "console":
       return { event, data: bytes(message, "data") };
     case "network":
-      return { event, refusal: readRefusal(message) };
+      return message.passed === true
+        ? { event: "access", access: readAccess(message) }
+        : { event, refusal: readRefusal(message) };
     case "failed":
       return { event, ...failure(message) };
     case "exited":
@@ -115,16 +118,33 @@ function readEvent(message: Message): VmmEvent {
 }
 
 function readRefusal(message: Message): NetworkRefusal {
-  const optional = (key: "address" | "name" | "allow") =>
-    message[key] === undefined ? {} : { [key]: printable(text(message, key, 512)) };
   return {
     protocol: oneOf(message, "protocol", ["tcp", "udp", "icmp", "dns", "frame"]),
-    ...optional("address"),
-    ...(message.port === undefined ? {} : { port: uint(message, "port", 65535) }),
-    ...optional("name"),
+    ...readWhere(message),
     why: printable(text(message, "why", 512)),
-    ...optional("allow"),
+    ...optional(message, "allow"),
   };
+}
+
+function readAccess(message: Message): NetworkAccess {
+  return {
+    protocol: oneOf(message, "protocol", ["tcp", "udp", "icmp", "dns"]),
+    ...readWhere(message),
+    inside: message.inside === true,
+    allow: printable(text(message, "allow", 512)),
+  };
+}
+
+function readWhere(message: Message): Pick<NetworkRefusal, "address" | "port" | "name"> {
+  return {
+    ...optional(message, "address"),
+    ...(message.port === undefined ? {} : { port: uint(message, "port", 65535) }),
+    ...optional(message, "name"),
+  };
+}
+
+function optional(message: Message, key: "address" | "name" | "allow") {
+  return message[key] === undefined ? {} : { [key]: printable(text(message, key, 512)) };
 }
 
 function gone(op: string): VmmError {

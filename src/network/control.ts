@@ -24,6 +24,7 @@ export function sandboxNetwork(ask: Ask): SandboxNetwork {
     update: async (change) => {
       validateRules("allow", change.allow ?? []);
       validateRules("deny", change.deny ?? []);
+      validateRules("log", change.log ?? []);
       await ask("rules", rulesRequest(change, await state()));
     },
     explain: async (place) => readExplanation(await ask("explain", placeFields(place))),
@@ -33,7 +34,8 @@ export function sandboxNetwork(ask: Ask): SandboxNetwork {
 function rulesRequest(change: NetworkUpdate, now: NetworkState): Message {
   const { hostLoopback } = now;
   const allow = change.allow ?? now.allow;
-  const rules = { ...(allow === undefined ? {} : { allow }), deny: change.deny ?? now.deny, hostLoopback };
+  const { deny = now.deny, log = now.log } = change;
+  const rules = { ...(allow === undefined ? {} : { allow }), deny, log, hostLoopback };
   return { rules: compileRules(rules, hostNetwork().addresses), otherwise: allow === undefined };
 }
 
@@ -55,12 +57,17 @@ export function readExplanation(message: Message): NetworkExplanation {
 
 function readState(message: Message): NetworkState {
   const rules = list(message, "rules").map(readRule);
-  const texts = (allow: boolean) => [
-    ...new Set(rules.flatMap((rule) => (rule.allow === allow && rule.text !== undefined ? [rule.text] : []))),
+  const texts = (allow: boolean, log: boolean) => [
+    ...new Set(
+      rules.flatMap((rule) =>
+        rule.allow === allow && rule.log === log && rule.text !== undefined ? [rule.text] : [],
+      ),
+    ),
   ];
   return {
-    ...(flag(message, "otherwise") ? {} : { allow: texts(true) }),
-    deny: texts(false),
+    ...(flag(message, "otherwise") ? {} : { allow: texts(true, false) }),
+    deny: texts(false, false),
+    log: texts(true, true),
     rules,
     hostLoopback: flag(message, "hostLoopback"),
     nameServers: list(message, "nameServers").map(String),
@@ -74,6 +81,7 @@ function readRule(value: unknown): EnforcedRule {
     rule[key] === undefined ? {} : { [key]: text(rule, key, 512) };
   return {
     allow: flag(rule, "allow"),
+    log: rule.log === true,
     ...optional("text"),
     ...optional("name"),
     ...optional("network"),

@@ -2,7 +2,7 @@
 
 import { BlockList, isIP } from "node:net";
 import { SpecError } from "../errors.ts";
-import type { NetworkPlace, UserNetwork } from "./spec.ts";
+import type { NetworkPlace, NetworkSpec, UserNetwork } from "./spec.ts";
 
 type Protocol = "tcp" | "udp" | "icmp";
 
@@ -19,6 +19,8 @@ export interface Target {
 
 export interface Rule extends Target {
   readonly allow: boolean;
+  /** Of what it allows somebody is told. */
+  readonly log?: true;
   /** What a refusal says. */
   readonly why?: string;
   /** The rule as it was written; absent: it is capsa's own. */
@@ -126,26 +128,29 @@ export function validateRules(field: string, rules: readonly string[]): void {
 
 /**
  * The table, of which the first rule that matches decides: what is denied; what opens a guarded place by its address; the
- * guarded places, the host's own addresses among them; what else is allowed.
+ * guarded places, the host's own addresses among them; what else is allowed, what is told of first.
  */
 export function compileRules(
-  network: Pick<UserNetwork, "allow" | "deny" | "hostLoopback">,
+  network: Pick<UserNetwork, "allow" | "deny" | "log" | "hostLoopback">,
   hostAddresses: readonly string[],
 ): Rule[] {
   const guarded = network.hostLoopback ? GUARDED : [...GUARDED, ...hostAddresses.map(guard)];
-  const allowed = written("allow", network.allow ?? [], true);
+  const allowed = [
+    ...written("log", network.log, { allow: true, log: true }),
+    ...written("allow", network.allow ?? [], { allow: true }),
+  ];
   const isKey = (target: Target) => guarded.some((rule) => within(target.network, rule.network!));
   return [
-    ...written("deny", network.deny, false),
+    ...written("deny", network.deny, { allow: false }),
     ...allowed.filter(isKey),
     ...guarded,
     ...allowed.filter((target) => !isKey(target)),
   ];
 }
 
-function written(field: string, rules: readonly string[], allow: boolean): Rule[] {
+function written(field: string, rules: readonly string[], what: Pick<Rule, "allow" | "log">): Rule[] {
   return rules.flatMap((text, index) =>
-    widen(parseTarget(`${field}[${index}]`, text)).map((target) => ({ allow, ...target, text })),
+    widen(parseTarget(`${field}[${index}]`, text)).map((target) => ({ ...what, ...target, text })),
   );
 }
 
@@ -171,4 +176,11 @@ function within(inner: string | undefined, outer: string): boolean {
   const list = new BlockList();
   list.addSubnet(outerAddress, Number(outerBits), family);
   return list.check(address, family);
+}
+
+/** The same network with everything let through and told, but for what is guarded. */
+export function openAndTold(network: NetworkSpec): UserNetwork {
+  const base = network === "none" ? { publish: [], hostLoopback: false } : network;
+  const { allow: _, ...rest } = { allow: undefined, ...base };
+  return { ...rest, mode: "user", deny: [], log: ["*"] };
 }

@@ -10,6 +10,8 @@ export interface UserNetwork {
   readonly allow?: readonly string[];
   /** What may not be reached, whatever is allowed; as above. */
   readonly deny: readonly string[];
+  /** What is let through, as by `allow`, and told of; where everything is allowed this closes nothing. */
+  readonly log: readonly string[];
   /** Ports of the host that lead to ports of the guest: `"8080:80"`, `"0:80"`, `"0.0.0.0:53:53/udp"`. */
   readonly publish: readonly string[];
   /** At most three name servers to ask, by address; absent: the host's. */
@@ -42,9 +44,25 @@ export interface NetworkRefusal {
   readonly allow?: string;
 }
 
+/** Something that a rule of `log` let through. */
+export interface NetworkAccess {
+  /** `dns`: a name that was asked for. */
+  readonly protocol: "tcp" | "udp" | "icmp" | "dns";
+  readonly address?: string;
+  readonly port?: number;
+  /** The address is a private one or the like, to which a name may lead only where a rule is for the address. */
+  readonly inside: boolean;
+  /** The name that led to the address, or was asked for. */
+  readonly name?: string;
+  /** The rule for `allow` that would let through just this. */
+  readonly allow: string;
+}
+
 /** A rule as it is enforced: to a name or to a network, never both. */
 export interface EnforcedRule {
   readonly allow: boolean;
+  /** Of what it allows somebody is told. */
+  readonly log: boolean;
   /** As it was written; absent: it is capsa's own, about addresses that only a rule for them opens. */
   readonly text?: string;
   readonly name?: string;
@@ -62,6 +80,7 @@ export interface NetworkState {
   /** What may be reached, and nothing else; absent: everything. As written. */
   readonly allow?: readonly string[];
   readonly deny: readonly string[];
+  readonly log: readonly string[];
   /** What these were made into: the first that matches decides. */
   readonly rules: readonly EnforcedRule[];
   readonly hostLoopback: boolean;
@@ -71,7 +90,7 @@ export interface NetworkState {
 }
 
 /** Lists to take the place of those in force; absent: as it is. */
-export type NetworkUpdate = Partial<Pick<UserNetwork, "allow" | "deny">>;
+export type NetworkUpdate = Partial<Pick<UserNetwork, "allow" | "deny" | "log">>;
 
 /** A destination as one asks about it. */
 export interface NetworkPlace {

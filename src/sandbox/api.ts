@@ -1,10 +1,11 @@
 /** A running sandbox, and how one is started, as their callers see them. */
 
-import type { NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
+import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
 import type { SandboxSpec } from "./spec.ts";
 
 export type {
   EnforcedRule,
+  NetworkAccess,
   NetworkExplanation,
   NetworkPlace,
   NetworkRefusal,
@@ -28,6 +29,8 @@ export interface StartOptions {
   readonly onNotice?: (notice: Notice) => void;
   /** Told when the sandbox's network refuses something: each thing once in ten seconds. */
   readonly onRefusal?: (refusal: NetworkRefusal) => void;
+  /** Told when a rule of `log` lets something through: each thing once in ten seconds. */
+  readonly onAccess?: (access: NetworkAccess) => void;
   /** Outlive this process; its logs are kept after its end (the last 20 sandboxes). */
   readonly detached?: boolean;
 }

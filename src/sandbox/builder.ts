@@ -30,6 +30,7 @@ export const NetworkMode = {
   UserNat: (options: UserNatOptions = {}): UserNetwork => ({
     mode: "user",
     deny: [],
+    log: [],
     publish: [],
     hostLoopback: false,
     ...options,

@@ -6,7 +6,7 @@ import type { Message } from "../agent/framing.ts";
 import { Control, type VmmEvent } from "../engine/control.ts";
 import { reapVmm } from "../engine/library.ts";
 import { BootError } from "../errors.ts";
-import type { NetworkRefusal, PublishedPort } from "../network/spec.ts";
+import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
 import { LastText, Tail } from "./tail.ts";
 
 const CONSOLE_TAIL = 16_384;
@@ -30,6 +30,8 @@ export interface MachineListener {
   onStarted?(ports: readonly PublishedPort[]): void;
   /** Something that its network did not let through. */
   onRefusal?(refusal: NetworkRefusal): void;
+  /** Something that it let through and tells of. */
+  onAccess?(access: NetworkAccess): void;
   /** Bytes of the guest's event stream. */
   onGuest?(data: Uint8Array): void;
   onConsole?(data: Uint8Array): void;
@@ -129,6 +131,9 @@ export class Machine {
         break;
       case "network":
         this.#listener.onRefusal?.(event.refusal);
+        break;
+      case "access":
+        this.#listener.onAccess?.(event.access);
         break;
       case "failed":
         this.blame({ code: event.code, message: event.message });

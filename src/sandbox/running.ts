@@ -8,6 +8,7 @@ import { CapsaError, VmmError } from "../errors.ts";
 import { sandboxNetwork } from "../network/control.ts";
 import type {
   BootTimings,
+  NetworkAccess,
   NetworkRefusal,
   PublishedPort,
   RunningSandbox,
@@ -32,6 +33,9 @@ interface MainExit {
   readonly signal: string | null;
 }
 
+/** Who is told what the network refused, and what it tells of. */
+type NetworkListener = Pick<StartOptions, "onRefusal" | "onAccess">;
+
 export class SandboxHandle implements RunningSandbox {
   readonly id: string;
   readonly name: string;
@@ -53,10 +57,10 @@ export class SandboxHandle implements RunningSandbox {
   #main: MainExit | undefined;
   #asked = false; // to shut down, by us
 
-  readonly #onRefusal: StartOptions["onRefusal"];
+  readonly #tell: NetworkListener;
 
-  private constructor(identity: Identity, began: number, onRefusal?: StartOptions["onRefusal"]) {
-    this.#onRefusal = onRefusal;
+  private constructor(identity: Identity, began: number, tell: NetworkListener = {}) {
+    this.#tell = tell;
     ({
       id: this.id,
       name: this.name,
@@ -73,9 +77,9 @@ export class SandboxHandle implements RunningSandbox {
     identity: Identity,
     control: number,
     began: number,
-    onRefusal?: StartOptions["onRefusal"],
+    tell: NetworkListener,
   ): Promise<SandboxHandle> {
-    const handle = new SandboxHandle(identity, began, onRefusal);
+    const handle = new SandboxHandle(identity, began, tell);
     await handle.#connect(identity, { fd: control });
     return handle;
   }
@@ -104,7 +108,8 @@ export class SandboxHandle implements RunningSandbox {
         this.ports = ports;
         this.boot.started();
       },
-      onRefusal: (refusal: NetworkRefusal) => this.#onRefusal?.(refusal),
+      onRefusal: (refusal: NetworkRefusal) => this.#tell.onRefusal?.(refusal),
+      onAccess: (access: NetworkAccess) => this.#tell.onAccess?.(access),
       onGuest: (data: Uint8Array) => {
         if (this.#early === undefined) this.#onGuestData(data);
         else this.#early.push(data);

@@ -46,7 +46,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       });
     },
     async (identity, control) => {
-      const handle = await SandboxHandle.adopt(identity, control, began, options.onRefusal);
+      const handle = await SandboxHandle.adopt(identity, control, began, options);
       handle.boot.limit(spec.bootTimeoutMs, () => void handle.kill());
       return handle;
     },

@@ -78,7 +78,7 @@ function network(field: string, given: NetworkSpec): void {
       hint: 'it is "none", or { mode: "user", … } as NetworkMode.UserNat() makes it',
     });
   }
-  for (const key of ["allow", "deny", "publish"] as const) {
+  for (const key of ["allow", "deny", "log", "publish"] as const) {
     if (!Array.isArray(given[key]) && !(key === "allow" && given.allow === undefined))
       throw new SpecError(`${field}.${key}`, `it should be a list, not ${quote(given[key])}`);
     given[key]?.forEach((item, index) => {
@@ -92,6 +92,7 @@ function network(field: string, given: NetworkSpec): void {
   oneOf(`${field}.hostLoopback`, given.hostLoopback, [true, false]);
   validateRules(`${field}.allow`, given.allow ?? []);
   validateRules(`${field}.deny`, given.deny);
+  validateRules(`${field}.log`, given.log);
   validatePublish(`${field}.publish`, given.publish);
 }
 

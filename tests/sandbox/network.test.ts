@@ -9,6 +9,7 @@ import { join } from "node:path";
 import {
   type Agent,
   Capsa,
+  type NetworkAccess,
   NetworkMode,
   type NetworkRefusal,
   type RunningSandbox,
@@ -16,7 +17,7 @@ import {
   sandbox,
   type UserNatOptions,
 } from "../../src/index.ts";
-import { capsa } from "../unit/cli/capsa.ts";
+import { capsa, scratch } from "../unit/cli/capsa.ts";
 
 const tag = process.pid.toString(36);
 const space = `capsa-${tag}`;
@@ -53,6 +54,12 @@ function makePeer(): boolean {
   return steps.every((step) => ip(...step));
 }
 
+/** Wait until it is so; what comes next says what is wrong when it never was. */
+async function until(is: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!(await is()) && performance.now() < deadline) await Bun.sleep(10);
+}
+
 /** The near ends of what the peer is connected by. */
 async function peerConnections(): Promise<string[]> {
   const shown = Bun.spawn([
@@ -78,6 +85,7 @@ interface Machine extends AsyncDisposable {
   readonly vm: RunningSandbox;
   readonly agent: Agent;
   readonly refusals: NetworkRefusal[];
+  readonly accesses: NetworkAccess[];
   /** Wait until a refusal like this was told: it comes another way than what the guest says. */
   told(refusal: Partial<NetworkRefusal>): Promise<void>;
   /** Run it in the guest's shell; its standard output, or what went wrong. */
@@ -93,12 +101,16 @@ async function machine(
   names: "test" | "host" = "test",
 ): Promise<Machine> {
   const refusals: NetworkRefusal[] = [];
+  const accesses: NetworkAccess[] = [];
   const vm = await Capsa.sandbox()
     .memoryMb(rootfs === "host" ? 1024 : 256)
     .rootfs(rootfs)
     .network(NetworkMode.UserNat({ ...network, ...(names === "test" ? { nameServers: servers } : {}) }))
     .run("/bin/sleep", ["infinity"])
-    .build({ onRefusal: (refusal) => refusals.push(refusal) });
+    .build({
+      onRefusal: (refusal) => refusals.push(refusal),
+      onAccess: (access) => accesses.push(access),
+    });
   const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
   const run = async (script: string) => {
     const { stdout, stderr, exitCode } = await agent.exec(script, { timeoutMs: 60_000 });
@@ -109,12 +121,19 @@ async function machine(
     return stdout.trim() || stderr.trim().split("\n").at(-1)!;
   };
   const told = async (refusal: Partial<NetworkRefusal>) => {
-    const deadline = performance.now() + 10_000;
-    const like = (one: NetworkRefusal) => Bun.deepEquals({ ...one, ...refusal }, one);
-    while (!refusals.some(like) && performance.now() < deadline) await Bun.sleep(10);
+    await until(() => refusals.some((one) => Bun.deepEquals({ ...one, ...refusal }, one)));
     expect(refusals).toContainEqual(expect.objectContaining(refusal));
   };
-  return { vm, agent, refusals, told, run, python, [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose]() };
+  return {
+    vm,
+    agent,
+    refusals,
+    accesses,
+    told,
+    run,
+    python,
+    [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose](),
+  };
 }
 
 beforeAll(async () => {
@@ -406,7 +425,7 @@ a, b = create_connection(("peer.test", 7000), 10), create_connection(("${other}"
 a.settimeout(20); print("open")
 try: print(a.recv(9))
 except OSError as error: print(error.strerror)
-b.send(b"hello"); print(b.recv(9))`,
+b.send(b"hello"); print(b.recv(9)); b.recv(9)`,
     ]);
     const output = held.stdout.lines()[Symbol.asyncIterator]();
     const read = async () => (await output.next()).value;
@@ -414,6 +433,7 @@ b.send(b"hello"); print(b.recv(9))`,
     await m.vm.network.update({ allow: [`${other}:7000`], deny: ["peer.test"] });
     expect(await read()).toBe("Connection reset by peer");
     expect(await read()).toBe("b'hello'");
+    await until(async () => (await peerConnections()).length === 1);
     expect(await peerConnections()).toEqual([`${other}:7000`]);
     expect(await connect("peer.test", 7000)).toContain("gaierror");
     const { allow: now, deny, rules } = await m.vm.network.state();
@@ -462,6 +482,21 @@ b.send(b"hello"); print(b.recv(9))`,
     await m.vm.pause();
     await expect(m.vm.network.state()).rejects.toMatchObject({ code: "EBUSY" });
     await m.vm.resume();
+  });
+
+  test("what is to be told of is told, and let through", async () => {
+    const { log, allow } = await m.vm.network.state();
+    expect(log).toEqual([]);
+    await m.vm.network.update({ log: ["peer.test:7001"] });
+    expect(await connect("peer.test", 7001)).toBe("connected");
+    const access = { protocol: "tcp", address: peer, port: 7001, name: "peer.test", allow: "peer.test:7001" };
+    await until(() => m.accesses.some(({ protocol }) => protocol === "tcp"));
+    expect(m.accesses.at(-1)).toMatchObject({ ...access, inside: false });
+    expect(m.accesses[0]).toMatchObject({ protocol: "dns", name: "peer.test", allow: "peer.test" });
+    expect(await readNetworkLog(m.vm.id)).toMatch(
+      /^\S+Z tcp 198\.51\.100\.2:7001 \(peer\.test\) let through$/m,
+    );
+    await m.vm.network.update({ log: [], allow: allow! });
   });
 
   test("packets made by hand get no further", async () => {
@@ -548,6 +583,42 @@ describe.skipIf(!isFound(registry.hostname) || !isFound(mirror))("package manage
     expect(await m.run(update)).toContain("resolving 'mirror.invalid");
     await m.told({ protocol: "dns", name: "mirror.invalid", allow: "mirror.invalid" });
   });
+});
+
+test.skipIf(!possible)("capsa learn prints the rules with which the same steps pass", async () => {
+  await using dir = await scratch();
+  const steps = [
+    `test "$(echo hello | nc -w 10 peer.test 7000)" = hello`,
+    `test "$(nc -w 10 ${other} 7001 </dev/null | head -c 3 | wc -c)" = 3`,
+    "nslookup -type=a other.test >/dev/null",
+    "nc -w 1 private.test 80 </dev/null; true",
+  ];
+  const file = (network: string) => {
+    const script = steps.map((step) => `[[steps]]\nexec = ${JSON.stringify(step)}\n`).join("");
+    return Bun.write(
+      join(dir.path, "capsa.toml"),
+      `[sandbox.box]\nmemory = "128M"\n${network}nameServers = ["${peer}"]\n${script}`,
+    );
+  };
+  await file("[sandbox.box.network]\nallow = []\n");
+  const learned = await capsa(["learn"], { cwd: dir.path });
+  expect(learned).toMatchObject({
+    exitCode: 0,
+    stdout: `[sandbox.box.network]
+allow = [
+  "10.9.9.9:80",
+  "${other}:7001",
+  "peer.test:7000",
+  "private.test:80",
+]
+# asked for and not reached, so without a rule: other.test
+`,
+  });
+  steps.splice(2, 1);
+  await file(learned.stdout);
+  const { exitCode, stderr } = await capsa(["up"], { cwd: dir.path });
+  expect(stderr).not.toContain("network refused");
+  expect(exitCode).toBe(0);
 });
 
 test("an allow-list without entries lets nothing through, and says why", async () => {

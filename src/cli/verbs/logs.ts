@@ -18,7 +18,7 @@ export function logs(program: Command, cli: Cli): void {
     .description("What the main process of a running sandbox, or of a detached one that ended, has printed.")
     .argument("<name>", "name or id, as `capsa ps` lists it")
     .option("-f, --follow", "go on until the sandbox ends")
-    .option("--network", "what its network has refused instead, and which rule would allow it")
+    .option("--network", "what its network has refused, or tells of, instead, and which rule would allow it")
     .option("--json", 'JSON Lines: {"stream": "stdout", "text": "…"} for each piece')
     .action((name: string, options: Options) => run(name, options, cli));
 }

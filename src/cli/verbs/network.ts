@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import { parsePlace } from "../../network/rules.ts";
-import type { NetworkPlace, NetworkState, NetworkUpdate, RunningSandbox } from "../../sandbox/api.ts";
+import type { NetworkPlace, NetworkState, NetworkUpdate } from "../../sandbox/api.ts";
 import { explainNetwork } from "../../sandbox/explain.ts";
 import { attach } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";
@@ -12,6 +12,7 @@ import { describeExplanation, describeNetwork } from "../network_words.ts";
 interface Options {
   readonly allow: readonly string[];
   readonly deny: readonly string[];
+  readonly log: readonly string[];
   readonly explain?: string;
   readonly file?: string;
   readonly json?: true;
@@ -31,6 +32,12 @@ export function network(program: Command, cli: Cli): void {
     .argument("[name]", "name or id, as `capsa ps` lists it")
     .option("--allow <rule>", "let this through from now on, denied or not; may be repeated", collect, [])
     .option("--deny <rule>", "refuse this from now on; may be repeated", collect, [])
+    .option(
+      "--log <rule>",
+      "let this through and tell of it, in `capsa logs --network`; may be repeated",
+      collect,
+      [],
+    )
     .option("--explain <place>", "HOST:PORT[/udp]: exit code 0 when it is allowed, 1 when it is refused")
     .option("-f, --file <file>", "the file whose rules are explained (default: capsa.toml)")
     .option("--json", "as JSON")
@@ -45,41 +52,41 @@ export function network(program: Command, cli: Cli): void {
 }
 
 async function running(name: string, options: Options, cli: Cli): Promise<void> {
-  const { allow, deny, explain, file } = options;
+  const { allow, deny, log, explain, file } = options;
   if (file !== undefined) throw new UsageError("--file is for --explain without the name of a sandbox");
   const place = explain === undefined ? undefined : parsePlace("--explain", explain);
   await using vm = await attach(name);
-  if (allow.length + deny.length > 0) await change(vm, allow, deny);
+  if (allow.length + deny.length + log.length > 0)
+    await vm.network.update(changed(await vm.network.state(), options));
   if (place !== undefined) return tell([{ place, told: await vm.network.explain(place) }], options, cli);
   const state = await vm.network.state();
   await (options.json ? cli.terminal.json(state) : cli.terminal.write(describeNetwork(state)));
 }
 
-async function change(vm: RunningSandbox, allow: readonly string[], deny: readonly string[]): Promise<void> {
-  await vm.network.update(changed(await vm.network.state(), allow, deny));
-}
+type Lists = Pick<Options, "allow" | "deny" | "log">;
 
 /** What is said last of a rule holds: it leaves the list that it is in. */
-export function changed(
-  state: Pick<NetworkState, "allow" | "deny">,
-  allow: readonly string[],
-  deny: readonly string[],
-): NetworkUpdate {
-  const both = allow.find((rule) => deny.includes(rule));
-  if (both !== undefined) throw new UsageError(`${both} cannot be both allowed and denied`);
-  const without = (rules: readonly string[], gone: readonly string[]) =>
-    rules.filter((rule) => !gone.includes(rule));
-  // where everything is allowed that is nothing to be narrowed by allowing more
-  const allowed = [...without(state.allow ?? ["*"], [...allow, ...deny]), ...allow];
+export function changed(state: Pick<NetworkState, "allow" | "deny" | "log">, said: Lists): NetworkUpdate {
+  const all = [...said.allow, ...said.deny, ...said.log];
+  const twice = all.find((rule, index) => all.indexOf(rule) !== index);
+  if (twice !== undefined) throw new UsageError(`${twice} is given more than once`);
+  const merged = (rules: readonly string[], more: readonly string[]) => [
+    ...rules.filter((rule) => !all.includes(rule)),
+    ...more,
+  ];
   return {
-    ...(allow.length > 0 || state.allow !== undefined ? { allow: allowed } : {}),
-    deny: [...without(state.deny, [...allow, ...deny]), ...deny],
+    deny: merged(state.deny, said.deny),
+    log: merged(state.log, said.log),
+    // where everything is allowed that is not to be narrowed by allowing more
+    ...(said.allow.length > 0 || state.allow !== undefined
+      ? { allow: merged(state.allow ?? ["*"], said.allow) }
+      : {}),
   };
 }
 
 async function offline(options: Options, cli: Cli): Promise<void> {
-  const { allow, deny, explain, file = "capsa.toml" } = options;
-  if (explain === undefined || allow.length + deny.length > 0)
+  const { allow, deny, log, explain, file = "capsa.toml" } = options;
+  if (explain === undefined || allow.length + deny.length + log.length > 0)
     throw new UsageError("the name of a running sandbox is wanted", "`capsa ps` lists them");
   const place = parsePlace("--explain", explain);
   const found = loadConfig(file).sandboxes.flatMap(({ name, network }) =>

@@ -1,8 +1,6 @@
 /** `capsa up`: boot the sandboxes of a file and run its steps. */
 import type { Command } from "commander";
-import type { Agent } from "../../agent/api.ts";
-import { type Config, loadConfig } from "../../config/load.ts";
-import { suggest } from "../../config/suggest.ts";
+import { loadConfig } from "../../config/load.ts";
 import { CapsaError } from "../../errors.ts";
 import type { BootTimings, RunningSandbox } from "../../sandbox/api.ts";
 import type { SandboxSpec } from "../../sandbox/spec.ts";
@@ -13,7 +11,8 @@ import { describeRun, describeStep } from "../../steps/report/terminal.ts";
 import type { RunResult, StepResult } from "../../steps/result.ts";
 import { runSteps } from "../../steps/run.ts";
 import type { Step } from "../../steps/step.ts";
-import { type Booted, bootAll, connect, describeExit, describeRefusal } from "../boot.ts";
+import { type Booted, bootAll, connectAll, describeExit, describeRefusal } from "../boot.ts";
+import { choose } from "../choose.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { copy, copyLines } from "../output.ts";
@@ -89,26 +88,6 @@ async function run(names: string[], options: Options, cli: Cli): Promise<void> {
   }
   if (options.json) await cli.terminal.json(outcome(booted, result, cli.exitCode));
   if (options.tap && result) await cli.terminal.write(tapReport(result));
-}
-
-/** What is booted and run: everything, or what belongs to the sandboxes named. */
-function choose({ sandboxes, steps }: Config, names: string[]): { specs: SandboxSpec[]; steps: Step[] } {
-  const known = sandboxes.map(({ name }) => name);
-  for (const name of names) {
-    if (known.includes(name)) continue;
-    const meant = suggest(name, known);
-    throw new UsageError(
-      `the file has no sandbox "${name}"`,
-      meant ? `did you mean "${meant}"?` : `it has: ${known.join(", ")}`,
-    );
-  }
-  const needed = new Set(
-    names.length > 0 ? names : steps.length > 0 ? steps.map(({ sandbox }) => sandbox) : known,
-  );
-  return {
-    specs: sandboxes.filter(({ name }) => needed.has(name)),
-    steps: steps.filter(({ sandbox }) => needed.has(sandbox)),
-  };
 }
 
 /** `output` grows by the copying of each main process's output, which ends with its sandbox. */
@@ -194,11 +173,6 @@ async function script(
     await explainLoss(failed, booted.find(({ spec }) => spec.name === failed.step.sandbox)!, terminal);
   if (!quiet) await terminal.print(describeRun(result, colors));
   return result;
-}
-
-async function connectAll(booted: readonly Booted[], signal: AbortSignal): Promise<Map<string, Agent>> {
-  const agents = booted.map(async (one) => [one.spec.name, await connect(one, signal)] as const);
-  return new Map(await Promise.all(agents));
 }
 
 /** Says why the sandbox of a failed step ended, if it did: that is known a moment after the step has failed. */

@@ -63,12 +63,12 @@ static void on_answer(void *arg, const uint8_t *frame, size_t len)
 	require(len > 14 && len <= PACKET_MAX && memcmp(frame, known.mac, PACKET_MAC) == 0);
 }
 
-static void on_refused(void *arg, const struct gate_refusal *refusal)
+static void on_notice(void *arg, const struct gate_notice *notice)
 {
 	(void)arg;
-	require(refusal->why && strlen(refusal->allow) < sizeof(refusal->allow));
-	if (refusal->name)
-		require(strspn(refusal->name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == strlen(refusal->name));
+	require(strlen(notice->allow) < sizeof(notice->allow));
+	if (notice->name)
+		require(strspn(notice->name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == strlen(notice->name));
 }
 
 static bool learn(void *arg, const struct address *address, uint32_t ttl)
@@ -92,8 +92,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	rules[0] = (struct policy_rule){.name = "bad.example", .last_port = 65535};
 	rules[1] = (struct policy_rule){.allow = true, .name = "*.example", .first_port = 443, .last_port = 443};
 	rules[2] = (struct policy_rule){.allow = true, .network = {at("203.0.113.0"), 120}, .last_port = 1023};
-	rules[3] = (struct policy_rule){
-		.allow = true, .network = {at("2001:db8::"), 32}, .protocol = POLICY_UDP, .last_port = 65535};
+	rules[3] = (struct policy_rule){.allow = true,
+					.log = true,
+					.network = {at("2001:db8::"), 32},
+					.protocol = POLICY_UDP,
+					.last_port = 65535};
 	return 0;
 }
 
@@ -114,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.now = now,
 		.pass = on_pass,
 		.answer = on_answer,
-		.refused = on_refused,
+		.notice = on_notice,
 	};
 	require(gate__new(&options, &gate) == 0);
 	for (unsigned i = 0; i < FRAMES && len >= 3; i++) {

@@ -23,10 +23,10 @@ static struct {
 	struct egress egress;
 	struct gate *gate;
 	uint64_t now;
-	unsigned passed, answered, refused;
+	unsigned passed, answered, refused, told;
 	unsigned stop_after;      /* answers */
 	unsigned max_connections; /* for the next gate */
-	struct gate_refusal last;
+	struct gate_notice last;
 	char name[256];
 	uint8_t answer[PACKET_MAX], pass[PACKET_MAX];
 	size_t answer_len;
@@ -56,12 +56,12 @@ static void on_answer(void *arg, const uint8_t *bytes, size_t len)
 		loop__stop(world.loop);
 }
 
-static void on_refused(void *arg, const struct gate_refusal *refusal)
+static void on_notice(void *arg, const struct gate_notice *notice)
 {
 	(void)arg;
-	world.refused++;
-	world.last = *refusal;
-	snprintf(world.name, sizeof(world.name), "%s", refusal->name ? refusal->name : "");
+	*(notice->why ? &world.refused : &world.told) += 1;
+	world.last = *notice;
+	snprintf(world.name, sizeof(world.name), "%s", notice->name ? notice->name : "");
 }
 
 static struct policy_rule by_name(bool allow, const char *name, unsigned port)
@@ -111,7 +111,7 @@ static void set_up_with(unsigned rule_count, bool otherwise, bool host_loopback)
 		.now = now,
 		.pass = on_pass,
 		.answer = on_answer,
-		.refused = on_refused,
+		.notice = on_notice,
 	};
 	CHECK_EQ(gate__new(&options, &world.gate), 0);
 }
@@ -181,7 +181,7 @@ static void the_first_rule_that_matches_decides(void)
 	is_refused(frame__udp(frame, GUEST4, 5000, "198.51.100.1", 53, "", 0), "no rule allows it");
 	CHECK_STR(world.last.allow, "198.51.100.1:53/udp");
 	is_refused(frame__icmp(frame, GUEST4, "198.51.100.1", 8), "no rule allows it");
-	CHECK_STR(world.last.allow, "198.51.100.1");
+	CHECK_STR(world.last.allow, "198.51.100.1/icmp");
 	tear_down();
 }
 
@@ -684,6 +684,87 @@ static void other_names_are_not_even_asked_for(void)
 	tear_down();
 }
 
+static void a_tunnel_in_names_is_narrow(void)
+{
+	static char label[64], tunnel[160], exact[160];
+	memset(label, 'a', 63);
+	snprintf(tunnel, sizeof(tunnel), "%s.%s.example.org", label, label);
+	snprintf(exact, sizeof(exact), "%s.%s.example.net", label, label);
+	rules[0] = by_name(true, "*.example.org", 443);
+	rules[1] = by_name(true, exact, 443);
+	set_up(2, false);
+	be_name_server();
+	ask(tunnel, 1);
+	CHECK_EQ(rcode(), 5);
+	CHECK(strstr(world.last.why, "more than 128 bytes") != NULL);
+	CHECK_STR(world.last.allow, tunnel);
+	ask(tunnel + 20, 2);
+	serve(tunnel + 20, "203.0.113.1", 0);
+	ask(exact, 3);
+	serve(exact, "203.0.113.1", 0);
+	run_until_answered(2);
+	/* the one was asked for already; RESOLVER_BURST at once, then RESOLVER_RATE a second */
+	unsigned refused = world.refused, answered = world.answered;
+	for (unsigned i = 1; i < RESOLVER_BURST; i++)
+		ask("a.example.org", i);
+	CHECK_EQ(world.answered, answered);
+	ask("a.example.org", 4);
+	CHECK_EQ(world.answered, answered + 1);
+	CHECK_EQ(world.refused, refused + 1);
+	CHECK(strstr(world.last.why, "more than 50 names a second") != NULL);
+	ask(exact, 5);
+	CHECK_EQ(world.answered, answered + 1);
+	world.now += 1000;
+	for (unsigned i = 0; i < RESOLVER_RATE; i++)
+		ask("a.example.org", i);
+	CHECK_EQ(world.answered, answered + 1);
+	ask("a.example.org", 6);
+	CHECK_EQ(world.answered, answered + 2);
+	tear_down();
+}
+
+static void what_a_rule_tells_of_is_told(void)
+{
+	struct address address = at(PEER);
+	rules[0] = by_name(true, "*", 443);
+	rules[0].log = true;
+	rules[1] = by_network(true, "10.0.0.0/8", 0);
+	rules[1].log = true;
+	rules[2] = by_network(true, "0.0.0.0/0", 0);
+	set_up(3, false);
+	CHECK(policy__learn(world.policy, "one.example", &address, 60, world.now));
+	CHECK(passes(frame__tcp(frame, GUEST4, PEER, 443, SYN)));
+	CHECK_EQ(world.told, 1);
+	CHECK(world.last.why == NULL && !world.last.inside);
+	CHECK_STR(world.name, "one.example");
+	CHECK_STR(world.last.allow, "one.example:443");
+	CHECK(passes(frame__tcp(frame, GUEST4, PEER, 443, SYN)));
+	CHECK(passes(frame__tcp(frame, GUEST4, PEER, 80, SYN)));
+	CHECK_EQ(world.told, 1);
+	CHECK(passes(frame__udp(frame, GUEST4, 5000, "10.1.2.3", 53, "", 0)));
+	CHECK_EQ(world.told, 2);
+	CHECK_STR(world.last.allow, "10.1.2.3:53/udp");
+	CHECK(world.last.inside);
+	/* of another name at the same place */
+	world.now += 1;
+	CHECK(policy__learn(world.policy, "two.example", &address, 60, world.now));
+	CHECK(passes(frame__tcp(frame, GUEST4, PEER, 443, SYN)));
+	CHECK_EQ(world.told, 3);
+	CHECK_STR(world.last.allow, "two.example:443");
+	ask("three.example", 1);
+	CHECK_EQ(world.told, 4);
+	CHECK_STR(world.last.protocol, "dns");
+	CHECK_STR(world.name, "three.example");
+	CHECK_EQ(world.refused, 0);
+	/* when that is too much it is told */
+	for (unsigned port = 1; port < 1200; port++)
+		CHECK(passes(frame__udp(frame, GUEST4, 5000, "10.1.2.3", port, "", 0)));
+	CHECK_EQ(world.told, 999);
+	CHECK_EQ(world.refused, 1);
+	CHECK_STR(world.last.why, "so much was let through that the rest is not told for up to ten seconds");
+	tear_down();
+}
+
 static void a_name_does_not_lead_inside(void)
 {
 	static const char *const places[] = {"127.0.0.1",       "10.1.2.3",   "192.168.1.1",   "172.20.0.1",
@@ -811,6 +892,8 @@ int main(void)
 	CASE(a_name_that_is_allowed_leads_to_its_address);
 	CASE(other_names_are_not_even_asked_for);
 	CASE(a_name_does_not_lead_inside);
+	CASE(a_tunnel_in_names_is_narrow);
+	CASE(what_a_rule_tells_of_is_told);
 	CASE(an_answer_that_was_not_asked_for_is_ignored);
 	CASE(queries_that_are_none_are_dropped);
 	return check__done();

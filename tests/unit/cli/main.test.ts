@@ -11,6 +11,7 @@ const VERBS = [
   "ps",
   "logs",
   "network",
+  "learn",
   "down",
   "init",
   "doctor",

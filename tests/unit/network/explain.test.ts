@@ -20,10 +20,12 @@ const within = {
     "169.254.169.254:80",
   ],
   deny: ["bad.example.org", "10.9.0.0/16"],
+  log: ["told.example"],
 };
 
 describe("within limits", () => {
   const cases: [place: string, said: string][] = [
+    ["told.example:1", 'is allowed and told, by the rule log = ["told.example"]'],
     ["registry.example:443", 'is allowed by the rule allow = ["registry.example"]'],
     ["Registry.Example.:443", 'is allowed by the rule allow = ["registry.example"]'],
     ["a.example.org:443", 'is allowed by the rule allow = ["*.example.org:443"]'],
@@ -100,20 +102,24 @@ test("the VMM's own words for what is no question", () => {
 });
 
 describe("what is said last of a rule holds", () => {
+  const none = { allow: [], deny: [], log: [] };
   test("it leaves the list that it is in", () => {
-    expect(changed({ allow: ["a", "b"], deny: ["c"] }, ["c", "a"], ["b"])).toEqual({
+    const state = { allow: ["a", "b"], deny: ["c"], log: ["d"] };
+    expect(changed(state, { allow: ["c", "a"], deny: ["b"], log: [] })).toEqual({
       allow: ["c", "a"],
       deny: ["b"],
+      log: ["d"],
     });
+    expect(changed(state, { ...none, log: ["a"] })).toEqual({ allow: ["b"], deny: ["c"], log: ["d", "a"] });
   });
   test("allowing more where everything is allowed narrows nothing", () => {
-    expect(changed({ deny: ["c"] }, ["169.254.169.254"], [])).toEqual({
-      allow: ["*", "169.254.169.254"],
-      deny: ["c"],
-    });
-    expect(changed({ deny: [] }, [], ["a"])).toEqual({ deny: ["a"] });
+    const open = { deny: ["c"], log: [] };
+    expect(changed(open, { ...none, allow: ["10.0.0.1"] })).toEqual({ ...open, allow: ["*", "10.0.0.1"] });
+    expect(changed(open, { ...none, deny: ["a"] })).toEqual({ deny: ["c", "a"], log: [] });
   });
-  test("but not of one that is in both", () => {
-    expect(() => changed({ deny: [] }, ["a"], ["a"])).toThrow("a cannot be both");
+  test("but not of one that is said twice", () => {
+    expect(() => changed({ deny: [], log: [] }, { ...none, allow: ["a"], deny: ["a"] })).toThrow(
+      "a is given more",
+    );
   });
 });

@@ -9,7 +9,7 @@ import { parsePublish, validatePublish } from "../../../src/network/publish.ts";
 import { compileRules, parseTarget, validateRules } from "../../../src/network/rules.ts";
 import type { UserNetwork } from "../../../src/network/spec.ts";
 
-const OPEN: UserNetwork = { mode: "user", deny: [], publish: [], hostLoopback: false };
+const OPEN: UserNetwork = { mode: "user", deny: [], log: [], publish: [], hostLoopback: false };
 
 describe("a rule", () => {
   const tcp = (port: number) => ({ protocol: "tcp", firstPort: port, lastPort: port });
@@ -99,6 +99,16 @@ describe("the table", () => {
       "-192.0.2.9/32",
       "+a.example:443",
       "+169.0.0.0/8",
+    ]);
+  });
+
+  test("what is told of is asked for before what is allowed, and opens guarded places as that does", () => {
+    const network = { ...OPEN, log: ["a.example", "169.254.169.254:80"], allow: ["*.example"] };
+    const rules = compileRules(network, []).filter(({ allow }) => allow);
+    expect(rules.map(({ text, log }) => [text, log])).toEqual([
+      ["169.254.169.254:80", true],
+      ["a.example", true],
+      ["*.example", undefined],
     ]);
   });
 

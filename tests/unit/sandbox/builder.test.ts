@@ -74,6 +74,7 @@ test("a network is what its options say, and nothing more than that", () => {
     mode: "user",
     allow: ["a.example:443"],
     deny: [],
+    log: [],
     publish: ["8080:80"],
     hostLoopback: false,
   });

@@ -51,6 +51,7 @@ test("a network is a device, addresses for the guest, and a table of rules", () 
     mode: "user",
     allow: ["a.example:443"],
     deny: [],
+    log: [],
     publish: ["0:80"],
     hostLoopback: false,
   } as const;

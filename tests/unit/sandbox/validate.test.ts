@@ -14,7 +14,7 @@ test("what can be passes", () => {
 describe("what cannot be is refused", () => {
   const map = (uids: { guest: number; host: number; count: number }[]) =>
     share("/a", { ownership: { mode: "map", uids, gids: [] } });
-  const user = { mode: "user", deny: [], publish: [], hostLoopback: false };
+  const user = { mode: "user", deny: [], log: [], publish: [], hostLoopback: false };
   const cases: [what: string, change: object, field: string, why: string][] = [
     ["a name with a slash", { name: "a/b" }, "name", "small letters"],
     ["a name too long", { name: "a".repeat(33) }, "name", "up to 32"],

@@ -1,0 +1,29 @@
+/** Which of a file's sandboxes and steps a command is about. */
+import type { Config } from "../config/load.ts";
+import { suggest } from "../config/suggest.ts";
+import type { SandboxSpec } from "../sandbox/spec.ts";
+import type { Step } from "../steps/step.ts";
+import { UsageError } from "./failure.ts";
+
+/** What is booted and run: everything, or what belongs to the sandboxes named. */
+export function choose(
+  { sandboxes, steps }: Config,
+  names: readonly string[],
+): { specs: SandboxSpec[]; steps: Step[] } {
+  const known = sandboxes.map(({ name }) => name);
+  for (const name of names) {
+    if (known.includes(name)) continue;
+    const meant = suggest(name, known);
+    throw new UsageError(
+      `the file has no sandbox "${name}"`,
+      meant ? `did you mean "${meant}"?` : `it has: ${known.join(", ")}`,
+    );
+  }
+  const needed = new Set(
+    names.length > 0 ? names : steps.length > 0 ? steps.map(({ sandbox }) => sandbox) : known,
+  );
+  return {
+    specs: sandboxes.filter(({ name }) => needed.has(name)),
+    steps: steps.filter(({ sandbox }) => needed.has(sandbox)),
+  };
+}

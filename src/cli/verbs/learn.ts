@@ -1,0 +1,110 @@
+/** `capsa learn`: run a sandbox once with everything let through, and print the rules that it needs. */
+import type { Command } from "commander";
+import { loadConfig } from "../../config/load.ts";
+import { learnedToml, learn as learnFrom } from "../../network/learn.ts";
+import { openAndTold } from "../../network/rules.ts";
+import type { NetworkAccess, NetworkRefusal } from "../../sandbox/api.ts";
+import { describeStep } from "../../steps/report/terminal.ts";
+import { runSteps } from "../../steps/run.ts";
+import type { Step } from "../../steps/step.ts";
+import { type Booted, bootAll, connectAll, describeRefusal } from "../boot.ts";
+import { choose } from "../choose.ts";
+import type { Cli } from "../cli.ts";
+import { exitCodes, UsageError } from "../failure.ts";
+import { withProgress } from "../progress.ts";
+
+interface Options {
+  readonly file: string;
+  readonly json?: true;
+}
+
+export function learn(program: Command, cli: Cli): void {
+  program
+    .command("learn")
+    .summary("run a sandbox once and print the network rules that it needs")
+    .description(
+      "Run the steps of a sandbox (of all that have steps, or those named), or wait for its main process (or Ctrl-C) " +
+        "where it has none, with everything let through but what only a rule for its address opens; then print what it reached as the " +
+        "smallest `allow`, by name where a name led there. What it did not do this time is not in it.",
+    )
+    .argument("[name...]", "sandboxes of the file")
+    .option("-f, --file <file>", "the file", "capsa.toml")
+    .option("--json", "as JSON")
+    .addHelpText("after", "\nExamples:\n  $ capsa learn web\n  $ capsa learn -f ci/capsa.toml >rules.toml")
+    .action((names: string[], options: Options) => run(names, options, cli));
+}
+
+/** What one sandbox's network told. */
+interface Heard {
+  readonly accesses: NetworkAccess[];
+  readonly refusals: NetworkRefusal[];
+}
+
+async function run(names: readonly string[], { file, json }: Options, cli: Cli): Promise<void> {
+  const { specs, steps } = choose(loadConfig(file), names);
+  const idle = specs.find(({ name, run }) => !run && !steps.some(({ sandbox }) => sandbox === name));
+  if (idle)
+    throw new UsageError(`sandbox "${idle.name}" has no steps and no main process: it would reach nothing`);
+  const heard = new Map(specs.map(({ name }) => [name, { accesses: [], refusals: [] } as Heard]));
+  const open = specs.map((spec) => ({ ...spec, network: openAndTold(spec.network) }));
+  const booting = bootAll(open, {
+    signal: cli.signal,
+    detached: false,
+    onNotice: ({ message }) => void cli.terminal.say(`capsa: ${message}`),
+    onRefusal: ({ name }, refusal) => heard.get(name)!.refusals.push(refusal),
+    onAccess: ({ name }, access) => heard.get(name)!.accesses.push(access),
+    onStart: () => {},
+  });
+  const booted = await withProgress(cli.terminal, `booting ${names.join(", ") || file}`, booting);
+  try {
+    const failed = await perform(booted, steps, file, cli);
+    if (failed) cli.exitCode = exitCodes.failed;
+  } finally {
+    await Promise.all(booted.map(({ vm }) => vm.stop()));
+  }
+  if (json) {
+    const documents = [...heard].map(([sandbox, { accesses, refusals }]) => {
+      return { sandbox, ...learnFrom(accesses), refusals };
+    });
+    return cli.terminal.json(documents);
+  }
+  for (const [name, what] of heard) await tell(name, what, cli);
+}
+
+/** Whether something failed. */
+async function perform(
+  booted: readonly Booted[],
+  steps: readonly Step[],
+  file: string,
+  { terminal, signal }: Cli,
+): Promise<boolean> {
+  const agents = await connectAll(
+    booted.filter(({ spec }) => steps.some(({ sandbox }) => sandbox === spec.name)),
+    signal,
+  );
+  const colors = await terminal.colors();
+  try {
+    const result = await runSteps(steps, agents, {
+      signal,
+      onEnd: (ended) => void terminal.say(describeStep(ended, colors, file)),
+    });
+    const mains = booted.filter(({ spec }) => spec.run && !agents.has(spec.name));
+    const codes = await Promise.race([Promise.all(mains.map(({ vm }) => vm.wait())), interrupted(signal)]);
+    return result.failed > 0 || codes.some((code) => code !== 0);
+  } finally {
+    for (const agent of agents.values()) await agent.close();
+  }
+}
+
+/** Ctrl-C is the end of a main process that has none: as good as any other. */
+function interrupted(signal: AbortSignal): Promise<number[]> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve([]), { once: true }));
+}
+
+async function tell(name: string, { accesses, refusals }: Heard, cli: Cli): Promise<void> {
+  if (cli.exitCode !== 0)
+    await cli.terminal.say("capsa: it failed: what would have come behind that is not in these rules");
+  for (const refusal of refusals)
+    await cli.terminal.say(`capsa: ${name}: network refused ${describeRefusal(refusal)}`);
+  await cli.terminal.write(learnedToml(name, learnFrom(accesses)));
+}
