@@ -42,6 +42,7 @@ export type {
   EnforcedRule,
   LogEntry,
   NetworkAccess,
+  NetworkCounters,
   NetworkExplanation,
   NetworkPlace,
   NetworkRefusal,

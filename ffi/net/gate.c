@@ -37,7 +37,7 @@ struct gate {
 	struct peer peers[PEERS];
 	struct told told[TOLD];
 	unsigned next_told, refusals_now, accesses_now;
-	uint64_t period;
+	uint64_t period, refused;
 	char why[80];
 	uint8_t frame[PACKET_MAX];
 };
@@ -120,6 +120,7 @@ static void tell(struct gate *gate, const struct packet *packet, const char *why
 {
 	static const struct address none;
 	struct gate_notice notice = {.protocol = protocol_name(packet->kind), .why = why};
+	gate->refused += why != NULL;
 	if (!address__equal(&packet->destination, &none))
 		address__print(&packet->destination, notice.address);
 	if (has_port(packet))
@@ -137,6 +138,7 @@ static void tell_of_name(void *arg, const char *name, const struct address *addr
 {
 	struct gate *gate = arg;
 	struct gate_notice notice = {.protocol = "dns", .name = name, .why = why};
+	gate->refused += why != NULL;
 	if (address) {
 		address__print(address, notice.address);
 		notice.inside = address__is_inside(address);
@@ -504,6 +506,11 @@ int gate__new(const struct gate_options *options, struct gate **out)
 	}
 	*out = gate;
 	return 0;
+}
+
+struct gate_counts gate__counts(const struct gate *gate)
+{
+	return (struct gate_counts){.refused = gate->refused, .connections = flows__count(gate->flows)};
 }
 
 void gate__reset(struct gate *gate)

@@ -42,6 +42,12 @@ __attribute__((warn_unused_result)) int gate__new(const struct gate_options *opt
 void gate__reset(struct gate *gate);
 void gate__free(struct gate *gate);
 
+struct gate_counts {
+	uint64_t refused;     /* packets and names, told or not */
+	unsigned connections; /* TCP, open or opening */
+};
+struct gate_counts gate__counts(const struct gate *gate);
+
 /* The policy has other rules now: what goes on against them ends, for both sides. */
 void gate__recheck(struct gate *gate);
 

@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "net/throttle.h"
+
 #define BACKLOG 128
 #define NO_TIMEOUT UINT32_MAX
 
@@ -31,7 +33,9 @@ struct nat {
 	Slirp *slirp;
 	struct policy *policy;
 	struct egress egress;
-	struct gate *gate; /* NULL while the driver is not ready */
+	struct gate *gate;            /* NULL while the driver is not ready */
+	struct nat_counters counters; /* but for what the gate counts now */
+	struct throttle from_guest, to_guest;
 	uint64_t turn;     /* timer of the turn that was asked for; 0: none */
 	uint64_t patience; /* timer of libslirp's own clock */
 	unsigned round;
@@ -57,10 +61,12 @@ static uint64_t now_ms(void)
 
 static void on_turn(void *arg);
 
-/* After what is under way: libslirp is told of everything at once. */
+/* After what is under way: libslirp is told of everything at once. What the guest has had too much of is not read from
+ * its sockets for a while, so that who sends it slows down. */
 static void ask_for_turn(struct nat *nat)
 {
-	if (nat->loop && !nat->turn && loop__timer(nat->loop, 0, on_turn, nat, &nat->turn) < 0)
+	if (nat->loop && !nat->turn &&
+	    loop__timer(nat->loop, throttle__wait(&nat->to_guest, now_ns()), on_turn, nat, &nat->turn) < 0)
 		nat->turn = 0;
 }
 
@@ -69,6 +75,10 @@ static void on_socket(void *arg, int fd, unsigned ready)
 	struct nat *nat = arg;
 	nat->watches[fd].ready |= (ready & LOOP_READ ? SLIRP_POLL_IN : 0) | (ready & LOOP_WRITE ? SLIRP_POLL_OUT : 0);
 	ask_for_turn(nat);
+	if (throttle__wait(&nat->to_guest, now_ns())) { /* it would be told again and again until then */
+		loop__del(nat->loop, fd);
+		nat->watches[fd].added = false;
+	}
 }
 
 static bool make_room(struct nat *nat, int fd)
@@ -159,6 +169,10 @@ static void on_turn(void *arg)
 	loop__timer_cancel(nat->loop, nat->turn);
 	loop__timer_cancel(nat->loop, nat->patience);
 	nat->turn = nat->patience = 0;
+	if (throttle__wait(&nat->to_guest, now_ns())) { /* libslirp's own clock, or more was sent meanwhile */
+		ask_for_turn(nat);
+		return;
+	}
 	slirp_pollfds_poll(nat->slirp, 0, ready_events, nat);
 	watch_sockets(nat);
 	virtio_net__flush(nat->dev);
@@ -166,11 +180,19 @@ static void on_turn(void *arg)
 
 /* What libslirp asks of its host */
 
+static void give(struct nat *nat, const uint8_t *frame, size_t len)
+{
+	nat->counters.to_guest.frames++;
+	nat->counters.to_guest.bytes += len;
+	throttle__take(&nat->to_guest, len, now_ns());
+	virtio_net__receive(nat->dev, frame, len);
+}
+
 static ssize_t to_guest(const void *frame, size_t len, void *opaque)
 {
 	struct nat *nat = opaque;
 	if (nat->gate && gate__to_guest(nat->gate, frame, len))
-		virtio_net__receive(nat->dev, frame, len);
+		give(nat, frame, len);
 	return (ssize_t)len;
 }
 
@@ -243,7 +265,7 @@ static void pass(void *arg, const uint8_t *frame, size_t len)
 static void answer(void *arg, const uint8_t *frame, size_t len)
 {
 	struct nat *nat = arg;
-	virtio_net__receive(nat->dev, frame, len);
+	give(nat, frame, len);
 	ask_for_turn(nat);
 }
 
@@ -258,7 +280,16 @@ static void notice(void *arg, const struct gate_notice *what)
 static void link__transmit(void *arg, const uint8_t *frame, size_t len)
 {
 	struct nat *nat = arg;
+	nat->counters.from_guest.frames++;
+	nat->counters.from_guest.bytes += len;
+	throttle__take(&nat->from_guest, len, now_ns());
 	gate__from_guest(nat->gate, frame, len);
+}
+
+static uint64_t link__wait(void *arg)
+{
+	struct nat *nat = arg;
+	return nat->from_guest.rate ? throttle__wait(&nat->from_guest, now_ns()) : 0;
 }
 
 static void link__down(void *arg)
@@ -270,6 +301,7 @@ static void link__down(void *arg)
 	loop__timer_cancel(nat->loop, nat->turn);
 	loop__timer_cancel(nat->loop, nat->patience);
 	nat->turn = nat->patience = 0;
+	nat->counters.refused += gate__counts(nat->gate).refused;
 	gate__free(nat->gate);
 	nat->gate = NULL;
 	nat->loop = NULL;
@@ -281,6 +313,7 @@ static int link__up(void *arg)
 	const struct nat_options *options = &nat->options;
 	struct gate_options gate = {
 		.egress = &nat->egress,
+		.max_connections = options->max_connections,
 		.server_count = options->server_count,
 		.loop = nat->dev->loop,
 		.now = now_ms,
@@ -447,6 +480,17 @@ int nat__replace_rules(struct nat *nat, const struct policy_rule *rules, unsigne
 	return err;
 }
 
+struct nat_counters nat__counters(const struct nat *nat)
+{
+	struct nat_counters counters = nat->counters;
+	if (nat->gate) {
+		struct gate_counts now = gate__counts(nat->gate);
+		counters.refused += now.refused;
+		counters.connections = now.connections;
+	}
+	return counters;
+}
+
 const struct egress *nat__egress(const struct nat *nat)
 {
 	return &nat->egress;
@@ -454,12 +498,17 @@ const struct egress *nat__egress(const struct nat *nat)
 
 int nat__new(const struct nat_options *options, struct virtio_device **out, struct nat **handle, struct failure *why)
 {
-	static const struct virtio_net_link link = {
-		.up = link__up, .down = link__down, .transmit = link__transmit, .destroy = link__destroy};
+	static const struct virtio_net_link link = {.up = link__up,
+						    .down = link__down,
+						    .transmit = link__transmit,
+						    .wait = link__wait,
+						    .destroy = link__destroy};
 	struct nat *nat = calloc(1, sizeof(*nat));
 	int err = nat ? 0 : -ENOMEM;
 	if (!err) {
 		nat->options = *options;
+		nat->from_guest.rate = nat->to_guest.rate = options->bandwidth;
+		nat->counters.max_connections = options->max_connections ? options->max_connections : GATE_CONNECTIONS;
 		err = policy__new(options->rules, options->rule_count, options->otherwise, &nat->policy);
 		nat->egress = (struct egress){.addresses = &nat->options.addresses,
 					      .policy = nat->policy,

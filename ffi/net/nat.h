@@ -27,7 +27,9 @@ struct nat_options {
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
 	struct nat_publish *publish;
-	unsigned publish_count; /* at most NAT_PUBLISHED */
+	unsigned publish_count;   /* at most NAT_PUBLISHED */
+	unsigned max_connections; /* TCP, at a time; 0: GATE_CONNECTIONS */
+	uint64_t bandwidth;       /* bytes per second, each way; 0: no limit */
 	/* Told on the device's worker. */
 	void (*notice)(void *arg, const struct gate_notice *notice);
 	void *arg;
@@ -48,6 +50,16 @@ __attribute__((warn_unused_result)) int nat__new(const struct nat_options *optio
 /* Other rules (copied), from now on; connections that they do not allow are cut. 0 or -ENOMEM. */
 __attribute__((warn_unused_result)) int nat__replace_rules(struct nat *nat, const struct policy_rule *rules,
 							   unsigned count, bool otherwise);
+/* What has crossed the guest's cable, frames with their Ethernet headers. */
+struct nat_way {
+	uint64_t frames, bytes;
+};
+struct nat_counters {
+	struct nat_way from_guest, to_guest;
+	uint64_t refused;                      /* packets and names */
+	unsigned connections, max_connections; /* TCP */
+};
+struct nat_counters nat__counters(const struct nat *nat);
 /* What leaves is judged by this. */
 const struct egress *nat__egress(const struct nat *nat);
 

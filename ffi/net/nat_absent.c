@@ -17,6 +17,12 @@ int nat__replace_rules(struct nat *nat, const struct policy_rule *rules, unsigne
 	return -ENOSYS;
 }
 
+struct nat_counters nat__counters(const struct nat *nat)
+{
+	(void)nat;
+	return (struct nat_counters){.refused = 0};
+}
+
 const struct egress *nat__egress(const struct nat *nat)
 {
 	(void)nat;

@@ -102,14 +102,20 @@ static bool take(struct net *net, const struct virtqueue_chain *chain)
 	return true;
 }
 
+static uint64_t link_wait(const struct net *net)
+{
+	return net->link->wait ? net->link->wait(net->arg) : 0;
+}
+
 static void transmit(void *arg)
 {
 	struct net *net = arg;
 	struct virtqueue *vq = &net->dev.queues[TX];
 	struct virtqueue_chain chain;
 	unsigned sent = 0;
+	uint64_t wait = 0;
 	net->next_turn = 0;
-	while (sent < TURN_MAX && virtqueue__pop(vq, &chain) > 0) {
+	while (sent < TURN_MAX && !(wait = link_wait(net)) && virtqueue__pop(vq, &chain) > 0) {
 		if (!take(net, &chain))
 			net->bad++;
 		virtqueue__push(vq, chain.head, 0);
@@ -118,7 +124,7 @@ static void transmit(void *arg)
 	virtqueue__notify(vq);
 	virtio_net__flush(&net->dev);
 	/* without memory for the timer the guest's next kick goes on */
-	if (sent == TURN_MAX && loop__timer(net->dev.loop, 0, transmit, net, &net->next_turn))
+	if ((sent == TURN_MAX || wait) && loop__timer(net->dev.loop, wait, transmit, net, &net->next_turn))
 		net->next_turn = 0;
 }
 

@@ -19,6 +19,9 @@ struct virtio_net_link {
 	void (*down)(void *arg);
 	/* A frame of the guest, 14 to 14 + mtu bytes in memory of the host's own: what was checked is what is used. */
 	void (*transmit)(void *arg, const uint8_t *frame, size_t len);
+	/* Milliseconds until the guest's next frame may be taken; 0: at once. NULL: always at once. Its frames wait in
+	 * its own queue, whose length it knows how to deal with. */
+	uint64_t (*wait)(void *arg);
 	/* The device is destroyed, and `arg` with it. */
 	void (*destroy)(void *arg);
 };

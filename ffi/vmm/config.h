@@ -58,6 +58,8 @@ struct config_net {
 	bool otherwise;
 	struct nat_publish publish[NAT_PUBLISHED];
 	unsigned publish_count;
+	uint64_t max_connections; /* 0: GATE_CONNECTIONS */
+	uint64_t bandwidth;       /* bytes per second, each way; 0: no limit */
 };
 
 /* Every path is absolute. Optional texts are NULL when absent. */

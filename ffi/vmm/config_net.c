@@ -8,6 +8,8 @@
 #include "vmm/config.h"
 
 #define MAX_RULES 1024
+#define MIN_BANDWIDTH 8000          /* with less a frame of 32 KiB takes more than four seconds */
+#define MAX_BANDWIDTH 1000000000000 /* keeps the sums of net/throttle.c far from their ends */
 
 static int wrong(struct cbor_reader *reader, const char *where, const char *what)
 {
@@ -266,6 +268,16 @@ int config_net__read(struct cbor_reader *reader, const CborValue *value, void *m
 		 .offset = NET(rules),
 		 .read = config_rules__read},
 		{.key = "otherwise", .kind = CBOR_KIND_BOOL, .required = true, .offset = NET(otherwise)},
+		{.key = "maxConnections",
+		 .kind = CBOR_KIND_UINT,
+		 .offset = NET(max_connections),
+		 .min = 1,
+		 .max = GATE_CONNECTIONS},
+		{.key = "bandwidth",
+		 .kind = CBOR_KIND_UINT,
+		 .offset = NET(bandwidth),
+		 .min = MIN_BANDWIDTH,
+		 .max = MAX_BANDWIDTH},
 		{.key = "publish", .kind = CBOR_KIND_OTHER, .required = true, .offset = 0, .read = read_ports},
 	};
 #undef NET

@@ -157,6 +157,8 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		.server_count = net->server_count,
 		.publish = set->publish,
 		.publish_count = set->publish_count,
+		.max_connections = (unsigned)net->max_connections,
+		.bandwidth = net->bandwidth,
 		.notice = options->notice,
 		.arg = options->owner,
 	};

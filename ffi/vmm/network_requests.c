@@ -7,6 +7,7 @@
 #include "vmm/requests.h"
 
 #define SHOW_ROOM 4096 /* without the rules */
+#define COUNTERS_ROOM 512
 
 /* Run `work` on the worker; its result is in the caller's own. */
 static int on_worker(struct answer *answer, loop_call_fn work, void *arg)
@@ -72,6 +73,45 @@ int network__do_show(struct answer *answer)
 	if (!err)
 		control__reply(answer->to, &frame);
 	return err;
+}
+
+struct count {
+	const struct nat *nat;
+	struct nat_counters result;
+};
+
+static void count(void *arg)
+{
+	struct count *call = arg;
+	call->result = nat__counters(call->nat);
+}
+
+static void add_way(struct frame *frame, const char *key, const struct nat_way *way)
+{
+	frame__open(frame, key);
+	frame__uint(frame, "packets", way->frames);
+	frame__uint(frame, "bytes", way->bytes);
+	frame__close(frame);
+}
+
+int network__do_counters(struct answer *answer)
+{
+	struct count call = {.nat = answer->vmm->devices.nat};
+	int err = on_worker(answer, count, &call);
+	if (err)
+		return err;
+	struct frame frame;
+	frame__begin(&frame, COUNTERS_ROOM);
+	frame__uint(&frame, "reply", answer->request->id);
+	frame__open(&frame, "result");
+	add_way(&frame, "fromGuest", &call.result.from_guest);
+	add_way(&frame, "toGuest", &call.result.to_guest);
+	frame__uint(&frame, "refused", call.result.refused);
+	frame__uint(&frame, "connections", call.result.connections);
+	frame__uint(&frame, "maxConnections", call.result.max_connections);
+	frame__close(&frame);
+	control__reply(answer->to, &frame);
+	return 0;
 }
 
 struct replacement {

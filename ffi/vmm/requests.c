@@ -157,6 +157,7 @@ void vmm__request(void *owner, struct control_channel *from, const struct contro
 		{"resume", do_resume},
 		{"console", do_console},
 		{"network", network__do_show},
+		{"counters", network__do_counters},
 		{"rules", network__do_rules},
 		{"explain", network__do_explain},
 	};

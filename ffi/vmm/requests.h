@@ -18,6 +18,7 @@ void answer__succeed(const struct answer *answer);
 
 /* vmm/network_requests.c */
 __attribute__((warn_unused_result)) int network__do_show(struct answer *answer);
+__attribute__((warn_unused_result)) int network__do_counters(struct answer *answer);
 __attribute__((warn_unused_result)) int network__do_rules(struct answer *answer);
 __attribute__((warn_unused_result)) int network__do_explain(struct answer *answer);
 

@@ -1,5 +1,11 @@
 /** Network rules and what they do, for people. */
-import type { EnforcedRule, NetworkExplanation, NetworkPlace, NetworkState } from "../sandbox/api.ts";
+import type {
+  EnforcedRule,
+  NetworkCounters,
+  NetworkExplanation,
+  NetworkPlace,
+  NetworkState,
+} from "../sandbox/api.ts";
 
 /** "example.org:443", "[2001:db8::1]:53/udp", "192.0.2.1/icmp". */
 export function describePlace({ host, protocol, port }: NetworkPlace): string {
@@ -33,7 +39,7 @@ function isDenied(rule: EnforcedRule | undefined): boolean {
 }
 
 /** The rules in force in the order in which they are asked, a line each, and what belongs to them. */
-export function describeNetwork(state: NetworkState): string {
+export function describeNetwork(state: NetworkState, counters: NetworkCounters): string {
   const { rules, allow, ports, nameServers, hostLoopback } = state;
   const before = (index: number) => rules[index - 1];
   const lines = rules.flatMap((rule, index) => {
@@ -57,6 +63,12 @@ export function describeNetwork(state: NetworkState): string {
     `name servers: ${nameServers.join(", ") || "none"}`,
     ...(hostLoopback ? ["10.0.2.2 leads to this machine's loopback"] : []),
     ...published,
+    describeCounters(counters),
     "",
   ].join("\n");
+}
+
+function describeCounters({ fromGuest, toGuest, refused, ...tcp }: NetworkCounters): string {
+  const way = ({ packets, bytes }: NetworkCounters["toGuest"]) => `${packets} packets (${bytes} bytes)`;
+  return `received ${way(toGuest)}, sent ${way(fromGuest)}, of which ${refused} were refused; ${tcp.connections} of at most ${tcp.maxConnections} connections`;
 }

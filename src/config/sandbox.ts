@@ -8,9 +8,10 @@ import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import { SandboxSchema, type SandboxTable, ShareSchema } from "./schema.ts";
 import { resolveShares } from "./shares.ts";
-import { parseDuration, parseMemory } from "./units.ts";
+import { parseBandwidth, parseDuration, parseMemory } from "./units.ts";
 
 const MEMORY_MB = { default: 512, least: 64, most: 1024 * 1024 };
+const BANDWIDTH = { least: 8000, most: 1e12 }; // bytes per second
 const BOOT_TIMEOUT_MS = 30_000;
 
 /**
@@ -55,7 +56,7 @@ export function resolveSandbox(
     confine: table.confine ?? "auto",
     rootfs: resolveRootfs(table.rootfs ?? "base", [...path, "rootfs"], base, report),
     shares: resolveShares(shares, [...path, "shares"], base, report),
-    network: resolveNetwork(table.network ?? "none"),
+    network: resolveNetwork(table.network ?? "none", [...path, "network"], report),
     env: table.env ?? {},
     ...(table.run === undefined
       ? {}
@@ -77,10 +78,21 @@ function accepted(given: SandboxTable): SandboxTable {
   return Object.fromEntries(entries);
 }
 
-function resolveNetwork(given: NonNullable<SandboxTable["network"]>): NetworkSpec {
+function resolveNetwork(
+  given: NonNullable<SandboxTable["network"]>,
+  path: Path,
+  report: Reporter,
+): NetworkSpec {
   if (given === "none") return "none";
   const none: UserNetwork = { mode: "user", deny: [], log: [], publish: [], hostLoopback: false };
-  return given === "user" ? none : { ...none, ...given };
+  if (given === "user") return none;
+  const { bandwidth, ...rest } = given;
+  if (bandwidth === undefined) return { ...none, ...rest };
+  const bytesPerSecond = parseBandwidth(bandwidth) ?? 0;
+  if (bytesPerSecond < BANDWIDTH.least) report([...path, "bandwidth"], "a network needs at least 64kbit");
+  if (bytesPerSecond > BANDWIDTH.most)
+    report([...path, "bandwidth"], "more than 1000GB is no limit to anything");
+  return { ...none, ...rest, bytesPerSecond };
 }
 
 function resolveRootfs(given: string, path: Path, base: string, report: Reporter): RootfsSpec {

@@ -152,6 +152,23 @@ export const NetworkSchema = Type.Object(
         expected: 'a list of addresses such as ["192.0.2.53"]',
       }),
     ),
+    maxConnections: optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 4096,
+        description: "TCP connections at a time, those to published ports included (default 4096).",
+        expected: "a whole number from 1 to 4096",
+      }),
+    ),
+    bandwidth: optional(
+      Type.String({
+        pattern: "^[0-9]+(\\.[0-9]+)?(kbit|Mbit|Gbit|kB|MB|GB)$",
+        description:
+          'What may cross the network in a second, each way: bits ("10Mbit") or bytes ("1.5MB"), in powers of 1000 ' +
+          "(default: no limit).",
+        expected: 'bits or bytes of a second with their unit: "64kbit", "10Mbit", "1.5MB"',
+      }),
+    ),
     hostLoopback: optional(
       Type.Boolean({
         description: "true: the guest reaches this machine's loopback at 10.0.2.2 (default false).",
@@ -159,7 +176,10 @@ export const NetworkSchema = Type.Object(
       }),
     ),
   },
-  { ...closed, expected: "a table of allow, deny, log, publish, nameServers and hostLoopback" },
+  {
+    ...closed,
+    expected: "a table of allow, deny, log, publish, nameServers, maxConnections, bandwidth and hostLoopback",
+  },
 );
 
 export const SandboxSchema = Type.Object(

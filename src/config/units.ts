@@ -9,6 +9,15 @@ export function parseDuration(text: string): number | undefined {
   return Math.round(Number(match[1]) * MILLISECONDS[match[2] as keyof typeof MILLISECONDS]);
 }
 
+const BYTES = { kbit: 125, Mbit: 125_000, Gbit: 125_000_000, kB: 1000, MB: 1_000_000, GB: 1e9 } as const;
+
+/** Bits ("10Mbit") or bytes ("1.5MB"), of a second, in bytes, or undefined for anything else. */
+export function parseBandwidth(text: string): number | undefined {
+  const match = /^([0-9]+(?:\.[0-9]+)?)(kbit|Mbit|Gbit|kB|MB|GB)$/.exec(text);
+  if (!match) return undefined;
+  return Math.round(Number(match[1]) * BYTES[match[2] as keyof typeof BYTES]);
+}
+
 /** Size such as "512M" or "2G" in MiB, or undefined for anything else. */
 export function parseMemory(text: string): number | undefined {
   const match = /^([0-9]+)([MG])$/.exec(text);

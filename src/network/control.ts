@@ -7,6 +7,7 @@ import { readPorts } from "./ports.ts";
 import { compileRules, validateRules } from "./rules.ts";
 import type {
   EnforcedRule,
+  NetworkCounters,
   NetworkExplanation,
   NetworkPlace,
   NetworkState,
@@ -27,6 +28,7 @@ export function sandboxNetwork(ask: Ask): SandboxNetwork {
       validateRules("log", change.log ?? []);
       await ask("rules", rulesRequest(change, await state()));
     },
+    counters: async () => readCounters(await ask("counters")),
     explain: async (place) => readExplanation(await ask("explain", placeFields(place))),
   };
 }
@@ -52,6 +54,20 @@ export function readExplanation(message: Message): NetworkExplanation {
     question: flag(message, "question"),
     ...(message.why === undefined ? {} : { why: printable(text(message, "why")) }),
     ...(message.rule === undefined ? {} : { rule: readRule(message.rule) }),
+  };
+}
+
+function readCounters(message: Message): NetworkCounters {
+  const way = (key: "fromGuest" | "toGuest") => {
+    const counts = map(message[key], key);
+    return { packets: uint(counts, "packets"), bytes: uint(counts, "bytes") };
+  };
+  return {
+    fromGuest: way("fromGuest"),
+    toGuest: way("toGuest"),
+    refused: uint(message, "refused"),
+    connections: uint(message, "connections"),
+    maxConnections: uint(message, "maxConnections"),
   };
 }
 

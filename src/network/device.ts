@@ -26,6 +26,8 @@ export function netDevice(
     nameServers: network.nameServers ?? host.nameServers,
     rules: compileRules(network, host.addresses),
     otherwise: network.allow === undefined,
+    maxConnections: network.maxConnections,
+    bandwidth: network.bytesPerSecond,
     publish: network.publish.map((text, index) => parsePublish(`network.publish[${index}]`, text)),
   };
 }

@@ -16,6 +16,10 @@ export interface UserNetwork {
   readonly publish: readonly string[];
   /** At most three name servers to ask, by address; absent: the host's. */
   readonly nameServers?: readonly string[];
+  /** TCP connections at a time, either way, 1 to 4096; absent: 4096. */
+  readonly maxConnections?: number;
+  /** Bytes per second that may cross the guest's cable, each way, 8000 or more; absent: as many as can. */
+  readonly bytesPerSecond?: number;
   /** The guest's gateway, 10.0.2.2, leads to the host's loopback. */
   readonly hostLoopback: boolean;
 }
@@ -89,6 +93,17 @@ export interface NetworkState {
   readonly ports: readonly PublishedPort[];
 }
 
+/** What has crossed the cable of a sandbox since its start; bytes with Ethernet headers. */
+export interface NetworkCounters {
+  readonly fromGuest: { readonly packets: number; readonly bytes: number };
+  readonly toGuest: { readonly packets: number; readonly bytes: number };
+  /** Packets and names, each time. */
+  readonly refused: number;
+  /** TCP, open or opening now. */
+  readonly connections: number;
+  readonly maxConnections: number;
+}
+
 /** Lists to take the place of those in force; absent: as it is. */
 export type NetworkUpdate = Partial<Pick<UserNetwork, "allow" | "deny" | "log">>;
 
@@ -127,6 +142,12 @@ export interface SandboxNetwork {
    * @example await vm.network.update({ allow: ["registry.npmjs.org:443"] });
    */
   update(change: NetworkUpdate): Promise<void>;
+
+  /**
+   * What has crossed the cable, and how many connections there are.
+   * @example const { toGuest } = await vm.network.counters(); console.log(toGuest.bytes);
+   */
+  counters(): Promise<NetworkCounters>;
 
   /**
    * What would become of packets to a place, and which rule decides. A name counts as one that leads into the Internet.

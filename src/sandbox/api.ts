@@ -6,6 +6,7 @@ import type { SandboxSpec } from "./spec.ts";
 export type {
   EnforcedRule,
   NetworkAccess,
+  NetworkCounters,
   NetworkExplanation,
   NetworkPlace,
   NetworkRefusal,

@@ -16,6 +16,9 @@ const MAX_MEMORY_MB = 2 ** 24; // 16 TiB
 const MAX_ID = 0xffff_fffe;
 const MAX_ID_RANGES = 340; // as in the kernel's own id maps
 const MAX_SHARES = 512;
+const MAX_CONNECTIONS = 4096;
+const MIN_BANDWIDTH = 8000; // bytes per second
+const MAX_BANDWIDTH = 1e12;
 const PATH_MAX = 4095; // bytes, without the terminator
 const NAME_MAX = 255;
 
@@ -89,6 +92,10 @@ function network(field: string, given: NetworkSpec): void {
   if (!Array.isArray(servers) || servers.length > 3 || servers.some((address) => isIP(address) === 0)) {
     throw new SpecError(`${field}.nameServers`, `${quote(servers)} are not at most three addresses`);
   }
+  if (given.maxConnections !== undefined)
+    whole(`${field}.maxConnections`, given.maxConnections, 1, MAX_CONNECTIONS);
+  if (given.bytesPerSecond !== undefined)
+    whole(`${field}.bytesPerSecond`, given.bytesPerSecond, MIN_BANDWIDTH, MAX_BANDWIDTH);
   oneOf(`${field}.hostLoopback`, given.hostLoopback, [true, false]);
   validateRules(`${field}.allow`, given.allow ?? []);
   validateRules(`${field}.deny`, given.deny);

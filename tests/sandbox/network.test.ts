@@ -543,6 +543,54 @@ for i in range(5000): send(struct.pack(">HHBBH", 1, 2048, 6, 4, 1) + me + inet_a
   });
 });
 
+describe.skipIf(!possible)("a network with limits to how much", () => {
+  const bytesPerSecond = 2_000_000;
+  const bytes = 3_000_000;
+  let m: Machine;
+  beforeAll(async () => {
+    m = await machine({ maxConnections: 2, bytesPerSecond });
+  });
+  afterAll(() => m?.[Symbol.asyncDispose]());
+
+  test("so many connections there are at a time, and no more", async () => {
+    const hold = ["sh", "-c", "sleep 1000 | nc peer.test 7000"];
+    await using first = await m.agent.spawn(hold);
+    await using second = await m.agent.spawn(hold);
+    await until(async () => (await m.vm.network.counters()).connections === 2);
+    expect(await m.run("nc -w 10 peer.test 7000 </dev/null")).toContain("No route to host");
+    await m.told({
+      protocol: "tcp",
+      address: peer,
+      port: 7000,
+      why: "2 connections are open, which is the limit",
+    });
+    expect(await m.vm.network.counters()).toMatchObject({ connections: 2, maxConnections: 2, refused: 1 });
+    await m.run("killall nc");
+    await until(async () => (await m.vm.network.counters()).connections === 0);
+    expect(await m.run("echo on | nc -w 10 peer.test 7000")).toBe("on");
+    expect(first.pid).not.toBe(second.pid);
+  });
+
+  test("so much passes in a second, each way, and is counted", async () => {
+    const least = (bytes / bytesPerSecond) * 1000 - 500; // what was saved before, and is under way at the end
+    const timed = async (script: string) => {
+      const { fromGuest, toGuest } = await m.vm.network.counters();
+      const began = performance.now();
+      expect(await m.run(script)).toMatch(/^(3000000|[0-9a-f]{64})$/);
+      expect(performance.now() - began).toBeGreaterThan(least);
+      const after = await m.vm.network.counters();
+      return [after.fromGuest.bytes - fromGuest.bytes, after.toGuest.bytes - toGuest.bytes];
+    };
+    const [, down] = await timed(`nc peer.test 7001 </dev/null | head -c ${bytes} | wc -c`);
+    expect(down).toBeGreaterThanOrEqual(bytes);
+    const [up] = await timed(`head -c ${bytes} /dev/zero | nc peer.test 7002`);
+    expect(up).toBeGreaterThanOrEqual(bytes);
+    expect((await capsa(["network", m.vm.name])).stdout).toMatch(
+      /^received \d+ packets \(\d+ bytes\), sent .*, of which 1 were refused; \d of at most 2 connections$/m,
+    );
+  });
+});
+
 /** Whether the host finds the name. */
 function isFound(name: string): boolean {
   return Bun.spawnSync(["getent", "hosts", name], { stdout: "ignore" }).success;

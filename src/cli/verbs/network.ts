@@ -59,8 +59,10 @@ async function running(name: string, options: Options, cli: Cli): Promise<void> 
   if (allow.length + deny.length + log.length > 0)
     await vm.network.update(changed(await vm.network.state(), options));
   if (place !== undefined) return tell([{ place, told: await vm.network.explain(place) }], options, cli);
-  const state = await vm.network.state();
-  await (options.json ? cli.terminal.json(state) : cli.terminal.write(describeNetwork(state)));
+  const [state, counters] = await Promise.all([vm.network.state(), vm.network.counters()]);
+  await (options.json
+    ? cli.terminal.json({ ...state, counters })
+    : cli.terminal.write(describeNetwork(state, counters)));
 }
 
 type Lists = Pick<Options, "allow" | "deny" | "log">;

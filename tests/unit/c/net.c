@@ -45,6 +45,15 @@ static void link_transmit(void *arg, const uint8_t *frame, size_t len)
 	frames++;
 }
 
+/* Milliseconds that each frame waits, as many times as `waits`. */
+static unsigned waits;
+
+static uint64_t link_wait(void *arg)
+{
+	(void)arg;
+	return waits && waits-- ? 1 : 0;
+}
+
 static void link_destroy(void *arg)
 {
 	(void)arg;
@@ -52,7 +61,7 @@ static void link_destroy(void *arg)
 }
 
 static const struct virtio_net_link the_link = {
-	.up = link_up, .down = link_down, .transmit = link_transmit, .destroy = link_destroy};
+	.up = link_up, .down = link_down, .transmit = link_transmit, .wait = link_wait, .destroy = link_destroy};
 
 static void set_up(uint64_t features)
 {
@@ -142,6 +151,25 @@ static void a_frame_goes_out_as_it_is(void)
 	tear_down();
 	CHECK_EQ(ups, 1);
 	CHECK_EQ(downs, 1);
+}
+
+static void a_frame_waits_in_its_queue_until_it_may_go(void)
+{
+	set_up(0);
+	uint64_t gpa = driver__alloc(&d, HDR + 60);
+	waits = 3;
+	for (unsigned i = 0; i < 5; i++)
+		send(gpa, HDR + 60);
+	CHECK_EQ(frames, 5);
+	CHECK_EQ(waits, 0);
+	/* a reset does not wait */
+	waits = 1U << 30;
+	struct driver_buf buf = {gpa, HDR + 60};
+	CHECK(driver_queue__add(&tx, &buf, 1, 0) >= 0);
+	driver_device__kick(&dd, 1);
+	tear_down();
+	waits = 0;
+	CHECK_EQ(frames, 5);
 }
 
 static void frames_of_wrong_sizes_are_dropped(void)
@@ -341,6 +369,7 @@ int main(void)
 {
 	CASE(its_configuration_says_who_it_is);
 	CASE(a_frame_goes_out_as_it_is);
+	CASE(a_frame_waits_in_its_queue_until_it_may_go);
 	CASE(frames_of_wrong_sizes_are_dropped);
 	CASE(what_was_not_negotiated_is_dropped);
 	CASE(checksums_are_completed);

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { suggest } from "../../../src/config/suggest.ts";
-import { parseDuration, parseMemory } from "../../../src/config/units.ts";
+import { parseBandwidth, parseDuration, parseMemory } from "../../../src/config/units.ts";
 
 test.each([
   ["500ms", 500],
@@ -29,6 +29,24 @@ test.each([
 test.each(["", "512", "512m", "512MB", "0.5G", "-1M", "1 G", "1T"])("not a size: %j", (text) => {
   expect(parseMemory(text)).toBeUndefined();
 });
+
+test.each([
+  ["64kbit", 8000],
+  ["10Mbit", 1_250_000],
+  ["2.5Gbit", 312_500_000],
+  ["1.5MB", 1_500_000],
+  ["8kB", 8000],
+  ["1GB", 1e9],
+] as const)("bytes of a second: %s", (text, bytes) => {
+  expect(parseBandwidth(text)).toBe(bytes);
+});
+
+test.each(["", "10", "10mbit", "10Mb", "10 Mbit", "-1MB", "1MiB", "1MB/s"])(
+  "not bytes of a second: %j",
+  (text) => {
+    expect(parseBandwidth(text)).toBeUndefined();
+  },
+);
 
 test.each([
   ["memroy", "memory"],

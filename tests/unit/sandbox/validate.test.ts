@@ -26,6 +26,8 @@ describe("what cannot be is refused", () => {
     ["an unknown network", { network: "nat" }, "network", "no kind of network"],
     ["a network without lists", { network: { mode: "user" } }, "network.deny", "a list"],
     ["a rule that is none", { network: { ...user, allow: ["a b"] } }, "network.allow[0]", "names no host"],
+    ["connections", { network: { ...user, maxConnections: 0 } }, "network.maxConnections", "from 1 to 4096"],
+    ["a trickle", { network: { ...user, bytesPerSecond: 7999 } }, "network.bytesPerSecond", "from 8000 to"],
     ["a rule that is no text", { network: { ...user, deny: [1] } }, "network.deny[0]", "should be text"],
     ["a port that is none", { network: { ...user, publish: ["80"] } }, "network.publish[0]", "GUEST_PORT"],
     ["a server by name", { network: { ...user, nameServers: ["a"] } }, "network.nameServers", "addresses"],
