@@ -8,12 +8,13 @@
 #include "vmm/vmm.h"
 
 #define MAX_UNDER_WAY 2048 /* notices, more than the gate tells at a time; others are lost */
+#define WHY_MAX 200        /* bytes of a reason; what is longer is cut */
 
-/* A copy for the main loop, with the name in it. */
+/* A copy for the main loop, with the texts in it: rules, whose a reason is, may be others by then. */
 struct told {
 	struct vmm *vmm;
 	struct gate_notice notice;
-	char name[POLICY_NAME_MAX + 1];
+	char name[POLICY_NAME_MAX + 1], why[WHY_MAX];
 };
 
 /* "2026-01-31T12:00:00Z tcp 192.0.2.1:443 (example.org) refused: no rule allows it; to allow it: example.org:443", or
@@ -80,6 +81,10 @@ void network__notice(void *arg, const struct gate_notice *notice)
 	if (notice->name) {
 		snprintf(told->name, sizeof(told->name), "%s", notice->name);
 		told->notice.name = told->name;
+	}
+	if (notice->why) {
+		snprintf(told->why, sizeof(told->why), "%s", notice->why);
+		told->notice.why = told->why;
 	}
 	atomic_fetch_add(&vmm->notices, 1);
 	if (loop__post(vmm->loop, tell, told) < 0) { /* the VMM is at its end */

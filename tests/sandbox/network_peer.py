@@ -6,6 +6,7 @@ SHA-256. UDP 7000 echoes. DNS on UDP 53 answers by a table. All of it on each ad
 Usage: network_peer.py ADDRESS ...
 """
 import hashlib
+import itertools
 import socket
 import struct
 import sys
@@ -18,7 +19,13 @@ NAMES = {
     "other.test": "198.51.100.3",
     "rebind.test": "127.0.0.1",
     "private.test": "10.9.9.9",
+    "own.test": "198.51.100.1",
+    "six.test": "fd63:6170:7361::2",
 }
+# Where it leads first, and where it leads later, in turns: a rebinding
+TURNING = "turning.test"
+LATER = ["127.0.0.1", "10.0.2.2", "169.254.169.254", "10.9.9.9"]
+turns = itertools.chain(["198.51.100.3"], itertools.cycle(LATER))
 
 
 def serve_tcp(address, port, serve):
@@ -70,11 +77,16 @@ def resolve(query):
         labels.append(query[at + 1 : at + 1 + query[at]].decode())
         at += 1 + query[at]
     question = query[12 : at + 5]
-    address = NAMES.get(".".join(labels).lower())
+    name, kind = ".".join(labels).lower(), struct.unpack(">H", query[at + 1 : at + 3])[0]
+    address = NAMES.get(name)
+    if name == TURNING and kind == 1:
+        address = next(turns)
     records = b""
-    if address and struct.unpack(">H", query[at + 1 : at + 3])[0] == 1:
-        records = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + socket.inet_aton(address)
-    head = query[:2] + struct.pack(">HHHHH", 0x8180 if address else 0x8183, 1, 1 if records else 0, 0, 0)
+    if address and kind == (28 if ":" in address else 1):
+        data = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+        records = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
+    found = address or name == TURNING
+    head = query[:2] + struct.pack(">HHHHH", 0x8180 if found else 0x8183, 1, 1 if records else 0, 0, 0)
     return head + question + records
 
 

@@ -1,9 +1,11 @@
-/* Fuzzes what comes over the control channel and what a VMM is started with: frames of requests, and configurations. */
+/* Fuzzes what comes over the control channel and what a VMM is started with: frames of requests, and configurations;
+ * and the questions that libcapsa answers without one. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capsa.h"
 #include "vmm/config.h"
 #include "vmm/control.h"
 
@@ -104,12 +106,21 @@ static void fuzz_config(const uint8_t *data, size_t len)
 	vmm_config__free(&config);
 }
 
+static void fuzz_explain(const uint8_t *data, size_t len)
+{
+	uint8_t answer[4096];
+	int32_t n = capsa_explain(data, len, answer, sizeof(answer));
+	require(n > 0 && (answer[0] & 0xe0) == 0xa0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	if (len < 1)
 		return 0;
 	if (data[0] & 1)
 		fuzz_config(data + 1, len - 1);
+	else if (data[0] & 2)
+		fuzz_explain(data + 1, len - 1);
 	else
 		fuzz_control(data + 1, len - 1);
 	return 0;
