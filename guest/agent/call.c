@@ -13,9 +13,13 @@
 enum { MESSAGE_SIZE = 1024, RESPONSE_SIZE = 64 };
 
 static const struct operation *const operations[] = {
-	&operation__exec,       &operation__attach, &operation__processes, &operation__read_file,
-	&operation__write_file, &operation__exists, &operation__list_dir,  &operation__hello,
-	&operation__ping,       &operation__info,   &operation__shutdown,  NULL,
+	&operation__exec,      &operation__attach,     &operation__processes,
+	&operation__read_file, &operation__write_file, &operation__exists,
+	&operation__list_dir,  &operation__stat,       &operation__chmod,
+	&operation__chown,     &operation__mkdir,      &operation__rename,
+	&operation__symlink,   &operation__read_link,  &operation__remove,
+	&operation__copy,      &operation__hello,      &operation__ping,
+	&operation__info,      &operation__shutdown,   NULL,
 };
 
 const struct operation *operation__find(struct span op)
@@ -46,12 +50,12 @@ int call__take_window(struct call *call, const CborValue *request)
 	return 0;
 }
 
-int call__take_path(struct call *call, const CborValue *request, char path[PATH_MAX])
+int call__take_path(struct call *call, const CborValue *request, const char *key, char path[PATH_MAX])
 {
 	struct span span;
 
-	if (reader__string(request, "path", &span) != 1) {
-		call__refuse(call, "path");
+	if (reader__string(request, key, &span) != 1) {
+		call__refuse(call, key);
 		return -1;
 	}
 	if (span.length >= PATH_MAX) {
@@ -59,13 +63,42 @@ int call__take_path(struct call *call, const CborValue *request, char path[PATH_
 		return -1;
 	}
 	if (!span.length || span.at[0] != '/' || memchr(span.at, 0, span.length)) {
-		call__fail(call, EINVAL, "path \"%.*s\" is not absolute, or holds a NUL", (int)span.length,
+		call__fail(call, EINVAL, "%s \"%.*s\" is not absolute, or holds a NUL", key, (int)span.length,
 			   (const char *)span.at);
 		return -1;
 	}
 	memcpy(path, span.at, span.length);
 	path[span.length] = '\0';
 	return 0;
+}
+
+int call__take_uint(struct call *call, const CborValue *request, const char *key, uint64_t most, uint64_t *value)
+{
+	int found = reader__uint(request, key, value);
+
+	if (found < 0 || (found == 1 && *value > most)) {
+		call__refuse(call, key);
+		return -1;
+	}
+	return found;
+}
+
+int call__take_mode(struct call *call, const CborValue *request, mode_t *mode)
+{
+	uint64_t value = 0;
+	int found = call__take_uint(call, request, "mode", 07777, &value);
+
+	if (found == 1)
+		*mode = (mode_t)value;
+	return found;
+}
+
+int call__take_bool(struct call *call, const CborValue *request, const char *key, bool *value)
+{
+	if (reader__bool(request, key, value) >= 0)
+		return 0;
+	call__refuse(call, key);
+	return -1;
 }
 
 void call__break(struct call *call)
@@ -119,6 +152,16 @@ void call__fail(struct call *call, int error, const char *format, ...)
 void call__refuse(struct call *call, const char *field)
 {
 	call__fail(call, EPROTO, "%s: \"%s\" is missing or not as the protocol has it", call->operation->op, field);
+}
+
+void call__fail_at(struct call *call, int error, const char *path)
+{
+	call__fail(call, error, "%s: %s", path, strerror(error < 0 ? -error : error));
+}
+
+void call__give_up(struct call *call, const char *path)
+{
+	call__fail(call, ECANCELED, "%s: given up by the host", path);
 }
 
 int call__respond(struct call *call, struct frame *frame, uint64_t pairs, size_t size)

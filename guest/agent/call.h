@@ -7,6 +7,7 @@
 #include "wire/reader.h"
 
 #include <limits.h>
+#include <sys/types.h>
 
 #define WINDOW_DEFAULT 262144
 #define WINDOW_LIMIT 4194304
@@ -22,7 +23,7 @@ struct operation {
 	size_t size;
 	void (*start)(struct call *call, const CborValue *request);
 	void (*event)(struct call *call, struct span ev, const CborValue *message); /* NULL: takes none */
-	bool (*produce)(struct call *call); /* there may be room: queue a frame; returns whether it did */
+	bool (*produce)(struct call *call); /* queue a frame, or do a piece of the work; returns whether it did */
 	void (*release)(struct call *call); /* undo what start did; NULL: nothing */
 };
 
@@ -42,14 +43,26 @@ size_t call__room(const struct call *call);
 
 /* Read "window" of the request. Returns 0, or -1 after call__fail. */
 __attribute__((warn_unused_result)) int call__take_window(struct call *call, const CborValue *request);
-/* Read "path" of the request, terminated. Returns 0, or -1 after call__fail. */
-__attribute__((warn_unused_result)) int call__take_path(struct call *call, const CborValue *request,
+/* Read an absolute path of the request, terminated. Returns 0, or -1 after call__fail. */
+__attribute__((warn_unused_result)) int call__take_path(struct call *call, const CborValue *request, const char *key,
 							char path[PATH_MAX]);
+/* Read a number up to `most`. Returns 1 (found), 0 (absent: *value untouched), or -1 after call__refuse. */
+__attribute__((warn_unused_result)) int call__take_uint(struct call *call, const CborValue *request, const char *key,
+							uint64_t most, uint64_t *value);
+/* Read permission bits; returns as call__take_uint. */
+__attribute__((warn_unused_result)) int call__take_mode(struct call *call, const CborValue *request, mode_t *mode);
+/* Read an optional flag. Returns 0, or -1 after call__refuse. */
+__attribute__((warn_unused_result)) int call__take_bool(struct call *call, const CborValue *request, const char *key,
+							bool *value);
 
 /* The error response, and the end of the call. `error` is an errno, of either sign. */
 __attribute__((format(printf, 3, 4))) void call__fail(struct call *call, int error, const char *format, ...);
 /* As call__fail, for a request that is not as the protocol says. */
 void call__refuse(struct call *call, const char *field);
+/* "PATH: what the system calls `error`". */
+void call__fail_at(struct call *call, int error, const char *path);
+/* The end that an "abort" of the host brings. */
+void call__give_up(struct call *call, const char *path);
 
 /* Begin the response { id, ok: true, … } with `pairs` more pairs in at most `size` bytes, to be ended by call__finish.
  */
@@ -72,6 +85,7 @@ void call__break(struct call *call);
 
 extern const struct operation operation__hello, operation__ping, operation__shutdown, operation__exec,
 	operation__attach, operation__processes, operation__read_file, operation__write_file, operation__exists,
-	operation__list_dir, operation__info;
+	operation__list_dir, operation__stat, operation__chmod, operation__chown, operation__mkdir, operation__rename,
+	operation__symlink, operation__read_link, operation__remove, operation__copy, operation__info;
 
 #endif

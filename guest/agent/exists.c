@@ -12,7 +12,7 @@ static void start(struct call *call, const CborValue *request)
 	struct frame frame;
 	int error;
 
-	if (call__take_path(call, request, path))
+	if (call__take_path(call, request, "path", path))
 		return;
 	error = lstat(path, &status) ? errno : 0;
 	if (error && error != ENOENT && error != ENOTDIR) {

@@ -1,5 +1,6 @@
 /* list_dir: the entries of a directory, in batches as the host takes them. */
 #include "call.h"
+#include "entry.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,7 +25,7 @@ static void start(struct call *call, const CborValue *request)
 	struct list_dir *list = container_of(call, struct list_dir, call);
 	int fd;
 
-	if (call__take_path(call, request, list->path) || call__take_window(call, request))
+	if (call__take_path(call, request, "path", list->path) || call__take_window(call, request))
 		return;
 	fd = open(list->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0) {
@@ -33,42 +34,15 @@ static void start(struct call *call, const CborValue *request)
 			close(fd);
 	}
 	if (!list->directory)
-		call__fail(call, errno, "%s: %s", list->path, strerror(errno));
-}
-
-static const char *type_of(mode_t mode)
-{
-	switch (mode & S_IFMT) {
-	case S_IFDIR:
-		return "dir";
-	case S_IFLNK:
-		return "symlink";
-	case S_IFIFO:
-		return "fifo";
-	case S_IFSOCK:
-		return "socket";
-	case S_IFCHR:
-		return "char";
-	case S_IFBLK:
-		return "block";
-	default:
-		return "file";
-	}
+		call__fail_at(call, errno, list->path);
 }
 
 static void put_entry(struct writer *writer, const char *name, const struct stat *status)
 {
-	writer__map(writer, 5);
+	writer__map(writer, 1 + ENTRY_PAIRS);
 	writer__text(writer, "name");
 	writer__name(writer, name, strlen(name));
-	writer__text(writer, "type");
-	writer__text(writer, type_of(status->st_mode));
-	writer__text(writer, "size");
-	writer__uint(writer, (uint64_t)status->st_size);
-	writer__text(writer, "mode");
-	writer__uint(writer, status->st_mode & 07777);
-	writer__text(writer, "mtimeMs");
-	writer__int(writer, (int64_t)status->st_mtim.tv_sec * 1000 + status->st_mtim.tv_nsec / 1000000);
+	entry__put(writer, status);
 }
 
 /* Put as many entries as fit into `writer`. Returns their count, or -errno. */
@@ -114,7 +88,7 @@ static bool produce(struct call *call)
 		batch.limit = entries + (room < ENTRY ? ENTRY : room);
 	count = put_batch(list, &batch);
 	if (count < 0) {
-		call__fail(call, count, "%s: %s", list->path, strerror(-count));
+		call__fail_at(call, count, list->path);
 		return true;
 	}
 	if (count == 0) {
@@ -144,8 +118,7 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 {
 	(void)message;
 	if (span__equals(ev, "abort"))
-		call__fail(call, ECANCELED, "%s: given up by the host",
-			   container_of(call, struct list_dir, call)->path);
+		call__give_up(call, container_of(call, struct list_dir, call)->path);
 }
 
 static void release(struct call *call)

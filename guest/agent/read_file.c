@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,28 +21,23 @@ static void start(struct call *call, const CborValue *request)
 
 	file->fd = -1;
 	file->left = UINT64_MAX;
-	if (call__take_path(call, request, file->path) || call__take_window(call, request))
+	if (call__take_path(call, request, "path", file->path) || call__take_window(call, request))
 		return;
-	if (reader__uint(request, "offset", &offset) < 0 || offset > INT64_MAX) {
-		call__refuse(call, "offset");
+	if (call__take_uint(call, request, "offset", INT64_MAX, &offset) < 0 ||
+	    call__take_uint(call, request, "length", UINT64_MAX, &file->left) < 0)
 		return;
-	}
-	if (reader__uint(request, "length", &file->left) < 0) {
-		call__refuse(call, "length");
-		return;
-	}
 	/* a fifo or terminal must not hold the agent up */
 	file->fd = open(file->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (file->fd < 0 || fstat(file->fd, &status)) {
-		call__fail(call, errno, "%s: %s", file->path, strerror(errno));
+		call__fail_at(call, errno, file->path);
 		return;
 	}
 	if (S_ISDIR(status.st_mode)) {
-		call__fail(call, EISDIR, "%s: %s", file->path, strerror(EISDIR));
+		call__fail_at(call, EISDIR, file->path);
 		return;
 	}
 	if (offset && lseek(file->fd, (off_t)offset, SEEK_SET) < 0)
-		call__fail(call, errno, "%s: %s", file->path, strerror(errno));
+		call__fail_at(call, errno, file->path);
 }
 
 static bool produce(struct call *call)
@@ -69,7 +63,7 @@ static bool produce(struct call *call)
 	if (n < 0) {
 		if (errno == EINTR)
 			return true;
-		call__fail(call, errno, "%s: %s", file->path, strerror(errno));
+		call__fail_at(call, errno, file->path);
 	} else if (n == 0) {
 		call__succeed_with(call, "size", file->sent);
 	} else {
@@ -85,8 +79,7 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 {
 	(void)message;
 	if (span__equals(ev, "abort"))
-		call__fail(call, ECANCELED, "%s: given up by the host",
-			   container_of(call, struct read_file, call)->path);
+		call__give_up(call, container_of(call, struct read_file, call)->path);
 }
 
 static void release(struct call *call)

@@ -1,4 +1,5 @@
-/* write_file: a file received in pieces, put in place in one step when it is whole. */
+/* write_file: a file received in pieces, put in place in one step when it is whole; or pieces written into a file where
+ * it stands, at an offset or at its end. */
 #include "call.h"
 #include "process/directories.h"
 
@@ -13,10 +14,10 @@
 
 struct write_file {
 	struct call call;
-	int fd;                   /* of the temporary file; -1: there is none */
+	int fd;                   /* of the temporary file, or with in_place of the target; -1: there is none */
 	char *target;             /* the path, its links resolved when it names a file */
 	char temporary[PATH_MAX]; /* beside target */
-	bool has_mode, exists;
+	bool has_mode, exists, in_place;
 	mode_t mode;
 	uid_t user; /* of the existing file */
 	gid_t group;
@@ -26,11 +27,6 @@ struct write_file {
 static struct write_file *file_of(struct call *call)
 {
 	return container_of(call, struct write_file, call);
-}
-
-static void fail(struct write_file *file, int error, const char *path)
-{
-	call__fail(&file->call, error, "%s: %s", path, strerror(error));
 }
 
 /* Create the temporary file. Returns 0 or an errno. */
@@ -54,39 +50,53 @@ static int create(struct write_file *file)
 	return EEXIST;
 }
 
+/* Open the target itself, to go on at `offset` or at its end. Returns 0 or an errno. */
+static int open_in_place(struct write_file *file, bool append, uint64_t offset)
+{
+	int flags = O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (append ? O_APPEND : 0);
+
+	file->fd = open(file->target, flags, 0600);
+	if (file->fd < 0 || (offset && lseek(file->fd, (off_t)offset, SEEK_SET) < 0))
+		return errno;
+	return (file->has_mode || !file->exists) && fchmod(file->fd, file->mode) ? errno : 0;
+}
+
 static void start(struct call *call, const CborValue *request)
 {
 	struct write_file *file = file_of(call);
 	char path[PATH_MAX];
-	uint64_t mode = 0644;
-	bool parents = false;
+	uint64_t offset = 0;
+	bool parents = false, append = false;
 	struct stat status;
 	int found, error;
 
 	file->fd = -1;
-	if (call__take_path(call, request, path) || call__take_window(call, request))
+	file->mode = 0644;
+	if (call__take_path(call, request, "path", path) || call__take_window(call, request))
 		return;
-	found = reader__uint(request, "mode", &mode);
-	if (found < 0 || mode > 07777) {
-		call__refuse(call, "mode");
+	found = call__take_mode(call, request, &file->mode);
+	if (found < 0 || call__take_bool(call, request, "parents", &parents) ||
+	    call__take_bool(call, request, "append", &append))
 		return;
-	}
 	file->has_mode = found == 1;
-	file->mode = (mode_t)mode;
-	if (reader__bool(request, "parents", &parents) < 0) {
-		call__refuse(call, "parents");
+	found = call__take_uint(call, request, "offset", INT64_MAX, &offset);
+	if (found < 0)
+		return;
+	if (found && append) {
+		call__refuse(call, "offset");
 		return;
 	}
+	file->in_place = found || append;
 	error = parents ? -directories__make_above(path) : 0;
 	if (error) {
-		fail(file, error, path);
+		call__fail_at(call, error, path);
 		return;
 	}
 	file->target = realpath(path, NULL);
 	if (!file->target)
 		file->target = strdup(path);
 	if (!file->target) {
-		fail(file, ENOMEM, path);
+		call__fail_at(call, ENOMEM, path);
 		return;
 	}
 	file->exists = stat(file->target, &status) == 0;
@@ -101,9 +111,12 @@ static void start(struct call *call, const CborValue *request)
 		if (!file->has_mode)
 			file->mode = status.st_mode & 07777;
 	}
-	error = path[strlen(path) - 1] == '/' ? EISDIR : create(file);
+	if (path[strlen(path) - 1] == '/')
+		error = EISDIR;
+	else
+		error = file->in_place ? open_in_place(file, append, offset) : create(file);
 	if (error)
-		fail(file, error, path);
+		call__fail_at(call, error, path);
 }
 
 static void take_data(struct write_file *file, struct span data)
@@ -116,7 +129,7 @@ static void take_data(struct write_file *file, struct span data)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			fail(file, errno, file->target);
+			call__fail_at(&file->call, errno, file->target);
 			return;
 		}
 		written += (size_t)n;
@@ -148,6 +161,8 @@ static int write_through(struct write_file *file)
 /* Put the whole file in place. Returns 0 or an errno. */
 static int commit(struct write_file *file)
 {
+	if (file->in_place)
+		return 0;
 	/* the owner stays where that is permitted; the mode comes after it, as chown clears set-id bits */
 	if (file->exists && (file->user != geteuid() || file->group != getegid()) &&
 	    fchown(file->fd, file->user, file->group) && errno != EPERM)
@@ -176,11 +191,11 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 	} else if (span__equals(ev, "end")) {
 		error = commit(file);
 		if (error)
-			fail(file, error, file->target);
+			call__fail_at(call, error, file->target);
 		else
 			call__succeed_with(call, "size", file->size);
 	} else if (span__equals(ev, "abort")) {
-		call__fail(call, ECANCELED, "%s: given up by the host, nothing written", file->target);
+		call__give_up(call, file->target);
 	}
 }
 
@@ -190,7 +205,8 @@ static void release(struct call *call)
 
 	if (file->fd >= 0) {
 		close(file->fd);
-		unlink(file->temporary);
+		if (!file->in_place)
+			unlink(file->temporary);
 	}
 	free(file->target);
 }

@@ -8,15 +8,16 @@ import type {
   DetachOptions,
   ProcessEntry,
 } from "./api.ts";
+import { checkWhole } from "./check.ts";
 import type { Connection } from "./connection.ts";
 import { exitStatus } from "./exit_status.ts";
 import { finite, flag, list, map, uint } from "./fields.ts";
 import type { Message } from "./framing.ts";
 import { ProtocolError } from "./profile.ts";
-import { checkWhole, checkWindow, programRequest } from "./program.ts";
+import { checkWindow, programRequest } from "./program.ts";
 import { AttachedRunning } from "./running.ts";
+import { SHORT_MS } from "./silence.ts";
 
-const SHORT_MS = 30_000;
 const MAX_PID = 0x7fffffff;
 /** Latest time a `Date` can tell, milliseconds. */
 const MAX_TIME = 8.64e15;

@@ -4,17 +4,18 @@ import { AgentError } from "../errors.ts";
 import type * as api from "./api.ts";
 import { attach, detach, processes } from "./background.ts";
 import { MAX_WINDOW } from "./call.ts";
+import { checkMode, checkPath, checkWhole } from "./check.ts";
 import { Collector } from "./collector.ts";
 import { Connection, type ConnectOptions } from "./connection.ts";
 import { readEntry } from "./entry.ts";
 import { bytes, flag, list, map, oneOf, printable, text, uint } from "./fields.ts";
 import { pieces } from "./input.ts";
 import { Outlet } from "./outlet.ts";
+import * as paths from "./paths.ts";
 import { exec, execOptions, spawn } from "./process.ts";
 import { ProtocolError } from "./profile.ts";
+import { FILE_MS } from "./silence.ts";
 
-const SHORT_MS = 30_000;
-const FILE_MS = 60_000;
 const MAX_WHOLE_FILE = 2 ** 31;
 const MAX_LISTING = 256 << 20;
 
@@ -85,7 +86,8 @@ class AgentClient implements api.Agent {
 
   #read(op: string, path: string, options: api.ReadOptions): ReadableStream<Uint8Array> {
     checkPath(path);
-    checkWhole({ offset: options.offset, length: options.length });
+    checkWhole("offset", options.offset);
+    checkWhole("length", options.length);
     const limit = options.length ?? Number.MAX_SAFE_INTEGER;
     let received = 0;
     const outlet = new Outlet(
@@ -124,12 +126,15 @@ class AgentClient implements api.Agent {
 
   async writeFile(path: string, contents: api.Input, options: api.WriteOptions = {}): Promise<number> {
     checkPath(path);
-    checkWhole({ mode: options.mode });
+    checkMode(options.mode);
+    checkWhole("offset", options.offset);
+    const { mode, parents, append, offset } = options;
+    if (append && offset !== undefined) throw new TypeError("append and offset say two things: give one");
     const source = pieces(contents);
     const call = this.#connection.call({
       op: "writeFile",
       path,
-      request: { op: "write_file", path, mode: options.mode, parents: options.parents },
+      request: { op: "write_file", path, mode, parents, append, offset },
       window: MAX_WINDOW,
       cancel: { ev: "abort" },
       signal: options.signal,
@@ -149,7 +154,7 @@ class AgentClient implements api.Agent {
 
   async exists(path: string, options: api.CallOptions = {}): Promise<boolean> {
     checkPath(path);
-    return this.#connection.ask(short("exists", { op: "exists", path }, options, path), (response) =>
+    return this.#connection.ask(paths.short("exists", { op: "exists", path }, path, options), (response) =>
       flag(response, "exists"),
     );
   }
@@ -177,8 +182,48 @@ class AgentClient implements api.Agent {
     return entries;
   }
 
+  async stat(path: string, options: api.StatOptions = {}): Promise<api.FileStat> {
+    return paths.stat(this.#connection, path, options);
+  }
+
+  async mkdir(path: string, options: api.MkdirOptions = {}): Promise<void> {
+    return paths.mkdir(this.#connection, path, options);
+  }
+
+  async remove(path: string, options: api.RemoveOptions = {}): Promise<void> {
+    return paths.remove(this.#connection, path, options);
+  }
+
+  async rename(from: string, to: string, options: api.CallOptions = {}): Promise<void> {
+    return paths.rename(this.#connection, from, to, options);
+  }
+
+  async copy(from: string, to: string, options: api.CopyOptions = {}): Promise<void> {
+    return paths.copy(this.#connection, from, to, options);
+  }
+
+  async chmod(path: string, mode: number, options: api.CallOptions = {}): Promise<void> {
+    return paths.chmod(this.#connection, path, mode, options);
+  }
+
+  async chown(
+    path: string,
+    owner: { readonly user?: number; readonly group?: number },
+    options: api.ChownOptions = {},
+  ): Promise<void> {
+    return paths.chown(this.#connection, path, owner, options);
+  }
+
+  async symlink(target: string, path: string, options: api.CallOptions = {}): Promise<void> {
+    return paths.symlink(this.#connection, target, path, options);
+  }
+
+  async readLink(path: string, options: api.CallOptions = {}): Promise<string> {
+    return paths.readLink(this.#connection, path, options);
+  }
+
   async info(options: api.CallOptions = {}): Promise<api.GuestInfo> {
-    return this.#connection.ask(short("info", { op: "info" }, options), (response) => ({
+    return this.#connection.ask(paths.short("info", { op: "info" }, undefined, options), (response) => ({
       kernel: printable(text(response, "kernel")),
       hostname: printable(text(response, "hostname")),
       arch: printable(text(response, "arch")),
@@ -191,13 +236,13 @@ class AgentClient implements api.Agent {
 
   async ping(options: api.CallOptions = {}): Promise<number> {
     const sent = performance.now();
-    await this.#connection.ask(short("ping", { op: "ping" }, options), () => {});
+    await this.#connection.ask(paths.short("ping", { op: "ping" }, undefined, options), () => {});
     return performance.now() - sent;
   }
 
   async shutdown(options: api.CallOptions & { readonly graceMs?: number } = {}): Promise<void> {
     const request = { op: "shutdown", graceMs: options.graceMs };
-    await this.#connection.ask(short("shutdown", request, options), () => {});
+    await this.#connection.ask(paths.short("shutdown", request, undefined, options), () => {});
   }
 
   async close(): Promise<void> {
@@ -206,29 +251,6 @@ class AgentClient implements api.Agent {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-}
-
-function short(
-  op: string,
-  request: { op: string; [key: string]: unknown },
-  options: api.CallOptions,
-  path?: string,
-) {
-  return { op, path, request, signal: options.signal, timeoutMs: options.timeoutMs ?? SHORT_MS };
-}
-
-function checkPath(path: string): void {
-  if (typeof path !== "string" || !path.startsWith("/") || path.includes("\0")) {
-    throw new TypeError(`a path in the guest should be absolute, not ${JSON.stringify(path)}`);
-  }
-}
-
-function checkWhole(values: Readonly<Record<string, number | undefined>>): void {
-  for (const [name, value] of Object.entries(values)) {
-    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) {
-      throw new TypeError(`${name} should be a whole number from 0 on, not ${value}`);
-    }
   }
 }
 

@@ -1,6 +1,6 @@
-/** An entry of a directory as the guest sends it: a name that is one, a known type. */
+/** What the guest tells of a file: a known type, a size, a time that is one; and of an entry a name that is one. */
 
-import type { DirEntry } from "./api.ts";
+import type { DirEntry, FileStat } from "./api.ts";
 import { finite, oneOf, uint } from "./fields.ts";
 import type { Message } from "./framing.ts";
 import { own } from "./outlet.ts";
@@ -8,6 +8,7 @@ import { ProtocolError } from "./profile.ts";
 
 const TYPES = ["file", "dir", "symlink", "fifo", "socket", "char", "block"] as const;
 const MAX_NAME = 255; // NAME_MAX, bytes
+const MAX_TIME = 8.64e15; // of a Date, milliseconds
 
 /** Throws {@link ProtocolError} on anything a directory cannot hold: a name with a slash would reach elsewhere. */
 export function readEntry(entry: Message): DirEntry {
@@ -19,14 +20,36 @@ export function readEntry(entry: Message): DirEntry {
   if (size === 0 || size > MAX_NAME || name === "." || name === ".." || /[/\0]/.test(name)) {
     throw new ProtocolError("an entry's name cannot be one");
   }
-  const mtimeMs = finite(entry, "mtimeMs");
-  if (Math.abs(mtimeMs) > 8.64e15) throw new ProtocolError("an entry's time is out of range");
   return {
     name,
     ...(typeof raw === "string" ? {} : { nameBytes: own(raw) }),
-    type: oneOf(entry, "type", TYPES),
-    size: uint(entry, "size"),
-    mode: uint(entry, "mode", 0o7777),
-    mtime: new Date(mtimeMs),
+    ...common(entry),
   };
+}
+
+/** Throws {@link ProtocolError} on what no file can be. */
+export function readStat(told: Message): FileStat {
+  return {
+    ...common(told),
+    user: uint(told, "user", 0xffffffff),
+    group: uint(told, "group", 0xffffffff),
+    links: uint(told, "links"),
+    atime: time(told, "atimeMs"),
+    ctime: time(told, "ctimeMs"),
+  };
+}
+
+function common(told: Message): Pick<DirEntry, "type" | "size" | "mode" | "mtime"> {
+  return {
+    type: oneOf(told, "type", TYPES),
+    size: uint(told, "size"),
+    mode: uint(told, "mode", 0o7777),
+    mtime: time(told, "mtimeMs"),
+  };
+}
+
+function time(told: Message, key: string): Date {
+  const ms = finite(told, key);
+  if (Math.abs(ms) > MAX_TIME) throw new ProtocolError("a file's time is out of range");
+  return new Date(ms);
 }

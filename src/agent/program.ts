@@ -2,6 +2,7 @@
 
 import type { DetachOptions, Limits, SpawnOptions, TerminalSize } from "./api.ts";
 import { MAX_WINDOW, PROGRAM_WINDOW } from "./call.ts";
+import { checkWhole } from "./check.ts";
 import type { Message } from "./framing.ts";
 
 const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
@@ -57,13 +58,6 @@ export function checkWindow(window = PROGRAM_WINDOW): number {
     throw new TypeError(`window should be from 4096 to ${MAX_WINDOW} bytes, not ${window}`);
   }
   return window;
-}
-
-export function checkWhole(what: string, value: unknown, least: number, most: number): void {
-  if (value === undefined) return;
-  if (typeof value !== "number" || !(Number.isInteger(value) && value >= least && value <= most)) {
-    throw new TypeError(`${what} should be a whole number from ${least} on, not ${JSON.stringify(value)}`);
-  }
 }
 
 function checkTexts(argv: readonly unknown[], { env, cwd, user }: SpawnOptions): void {

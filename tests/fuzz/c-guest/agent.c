@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,15 +24,17 @@ static char place[] = "/tmp/capsa-fuzz-agent-XXXXXX";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int __real_call__take_path(struct call *call, const CborValue *request, char path[PATH_MAX]);
-int __wrap_call__take_path(struct call *call, const CborValue *request, char path[PATH_MAX]);
+int __real_call__take_path(struct call *call, const CborValue *request, const char *key, char path[PATH_MAX]);
+int __wrap_call__take_path(struct call *call, const CborValue *request, const char *key, char path[PATH_MAX]);
+int __real_symlinkat(const char *target, int at, const char *name);
+int __wrap_symlinkat(const char *target, int at, const char *name);
 pid_t __wrap_program__start(const struct program *program, enum spawn_stage *stage);
 
 /* In place of the agent's: what the real one lets through, but below `place`, and without a way up. */
-int __wrap_call__take_path(struct call *call, const CborValue *request, char path[PATH_MAX])
+int __wrap_call__take_path(struct call *call, const CborValue *request, const char *key, char path[PATH_MAX])
 {
 	char asked[PATH_MAX];
-	int error = __real_call__take_path(call, request, asked);
+	int error = __real_call__take_path(call, request, key, asked);
 
 	if (error)
 		return error;
@@ -42,6 +45,12 @@ int __wrap_call__take_path(struct call *call, const CborValue *request, char pat
 	memcpy(path, place, sizeof(place) - 1);
 	memcpy(path + sizeof(place) - 1, asked, strlen(asked) + 1);
 	return 0;
+}
+
+/* A link to elsewhere would lead the next call out of `place`. */
+int __wrap_symlinkat(const char *target, int at, const char *name)
+{
+	return __real_symlinkat(strlen(target) % 2 ? "." : "nowhere", at, name);
 }
 
 pid_t __wrap_program__start(const struct program *program, enum spawn_stage *stage)
@@ -154,6 +163,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!size)
 		return -1;
+	if (mkdir(place, 0700) && errno != EEXIST) /* the input before may have removed it */
+		abort();
 	getrlimit(RLIMIT_NOFILE, &agent.open_files);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends))
 		abort();

@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Agent, build, type Connection, type Frame, root } from "./agent.ts";
 
@@ -122,6 +122,11 @@ const causes: Record<string, (send: (message: Frame) => void) => void | Promise<
   },
   "exists response": (send) => send({ id: 9, op: "exists", path: "/etc/passwd" }),
   "list_dir response": (send) => send({ id: 10, op: "list_dir", path: "/proc/self/fd" }),
+  "mkdir error": (send) => send({ id: 22, op: "mkdir", path: "/etc" }),
+  "read_link response": async (send) => {
+    await symlink("d", join(agent.directory, "link"));
+    send({ id: 27, op: "read_link", path: join(agent.directory, "link") });
+  },
   "shutdown response": (send) => send({ id: 12, op: "shutdown" }),
   "protocol error": () => {
     host.socket.write(Buffer.from("ffffffff", "hex"));
@@ -182,6 +187,12 @@ describe("responses and events are written as recorded:", () => {
 
   test("info response", async () => {
     expect(shape(await host.response(host.request("info")))).toEqual(recorded("info response"));
+  });
+
+  test("stat response", async () => {
+    expect(shape(await host.response(host.request("stat", { path: "/etc/passwd" })))).toEqual(
+      recorded("stat response"),
+    );
   });
 
   test("list_dir entries", async () => {

@@ -1,0 +1,107 @@
+/* mkdir, rename, symlink and read_link: what names a directory holds, and what they lead to. */
+#include "call.h"
+#include "process/directories.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_directory(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* A directory that is there is as good as one that is made, with `recursive`. Returns 0 or an errno. */
+static int make(const char *path, mode_t mode, bool recursive)
+{
+	int error = recursive ? -directories__make_above(path) : 0;
+
+	if (error)
+		return error;
+	if (mkdir(path, mode)) {
+		error = errno;
+		return recursive && is_directory(path) ? 0 : error;
+	}
+	return chmod(path, mode) ? errno : 0; /* what the umask took away */
+}
+
+static void make_directory(struct call *call, const CborValue *request)
+{
+	char path[PATH_MAX];
+	bool recursive = false;
+	mode_t mode = 0755;
+	int error;
+
+	if (call__take_path(call, request, "path", path) || call__take_mode(call, request, &mode) < 0 ||
+	    call__take_bool(call, request, "recursive", &recursive))
+		return;
+	for (size_t end = strlen(path); end > 1 && path[end - 1] == '/'; end--)
+		path[end - 1] = '\0';
+	error = make(path, mode, recursive);
+	if (error)
+		call__fail_at(call, error, path);
+	else
+		call__succeed(call);
+}
+
+static void rename_path(struct call *call, const CborValue *request)
+{
+	char path[PATH_MAX], to[PATH_MAX];
+
+	if (call__take_path(call, request, "path", path) || call__take_path(call, request, "to", to))
+		return;
+	if (rename(path, to))
+		call__fail(call, errno, "%s to %s: %s", path, to, strerror(errno));
+	else
+		call__succeed(call);
+}
+
+static void make_symlink(struct call *call, const CborValue *request)
+{
+	char path[PATH_MAX], target[PATH_MAX];
+	struct span span;
+
+	if (call__take_path(call, request, "path", path))
+		return;
+	if (reader__string(request, "target", &span) != 1 || !span.length || span.length >= sizeof(target) ||
+	    memchr(span.at, 0, span.length)) {
+		call__refuse(call, "target");
+		return;
+	}
+	memcpy(target, span.at, span.length);
+	target[span.length] = '\0';
+	if (symlinkat(target, AT_FDCWD, path))
+		call__fail_at(call, errno, path);
+	else
+		call__succeed(call);
+}
+
+static void read_link(struct call *call, const CborValue *request)
+{
+	char path[PATH_MAX], target[PATH_MAX];
+	struct frame frame;
+	ssize_t length;
+
+	if (call__take_path(call, request, "path", path))
+		return;
+	length = readlink(path, target, sizeof(target));
+	if (length < 0) {
+		call__fail_at(call, errno, path);
+		return;
+	}
+	if (call__respond(call, &frame, 1, 32 + sizeof(target)))
+		return;
+	writer__text(&frame.writer, "target");
+	writer__name(&frame.writer, target, (size_t)length);
+	call__finish(call, &frame);
+}
+
+const struct operation operation__mkdir = {.op = "mkdir", .size = sizeof(struct call), .start = make_directory};
+const struct operation operation__rename = {.op = "rename", .size = sizeof(struct call), .start = rename_path};
+const struct operation operation__symlink = {.op = "symlink", .size = sizeof(struct call), .start = make_symlink};
+const struct operation operation__read_link = {.op = "read_link", .size = sizeof(struct call), .start = read_link};

@@ -1,0 +1,110 @@
+/* Walks a directory and all below it. Each level keeps its place in an open directory: places in one that was closed do
+ * not survive its changes on every file system. */
+#include "walk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+int walk__begin(struct walk *walk, const char *path)
+{
+	int error = tree_path__set(&walk->path, path);
+
+	if (error)
+		return error;
+	return fstatat(AT_FDCWD, walk->path.text, &walk->root, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+}
+
+bool walk__vanished(const struct walk *walk, int error)
+{
+	return walk->path.length > walk->path.root && (error == -ENOENT || error == -ENOTDIR || error == -ELOOP);
+}
+
+/* Go into the directory of `step`. Returns 1 or -errno. */
+static int enter(struct walk *walk, struct walk_step *step)
+{
+	int fd, error;
+
+	if (walk->depth == TREE_DEPTH)
+		return -ENAMETOOLONG;
+	fd = openat(step->at, step->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	walk->levels[walk->depth] = fstat(fd, &step->status) ? NULL : fdopendir(fd);
+	if (!walk->levels[walk->depth]) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	walk->depth++;
+	step->kind = WALK_ENTER;
+	return 1;
+}
+
+/* Back out of the innermost directory. */
+static int leave(struct walk *walk, struct walk_step *step)
+{
+	closedir(walk->levels[--walk->depth]);
+	step->kind = WALK_LEAVE;
+	step->at = walk->depth ? dirfd(walk->levels[walk->depth - 1]) : AT_FDCWD;
+	step->name = tree_path__name(&walk->path);
+	walk->at_leaf = true; /* its name goes with the next step */
+	return 1;
+}
+
+/* The name that walk->path was just extended by, or the root's. Returns 1, or -errno. */
+static int visit(struct walk *walk, struct walk_step *step)
+{
+	if (fstatat(step->at, step->name, &step->status, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (S_ISDIR(step->status.st_mode))
+		return enter(walk, step);
+	step->kind = WALK_LEAF;
+	walk->at_leaf = true;
+	return 1;
+}
+
+int walk__next(struct walk *walk, struct walk_step *step)
+{
+	if (!walk->begun) {
+		walk->begun = true;
+		step->at = AT_FDCWD;
+		step->name = walk->path.text;
+		return visit(walk, step);
+	}
+	for (;;) {
+		const struct dirent *entry;
+		int error;
+
+		if (walk->at_leaf) {
+			walk->at_leaf = false;
+			if (!walk->depth)
+				return 0;
+			tree_path__pop(&walk->path);
+		}
+		if (!walk->depth)
+			return 0;
+		errno = 0;
+		entry = readdir(walk->levels[walk->depth - 1]);
+		if (!entry)
+			return errno ? -errno : leave(walk, step);
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (tree_path__push(&walk->path, entry->d_name))
+			return -ENOMEM;
+		step->at = dirfd(walk->levels[walk->depth - 1]);
+		step->name = entry->d_name;
+		error = visit(walk, step);
+		if (!walk__vanished(walk, error))
+			return error;
+		walk->at_leaf = true;
+	}
+}
+
+void walk__end(struct walk *walk)
+{
+	while (walk->depth)
+		closedir(walk->levels[--walk->depth]);
+	tree_path__free(&walk->path);
+}
