@@ -122,6 +122,20 @@ export class AgentError extends CapsaError {
   }
 }
 
+/**
+ * A file of this machine that `upload` cannot read or `download` cannot write: `code` is an errno name (`"ENOENT"`,
+ * `"EACCES"`, `"ENOSPC"`, …).
+ */
+export class HostFileError extends CapsaError {
+  override readonly name = "HostFileError";
+  readonly path: string;
+
+  constructor(code: string, path: string, why: string, options: { cause?: unknown } = {}) {
+    super(code, `${path} on this machine: ${why}`, options);
+    this.path = path;
+  }
+}
+
 /** The connection to the agent ended, and every call on it with this one error. */
 export class GuestLostError extends CapsaError {
   override readonly name = "GuestLostError";

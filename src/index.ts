@@ -11,6 +11,7 @@ export type {
   CopyOptions,
   DetachOptions,
   DirEntry,
+  DownloadOptions,
   Environment,
   ExecOptions,
   ExecResult,
@@ -26,8 +27,11 @@ export type {
   ReadOptions,
   RemoveOptions,
   SpawnOptions,
+  SpecialType,
   StatOptions,
   TerminalSize,
+  Transferred,
+  UploadOptions,
   WriteOptions,
 } from "./agent/api.ts";
 export { Capsa } from "./capsa.ts";
@@ -38,6 +42,7 @@ export {
   ConsoleError,
   GuestLostError,
   HostError,
+  HostFileError,
   SandboxNotFoundError,
   SpecError,
   VmmError,

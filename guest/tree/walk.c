@@ -4,13 +4,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 int walk__begin(struct walk *walk, const char *path)
 {
-	int error = tree_path__set(&walk->path, path);
+	size_t length = strlen(path);
+	char *resolved = length && path[length - 1] == '/' ? realpath(path, NULL) : NULL;
+	int error = tree_path__set(&walk->path, resolved ? resolved : path);
 
+	free(resolved);
 	if (error)
 		return error;
 	return fstatat(AT_FDCWD, walk->path.text, &walk->root, AT_SYMLINK_NOFOLLOW) ? -errno : 0;

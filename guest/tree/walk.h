@@ -29,8 +29,8 @@ struct walk_step {
 	struct stat status; /* not of WALK_LEAVE */
 };
 
-/* Begin at `path`, which is not followed where it is a link. `walk` is zeroed before, and walk__end is called after it
- * whatever it returns: 0 or -errno. */
+/* Begin at `path`, which is not followed where it is a link, unless a slash is behind it. `walk` is zeroed before, and
+ * walk__end is called after it whatever it returns: 0 or -errno. */
 __attribute__((warn_unused_result)) int walk__begin(struct walk *walk, const char *path);
 /* Returns 1, 0 (that was all) or -errno of what is at walk->path; -ENAMETOOLONG when it is nested too
  * deep. Names that vanish

@@ -103,6 +103,16 @@ int reader__uint(const CborValue *map, const char *key, uint64_t *out)
 	return -EPROTO;
 }
 
+int reader__int(const CborValue *map, const char *key, int64_t *out)
+{
+	CborValue value;
+	int found = find(map, key, &value);
+
+	if (found != 1)
+		return found;
+	return cbor_value_is_integer(&value) && !cbor_value_get_int64_checked(&value, out) ? 1 : -EPROTO;
+}
+
 int reader__bool(const CborValue *map, const char *key, bool *out)
 {
 	CborValue value;

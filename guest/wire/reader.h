@@ -29,6 +29,7 @@ __attribute__((warn_unused_result)) int message__parse(struct message *message, 
 
 /* Each looks `key` up in a map and returns 1 (found), 0 (absent: *out untouched) or -EPROTO (of another type). */
 __attribute__((warn_unused_result)) int reader__uint(const CborValue *map, const char *key, uint64_t *out);
+__attribute__((warn_unused_result)) int reader__int(const CborValue *map, const char *key, int64_t *out);
 __attribute__((warn_unused_result)) int reader__bool(const CborValue *map, const char *key, bool *out);
 __attribute__((warn_unused_result)) int reader__text(const CborValue *map, const char *key, struct span *out);
 /* A byte string, bare or under tag 64 (RFC 8746). */

@@ -1,5 +1,9 @@
 /** What a sandbox's agent can do, as its callers see it. */
 
+import type { AgentFiles } from "./files_api.ts";
+
+export type * from "./files_api.ts";
+
 /** Environment variables by name. Names that are also names of exec options go in `{ env: { … } }`. */
 export type Environment = Readonly<Record<string, string>> & { readonly [K in keyof ExecOptions]?: never };
 
@@ -181,31 +185,6 @@ export interface ProcessEntry extends BackgroundProcess {
   readonly status: ExitStatus | null;
 }
 
-export type FileType = "file" | "dir" | "symlink" | "fifo" | "socket" | "char" | "block";
-
-export interface DirEntry {
-  /** Name in its directory; where it is not UTF-8 the bad bytes show as U+FFFD and `nameBytes` has them. */
-  readonly name: string;
-  readonly nameBytes?: Uint8Array;
-  readonly type: FileType;
-  /** Bytes. */
-  readonly size: number;
-  /** Permission bits, as in `0o644`. */
-  readonly mode: number;
-  readonly mtime: Date;
-}
-
-export interface FileStat extends Pick<DirEntry, "type" | "size" | "mode" | "mtime"> {
-  /** Ids of its owner. */
-  readonly user: number;
-  readonly group: number;
-  /** Names that it has. */
-  readonly links: number;
-  /** Last access, and last change of anything about it. */
-  readonly atime: Date;
-  readonly ctime: Date;
-}
-
 export interface GuestInfo {
   /** Kernel release, as `uname -r`. */
   readonly kernel: string;
@@ -219,58 +198,11 @@ export interface GuestInfo {
   readonly uptimeMs: number;
 }
 
-export interface ReadOptions extends CallOptions {
-  /** First byte (0). */
-  readonly offset?: number;
-  /** At most so many bytes; to the end without. */
-  readonly length?: number;
-}
-
-export interface WriteOptions extends CallOptions {
-  /** Permission bits: 0o644 for a new file, an existing one keeps its own. */
-  readonly mode?: number;
-  /** Make missing directories (0755). */
-  readonly parents?: boolean;
-  /** Write into the file where it stands, from this byte on; what it holds before and after that stays. */
-  readonly offset?: number;
-  /** Write at the end of the file, into it. */
-  readonly append?: boolean;
-}
-
-export interface StatOptions extends CallOptions {
-  /** Of a link: tell what it leads to (true), or of itself. */
-  readonly followSymlinks?: boolean;
-}
-
-export interface MkdirOptions extends CallOptions {
-  /** Make missing directories above it too (0755), and be content with one that is there. */
-  readonly recursive?: boolean;
-  /** Permission bits of a new one (0o755). */
-  readonly mode?: number;
-}
-
-export interface RemoveOptions extends CallOptions {
-  /** A directory with all that is in it. */
-  readonly recursive?: boolean;
-  /** Be content when nothing is there. */
-  readonly force?: boolean;
-}
-
-export interface CopyOptions extends CallOptions {
-  /** A directory with all that is in it; `EISDIR` for one without. */
-  readonly recursive?: boolean;
-}
-
-export interface ChownOptions extends CallOptions {
-  /** Of a link: change what it leads to (true), or itself. */
-  readonly followSymlinks?: boolean;
-}
-
 /**
  * The agent of one sandbox. Calls may overlap freely. Every call rejects with {@link AgentError} where the guest says
  * no, with {@link GuestLostError} when the sandbox or the connection ends, and with the signal's reason when aborted.
  */
-export interface Agent extends AsyncDisposable {
+export interface Agent extends AgentFiles, AsyncDisposable {
   /** Name and version of the agent. */
   readonly version: string;
 
@@ -315,110 +247,6 @@ export interface Agent extends AsyncDisposable {
    * @example for (const { id, argv, status } of await agent.processes()) console.log(id, argv, status?.exitCode);
    */
   processes(options?: CallOptions): Promise<ProcessEntry[]>;
-
-  /**
-   * Read a file whole into memory. `OUTPUT_TOO_LARGE` past 2 GiB: use `readFileStream`.
-   * @example const png = await agent.readFile("/output/plot.png");
-   */
-  readFile(path: string, options?: ReadOptions): Promise<Uint8Array>;
-
-  /**
-   * Read a file as UTF-8 text.
-   * @example const report = await agent.readTextFile("/output/report.txt");
-   */
-  readTextFile(path: string, options?: ReadOptions): Promise<string>;
-
-  /**
-   * Read a file of any size; errors come out of the stream. Cancelling it ends the call.
-   * @example for await (const chunk of agent.readFileStream("/output/video.mp4")) sink.write(chunk);
-   */
-  readFileStream(path: string, options?: ReadOptions): ReadableStream<Uint8Array>;
-
-  /**
-   * Write a file of any size: to a temporary file beside it, renamed over it at the end. With `offset` or `append` it is
-   * written where it stands, and what was written stays when the call fails. Gives the count of bytes.
-   * @example await agent.writeFile("/tmp/run.sh", "echo hello\n", { mode: 0o755 });
-   * @example await agent.writeFile("/data/big.bin", Bun.file("./big.bin").stream(), { parents: true });
-   * @example await agent.writeFile("/var/log/mine", "one more line\n", { append: true });
-   */
-  writeFile(path: string, contents: Input, options?: WriteOptions): Promise<number>;
-
-  /**
-   * Whether something is at a path; a dangling link is.
-   * @example if (await agent.exists("/output/done")) …
-   */
-  exists(path: string, options?: CallOptions): Promise<boolean>;
-
-  /**
-   * List a directory, `.` and `..` left out, in no particular order.
-   * @example for (const { name, type, size } of await agent.listDir("/output")) …
-   */
-  listDir(path: string, options?: CallOptions): Promise<DirEntry[]>;
-
-  /**
-   * What a path leads to: type, size, permissions, owner, times. `ENOENT` where nothing is.
-   * @example const { size, mtime } = await agent.stat("/output/report.pdf");
-   * @example if ((await agent.stat("/app", { followSymlinks: false })).type === "symlink") …
-   */
-  stat(path: string, options?: StatOptions): Promise<FileStat>;
-
-  /**
-   * Make a directory. `EEXIST` where something is, `ENOENT` where the one above is missing.
-   * @example await agent.mkdir("/data/in/2026", { recursive: true });
-   */
-  mkdir(path: string, options?: MkdirOptions): Promise<void>;
-
-  /**
-   * Remove a file, a link (not what it leads to) or an empty directory; with `recursive` a directory with all below it,
-   * of any size and depth. Mount points, shares among them, are left alone with all that is in them (`EBUSY`). Aborting
-   * leaves what is not removed yet.
-   * @example await agent.remove("/tmp/build", { recursive: true, force: true });
-   */
-  remove(path: string, options?: RemoveOptions): Promise<void>;
-
-  /**
-   * Give something another name, in one step; a file, or an empty directory, that has it already is replaced. `EXDEV`
-   * from one file system to another, as into a share: copy, then remove.
-   * @example await agent.rename("/output/report.tmp", "/output/report.pdf");
-   */
-  rename(from: string, to: string, options?: CallOptions): Promise<void>;
-
-  /**
-   * Copy a file, or with `recursive` a directory, inside the guest, so that it is at `to` afterwards. Modes, owners,
-   * modification times, links (as links), hard links and holes are kept; extended attributes are not. A directory that is
-   * at `to` is filled, files in it are replaced, each in one step. Aborting leaves what was copied. `EINVAL` into itself,
-   * `ENAMETOOLONG` for more than 256 directories within each other.
-   * @example await agent.copy("/project", "/tmp/work", { recursive: true });
-   */
-  copy(from: string, to: string, options?: CopyOptions): Promise<void>;
-
-  /**
-   * Set permission bits, of what a link leads to.
-   * @example await agent.chmod("/project/run.sh", 0o755);
-   */
-  chmod(path: string, mode: number, options?: CallOptions): Promise<void>;
-
-  /**
-   * Set the owner by numbers; what is not given stays.
-   * @example await agent.chown("/data", { user: 1000, group: 1000 });
-   */
-  chown(
-    path: string,
-    owner: { readonly user?: number; readonly group?: number },
-    options?: ChownOptions,
-  ): Promise<void>;
-
-  /**
-   * Make a link at `path` that says `target`, which need not be there.
-   * @example await agent.symlink("releases/7", "/srv/current");
-   */
-  symlink(target: string, path: string, options?: CallOptions): Promise<void>;
-
-  /**
-   * What a link says; a byte that is not UTF-8 shows as U+FFFD. `EINVAL` for what is no link.
-   * @example console.log(await agent.readLink("/srv/current"));
-   */
-  readLink(path: string, options?: CallOptions): Promise<string>;
 
   /**
    * What the guest says of itself.

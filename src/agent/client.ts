@@ -15,6 +15,7 @@ import * as paths from "./paths.ts";
 import { exec, execOptions, spawn } from "./process.ts";
 import { ProtocolError } from "./profile.ts";
 import { FILE_MS } from "./silence.ts";
+import * as transfer from "./transfer.ts";
 
 const MAX_WHOLE_FILE = 2 ** 31;
 const MAX_LISTING = 256 << 20;
@@ -220,6 +221,22 @@ class AgentClient implements api.Agent {
 
   async readLink(path: string, options: api.CallOptions = {}): Promise<string> {
     return paths.readLink(this.#connection, path, options);
+  }
+
+  async upload(
+    hostPath: string,
+    guestPath: string,
+    options: api.UploadOptions = {},
+  ): Promise<api.Transferred> {
+    return transfer.upload(this.#connection, hostPath, guestPath, options);
+  }
+
+  async download(
+    guestPath: string,
+    hostPath: string,
+    options: api.DownloadOptions = {},
+  ): Promise<api.Transferred> {
+    return transfer.download(this.#connection, guestPath, hostPath, options);
   }
 
   async info(options: api.CallOptions = {}): Promise<api.GuestInfo> {

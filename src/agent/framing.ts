@@ -50,10 +50,10 @@ export function encodeFrame(message: object): Uint8Array {
 }
 
 /**
- * A frame `{ id, ev, data }`. Its payload is copied once: one write of head and payload costs less than two, and the
+ * A frame `{ id, ev, data }`, or without an id. Its payload is copied once: one write of head and payload costs less than two, and the
  * caller may use its bytes again at once.
  */
-export function encodeDataFrame(id: number, ev: string, data: Uint8Array): Uint8Array {
+export function encodeDataFrame(id: number | undefined, ev: string, data: Uint8Array): Uint8Array {
   const body = encodeCbor({ id, ev, data: new Uint8Array(0) }); // its last byte is the empty string's head
   const payload = 4 + body.length - 1 + 5;
   const frame = Buffer.allocUnsafe(payload + data.length);
@@ -71,6 +71,11 @@ export class FrameDecoder {
   #headFill = 0;
   #body: Uint8Array | undefined;
   #bodyFill = 0;
+
+  /** Whether a frame has begun that is not whole. */
+  get pending(): boolean {
+    return this.#headFill > 0 || this.#body !== undefined;
+  }
 
   /** The messages that `chunk` completes, with the length of each one's body. Throws {@link ProtocolError}. */
   *push(chunk: Uint8Array): Generator<[message: Message, length: number]> {

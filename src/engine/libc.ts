@@ -2,12 +2,16 @@
 import { dlopen, ptr } from "bun:ffi";
 
 const NAME = process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6";
+/** Linux's, of lseek(2). */
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
 const LOCK_EXCLUSIVE_NOW = 2 | 4; // LOCK_EX | LOCK_NB
 
 function load() {
   return dlopen(NAME, {
     flock: { args: ["i32", "i32"], returns: "i32" },
     isatty: { args: ["i32"], returns: "i32" },
+    lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
     execv: { args: ["ptr", "ptr"], returns: "i32" },
   }).symbols;
 }
@@ -27,6 +31,11 @@ export function lockFile(fd: number): boolean {
 /** isatty(3). `process.stdin.isTTY` says the same, after loading Node's streams. */
 export function isTerminal(fd: number): boolean {
   return libc().isatty(fd) === 1;
+}
+
+/** lseek(2); -1 where it fails. Node's files know no holes. */
+export function seek(fd: number, offset: number, whence: typeof SEEK_DATA | typeof SEEK_HOLE): number {
+  return Number(libc().lseek(fd, offset, whence));
 }
 
 /** execv(3): become another program, in this process and with its descriptors. Returns only where that failed. */

@@ -1,7 +1,19 @@
-/** Files of a sandbox by the SDK: what names there are and what they lead to. */
+/** Files of a sandbox by the SDK: what names there are and what they lead to, and whole trees there and back. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Agent, Capsa, MountMode, type RunningSandbox, sandbox } from "../../src/index.ts";
@@ -57,6 +69,75 @@ test("a file is written into at an offset and at its end, also on a share", asyn
     expect(await agent.readTextFile(path)).toBe("0123abc789!");
   }
   await expect(agent.writeFile("/tmp/into", "", { offset: 1, append: true })).rejects.toThrow(TypeError);
+});
+
+describe("upload and download", () => {
+  test("a tree goes there and comes back: bytes, modes, times, links, holes", async () => {
+    const here = join(top, "tree");
+    mkdirSync(join(here, "sub"), { recursive: true });
+    const noise = crypto.getRandomValues(new Uint8Array(65_536));
+    writeFileSync(join(here, "big"), Buffer.concat(Array.from({ length: 300 }, () => noise)));
+    writeFileSync(join(here, "sub/run.sh"), "#!/bin/sh\necho ran\n", { mode: 0o755 });
+    linkSync(join(here, "sub/run.sh"), join(here, "again"));
+    symlinkSync("sub/run.sh", join(here, "link"));
+    for (let i = 0; i < 300; i++) writeFileSync(join(here, `sub/${i}`), `${i}\n`);
+    writeFileSync(join(here, "holes"), "x");
+    truncateSync(join(here, "holes"), 100_000_000);
+    utimesSync(join(here, "sub"), 1_600_000_000, 1_600_000_000);
+
+    const there = await agent.upload(here, "/tmp/up/tree", { parents: true, user: 7 });
+    expect(there).toMatchObject({ entries: 307, skipped: 0 });
+    expect((await agent.exec(["/tmp/up/tree/link"])).stdout).toBe("ran\n");
+    expect(await agent.stat("/tmp/up/tree/again")).toMatchObject({ mode: 0o755, user: 7, links: 2 });
+    expect((await agent.stat("/tmp/up/tree/sub")).mtime).toEqual(new Date(1_600_000_000_000));
+    const sum = new Bun.CryptoHasher("sha256").update(readFileSync(join(here, "big"))).digest("hex");
+    expect((await agent.exec("sha256sum /tmp/up/tree/big")).stdout).toStartWith(sum);
+
+    expect(await agent.download("/tmp/up/tree", join(top, "back"))).toEqual(there);
+    const { exitCode, stdout } = Bun.spawnSync(["diff", "-r", here, join(top, "back")]);
+    expect([exitCode, stdout.toString()]).toEqual([0, ""]);
+    expect(statSync(join(top, "back/holes")).blocks * 512).toBeLessThan(1_000_000);
+    expect(statSync(join(top, "back/again")).ino).toBe(statSync(join(top, "back/sub/run.sh")).ino);
+    await agent.remove("/tmp/up", { recursive: true });
+  });
+
+  test("a guest that plants a link in a share leads no download out of it", async () => {
+    const outside = mkdtempSync(join(tmpdir(), "capsa-outside-"));
+    try {
+      await agent.exec([
+        "sh",
+        "-c",
+        'mkdir -p /share/dl /tmp/dl/d; echo x >/tmp/dl/d/x; ln -s "$0" /share/dl/d',
+        outside,
+      ]);
+      const moving = agent.download("/tmp/dl", join(top, "dl"));
+      await expect(moving).rejects.toMatchObject({ name: "HostFileError", path: join(top, "dl/d") });
+      expect(readdirSync(outside)).toEqual([]);
+    } finally {
+      rmSync(outside, { recursive: true });
+    }
+  });
+
+  test("fifos and devices are told and left out; errors carry the path", async () => {
+    await agent.exec("mkdir /tmp/sp; cd /tmp/sp; mkfifo fifo; mknod null c 1 3; touch f; chmod 6755 f");
+    const skipped: string[] = [];
+    const onSkip = (path: string, type: string) => skipped.push(`${path} ${type}`);
+    expect(await agent.download("/tmp/sp", join(top, "sp"), { onSkip })).toMatchObject({ skipped: 2 });
+    expect(skipped.sort()).toEqual([`${top}/sp/fifo fifo`, `${top}/sp/null char`]);
+    expect(statSync(join(top, "sp/f")).mode & 0o7777).toBe(0o755);
+    await expect(agent.download("/no/such", join(top, "x"))).rejects.toMatchObject({
+      code: "ENOENT",
+      path: "/no/such",
+    });
+    await expect(agent.upload(join(top, "none"), "/tmp/x")).rejects.toMatchObject({
+      path: join(top, "none"),
+    });
+    await expect(agent.upload(join(top, "tree"), "/no/such/place")).rejects.toMatchObject({
+      code: "ENOENT",
+      op: "upload",
+      path: "/no/such/place",
+    });
+  });
 });
 
 describe("trees", () => {

@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import { symlink, writeFile } from "node:fs/promises";
+import { lutimes, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Agent, build, type Connection, type Frame, root } from "./agent.ts";
 
@@ -52,9 +52,11 @@ describe("requests are understood:", () => {
       const bytes = Buffer.from(hex, "hex");
       if (value.ev || value.credit) {
         // a frame to an open call: the call must be there, and know it
-        const op = name.startsWith("write_file") ? "write_file" : "exec";
+        const op = /^write_\w+/.exec(name)?.[0] ?? "exec";
         const about =
-          op === "exec" ? { argv: ["cat"], stdin: true } : { path: join(agent.directory, "vector") };
+          op === "exec"
+            ? { argv: ["cat"], stdin: true }
+            : { path: join(agent.directory, `vector-${value.id}`) };
         host.send({ id: value.id, op, ...about });
         host.socket.write(bytes);
         if (value.data)
@@ -69,6 +71,7 @@ describe("requests are understood:", () => {
       if (value.op === "write_file" || value.stdin) {
         host.send({ id: value.id, ev: value.stdin ? "stdin-end" : "end" });
       }
+      if (value.op === "write_tree") host.send({ id: value.id, ev: "abort" }); // no tree has come: an end would be too early
       const response = await host.response(value.id);
       // a file that is not there or a user that may not is an answer, but the request was understood
       if (response.error) expect(response.error.code).not.toMatch(/EPROTO|ENOSYS/);
@@ -86,6 +89,13 @@ describe("requests are understood:", () => {
     await other.stop();
   });
 });
+
+async function treeRead(send: (message: Frame) => void) {
+  const path = join(agent.directory, "tree");
+  await symlink("file", path).catch(() => {});
+  await lutimes(path, 1_500_000_000, 1_500_000_000);
+  send({ id: 30, op: "read_tree", path });
+}
 
 /** What makes the agent send each recorded frame; its number and text must lead to the same bytes. */
 const causes: Record<string, (send: (message: Frame) => void) => void | Promise<void>> = {
@@ -127,6 +137,8 @@ const causes: Record<string, (send: (message: Frame) => void) => void | Promise<
     await symlink("d", join(agent.directory, "link"));
     send({ id: 27, op: "read_link", path: join(agent.directory, "link") });
   },
+  "read_tree data": treeRead,
+  "read_tree response": treeRead,
   "shutdown response": (send) => send({ id: 12, op: "shutdown" }),
   "protocol error": () => {
     host.socket.write(Buffer.from("ffffffff", "hex"));

@@ -1,0 +1,288 @@
+/* read_tree: a file, or a directory and all below it, as a stream of records (tree, in protocol.cddl). */
+#include "call.h"
+#include "entry.h"
+#include "tree/links.h"
+#include "tree/source.h"
+#include "tree/walk.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	STEPS = 256,                        /* a turn: names, and pieces of files */
+	PIECE = 131072,                     /* bytes of a file in one record */
+	RECORD = 256 + NAME_MAX + PATH_MAX, /* more than any other record takes, a link to a name before aside */
+};
+
+struct read_tree {
+	struct call call;
+	struct walk walk;
+	struct links links;
+	struct source source;  /* the file under way; fd -1: none */
+	struct stat status;    /* of it */
+	struct buffer records; /* made, and not sent yet */
+	bool over;             /* nothing more will be made */
+	uint64_t sent;         /* bytes */
+};
+
+static struct read_tree *tree_of(struct call *call)
+{
+	return container_of(call, struct read_tree, call);
+}
+
+static void start(struct call *call, const CborValue *request)
+{
+	struct read_tree *tree = tree_of(call);
+	char path[PATH_MAX];
+	int error;
+
+	tree->source.fd = -1;
+	if (call__take_path(call, request, "path", path) || call__take_window(call, request))
+		return;
+	error = walk__begin(&tree->walk, path);
+	if (error)
+		call__fail_at(call, error, path);
+	else if (!S_ISREG(tree->walk.root.st_mode) && !S_ISDIR(tree->walk.root.st_mode) &&
+		 !S_ISLNK(tree->walk.root.st_mode))
+		call__fail(call, EINVAL, "%s: neither a file nor a directory", path);
+}
+
+/* Nanoseconds since 1970, as far as 64 bits tell them. */
+static int64_t nanoseconds(struct timespec time)
+{
+	int64_t all;
+
+	if (__builtin_mul_overflow((int64_t)time.tv_sec, INT64_C(1000000000), &all) ||
+	    __builtin_add_overflow(all, (int64_t)time.tv_nsec, &all))
+		return time.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+	return all;
+}
+
+/* Begin a record of the name that the walk has come to, and of `pairs` more. Returns 0 or -ENOMEM. */
+static int begin(struct read_tree *tree, struct frame *frame, const char *ev, uint64_t pairs, size_t size)
+{
+	bool is_root = tree->walk.path.length == tree->walk.path.root;
+	const char *name = tree_path__name(&tree->walk.path);
+	struct writer *writer = &frame->writer;
+
+	if (frame__begin(frame, &tree->records, size) < 0)
+		return -ENOMEM;
+	writer__map(writer, 1 + !is_root + pairs);
+	writer__text(writer, "ev");
+	writer__text(writer, ev);
+	if (!is_root) {
+		writer__text(writer, "name");
+		writer__name(writer, name, strlen(name));
+	}
+	return 0;
+}
+
+static int put_name(struct read_tree *tree, const struct stat *status)
+{
+	struct frame frame;
+
+	if (begin(tree, &frame, entry__type(status->st_mode), 2, RECORD))
+		return -ENOMEM;
+	writer__text(&frame.writer, "mode");
+	writer__uint(&frame.writer, status->st_mode & 07777);
+	writer__text(&frame.writer, "mtimeNs");
+	writer__int(&frame.writer, nanoseconds(status->st_mtim));
+	return frame__end(&frame);
+}
+
+static int put_symlink(struct read_tree *tree, const struct walk_step *step)
+{
+	char target[PATH_MAX];
+	ssize_t length = readlinkat(step->at, step->name, target, sizeof(target));
+	struct frame frame;
+
+	if (length < 0)
+		return errno == EINVAL ? -ENOENT : -errno; /* no link any more */
+	if (begin(tree, &frame, "symlink", 2, RECORD))
+		return -ENOMEM;
+	writer__text(&frame.writer, "mtimeNs");
+	writer__int(&frame.writer, nanoseconds(step->status.st_mtim));
+	writer__text(&frame.writer, "target");
+	writer__name(&frame.writer, target, (size_t)length);
+	return frame__end(&frame);
+}
+
+static int put_link(struct read_tree *tree, const char *first)
+{
+	struct frame frame;
+
+	if (begin(tree, &frame, "link", 1, RECORD + strlen(first)))
+		return -ENOMEM;
+	writer__text(&frame.writer, "target");
+	writer__name(&frame.writer, first, strlen(first));
+	return frame__end(&frame);
+}
+
+static int put_end(struct read_tree *tree)
+{
+	struct frame frame;
+
+	if (frame__begin(&frame, &tree->records, 32) < 0)
+		return -ENOMEM;
+	writer__map(&frame.writer, 1);
+	writer__text(&frame.writer, "ev");
+	writer__text(&frame.writer, "end");
+	return frame__end(&frame);
+}
+
+static int put_hole(struct read_tree *tree, off_t length)
+{
+	struct frame frame;
+
+	if (frame__begin(&frame, &tree->records, 64) < 0)
+		return -ENOMEM;
+	writer__map(&frame.writer, 2);
+	writer__text(&frame.writer, "ev");
+	writer__text(&frame.writer, "hole");
+	writer__text(&frame.writer, "size");
+	writer__uint(&frame.writer, (uint64_t)length);
+	return frame__end(&frame);
+}
+
+static int put_leaf(struct read_tree *tree, const struct walk_step *step)
+{
+	const char *first;
+	int error;
+
+	if (S_ISLNK(step->status.st_mode))
+		return put_symlink(tree, step);
+	if (!S_ISREG(step->status.st_mode))
+		return put_name(tree, &step->status);
+	first = links__find(&tree->links, &step->status);
+	if (first)
+		return put_link(tree, first);
+	error = source__open(&tree->source, step->at, step->name, &tree->status);
+	return error ? error : put_name(tree, &tree->status);
+}
+
+/* A piece of the file under way. Returns 0 or -errno. */
+static int put_data(struct read_tree *tree)
+{
+	struct source *source = &tree->source;
+	struct data_frame frame;
+	uint8_t *room;
+	off_t length = 0;
+	ssize_t n;
+	int kind = source__next(source, &length), error;
+
+	if (kind < 0)
+		return kind;
+	if (kind == SOURCE_HOLE) {
+		source->at += length;
+		return put_hole(tree, length);
+	}
+	if (kind == SOURCE_DATA) {
+		if (length > PIECE)
+			length = PIECE;
+		room = data_frame__begin(&frame, &tree->records, 0, "data", (size_t)length);
+		if (!room)
+			return -ENOMEM;
+		n = pread(source->fd, room, (size_t)length, source->at);
+		if (n < 0)
+			return errno == EINTR ? 0 : -errno;
+		if (n > 0) {
+			data_frame__end(&frame, (size_t)n);
+			source->at += n;
+			return 0;
+		}
+	}
+	source__close(source);
+	error = links__add(&tree->links, &tree->status, tree_path__below(&tree->walk.path));
+	return error ? error : put_end(tree);
+}
+
+static int put_next(struct read_tree *tree)
+{
+	struct walk_step step;
+	int found = walk__next(&tree->walk, &step);
+
+	if (found <= 0) {
+		tree->over = found == 0;
+		return found;
+	}
+	if (step.kind == WALK_LEAF)
+		return put_leaf(tree, &step);
+	return step.kind == WALK_LEAVE ? put_end(tree) : put_name(tree, &step.status);
+}
+
+/* Make records for `size` bytes, or as many as a turn gives. Returns 0 or -errno. */
+static int fill(struct read_tree *tree, size_t size)
+{
+	for (int i = 0; i < STEPS && !tree->over && buffer__pending(&tree->records) < size; i++) {
+		bool in_file = tree->source.fd >= 0;
+		int error = in_file ? put_data(tree) : put_next(tree);
+
+		if (error && (in_file || !walk__vanished(&tree->walk, error)))
+			return error;
+	}
+	return 0;
+}
+
+static bool produce(struct call *call)
+{
+	struct read_tree *tree = tree_of(call);
+	size_t size = call__room(call);
+	struct data_frame frame;
+	uint8_t *payload;
+	int error;
+
+	if (!size && !(tree->over && !buffer__pending(&tree->records)))
+		return false;
+	if (size > CHUNK)
+		size = CHUNK;
+	error = fill(tree, size);
+	if (error) {
+		call__fail_at(call, error, tree->walk.path.text);
+		return true;
+	}
+	if (size > buffer__pending(&tree->records))
+		size = buffer__pending(&tree->records);
+	if (!size) {
+		if (tree->over)
+			call__succeed_with(call, "size", tree->sent);
+		return true;
+	}
+	payload = data_frame__begin(&frame, &call->connection->out, call->id, "data", size);
+	if (!payload) {
+		call__break(call);
+		return false;
+	}
+	memcpy(payload, buffer__head(&tree->records), size);
+	data_frame__end(&frame, size);
+	buffer__consume(&tree->records, size);
+	call->unacknowledged += size;
+	tree->sent += size;
+	return true;
+}
+
+static void event(struct call *call, struct span ev, const CborValue *message)
+{
+	(void)message;
+	if (span__equals(ev, "abort"))
+		call__give_up(call, tree_of(call)->walk.path.text);
+}
+
+static void release(struct call *call)
+{
+	struct read_tree *tree = tree_of(call);
+
+	source__close(&tree->source);
+	walk__end(&tree->walk);
+	links__free(&tree->links);
+	buffer__free(&tree->records);
+}
+
+const struct operation operation__read_tree = {
+	.op = "read_tree",
+	.size = sizeof(struct read_tree),
+	.start = start,
+	.event = event,
+	.produce = produce,
+	.release = release,
+};
