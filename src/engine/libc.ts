@@ -2,6 +2,9 @@
 import { dlopen, ptr } from "bun:ffi";
 
 const NAME = process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6";
+/** Linux's, of utimensat(2). */
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
 /** Linux's, of lseek(2). */
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
@@ -11,6 +14,8 @@ function load() {
   return dlopen(NAME, {
     flock: { args: ["i32", "i32"], returns: "i32" },
     isatty: { args: ["i32"], returns: "i32" },
+    futimens: { args: ["i32", "ptr"], returns: "i32" },
+    utimensat: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
     lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
     execv: { args: ["ptr", "ptr"], returns: "i32" },
   }).symbols;
@@ -36,6 +41,16 @@ export function isTerminal(fd: number): boolean {
 /** lseek(2); -1 where it fails. Node's files know no holes. */
 export function seek(fd: number, offset: number, whence: typeof SEEK_DATA | typeof SEEK_HOLE): number {
   return Number(libc().lseek(fd, offset, whence));
+}
+
+/** Set both times of an open file, or of a path which may be a link, to the nanosecond; false where that fails. */
+export function setTimes(file: number | Uint8Array, ns: bigint): boolean {
+  const second = 1_000_000_000n;
+  const rest = ((ns % second) + second) % second;
+  const time = [(ns - rest) / second, rest];
+  const times = BigInt64Array.from([...time, ...time]);
+  if (typeof file === "number") return libc().futimens(file, times) === 0;
+  return libc().utimensat(AT_FDCWD, Buffer.concat([file, Buffer.of(0)]), times, AT_SYMLINK_NOFOLLOW) === 0;
 }
 
 /** execv(3): become another program, in this process and with its descriptors. Returns only where that failed. */

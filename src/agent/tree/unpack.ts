@@ -11,7 +11,6 @@ import {
   ftruncateSync,
   futimesSync,
   linkSync,
-  lutimesSync,
   mkdirSync,
   openSync,
   renameSync,
@@ -19,6 +18,7 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
+import { setTimes } from "../../engine/libc.ts";
 import type { SpecialType } from "../api.ts";
 import { FrameDecoder } from "../framing.ts";
 import { ProtocolError } from "../profile.ts";
@@ -192,7 +192,8 @@ export class Unpacker implements Disposable {
 
   #symlink(place: Place, name: Buffer, target: Buffer, mtimeNs: bigint): void {
     replace(place, name, (path) => symlinkSync(target, path));
-    place.try(name, (path) => lutimesSync(path, seconds(mtimeNs), seconds(mtimeNs)));
+    // where that fails, as on file systems whose links have no time, it is no loss
+    setTimes(place.name(name), mtimeNs);
   }
 
   /** `target`: the names that lead from the root to a file which was made before. */
@@ -223,12 +224,12 @@ export class Unpacker implements Disposable {
 
 function adorn(fd: number, { mode, mtimeNs }: Attributes): void {
   fchmodSync(fd, mode & MODE);
-  futimesSync(fd, seconds(mtimeNs), seconds(mtimeNs));
+  if (!setTimes(fd, mtimeNs)) futimesSync(fd, seconds(mtimeNs), seconds(mtimeNs));
 }
 
-/** For node:fs, which takes a time before 1970 for no time. */
+/** For node:fs, which is less exact, but says what is wrong. */
 function seconds(ns: bigint): number {
-  return ns < 0n ? 0 : Number(ns / 1000n) / 1e6;
+  return Number(ns / 1000n) / 1e6;
 }
 
 /** Makes something under a name that nothing has. */
