@@ -15,7 +15,6 @@ import * as paths from "./paths.ts";
 import { exec, execOptions, spawn } from "./process.ts";
 import { ProtocolError } from "./profile.ts";
 import { FILE_MS } from "./silence.ts";
-import * as transfer from "./transfer.ts";
 
 const MAX_WHOLE_FILE = 2 ** 31;
 const MAX_LISTING = 256 << 20;
@@ -228,6 +227,7 @@ class AgentClient implements api.Agent {
     guestPath: string,
     options: api.UploadOptions = {},
   ): Promise<api.Transferred> {
+    const transfer = await import("./transfer.ts"); // most clients move no trees
     return transfer.upload(this.#connection, hostPath, guestPath, options);
   }
 
@@ -236,6 +236,7 @@ class AgentClient implements api.Agent {
     hostPath: string,
     options: api.DownloadOptions = {},
   ): Promise<api.Transferred> {
+    const transfer = await import("./transfer.ts");
     return transfer.download(this.#connection, guestPath, hostPath, options);
   }
 

@@ -28,26 +28,30 @@ export async function upload(
   checkOwner(user, group);
   const tally: Tally = { entries: 0, bytes: 0, skipped: 0 };
   const source = pack(hostPath, tally, { onSkip });
-  let first = source.next(); // what is not there is told before the guest hears anything
-  const call = connection.call({
-    op: "upload",
-    path: guestPath,
-    request: { op: "write_tree", path: guestPath, parents, user, group },
-    window: MAX_WINDOW,
-    cancel: { ev: "abort" },
-    signal,
-    timeoutMs,
-  });
-  const sending = async () => {
-    for (; !first.done; first = source.next()) {
-      for await (const piece of pieces(first.value)) if (!(await call.data("data", piece))) return;
-    }
-    call.finish("end");
-  };
-  sending().catch((error) => call.abandon(error));
-  const response = await call.response.finally(() => source.return(undefined));
-  connection.trust(() => uint(response, "size"));
-  return tally;
+  try {
+    let first = source.next(); // what is not there is told before the guest hears anything
+    const call = connection.call({
+      op: "upload",
+      path: guestPath,
+      request: { op: "write_tree", path: guestPath, parents, user, group },
+      window: MAX_WINDOW,
+      cancel: { ev: "abort" },
+      signal,
+      timeoutMs,
+    });
+    const sending = async () => {
+      for (; !first.done; first = source.next()) {
+        for await (const piece of pieces(first.value)) if (!(await call.data("data", piece))) return;
+      }
+      call.finish("end");
+    };
+    sending().catch((error) => call.abandon(error));
+    const response = await call.response;
+    connection.trust(() => uint(response, "size"));
+    return tally;
+  } finally {
+    source.return(undefined);
+  }
 }
 
 export async function download(

@@ -28,6 +28,15 @@ export class UsageError extends CapsaError {
   }
 }
 
+/** What was asked is not so, or may not be: a file that is not there, a directory that cannot be written. */
+export class RefusedError extends CapsaError {
+  override readonly name = "RefusedError";
+
+  constructor(cause: CapsaError) {
+    super(cause.code, cause.message, { hint: cause.hint, cause });
+  }
+}
+
 export interface Failure {
   readonly exitCode: number;
   /** For `--json`. */
@@ -60,7 +69,7 @@ export function describeFailure(error: unknown): Failure {
     const wrong = error instanceof SpecError || error instanceof UsageError;
     const details = { hint, ...(error instanceof BootError ? { console: error.consoleTail } : {}) };
     return {
-      exitCode: wrong ? exitCodes.usage : exitCodes.capsa,
+      exitCode: wrong ? exitCodes.usage : error instanceof RefusedError ? exitCodes.failed : exitCodes.capsa,
       document: failureOf(code, message, details),
       text: withHint(`capsa: ${message}`, hint),
     };

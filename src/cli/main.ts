@@ -14,6 +14,7 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["up", async () => (await import("./verbs/up.ts")).up],
   ["exec", async () => (await import("./verbs/exec.ts")).exec],
   ["shell", async () => (await import("./verbs/shell.ts")).shell],
+  ["cp", async () => (await import("./verbs/cp.ts")).cp],
   ["ps", async () => (await import("./verbs/ps.ts")).ps],
   ["logs", async () => (await import("./verbs/logs.ts")).logs],
   ["network", async () => (await import("./verbs/network.ts")).network],

@@ -1,0 +1,126 @@
+/** `capsa cp`: files and trees between this machine and a sandbox that runs. */
+import { statSync } from "node:fs";
+import { type Command, InvalidArgumentError } from "commander";
+import type { Agent, Transferred } from "../../agent/api.ts";
+import { at } from "../../agent/tree/place.ts";
+import { AgentError, HostFileError } from "../../errors.ts";
+import { formatDuration } from "../../steps/duration.ts";
+import type { Cli } from "../cli.ts";
+import { type CopyEnd, type Found, parseEnd, placeCopy } from "../copy_ends.ts";
+import { RefusedError, UsageError } from "../failure.ts";
+import { withProgress } from "../progress.ts";
+import { withAgent } from "../run_program.ts";
+
+interface Owner {
+  readonly user: number;
+  readonly group: number;
+}
+
+interface Options {
+  readonly parents?: true;
+  readonly owner?: Owner;
+  readonly json?: true;
+}
+
+export function cp(program: Command, cli: Cli): void {
+  program
+    .command("cp")
+    .summary("copy files and directories into or out of a running sandbox")
+    .description(
+      "Copy a file or a directory between this machine and a running sandbox, with permissions, times, links, hard links " +
+        "and holes. NAME:PATH is in the sandbox. Into a directory that is there it goes under its own name, else it gets " +
+        "the name that is given; SRC/. is what is in SRC.",
+    )
+    .argument("<src>", "PATH or NAME:PATH")
+    .argument("<dst>", "NAME:PATH or PATH")
+    .option("-p, --parents", "make missing directories above the destination")
+    .option("--owner <uid:gid>", "whose it is to be in the sandbox (root's without)", parseOwner)
+    .option("--json", "what was copied, as JSON")
+    .addHelpText(
+      "after",
+      "\nA link is copied as a link; a slash behind a link to a directory means the directory. Fifos, sockets and devices " +
+        "are left\nout and told. Whatever a sandbox sends, nothing is written but at DST. The exit code is 1 where files say " +
+        "no.\n" +
+        "\nExamples:\n  $ capsa cp ./project box:/           (is /project there)\n  $ capsa cp box:/output/. ./results\n" +
+        "  $ capsa cp -p --owner 1000:1000 key.json box:/home/me/.config/key.json",
+    )
+    .action((source: string, destination: string, options: Options) =>
+      run(parseEnd(source), parseEnd(destination), options, cli),
+    );
+}
+
+async function run(source: CopyEnd, destination: CopyEnd, options: Options, cli: Cli): Promise<void> {
+  const name = source.name ?? destination.name;
+  if (name === undefined || (source.name !== undefined && destination.name !== undefined)) {
+    throw new UsageError(
+      "one of the two is to be in a sandbox: NAME:PATH",
+      "capsa cp ./file NAME:/path, or capsa cp NAME:/path ./file",
+    );
+  }
+  if (options.owner && destination.name === undefined)
+    throw new UsageError("--owner is for what goes into a sandbox");
+  await withAgent(name, cli, async (agent) => {
+    const began = performance.now();
+    const into = destination.name !== undefined;
+    const work = orRefuse(() => copy(agent, source, destination, options, cli));
+    const done = await withProgress(cli.terminal, into ? `copying to ${name}` : `copying from ${name}`, work);
+    if (options.json) return cli.terminal.json(done);
+    const size = `${done.entries} ${done.entries === 1 ? "entry" : "entries"}, ${formatSize(done.bytes)}`;
+    await cli.terminal.say(`${size} copied in ${formatDuration(performance.now() - began)}`);
+  });
+}
+
+async function copy(
+  agent: Agent,
+  source: CopyEnd,
+  destination: CopyEnd,
+  { parents, owner }: Options,
+  { terminal, signal }: Cli,
+): Promise<Transferred> {
+  const into = destination.name !== undefined;
+  const found = into ? await inGuest(agent, destination.path, signal) : here(destination.path);
+  const { from, to } = placeCopy(source.path, destination.path, found);
+  const onSkip = (path: string, type: string) =>
+    void terminal.say(`capsa: left out ${JSON.stringify(path)}: a ${type}`);
+  const common = { signal, onSkip, ...(parents ? { parents } : {}) };
+  return into ? agent.upload(from, to, { ...common, ...owner }) : agent.download(from, to, common);
+}
+
+async function inGuest(agent: Agent, path: string, signal: AbortSignal): Promise<Found> {
+  try {
+    return (await agent.stat(path, { signal })).type === "dir" ? "dir" : "other";
+  } catch (error) {
+    if (error instanceof AgentError && ["ENOENT", "ENOTDIR"].includes(error.code)) return undefined;
+    throw error;
+  }
+}
+
+function here(path: string): Found {
+  const stats = at(path, () => statSync(path, { throwIfNoEntry: false }));
+  if (stats === undefined) return undefined;
+  return stats.isDirectory() ? "dir" : "other";
+}
+
+/** That a file is not there, or may not be written, is not capsa's failure. */
+async function orRefuse<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof AgentError || error instanceof HostFileError) throw new RefusedError(error);
+    throw error;
+  }
+}
+
+function parseOwner(text: string): Owner {
+  const [, user, group = user] = /^(\d{1,9})(?::(\d{1,9}))?$/.exec(text) ?? [];
+  if (user === undefined) throw new InvalidArgumentError("Numbers are wanted: 1000:1000, or 1000 for both.");
+  return { user: Number(user), group: Number(group) };
+}
+
+/** "17 bytes", "3.4 MiB". */
+function formatSize(bytes: number): string {
+  const units = ["KiB", "MiB", "GiB", "TiB"];
+  if (bytes < 1024) return `${bytes} bytes`;
+  const power = Math.min(units.length, Math.floor(Math.log2(bytes) / 10));
+  return `${(bytes / 1024 ** power).toFixed(1)} ${units[power - 1]}`;
+}
