@@ -18,6 +18,7 @@ export type {
   ExitStatus,
   FileStat,
   FileType,
+  GlobOptions,
   GuestInfo,
   Input,
   Limits,

@@ -87,6 +87,6 @@ extern const struct operation operation__hello, operation__ping, operation__shut
 	operation__attach, operation__processes, operation__read_file, operation__write_file, operation__exists,
 	operation__list_dir, operation__stat, operation__chmod, operation__chown, operation__mkdir, operation__rename,
 	operation__symlink, operation__read_link, operation__remove, operation__copy, operation__read_tree,
-	operation__write_tree, operation__info;
+	operation__list_tree, operation__write_tree, operation__info;
 
 #endif

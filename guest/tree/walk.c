@@ -57,6 +57,12 @@ static int leave(struct walk *walk, struct walk_step *step)
 	return 1;
 }
 
+void walk__skip(struct walk *walk)
+{
+	closedir(walk->levels[--walk->depth]);
+	walk->at_leaf = true;
+}
+
 /* The name that walk->path was just extended by, or the root's. Returns 1, or -errno. */
 static int visit(struct walk *walk, struct walk_step *step)
 {

@@ -36,6 +36,8 @@ __attribute__((warn_unused_result)) int walk__begin(struct walk *walk, const cha
  * deep. Names that vanish
  * meanwhile are left out. */
 __attribute__((warn_unused_result)) int walk__next(struct walk *walk, struct walk_step *step);
+/* Leave the directory that was just entered, without what is in it; there will be no WALK_LEAVE. */
+void walk__skip(struct walk *walk);
 /* Whether a name at which something failed is merely one that vanished, or became something else. */
 bool walk__vanished(const struct walk *walk, int error);
 void walk__end(struct walk *walk);

@@ -240,6 +240,11 @@ class AgentClient implements api.Agent {
     return transfer.download(this.#connection, guestPath, hostPath, options);
   }
 
+  async glob(pattern: string, options: api.GlobOptions = {}): Promise<string[]> {
+    const { glob } = await import("./glob.ts");
+    return glob(this.#connection, pattern, options);
+  }
+
   async info(options: api.CallOptions = {}): Promise<api.GuestInfo> {
     return this.#connection.ask(paths.short("info", { op: "info" }, undefined, options), (response) => ({
       kernel: printable(text(response, "kernel")),

@@ -103,6 +103,13 @@ export interface Transferred {
   readonly skipped: number;
 }
 
+export interface GlobOptions extends CallOptions {
+  /** Directory that the pattern is about, absolute ("/"). */
+  readonly cwd?: string;
+  /** Let wildcards match names that begin with a dot (false). */
+  readonly dot?: boolean;
+}
+
 export interface ChownOptions extends CallOptions {
   /** Of a link: change what it leads to (true), or itself. */
   readonly followSymlinks?: boolean;
@@ -169,6 +176,14 @@ export interface AgentFiles {
    * @example await agent.remove("/tmp/build", { recursive: true, force: true });
    */
   remove(path: string, options?: RemoveOptions): Promise<void>;
+
+  /**
+   * The paths that match a pattern, in the order of their characters: relative to `cwd`, or absolute where the pattern is.
+   * `*`, `?`, `[…]`, `{a,b}` and `**` (any number of directories) are as in a shell; links are not followed on the way.
+   * Only what the pattern can reach is looked through. Names that are not UTF-8 are left out.
+   * @example const sources = await agent.glob("src/{lib,test}/*.[ch]", { cwd: "/project" });
+   */
+  glob(pattern: string, options?: GlobOptions): Promise<string[]>;
 
   /**
    * Give something another name, in one step; a file, or an empty directory, that has it already is replaced. `EXDEV`

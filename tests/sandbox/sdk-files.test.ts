@@ -140,6 +140,15 @@ describe("upload and download", () => {
   });
 });
 
+test("glob finds what there is", async () => {
+  await agent.exec(
+    "mkdir -p /tmp/g/src/lib; cd /tmp/g; touch a.c src/b.c src/lib/c.c src/lib/c.h src/.hidden.c",
+  );
+  expect(await agent.glob("src/**/*.c", { cwd: "/tmp/g" })).toEqual(["src/b.c", "src/lib/c.c"]);
+  expect(await agent.glob("/tmp/g/*.c")).toEqual(["/tmp/g/a.c"]);
+  expect(await agent.glob("*", { cwd: "/no/such" })).toEqual([]);
+});
+
 describe("trees", () => {
   test("are copied with all that is kept, and removed; links lead nowhere", async () => {
     await agent.exec(

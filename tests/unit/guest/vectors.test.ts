@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import { lutimes, symlink, writeFile } from "node:fs/promises";
+import { lutimes, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Agent, build, type Connection, type Frame, root } from "./agent.ts";
 
@@ -97,6 +97,12 @@ async function treeRead(send: (message: Frame) => void) {
   send({ id: 30, op: "read_tree", path });
 }
 
+async function treeListed(send: (message: Frame) => void) {
+  const path = join(agent.directory, "listed");
+  await mkdir(join(path, "a"), { recursive: true });
+  send({ id: 32, op: "list_tree", path });
+}
+
 /** What makes the agent send each recorded frame; its number and text must lead to the same bytes. */
 const causes: Record<string, (send: (message: Frame) => void) => void | Promise<void>> = {
   "hello response": (send) => send({ id: 1, op: "hello", version: 1 }),
@@ -137,6 +143,8 @@ const causes: Record<string, (send: (message: Frame) => void) => void | Promise<
     await symlink("d", join(agent.directory, "link"));
     send({ id: 27, op: "read_link", path: join(agent.directory, "link") });
   },
+  "list_tree entries": treeListed,
+  "list_tree response": treeListed,
   "read_tree data": treeRead,
   "read_tree response": treeRead,
   "shutdown response": (send) => send({ id: 12, op: "shutdown" }),

@@ -1,0 +1,157 @@
+/* list_tree: the names of all below a directory, in batches as the host takes them. */
+#include "call.h"
+#include "entry.h"
+#include "tree/walk.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	BATCH = 32768, /* bytes of entries in a frame, a longer one aside */
+	STEPS = 512,   /* names a turn */
+};
+
+struct list_tree {
+	struct call call;
+	struct walk walk;
+	uint64_t depth;       /* names of directories above what is told of, at most */
+	struct buffer batch;  /* entries, as items of CBOR */
+	uint64_t batch_count; /* of them */
+	bool over;
+};
+
+static struct list_tree *tree_of(struct call *call)
+{
+	return container_of(call, struct list_tree, call);
+}
+
+static void start(struct call *call, const CborValue *request)
+{
+	struct list_tree *tree = tree_of(call);
+	char path[PATH_MAX + 1];
+	int error;
+
+	tree->depth = TREE_DEPTH;
+	if (call__take_path(call, request, "path", path) || call__take_window(call, request) ||
+	    call__take_uint(call, request, "depth", UINT32_MAX, &tree->depth) < 0)
+		return;
+	memcpy(path + strlen(path), "/", 2); /* a link to a directory is one */
+	error = walk__begin(&tree->walk, path);
+	if (!error && !S_ISDIR(tree->walk.root.st_mode))
+		error = -ENOTDIR;
+	if (error)
+		call__fail_at(call, error, path);
+}
+
+static int put(struct list_tree *tree, const struct stat *status)
+{
+	const char *below = tree_path__below(&tree->walk.path);
+	size_t length = strlen(below), size = length + 64;
+	uint8_t *room = buffer__reserve(&tree->batch, size);
+	struct writer writer = {.at = room, .limit = room + size};
+
+	if (!room)
+		return -ENOMEM;
+	if (length >= PATH_MAX)
+		return -ENAMETOOLONG; /* no call takes it, and no window need hold it */
+	writer__map(&writer, 2);
+	writer__text(&writer, "path");
+	writer__name(&writer, below, length);
+	writer__text(&writer, "type");
+	writer__text(&writer, entry__type(status->st_mode));
+	buffer__commit(&tree->batch, (size_t)(writer.at - room));
+	tree->batch_count++;
+	return 0;
+}
+
+/* One name more. Returns 0 or -errno. */
+static int list_next(struct list_tree *tree)
+{
+	struct walk_step step;
+	bool is_root;
+	int found = walk__next(&tree->walk, &step), error;
+
+	if (found <= 0) {
+		tree->over = found == 0;
+		return found;
+	}
+	is_root = tree->walk.path.length == tree->walk.path.root;
+	if (step.kind == WALK_LEAVE || is_root)
+		return 0;
+	error = put(tree, &step.status);
+	if (step.kind == WALK_ENTER && (uint64_t)tree->walk.depth > tree->depth + 1)
+		walk__skip(&tree->walk);
+	return error;
+}
+
+static void send_batch(struct list_tree *tree)
+{
+	struct call *call = &tree->call;
+	size_t length = buffer__pending(&tree->batch);
+	struct frame frame;
+	struct writer *writer = &frame.writer;
+
+	if (frame__begin(&frame, &call->connection->out, length + 64) < 0) {
+		call__break(call);
+		return;
+	}
+	writer__map(writer, 3);
+	writer__text(writer, "id");
+	writer__uint(writer, call->id);
+	writer__text(writer, "ev");
+	writer__text(writer, "entries");
+	writer__text(writer, "entries");
+	writer__array(writer, tree->batch_count);
+	writer__items(writer, buffer__head(&tree->batch), length);
+	call->unacknowledged += (size_t)(writer->at - (frame.buffer->data + frame.buffer->end)) - FRAME_HEAD;
+	if (frame__end(&frame) < 0)
+		call__break(call);
+	buffer__consume(&tree->batch, length);
+	tree->batch_count = 0;
+}
+
+static bool produce(struct call *call)
+{
+	struct list_tree *tree = tree_of(call);
+	size_t room = call__room(call), most = room < BATCH ? room : BATCH;
+	int error = 0;
+
+	if (!room)
+		return false;
+	for (int i = 0; i < STEPS && !tree->over && !error && buffer__pending(&tree->batch) < most; i++) {
+		error = list_next(tree);
+		if (walk__vanished(&tree->walk, error))
+			error = 0;
+	}
+	if (error)
+		call__fail_at(call, error, tree->walk.path.text);
+	else if (tree->batch_count)
+		send_batch(tree);
+	else if (tree->over)
+		call__succeed(call);
+	return true;
+}
+
+static void event(struct call *call, struct span ev, const CborValue *message)
+{
+	(void)message;
+	if (span__equals(ev, "abort"))
+		call__give_up(call, tree_of(call)->walk.path.text);
+}
+
+static void release(struct call *call)
+{
+	struct list_tree *tree = tree_of(call);
+
+	walk__end(&tree->walk);
+	buffer__free(&tree->batch);
+}
+
+const struct operation operation__list_tree = {
+	.op = "list_tree",
+	.size = sizeof(struct list_tree),
+	.start = start,
+	.event = event,
+	.produce = produce,
+	.release = release,
+};

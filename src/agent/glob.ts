@@ -1,0 +1,91 @@
+/** Paths in the guest by a pattern: the guest tells what there is, and what matches is found here. */
+
+import { AgentError } from "../errors.ts";
+import type { GlobOptions } from "./api.ts";
+import { checkPath } from "./check.ts";
+import type { Connection } from "./connection.ts";
+import { list, map, oneOf } from "./fields.ts";
+import { ProtocolError } from "./profile.ts";
+import { FILE_MS } from "./silence.ts";
+
+const MAGIC = /[*?[\]{}!\\]/;
+const MAX_MATCHES = 256 << 20; // bytes
+
+/** A pattern cut where its first wildcard is. */
+export interface Pattern {
+  /** Directory to look through, "" for `cwd` itself, with its slash else. */
+  readonly base: string;
+  /** What is to match below it. */
+  readonly rest: string;
+  /** Directories below it that the rest can reach; undefined: any. */
+  readonly depth: number | undefined;
+}
+
+export function parsePattern(pattern: string): Pattern {
+  const segments = pattern.split("/");
+  const found = segments.findIndex((segment) => MAGIC.test(segment));
+  const first = found === -1 ? segments.length - 1 : found;
+  const base = segments.slice(0, first).join("/");
+  const rest = segments.slice(first).join("/");
+  const anyDepth = rest.includes("**") || /\{[^}]*\//.test(rest);
+  return {
+    base: first === 0 ? "" : `${base}/`,
+    rest,
+    depth: anyDepth ? undefined : segments.length - 1 - first,
+  };
+}
+
+export async function glob(connection: Connection, pattern: string, options: GlobOptions): Promise<string[]> {
+  const { cwd = "/", dot = false, signal, timeoutMs = FILE_MS } = options;
+  checkPath(cwd);
+  if (typeof pattern !== "string" || pattern === "" || pattern.includes("\0"))
+    throw new TypeError(`a pattern should be a string, not ${JSON.stringify(pattern)}`);
+  const { base, rest, depth } = parsePattern(pattern);
+  const matcher = new Bun.Glob(rest);
+  const hidden = dot || rest.startsWith(".") || rest.includes("/.");
+  const matches: string[] = [];
+  let total = 0;
+  const path = base.startsWith("/") ? base : `${cwd.replace(/\/*$/, "/")}${base}`;
+  const call = connection.call({
+    op: "glob",
+    path,
+    request: { op: "list_tree", path, depth },
+    cancel: { ev: "abort" },
+    signal,
+    timeoutMs,
+    onEvent: (event, length) => {
+      oneOf(event, "ev", ["entries"]);
+      for (const entry of list(event, "entries")) {
+        const name = foundPath(map(entry, "an entry").path);
+        if (name === undefined || (!hidden && /(^|\/)\./.test(name)) || !matcher.match(name)) continue;
+        matches.push(base + name);
+        total += name.length;
+      }
+      call.taken(length);
+      if (total > MAX_MATCHES) call.abandon(endless(path));
+    },
+  });
+  try {
+    await call.response;
+  } catch (error) {
+    // a directory that is not there holds nothing that matches
+    if (!(error instanceof AgentError && ["ENOENT", "ENOTDIR"].includes(error.code))) throw error;
+  }
+  return matches.sort();
+}
+
+/** A path below a directory; undefined where it is not UTF-8. Throws `ProtocolError` for one that would lead elsewhere. */
+function foundPath(told: unknown): string | undefined {
+  if (told instanceof Uint8Array) return undefined;
+  if (typeof told !== "string" || told.split("/").some((name) => ["", ".", ".."].includes(name))) {
+    throw new ProtocolError("a path that was found cannot be one");
+  }
+  return told;
+}
+
+function endless(path: string): AgentError {
+  return new AgentError("OUTPUT_TOO_LARGE", `glob ${path}: what matches is over ${MAX_MATCHES} bytes`, {
+    op: "glob",
+    path,
+  });
+}
