@@ -96,13 +96,6 @@ test("what is left out is told; names that a terminal would obey are shown as te
 
 describe("what is wrong", () => {
   const cases: [what: string, args: string[], exitCode: number, why: string][] = [
-    ["two paths here", ["a", "b"], 2, "one of the two is to be in a sandbox"],
-    ["two in sandboxes", ["box:/a", "box:/b"], 2, "one of the two is to be in a sandbox"],
-    ["no path", ["box:", "b"], 2, '"box:" has no path'],
-    ["a stream", ["box:/etc", "-"], 2, "tar -c"],
-    ["an owner that is none", ["--owner", "me", "/etc/hosts", "box:/w"], 2, "Numbers are wanted"],
-    ["an owner out of it", ["--owner", "1", "box:/etc/hosts", "x"], 2, "into a sandbox"],
-    ["one argument", ["box:/etc"], 2, "missing required argument"],
     ["a directory that is none", ["/etc/hosts", "box:/w/none/"], 2, "/w/none/ is no directory"],
     ["a file that is not here", ["none", "box:/w"], 1, "/none on this machine: no such file or directory"],
     ["one that is not there", ["box:/none", "."], 1, "download /none: /none: No such file or directory"],
