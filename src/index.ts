@@ -48,6 +48,7 @@ export {
   SpecError,
   VmmError,
 } from "./errors.ts";
+export type { ExposeOptions, Exposure, Forward, ForwardOptions } from "./forward/api.ts";
 export type {
   BootTimings,
   EndedSandbox,

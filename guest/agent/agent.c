@@ -3,6 +3,7 @@
 
 #include "connection.h"
 #include "job.h"
+#include "relay.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -88,6 +89,10 @@ static bool settle(struct agent *agent)
 		if (connection__settle(connection))
 			more = true;
 	}
+	/* one may have ended calls of another that had its turn before */
+	for (struct connection *connection = agent->connections; connection; connection = connection->next)
+		if (buffer__pending(&connection->out) && !connection->parted && !(connection->watch.events & POLLOUT))
+			more = true;
 	return more;
 }
 
@@ -123,11 +128,14 @@ int agent__run(int listener, int control, const struct strings *environment)
 	loop__add(&agent.loop, &agent.listener);
 	loop__add(&agent.loop, &agent.signals);
 
-	while (!error && !(agent.ending && agent.call_count == 0 && !job__any_running(&agent) && all_sent(&agent))) {
+	while (!error && !(agent.ending && agent.call_count == agent.waiting_count && !job__any_running(&agent) &&
+			   all_sent(&agent))) {
 		error = loop__step(&agent.loop, more);
 		more = settle(&agent);
 	}
 	watch__remove(&agent.listener);
+	while (agent.relays)
+		relay__close(agent.relays);
 	for (struct connection *connection = agent.connections; connection; connection = connection->next)
 		connection__part(connection);
 	while (!error && agent.connections) {

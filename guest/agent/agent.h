@@ -8,10 +8,12 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 
-enum { AGENT_CONNECTIONS = 128, AGENT_CALLS = 1024 };
+enum { AGENT_CONNECTIONS = 128, AGENT_CALLS = 1024, AGENT_RELAYS = 512 };
 
 struct connection;
 struct job;
+struct listening;
+struct relay;
 
 struct agent {
 	struct loop loop;
@@ -19,6 +21,11 @@ struct agent {
 	struct timer accept_again;
 	struct connection *connections;
 	size_t connection_count, call_count;
+	size_t waiting_count; /* of the calls, those that wait for somebody to connect */
+	struct relay *relays;
+	size_t relay_count;
+	struct listening *listenings;
+	uint64_t listening_count; /* ever begun */
 	struct job *jobs;
 	uint64_t job_count, over_count;    /* in the background: ever started, ever over */
 	const struct strings *environment; /* of the sandbox */

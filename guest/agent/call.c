@@ -9,16 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MESSAGE_SIZE = 1024, RESPONSE_SIZE = 64 };
 
 static const struct operation *const operations[] = {
-	&operation__exec,       &operation__attach,    &operation__processes,  &operation__read_file,
-	&operation__write_file, &operation__exists,    &operation__list_dir,   &operation__stat,
-	&operation__chmod,      &operation__chown,     &operation__mkdir,      &operation__rename,
-	&operation__symlink,    &operation__read_link, &operation__remove,     &operation__copy,
-	&operation__read_tree,  &operation__list_tree, &operation__write_tree, &operation__hello,
-	&operation__ping,       &operation__info,      &operation__shutdown,   NULL,
+	&operation__exec,       &operation__attach,     &operation__processes,
+	&operation__read_file,  &operation__write_file, &operation__exists,
+	&operation__list_dir,   &operation__stat,       &operation__chmod,
+	&operation__chown,      &operation__mkdir,      &operation__rename,
+	&operation__symlink,    &operation__read_link,  &operation__remove,
+	&operation__copy,       &operation__read_tree,  &operation__list_tree,
+	&operation__write_tree, &operation__hello,      &operation__ping,
+	&operation__info,       &operation__shutdown,   &operation__connect,
+	&operation__listen,     &operation__accept,     NULL,
 };
 
 const struct operation *operation__find(struct span op)
@@ -116,6 +120,8 @@ void call__drop(struct call *call)
 	if (call->next)
 		call->next->prev = call->prev;
 	call->connection->agent->call_count--;
+	if (call->operation->waits)
+		call->connection->agent->waiting_count--;
 	free(call);
 }
 
@@ -201,6 +207,19 @@ void call__succeed_with(struct call *call, const char *field, uint64_t value)
 	writer__text(&frame.writer, field);
 	writer__uint(&frame.writer, value);
 	call__finish(call, &frame);
+}
+
+void call__become(struct call *call, int fd)
+{
+	struct connection *connection = call->connection;
+
+	if (connection->agent->relay_count >= AGENT_RELAYS) {
+		close(fd);
+		call__fail(call, EAGAIN, "%d streams are open: the limit", AGENT_RELAYS);
+		return;
+	}
+	call__succeed(call);
+	connection__become(connection, fd);
 }
 
 void call__credit(struct call *call, size_t bytes)

@@ -23,6 +23,7 @@ struct operation {
 	size_t size;
 	void (*start)(struct call *call, const CborValue *request);
 	void (*event)(struct call *call, struct span ev, const CborValue *message); /* NULL: takes none */
+	bool waits;                         /* for somebody to connect: the agent does not put off its end for it */
 	bool (*produce)(struct call *call); /* queue a frame, or do a piece of the work; returns whether it did */
 	void (*release)(struct call *call); /* undo what start did; NULL: nothing */
 };
@@ -74,6 +75,10 @@ void call__finish(struct call *call, struct frame *frame);
 void call__succeed(struct call *call);
 void call__succeed_with(struct call *call, const char *field, uint64_t value);
 
+/* The response; then, in place of frames, the connection carries the bytes of the stream socket `fd`, which is taken
+ * over. The end of the call, and of all others of the connection. */
+void call__become(struct call *call, int fd);
+
 /* { id, credit }: the agent took that many payload bytes. */
 void call__credit(struct call *call, size_t bytes);
 
@@ -87,6 +92,7 @@ extern const struct operation operation__hello, operation__ping, operation__shut
 	operation__attach, operation__processes, operation__read_file, operation__write_file, operation__exists,
 	operation__list_dir, operation__stat, operation__chmod, operation__chown, operation__mkdir, operation__rename,
 	operation__symlink, operation__read_link, operation__remove, operation__copy, operation__read_tree,
-	operation__list_tree, operation__write_tree, operation__info;
+	operation__list_tree, operation__write_tree, operation__info, operation__connect, operation__listen,
+	operation__accept;
 
 #endif

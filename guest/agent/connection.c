@@ -2,6 +2,7 @@
 #include "connection.h"
 
 #include "call.h"
+#include "relay.h"
 #include "wire/errno_name.h"
 
 #include <errno.h>
@@ -96,6 +97,8 @@ static void start(struct connection *connection, uint64_t id, struct span op, co
 		call__fail(call, EAGAIN, "%d calls are open: the limit", AGENT_CALLS);
 	} else {
 		call->operation = operation;
+		if (operation->waits)
+			agent->waiting_count++;
 		operation->start(call, request);
 	}
 }
@@ -139,7 +142,8 @@ static void handle(struct connection *connection, const uint8_t *body, size_t le
 
 static void handle_received(struct connection *connection)
 {
-	while (!connection->broken && !connection->refused && !connection__congested(connection)) {
+	while (!connection->broken && !connection->refused && connection->stream < 0 &&
+	       !connection__congested(connection)) {
 		const uint8_t *body;
 		size_t length, missing;
 		int found = frame__peek(&connection->in, &body, &length, &missing);
@@ -237,6 +241,29 @@ static void flush(struct connection *connection)
 		connection->broken = true;
 }
 
+void connection__become(struct connection *connection, int fd)
+{
+	while (connection->calls)
+		call__drop(connection->calls);
+	connection->stream = fd;
+}
+
+/* Once the host has been told. What it sends from then on is not for us. */
+static void become_stream(struct connection *connection)
+{
+	int host = connection->watch.fd, guest = connection->stream;
+
+	if (buffer__pending(&connection->out)) {
+		connection->watch.events = POLLOUT;
+		return;
+	}
+	watch__remove(&connection->watch);
+	connection->watch.fd = connection->stream = -1;
+	if (relay__open(connection->agent, host, guest, &connection->in))
+		fprintf(stderr, "capsa-agent: no memory for a stream\n");
+	connection__close(connection);
+}
+
 bool connection__settle(struct connection *connection)
 {
 	struct agent *agent = connection->agent;
@@ -261,6 +288,10 @@ bool connection__settle(struct connection *connection)
 		connection__part(connection);
 	if (connection->parted)
 		return false;
+	if (connection->stream >= 0) {
+		become_stream(connection);
+		return false;
+	}
 	if (connection->shutdown_wanted && !buffer__pending(&connection->out)) {
 		connection->shutdown_wanted = false;
 		agent__shutdown(agent, connection->grace_ms);
@@ -286,6 +317,7 @@ int connection__open(struct agent *agent, int fd)
 	}
 	connection->agent = agent;
 	connection->awaited = 1;
+	connection->stream = -1;
 	connection->watch = (struct watch){.fd = fd, .events = POLLIN, .ready = ready};
 	connection->parting.fire = parting_over;
 	connection->next = agent->connections;
@@ -305,7 +337,10 @@ void connection__close(struct connection *connection)
 		call__drop(connection->calls);
 	watch__remove(&connection->watch);
 	timer__clear(&connection->parting);
-	close(connection->watch.fd);
+	if (connection->watch.fd >= 0)
+		close(connection->watch.fd);
+	if (connection->stream >= 0)
+		close(connection->stream);
 	buffer__free(&connection->in);
 	buffer__free(&connection->out);
 	if (connection->prev)

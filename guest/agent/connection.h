@@ -20,6 +20,7 @@ struct connection {
 	struct timer parting; /* until the host has closed its side too */
 	bool shutdown_wanted; /* once what is queued has gone out */
 	uint64_t grace_ms;
+	int stream; /* what the connection becomes once what is queued has gone out; -1: nothing */
 };
 
 /* Take over the socket `fd`. Returns 0 or -ENOMEM (fd is then closed). */
@@ -29,6 +30,8 @@ void connection__close(struct connection *connection);
 /* End all calls, send no more, and close once the host has or a short while has gone by: a socket that is closed while
  * the host still writes to it is reset, and what was sent last may then not be read. */
 void connection__part(struct connection *connection);
+/* End all calls, send what is queued, then carry the bytes of the stream `fd`, which is taken over. */
+void connection__become(struct connection *connection, int fd);
 /* Handle what was received, let the calls produce, send. Returns whether there is more to do at once. The connection
  * may be gone afterwards. */
 bool connection__settle(struct connection *connection);

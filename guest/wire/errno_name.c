@@ -12,11 +12,13 @@ const char *errno_name(int error)
 	switch (error < 0 ? -error : error) {
 		NAME(E2BIG);
 		NAME(EACCES);
+		NAME(EADDRINUSE);
 		NAME(EAGAIN);
 		NAME(EBADF);
 		NAME(EBUSY);
 		NAME(ECANCELED);
 		NAME(ECHILD);
+		NAME(ECONNREFUSED);
 		NAME(ECONNRESET);
 		NAME(EDQUOT);
 		NAME(EEXIST);
@@ -40,6 +42,7 @@ const char *errno_name(int error)
 		NAME(ENOSYS);
 		NAME(ENOTDIR);
 		NAME(ENOTEMPTY);
+		NAME(ENOTSOCK);
 		NAME(ENXIO);
 		NAME(EOPNOTSUPP);
 		NAME(EOVERFLOW);

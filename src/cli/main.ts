@@ -19,6 +19,8 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["logs", async () => (await import("./verbs/logs.ts")).logs],
   ["network", async () => (await import("./verbs/network.ts")).network],
   ["learn", async () => (await import("./verbs/learn.ts")).learn],
+  ["forward", async () => (await import("./verbs/forward.ts")).forward],
+  ["expose", async () => (await import("./verbs/expose.ts")).expose],
   ["down", async () => (await import("./verbs/down.ts")).down],
   ["init", async () => (await import("./verbs/init.ts")).init],
   ["check", async () => (await import("./verbs/check.ts")).check],

@@ -1,5 +1,6 @@
 /** A running sandbox, and how one is started, as their callers see them. */
 
+import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
 import type { SandboxSpec } from "./spec.ts";
 
@@ -130,6 +131,28 @@ export interface RunningSandbox extends AsyncDisposable {
    * @example const socket = vm.vsockSocket(sandbox.agentPort());
    */
   vsockSocket(port: number): VsockSocket;
+
+  /**
+   * Have a place of this machine lead to a server in the guest, which needs no network for it: to a port of the guest's
+   * 127.0.0.1, or else its ::1, or to the path of a Unix socket there. Waits until the sandbox is ready. Rejects with
+   * `HostError` (`PORT_IN_USE`, an errno name) when the place cannot be listened on, with `SpecError` for what is none,
+   * with {@link BootError} when the sandbox is never ready, and with the signal's reason. A connection that nobody in the
+   * guest takes is reset, and told to `onFailure`.
+   * @example
+   * await using web = await vm.forward(8000);
+   * const page = await fetch(web.url);
+   */
+  forward(guestPort: number | string, options?: ForwardOptions): Promise<Forward>;
+
+  /**
+   * Have a port of the guest's own loopback lead to one service of this machine, and to nothing else of it: to a port of
+   * 127.0.0.1, or to the path of a Unix socket. Waits until the sandbox is ready. Rejects with `AgentError` (`EADDRINUSE`)
+   * when the guest has that port in use, and otherwise as {@link forward} does.
+   * @example
+   * await using database = await vm.expose(5432);
+   * await agent.exec(["psql", "-h", "127.0.0.1", "-p", String(database.guestPort), "-c", "select 1"]);
+   */
+  expose(hostPort: number | string, options?: ExposeOptions): Promise<Exposure>;
 
   /**
    * Exit code of the main process: 128 + n when signal n ended it. `VmmError` when the sandbox ended without.

@@ -5,6 +5,7 @@ import { connectAgent } from "../agent/client.ts";
 import { uint } from "../agent/fields.ts";
 import { signalNumber } from "../agent/signals.ts";
 import { CapsaError, VmmError } from "../errors.ts";
+import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import { sandboxNetwork } from "../network/control.ts";
 import type {
   BootTimings,
@@ -226,6 +227,20 @@ export class SandboxHandle implements RunningSandbox {
   vsockSocket(port: number): VsockSocket {
     const { path, opened } = this.#machine.vsockSocket(port);
     return { port, path, vm: this, opened, toString: () => path };
+  }
+
+  // What is seldom used is loaded when it is: sockets of Node's take as long to load as a short command to run
+
+  async forward(target: number | string, options: ForwardOptions = {}): Promise<Forward> {
+    const { forward } = await import("../forward/forward.ts");
+    await this.ready;
+    return forward(this.vsockSocket(AGENT_PORT).path, target, options, this.exited);
+  }
+
+  async expose(service: number | string, options: ExposeOptions = {}): Promise<Exposure> {
+    const { expose } = await import("../forward/expose.ts");
+    await this.ready;
+    return expose(this.vsockSocket(AGENT_PORT).path, service, options, this.exited);
   }
 
   async wait(): Promise<number> {

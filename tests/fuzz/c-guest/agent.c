@@ -1,7 +1,8 @@
 /* Fuzzes what a host sends to the agent: bytes as they are, and frames whose lengths are right. Files stay in a
- * directory of the fuzzer's, and no program is run but a child that says a word. */
+ * directory of the fuzzer's, no program is run but a child that says a word, and nobody is connected to. */
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "agent/call.h"
 #include "agent/job.h"
+#include "agent/relay.h"
 #include "process/spawn.h"
 
 enum { STEPS = 64 };
@@ -29,6 +31,9 @@ int __wrap_call__take_path(struct call *call, const CborValue *request, const ch
 int __real_symlinkat(const char *target, int at, const char *name);
 int __wrap_symlinkat(const char *target, int at, const char *name);
 pid_t __wrap_program__start(const struct program *program, enum spawn_stage *stage);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size);
+int __real_bind(int fd, const struct sockaddr *address, socklen_t size);
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size);
 
 /* In place of the agent's: what the real one lets through, but below `place`, and without a way up. */
 int __wrap_call__take_path(struct call *call, const CborValue *request, const char *key, char path[PATH_MAX])
@@ -70,6 +75,50 @@ pid_t __wrap_program__start(const struct program *program, enum spawn_stage *sta
 	return pid;
 }
 
+/* What the agent is connected to: it sends back what it gets. */
+static int peer = -1;
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+	int ends[2];
+
+	(void)size;
+	errno = address->sa_family == AF_UNIX ? EAGAIN : ECONNREFUSED;
+	if (address->sa_family != AF_INET || peer >= 0 || ((const struct sockaddr_in *)address)->sin_port & 1)
+		return -1;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends))
+		abort();
+	if (dup2(ends[0], fd) < 0)
+		abort();
+	close(ends[0]);
+	peer = ends[1];
+	return 0;
+}
+
+/* Any port, in place of those that this machine may need. */
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size)
+{
+	struct sockaddr_in6 any;
+
+	memcpy(&any, address, size);
+	if (address->sa_family == AF_INET)
+		((struct sockaddr_in *)(void *)&any)->sin_port = 0;
+	else
+		any.sin6_port = 0;
+	return __real_bind(fd, (struct sockaddr *)&any, size);
+}
+
+static void echo(void)
+{
+	char bytes[4096];
+	ssize_t n = peer < 0 ? -1 : recv(peer, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	if (n == 0 || (n > 0 && send(peer, bytes, (size_t)n, MSG_DONTWAIT) < 0)) {
+		close(peer);
+		peer = -1;
+	}
+}
+
 static void clean(void)
 {
 	char command[sizeof(place) + 16];
@@ -108,10 +157,11 @@ static void run(struct agent *agent, int host)
 	static char said[65536];
 	bool more = true;
 
-	for (int step = 0; step < STEPS && agent->connections; step++) {
+	for (int step = 0; step < STEPS && (agent->connections || agent->relays); step++) {
 		if (loop__step(&agent->loop, true))
 			abort();
 		reap(agent, WNOHANG);
+		echo();
 		more = agent->connections && connection__settle(agent->connections);
 		if (recv(host, said, sizeof(said), MSG_DONTWAIT) <= 0 && !more && step > 4)
 			break;
@@ -122,7 +172,7 @@ static void send_all(struct agent *agent, int host, const void *bytes, size_t si
 {
 	const char *at = bytes;
 
-	while (size && agent->connections) {
+	while (size && (agent->connections || agent->relays)) {
 		ssize_t n = send(host, at, size, MSG_DONTWAIT);
 
 		if (n > 0) {
@@ -138,7 +188,7 @@ static void send_all(struct agent *agent, int host, const void *bytes, size_t si
 /* Each frame: two bytes of length, then that many of it; the last is as long as what is left. */
 static void send_frames(struct agent *agent, int host, const uint8_t *data, size_t size)
 {
-	while (size > 2 && agent->connections) {
+	while (size > 2 && (agent->connections || agent->relays)) {
 		size_t length = (size_t)data[0] << 8 | data[1];
 		uint8_t head[4];
 
@@ -177,11 +227,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run(&agent, ends[0]);
 	while (agent.connections)
 		connection__close(agent.connections);
+	while (agent.relays)
+		relay__close(agent.relays);
 	job__end_all(&agent);
 	reap(&agent, 0);
-	if (agent.call_count || agent.connection_count || agent.jobs || agent.loop.watches || agent.loop.timers)
+	if (agent.call_count || agent.waiting_count || agent.connection_count || agent.relay_count || agent.jobs ||
+	    agent.listenings || agent.loop.watches || agent.loop.timers)
 		abort(); /* something outlived its connection */
 	close(ends[0]);
+	if (peer >= 0)
+		close(peer);
+	peer = -1;
 	loop__free(&agent.loop);
 	return 0;
 }

@@ -72,6 +72,7 @@ describe("requests are understood:", () => {
         host.send({ id: value.id, ev: value.stdin ? "stdin-end" : "end" });
       }
       if (value.op === "write_tree") host.send({ id: value.id, ev: "abort" }); // no tree has come: an end would be too early
+      if (value.op === "listen") host.send({ id: value.id, ev: "abort" });
       const response = await host.response(value.id);
       // a file that is not there or a user that may not is an answer, but the request was understood
       if (response.error) expect(response.error.code).not.toMatch(/EPROTO|ENOSYS/);
@@ -123,6 +124,8 @@ const causes: Record<string, (send: (message: Frame) => void) => void | Promise<
     send({ id: 16, op: "attach", process: 1 });
     send({ id: 16, ev: "detach" });
   },
+  "connect error": (send) => send({ id: 18, op: "connect", port: 1 }),
+  "accept error": (send) => send({ id: 21, op: "accept", listener: 4711 }),
   "file data": async (send) => {
     await writeFile(join(agent.directory, "capsa"), "capsa\n");
     send({ id: 6, op: "read_file", path: join(agent.directory, "capsa") });

@@ -1,0 +1,187 @@
+/* connect: a stream to a server in the guest, which the connection becomes. */
+#include "call.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+	TARGETS = 2,   /* 127.0.0.1, ::1 */
+	AGAIN_MS = 20, /* a Unix socket has no place for one more and does not tell when it has */
+};
+
+struct target {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
+		struct sockaddr_un local;
+	};
+	socklen_t size;
+};
+
+struct connect {
+	struct call call;
+	struct watch socket; /* fd -1: there is none */
+	struct timer again;
+	struct target targets[TARGETS];
+	int count, at;
+	int error; /* of the first target */
+	char name[PATH_MAX];
+};
+
+static void attempt(struct connect *connect);
+
+static void close_socket(struct connect *connect)
+{
+	watch__remove(&connect->socket);
+	if (connect->socket.fd >= 0)
+		close(connect->socket.fd);
+	connect->socket.fd = -1;
+}
+
+static void connected(struct connect *connect)
+{
+	int fd = connect->socket.fd;
+
+	watch__remove(&connect->socket);
+	connect->socket.fd = -1;
+	call__become(&connect->call, fd);
+}
+
+static void refused(struct connect *connect, int error)
+{
+	close_socket(connect);
+	if (!connect->error)
+		connect->error = error;
+	if (++connect->at < connect->count)
+		attempt(connect);
+	else
+		call__fail(&connect->call, connect->error, "%s: %s", connect->name, strerror(connect->error));
+}
+
+static void socket_ready(struct watch *watch, short revents)
+{
+	struct connect *connect = container_of(watch, struct connect, socket);
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	(void)revents;
+	if (getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &size))
+		error = errno;
+	if (error)
+		refused(connect, error);
+	else
+		connected(connect);
+}
+
+static void again(struct timer *timer)
+{
+	attempt(container_of(timer, struct connect, again));
+}
+
+static void attempt(struct connect *request)
+{
+	struct loop *loop = &request->call.connection->agent->loop;
+	const struct target *target = &request->targets[request->at];
+
+	int error;
+
+	close_socket(request);
+	request->socket = (struct watch){.ready = socket_ready, .events = POLLOUT};
+	request->socket.fd = socket(target->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	error = request->socket.fd < 0 || connect(request->socket.fd, &target->any, target->size) ? errno : 0;
+	switch (error) {
+	case 0:
+		connected(request);
+		break;
+	case EINPROGRESS:
+		loop__add(loop, &request->socket);
+		break;
+	case EAGAIN:
+		timer__set(loop, &request->again, AGAIN_MS);
+		break;
+	default:
+		refused(request, error);
+	}
+}
+
+/* Returns 0, or -1 after call__fail. */
+static int take_path(struct connect *connect, const CborValue *request)
+{
+	struct target *target = &connect->targets[0];
+	struct sockaddr_un *local = &target->local;
+
+	if (call__take_path(&connect->call, request, "path", connect->name))
+		return -1;
+	if (strlen(connect->name) >= sizeof(local->sun_path)) {
+		call__fail(&connect->call, ENAMETOOLONG, "%s: the path of a socket has at most %zu bytes",
+			   connect->name, sizeof(local->sun_path) - 1);
+		return -1;
+	}
+	local->sun_family = AF_UNIX;
+	strcpy(local->sun_path, connect->name); // NOLINT(clang-analyzer-security.insecureAPI.strcpy): measured above
+	target->size = sizeof(*local);
+	connect->count = 1;
+	return 0;
+}
+
+static void set_port(struct connect *connect, uint16_t port)
+{
+	struct target *ipv4 = &connect->targets[0], *ipv6 = &connect->targets[1];
+
+	ipv4->ipv4 = (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	ipv4->size = sizeof(ipv4->ipv4);
+	ipv6->ipv6 = (struct sockaddr_in6){
+		.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	ipv6->size = sizeof(ipv6->ipv6);
+	connect->count = TARGETS;
+	snprintf(connect->name, sizeof(connect->name), "port %u", port);
+}
+
+static void start(struct call *call, const CborValue *request)
+{
+	struct connect *connect = container_of(call, struct connect, call);
+	uint64_t port = 0;
+	int found = reader__uint(request, "port", &port);
+
+	connect->socket.fd = -1;
+	connect->again.fire = again;
+	if (found < 0 || (found == 1 && (port == 0 || port > UINT16_MAX))) {
+		call__refuse(call, "port");
+		return;
+	}
+	if (found == 1)
+		set_port(connect, (uint16_t)port);
+	else if (take_path(connect, request))
+		return;
+	attempt(connect);
+}
+
+static void event(struct call *call, struct span ev, const CborValue *message)
+{
+	(void)message;
+	if (span__equals(ev, "abort"))
+		call__fail(call, ECANCELED, "%s: given up by the host", container_of(call, struct connect, call)->name);
+}
+
+static void release(struct call *call)
+{
+	struct connect *connect = container_of(call, struct connect, call);
+
+	timer__clear(&connect->again);
+	close_socket(connect);
+}
+
+const struct operation operation__connect = {
+	.op = "connect",
+	.size = sizeof(struct connect),
+	.waits = true,
+	.start = start,
+	.event = event,
+	.release = release,
+};

@@ -1,0 +1,185 @@
+/* A relay: what one side cannot take now is kept, and no more is read from the other until it is gone. */
+#include "relay.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	READ_SIZE = 65536, /* bytes read at once, and with that the most that is kept for a side */
+	ROUNDS = 8,        /* of reading and writing before others have their turn */
+};
+
+static void await(struct relay *relay)
+{
+	for (int i = 0; i < RELAY_SIDES; i++) {
+		struct relay_side *side = &relay->sides[i], *other = &relay->sides[!i];
+
+		side->watch.events = (short)((buffer__pending(&side->queued) ? POLLOUT : 0) |
+					     (side->silent || buffer__pending(&other->queued) ? 0 : POLLIN));
+	}
+}
+
+/* Returns 0, or -errno when the side has broken. */
+static int flush(struct relay_side *side)
+{
+	int error = buffer__flush(&side->queued, side->watch.fd);
+
+	if (!buffer__pending(&side->queued))
+		buffer__free(&side->queued);
+	return error == -EAGAIN ? 0 : error;
+}
+
+static int keep(struct relay_side *side, const uint8_t *bytes, size_t length)
+{
+	uint8_t *room = buffer__reserve(&side->queued, length);
+
+	if (!room)
+		return -ENOMEM;
+	memcpy(room, bytes, length);
+	buffer__commit(&side->queued, length);
+	return 0;
+}
+
+/* Read once, and pass on what came. Returns the bytes (0: its end), or -errno, -EAGAIN when nothing is there. */
+static ssize_t pass_on(struct relay_side *from, struct relay_side *to)
+{
+	uint8_t bytes[READ_SIZE];
+	ssize_t n = read(from->watch.fd, bytes, sizeof(bytes)), written;
+	int error;
+
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	written = write(to->watch.fd, bytes, (size_t)n);
+	if (written < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		written = 0;
+	}
+	error = written < n ? keep(to, bytes + written, (size_t)(n - written)) : 0;
+	return error ? error : n;
+}
+
+/* Returns 0, or -errno when a side has broken. */
+static int move(struct relay_side *from, struct relay_side *to)
+{
+	for (int round = 0; round < ROUNDS && !from->silent && !buffer__pending(&to->queued); round++) {
+		ssize_t n = pass_on(from, to);
+
+		if (n == -EAGAIN || n == -EINTR)
+			return 0;
+		if (n < 0)
+			return (int)n;
+		from->silent = n == 0;
+	}
+	return 0;
+}
+
+/* The end of one side is the end of what the other gets. */
+static int pass_end(const struct relay_side *from, const struct relay_side *to)
+{
+	if (!from->silent || buffer__pending(&to->queued))
+		return 0;
+	return shutdown(to->watch.fd, SHUT_WR) && errno != ENOTCONN ? -errno : 0;
+}
+
+/* Whoever is left is not to take what it has for the whole. */
+static void break_off(struct relay *relay)
+{
+	const struct linger at_once = {.l_onoff = 1};
+
+	for (int i = 0; i < RELAY_SIDES; i++)
+		setsockopt(relay->sides[i].watch.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	relay__close(relay);
+}
+
+static bool is_over(const struct relay *relay)
+{
+	for (int i = 0; i < RELAY_SIDES; i++)
+		if (!relay->sides[i].silent || buffer__pending(&relay->sides[i].queued))
+			return false;
+	return true;
+}
+
+static void advance(struct relay *relay, int ready, short revents)
+{
+	struct relay_side *side = &relay->sides[ready], *other = &relay->sides[!ready];
+	bool told = side->silent, was_empty = !buffer__pending(&side->queued);
+	int error = 0;
+
+	if (!was_empty && (revents & (POLLOUT | POLLERR | POLLHUP))) {
+		error = flush(side);
+		if (!error && !buffer__pending(&side->queued))
+			error = pass_end(other, side);
+	}
+	if (!error && (side->watch.events & POLLIN))
+		error = move(side, other);
+	if (!error && !told && side->silent)
+		error = pass_end(side, other);
+	if (error)
+		break_off(relay);
+	else if (is_over(relay))
+		relay__close(relay);
+	else
+		await(relay);
+}
+
+static void host_ready(struct watch *watch, short revents)
+{
+	advance(container_of(watch, struct relay, sides[RELAY_HOST].watch), RELAY_HOST, revents);
+}
+
+static void guest_ready(struct watch *watch, short revents)
+{
+	advance(container_of(watch, struct relay, sides[RELAY_GUEST].watch), RELAY_GUEST, revents);
+}
+
+int relay__open(struct agent *agent, int host, int guest, struct buffer *received)
+{
+	struct relay *relay = calloc(1, sizeof(*relay));
+	const int yes = 1;
+
+	if (!relay) {
+		close(host);
+		close(guest);
+		return -ENOMEM;
+	}
+	/* what is small is not to wait for more; of a Unix socket there is no such thing */
+	setsockopt(guest, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	setsockopt(host, SOL_SOCKET, SO_RCVLOWAT, &yes, sizeof(yes));
+	relay->agent = agent;
+	relay->sides[RELAY_HOST].watch = (struct watch){.fd = host, .ready = host_ready};
+	relay->sides[RELAY_GUEST].watch = (struct watch){.fd = guest, .ready = guest_ready};
+	relay->sides[RELAY_GUEST].queued = *received;
+	*received = (struct buffer){0};
+	relay->next = agent->relays;
+	if (relay->next)
+		relay->next->prev = relay;
+	agent->relays = relay;
+	agent->relay_count++;
+	for (int i = 0; i < RELAY_SIDES; i++)
+		loop__add(&agent->loop, &relay->sides[i].watch);
+	await(relay);
+	return 0;
+}
+
+void relay__close(struct relay *relay)
+{
+	for (int i = 0; i < RELAY_SIDES; i++) {
+		watch__remove(&relay->sides[i].watch);
+		close(relay->sides[i].watch.fd);
+		buffer__free(&relay->sides[i].queued);
+	}
+	if (relay->prev)
+		relay->prev->next = relay->next;
+	else
+		relay->agent->relays = relay->next;
+	if (relay->next)
+		relay->next->prev = relay->prev;
+	relay->agent->relay_count--;
+	free(relay);
+}
