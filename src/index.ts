@@ -66,6 +66,7 @@ export type {
   RunningSandbox,
   SandboxEntry,
   SandboxExit,
+  SandboxMetrics,
   SandboxNetwork,
   StartOptions,
   VsockPort,

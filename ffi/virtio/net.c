@@ -98,6 +98,7 @@ static bool take(struct net *net, const struct virtqueue_chain *chain)
 	if ((hdr.flags & HDR_NEEDS_CSUM) &&
 	    (!(net->dev.driver_features & F_CSUM) || !complete_checksum(net->frame, len, &hdr)))
 		return false;
+	atomic_fetch_add_explicit(&net->dev.traffic.from_guest, len, memory_order_relaxed);
 	net->link->transmit(net->arg, net->frame, len);
 	return true;
 }
@@ -195,6 +196,7 @@ static bool give(struct net *net, const uint8_t *frame, size_t len)
 	iov__write(first.iov, first.count, 0, &hdr, HDR);
 	for (unsigned i = 0; i < count; i++)
 		virtqueue__push(vq, used[i].head, used[i].written);
+	atomic_fetch_add_explicit(&net->dev.traffic.to_guest, len, memory_order_relaxed);
 	return true;
 }
 

@@ -3,6 +3,7 @@
 #ifndef CAPSA_VIRTIO_VIRTIO_H
 #define CAPSA_VIRTIO_VIRTIO_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,11 @@ struct virtio_device_ops {
 	void (*destroy)(struct virtio_device *dev);
 };
 
+/* Payload bytes since the device was made; written on the worker, read from anywhere. fs and net count them. */
+struct virtio_traffic {
+	_Atomic uint64_t from_guest, to_guest;
+};
+
 /*
  * Embedded as the first member of each device's own struct. The transport fills `queues` and `driver_features` before
  * activate; the device fills `ops` at creation. `loop` is the worker's loop, set before anything else is called:
@@ -64,6 +70,7 @@ struct virtio_device {
 	struct loop *loop;
 	uint64_t driver_features;
 	struct virtqueue queues[VIRTIO_MAX_QUEUES];
+	struct virtio_traffic traffic;
 	/* Ask the transport to raise a configuration-change interrupt; NULL until a transport is attached. */
 	void (*config_changed)(struct virtio_device *dev);
 	void *transport;

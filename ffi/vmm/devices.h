@@ -43,6 +43,9 @@ __attribute__((warn_unused_result)) int device_set__start(struct device_set *set
 /* Destroy the devices on their workers, then end the workers. The engine has let go of them. Idempotent. */
 void device_set__end(struct device_set *set);
 
+/* What all devices of that kind (their ops' name) have carried, bytes; false where there is none. */
+bool device_set__traffic(const struct device_set *set, const char *kind, uint64_t *from_guest, uint64_t *to_guest);
+
 /* Make a host-to-guest socket for the vsock port. 0, -EEXIST when it is there, -ENODEV without vsock, or -errno. */
 __attribute__((warn_unused_result)) int device_set__listen(struct device_set *set, uint32_t port);
 

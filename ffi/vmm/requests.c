@@ -73,6 +73,22 @@ static void add_confinement(struct frame *frame, const struct confine_report *re
 	frame__close(frame);
 }
 
+static void add_traffic(struct frame *frame, const struct device_set *devices)
+{
+	static const char *const kinds[] = {"fs", "net"};
+	uint64_t from_guest, to_guest;
+	frame__open(frame, "traffic");
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (!device_set__traffic(devices, kinds[i], &from_guest, &to_guest))
+			continue;
+		frame__open(frame, kinds[i]);
+		frame__uint(frame, "fromGuest", from_guest);
+		frame__uint(frame, "toGuest", to_guest);
+		frame__close(frame);
+	}
+	frame__close(frame);
+}
+
 static int do_status(struct answer *answer)
 {
 	const struct vmm *vmm = answer->vmm;
@@ -93,6 +109,7 @@ static int do_status(struct answer *answer)
 	frame__uint(&frame, "vmm", (uint64_t)getpid());
 	frame__close(&frame);
 	add_confinement(&frame, &vmm->confinement);
+	add_traffic(&frame, &vmm->devices);
 	frame__close(&frame);
 	control__reply(answer->to, &frame);
 	if (answer->request->follow)

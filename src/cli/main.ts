@@ -16,6 +16,7 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["shell", async () => (await import("./verbs/shell.ts")).shell],
   ["cp", async () => (await import("./verbs/cp.ts")).cp],
   ["ps", async () => (await import("./verbs/ps.ts")).ps],
+  ["metrics", async () => (await import("./verbs/metrics.ts")).metrics],
   ["logs", async () => (await import("./verbs/logs.ts")).logs],
   ["network", async () => (await import("./verbs/network.ts")).network],
   ["learn", async () => (await import("./verbs/learn.ts")).learn],

@@ -68,6 +68,29 @@ export interface SandboxExit {
   readonly failure?: { readonly code: string; readonly message: string };
 }
 
+/** What a sandbox has used since its start, and uses now. */
+export interface SandboxMetrics {
+  readonly state: "starting" | "running" | "paused" | "ending";
+  /** Since the start of its VMM, milliseconds. */
+  readonly uptimeMs: number;
+  /** Processor time of this machine, of the guest's processors and of all that serves them, milliseconds. */
+  readonly cpuMs: number;
+  readonly memory: {
+    /** What the guest was given. */
+    readonly sizeBytes: number;
+    /** What of this machine's memory it holds: of the guest's what it has touched, and the processes that serve it. */
+    readonly residentBytes: number;
+    /** As the guest's kernel says, which has some for itself; absent while no agent answers. */
+    readonly guestTotalBytes?: number;
+    /** What the guest's programs could still have; absent while no agent answers. */
+    readonly guestAvailableBytes?: number;
+  };
+  /** Of files in shares and in the root file system's directories; what the guest has cached is not read again. */
+  readonly shares: { readonly readBytes: number; readonly writtenBytes: number };
+  /** Ethernet frames, as the guest sees them; absent without a network. */
+  readonly network?: { readonly receivedBytes: number; readonly sentBytes: number };
+}
+
 /** A guest's vsock port as a Unix socket on the host; wherever a path is wanted, `${socket}` gives it. */
 export interface VsockPort {
   readonly port: number;
@@ -153,6 +176,13 @@ export interface RunningSandbox extends AsyncDisposable {
    * await agent.exec(["psql", "-h", "127.0.0.1", "-p", String(database.guestPort), "-c", "select 1"]);
    */
   expose(hostPort: number | string, options?: ExposeOptions): Promise<Exposure>;
+
+  /**
+   * What it uses. Rejects with `VmmError` `VMM_GONE` once it has ended.
+   * @example
+   * const { cpuMs, memory } = await vm.metrics();
+   */
+  metrics(): Promise<SandboxMetrics>;
 
   /**
    * Exit code of the main process: 128 + n when signal n ended it. `VmmError` when the sandbox ended without.

@@ -15,6 +15,7 @@ import type {
   RunningSandbox,
   SandboxEntry,
   SandboxExit,
+  SandboxMetrics,
   StartOptions,
   VsockSocket,
 } from "./api.ts";
@@ -241,6 +242,12 @@ export class SandboxHandle implements RunningSandbox {
     const { expose } = await import("../forward/expose.ts");
     await this.ready;
     return expose(this.vsockSocket(AGENT_PORT).path, service, options, this.exited);
+  }
+
+  async metrics(): Promise<SandboxMetrics> {
+    const { metricsOf } = await import("./metrics.ts");
+    const status = await this.#machine.request("status");
+    return metricsOf(status, this.pid, this.vsockSocket(AGENT_PORT).path);
   }
 
   async wait(): Promise<number> {

@@ -78,6 +78,8 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 		}
 	}
 	virtqueue__notify(vq);
+	atomic_store_explicit(&fs->dev.traffic.from_guest, fs->session->written, memory_order_relaxed);
+	atomic_store_explicit(&fs->dev.traffic.to_guest, fs->session->read, memory_order_relaxed);
 	if (count == BATCH) /* there may be more: come back by way of the loop */
 		(void)!eventfd_write(vq->kick_fd, 1);
 }

@@ -257,7 +257,10 @@ int op__read(struct fs_request *req)
 	size_t len = in->size < FS_WRITE_MAX ? in->size : FS_WRITE_MAX;
 	unsigned count =
 		slice(req->session->iov, chain->writable, chain->writable_count, sizeof(struct fuse_out_header), len);
-	return transfer(req->session, preadv2, handle->fd, count, in->offset, 0, &req->direct);
+	int err = transfer(req->session, preadv2, handle->fd, count, in->offset, 0, &req->direct);
+	if (!err)
+		req->session->read += req->direct;
+	return err;
 }
 
 int op__write(struct fs_request *req)
@@ -274,6 +277,8 @@ int op__write(struct fs_request *req)
 	bool append = in->flags & O_APPEND && !(in->write_flags & FUSE_WRITE_CACHE);
 	unsigned count = slice(req->session->iov, chain->readable, chain->readable_count, before, in->size);
 	int err = transfer(req->session, pwritev2, handle->fd, count, in->offset, append ? RWF_APPEND : 0, &done);
+	if (!err)
+		req->session->written += done;
 	if (!err && in->write_flags & FUSE_WRITE_KILL_SUIDGID)
 		err = owner__kill_suidgid(req, req->inode);
 	if (err)

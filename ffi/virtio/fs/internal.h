@@ -112,6 +112,7 @@ struct fs_session {
 	bool submounts; /* the guest mounts what is announced */
 	int proc;       /* /proc/self/fd */
 	uint32_t serial;
+	uint64_t written, read; /* bytes of files, by the guest */
 
 	struct fs_slots inodes, handles;
 	struct fs_inode **buckets;

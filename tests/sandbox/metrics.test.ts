@@ -1,0 +1,83 @@
+/** What a sandbox uses: counted where it happens, and told to programs, people and Prometheus. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type Agent, Capsa, MountMode, NetworkMode, type RunningSandbox, sandbox } from "../../src/index.ts";
+import { capsa, ownRuntimeDirectory, scratch } from "../unit/cli/capsa.ts";
+
+const MIB = 1024 ** 2;
+const name = `metrics-${process.pid.toString(36)}`;
+ownRuntimeDirectory();
+let share: { path: string } & AsyncDisposable;
+let vm: RunningSandbox;
+let agent: Agent;
+
+beforeAll(async () => {
+  share = await scratch();
+  await writeFile(join(share.path, "in"), Buffer.alloc(3 * MIB, "x"));
+  vm = await Capsa.sandbox()
+    .name(name)
+    .memoryMb(256)
+    .network(NetworkMode.UserNat())
+    .share(share.path, "/share", MountMode.ReadWrite)
+    .run("/bin/sleep", ["infinity"])
+    .build();
+  agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+}, 60_000);
+afterAll(async () => {
+  await vm[Symbol.asyncDispose]();
+  await share[Symbol.asyncDispose]();
+});
+
+test("processor, memory, files and network are counted, each for itself", async () => {
+  const before = await vm.metrics();
+  expect(before).toMatchObject({ state: "running", shares: { readBytes: 0, writtenBytes: 0 } });
+  expect(before.cpuMs).toBeGreaterThan(0);
+  const { memory } = before;
+  expect(memory.sizeBytes).toBe(256 * MIB);
+  expect(memory.guestTotalBytes!).toBeLessThan(memory.sizeBytes);
+  expect(memory.guestAvailableBytes!).toBeLessThan(memory.guestTotalBytes!);
+  expect(memory.residentBytes).toBeGreaterThan(16 * MIB);
+
+  // 2 MiB written, 3 MiB read, 32 MiB of memory filled, one echo request of 1,000 bytes, answered or not
+  await agent.exec("head -c 2097152 /dev/zero >/share/out; cat /share/in >/dev/null");
+  await agent.exec("head -c 33554432 /dev/zero >/tmp/fill");
+  await agent.exec("ping -c 1 -W 1 -s 1000 10.0.2.2 || true");
+  const after = await vm.metrics();
+  expect(after.shares).toEqual({ readBytes: 3 * MIB, writtenBytes: 2 * MIB });
+  expect(after.memory.residentBytes - memory.residentBytes).toBeGreaterThan(24 * MIB);
+  expect(memory.guestAvailableBytes! - after.memory.guestAvailableBytes!).toBeGreaterThan(24 * MIB);
+  expect(after.network!.sentBytes - before.network!.sentBytes).toBeGreaterThanOrEqual(1000);
+  expect(after.cpuMs).toBeGreaterThan(before.cpuMs);
+  expect(after.uptimeMs).toBeGreaterThan(before.uptimeMs);
+});
+
+test("one that is paused is told without its guest", async () => {
+  await vm.pause();
+  const { state, memory } = await vm.metrics();
+  await vm.resume();
+  expect(state).toBe("paused");
+  expect(memory).toEqual({ sizeBytes: 256 * MIB, residentBytes: expect.any(Number) });
+});
+
+test("the command line tells people, programs and Prometheus", async () => {
+  const runs = [["metrics"], ["metrics", name, "--json"], ["metrics", "--prometheus"], ["metrics", "none"]];
+  const [table, json, prometheus, none] = await Promise.all(runs.map((args) => capsa(args)));
+  expect(table!.stdout).toMatch(new RegExp(`^NAME .*\\n${name} +running .* 3\\.0 MiB +2\\.0 MiB `));
+  expect(JSON.parse(json!.stdout)).toMatchObject([
+    { name, id: vm.id, state: "running", shares: { readBytes: 3 * MIB, writtenBytes: 2 * MIB } },
+  ]);
+  expect(prometheus!.stdout).toContain(
+    `# TYPE capsa_sandbox_shares_read_bytes_total counter\ncapsa_sandbox_shares_read_bytes_total{name="${name}",id="${vm.id}"} ${3 * MIB}\n`,
+  );
+  expect(none).toMatchObject({
+    exitCode: 125,
+    stderr: expect.stringContaining('no sandbox "none" is running'),
+  });
+  expect((await capsa(["metrics", "--json", "--prometheus"])).exitCode).toBe(2);
+});
+
+test("after its end there are none", async () => {
+  await vm.kill();
+  await expect(vm.metrics()).rejects.toMatchObject({ code: "VMM_GONE" });
+});
