@@ -45,7 +45,7 @@ static int serve(const char *path)
 	sigaddset(&signals, SIGTERM);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	code = agent__run(listener, -1, &environment);
+	code = agent__run(listener, -1, &environment, 0);
 	strings__free(&environment);
 	unlink(path);
 	return code;

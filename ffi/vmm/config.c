@@ -322,6 +322,7 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		 .offset = MEMBER(log_limit),
 		 .min = 4096,
 		 .max = 1ULL << 40},
+		{.key = "ttl", .kind = CBOR_KIND_UINT, .offset = MEMBER(ttl), .min = 1, .max = 1ULL << 40},
 		{.key = "qemu", .kind = CBOR_KIND_OTHER, .offset = MEMBER(qemu), .read = read_qemu},
 		{.key = "confine", .kind = CBOR_KIND_TEXT, .required = true, .offset = MEMBER(confine)},
 	};

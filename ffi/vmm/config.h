@@ -87,6 +87,7 @@ struct vmm_config {
 	uint64_t events_port; /* 0: none */
 	const char *archive;
 	uint64_t log_limit; /* bytes */
+	uint64_t ttl;       /* ms; 0: none */
 	const char *qemu;   /* path */
 	const char *confine;
 

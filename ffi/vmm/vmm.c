@@ -167,9 +167,24 @@ static int watch_signals(struct vmm *vmm, struct failure *why)
 	return 0;
 }
 
+static void expire(void *arg)
+{
+	vmm__end(arg, "expired");
+}
+
+/* Here, in the process that lives as long as the machine: who started it may have gone, and its guest may not obey. */
+static int limit_life(struct vmm *vmm, struct failure *why)
+{
+	uint64_t timer;
+	int err = vmm->config->ttl ? loop__timer(vmm->loop, vmm->config->ttl, expire, vmm, &timer) : 0;
+	return err ? failure__set(why, -err, NULL, "no timer for the machine's end") : 0;
+}
+
 static int start_machine(struct vmm *vmm, struct failure *why)
 {
-	int err = device_set__start(&vmm->devices, why);
+	int err = limit_life(vmm, why);
+	if (!err)
+		err = device_set__start(&vmm->devices, why);
 	if (!err)
 		err = vmm->engine->start(&vmm->machine, why);
 	if (err)

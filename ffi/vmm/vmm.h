@@ -46,7 +46,7 @@ struct vmm {
 /* The VMM proper, from start to end: returns the exit code once the runtime directory is gone and "exited" is sent. */
 int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint64_t began);
 
-/* End with this reason ("stopped", "shutdown", "failed"); the first one counts. Returns at once. */
+/* End with this reason ("stopped", "shutdown", "expired", "failed"); the first one counts. Returns at once. */
 void vmm__end(struct vmm *vmm, const char *reason);
 
 /* vmm/build.c, in this order; each 0, or -errno with *why. What was made until then is taken down as always. */

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ACCEPT_PAUSE_MS = 100 };
+enum { ACCEPT_PAUSE_MS = 100, IDLE_GRACE_MS = 5000 };
 
 static void accept_again(struct timer *timer)
 {
@@ -61,14 +61,37 @@ static void signals_ready(struct watch *watch, short revents)
 	reap(agent);
 }
 
-void agent__shutdown(struct agent *agent, uint64_t grace_ms)
+static void ask_for_end(struct agent *agent, struct shutdown_request request)
 {
-	struct shutdown_request request = {.grace_ms = grace_ms};
-
 	if (agent->control < 0)
 		agent->ending = true;
 	else if (write(agent->control, &request, sizeof(request)) != sizeof(request))
 		perror("capsa-agent: init does not hear of the shutdown");
+}
+
+void agent__shutdown(struct agent *agent, uint64_t grace_ms)
+{
+	ask_for_end(agent, (struct shutdown_request){.grace_ms = grace_ms});
+}
+
+static void idle_for_long(struct timer *timer)
+{
+	ask_for_end(container_of(timer, struct agent, idle),
+		    (struct shutdown_request){.grace_ms = IDLE_GRACE_MS, .idle = true});
+}
+
+/* After every round of events: whether the sandbox is in use, and since when it is not. */
+static void watch_use(struct agent *agent)
+{
+	bool in_use = agent->relay_count || agent->call_count > agent->passive_count;
+
+	if (!agent->idle_ms)
+		return;
+	if (in_use || agent->used || agent->ending)
+		timer__clear(&agent->idle);
+	if (!in_use && !agent->ending && !agent->idle.loop)
+		timer__set(&agent->loop, &agent->idle, agent->idle_ms);
+	agent->used = false;
 }
 
 static bool all_sent(const struct agent *agent)
@@ -96,12 +119,14 @@ static bool settle(struct agent *agent)
 	return more;
 }
 
-int agent__run(int listener, int control, const struct strings *environment)
+int agent__run(int listener, int control, const struct strings *environment, uint64_t idle_ms)
 {
 	struct agent agent = {
 		.listener = {.fd = listener, .events = POLLIN, .ready = accept_ready},
 		.signals = {.events = POLLIN, .ready = signals_ready},
 		.accept_again = {.fire = accept_again},
+		.idle = {.fire = idle_for_long},
+		.idle_ms = idle_ms,
 		.environment = environment,
 		.control = control,
 		/* without an init this is no machine of ours, but a test's */
@@ -128,8 +153,9 @@ int agent__run(int listener, int control, const struct strings *environment)
 	loop__add(&agent.loop, &agent.listener);
 	loop__add(&agent.loop, &agent.signals);
 
-	while (!error && !(agent.ending && agent.call_count == agent.waiting_count && !job__any_running(&agent) &&
+	while (!error && !(agent.ending && agent.call_count == agent.passive_count && !job__any_running(&agent) &&
 			   all_sent(&agent))) {
+		watch_use(&agent);
 		error = loop__step(&agent.loop, more);
 		more = settle(&agent);
 	}
@@ -148,6 +174,7 @@ int agent__run(int listener, int control, const struct strings *environment)
 		connection__close(agent.connections);
 	job__end_all(&agent);
 	timer__clear(&agent.accept_again);
+	timer__clear(&agent.idle);
 	close(agent.signals.fd);
 	loop__free(&agent.loop);
 	return error ? 1 : 0;

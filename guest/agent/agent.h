@@ -21,7 +21,10 @@ struct agent {
 	struct timer accept_again;
 	struct connection *connections;
 	size_t connection_count, call_count;
-	size_t waiting_count; /* of the calls, those that wait for somebody to connect */
+	size_t passive_count; /* of the calls, those whose operation is passive */
+	bool used;            /* a call that is not has begun since the loop last looked */
+	struct timer idle;    /* set while nothing uses the sandbox, where there is a limit to that */
+	uint64_t idle_ms;     /* 0: there is none */
 	struct relay *relays;
 	size_t relay_count;
 	struct listening *listenings;
@@ -38,11 +41,13 @@ struct agent {
 /* What the agent asks init for, on `control`: end the sandbox. */
 struct shutdown_request {
 	uint64_t grace_ms;
+	bool idle; /* because nothing has used it for so long */
 };
 
 /* Serve connections accepted on `listener` until SIGTERM and the end of all calls. SIGCHLD and SIGTERM must be blocked
- * and SIGPIPE ignored. Returns the exit code of the process. */
-int agent__run(int listener, int control, const struct strings *environment);
+ * and SIGPIPE ignored. Once no call was open and no stream for `idle_ms` (0: for ever) the sandbox is ended. Returns
+ * the exit code of the process. */
+int agent__run(int listener, int control, const struct strings *environment, uint64_t idle_ms);
 
 /* Ask init to end the sandbox; without init the agent itself ends. */
 void agent__shutdown(struct agent *agent, uint64_t grace_ms);

@@ -120,8 +120,8 @@ void call__drop(struct call *call)
 	if (call->next)
 		call->next->prev = call->prev;
 	call->connection->agent->call_count--;
-	if (call->operation->waits)
-		call->connection->agent->waiting_count--;
+	if (call->operation->passive)
+		call->connection->agent->passive_count--;
 	free(call);
 }
 

@@ -23,7 +23,8 @@ struct operation {
 	size_t size;
 	void (*start)(struct call *call, const CborValue *request);
 	void (*event)(struct call *call, struct span ev, const CborValue *message); /* NULL: takes none */
-	bool waits;                         /* for somebody to connect: the agent does not put off its end for it */
+	bool passive; /* only looks, or waits for somebody to connect: no use of the sandbox, whose end is not put off
+		       */
 	bool (*produce)(struct call *call); /* queue a frame, or do a piece of the work; returns whether it did */
 	void (*release)(struct call *call); /* undo what start did; NULL: nothing */
 };

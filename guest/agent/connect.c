@@ -180,7 +180,7 @@ static void release(struct call *call)
 const struct operation operation__connect = {
 	.op = "connect",
 	.size = sizeof(struct connect),
-	.waits = true,
+	.passive = true,
 	.start = start,
 	.event = event,
 	.release = release,

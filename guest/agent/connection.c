@@ -97,8 +97,10 @@ static void start(struct connection *connection, uint64_t id, struct span op, co
 		call__fail(call, EAGAIN, "%d calls are open: the limit", AGENT_CALLS);
 	} else {
 		call->operation = operation;
-		if (operation->waits)
-			agent->waiting_count++;
+		if (operation->passive)
+			agent->passive_count++;
+		else
+			agent->used = true;
 		operation->start(call, request);
 	}
 }

@@ -58,4 +58,4 @@ static void start(struct call *call, const CborValue *request)
 	call__finish(call, &frame);
 }
 
-const struct operation operation__info = {.op = "info", .size = sizeof(struct call), .start = start};
+const struct operation operation__info = {.op = "info", .size = sizeof(struct call), .passive = true, .start = start};

@@ -238,7 +238,7 @@ static void stop_accept(struct call *call)
 const struct operation operation__listen = {
 	.op = "listen",
 	.size = sizeof(struct listening),
-	.waits = true,
+	.passive = true,
 	.start = start_listening,
 	.event = listening_event,
 	.release = stop_listening,
@@ -247,7 +247,7 @@ const struct operation operation__listen = {
 const struct operation operation__accept = {
 	.op = "accept",
 	.size = sizeof(struct accept),
-	.waits = true,
+	.passive = true,
 	.start = start_accept,
 	.event = accept_event,
 	.release = stop_accept,

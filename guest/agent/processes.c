@@ -61,4 +61,5 @@ static void start(struct call *call, const CborValue *request)
 	call__finish(call, &frame);
 }
 
-const struct operation operation__processes = {.op = "processes", .size = sizeof(struct call), .start = start};
+const struct operation operation__processes = {
+	.op = "processes", .size = sizeof(struct call), .passive = true, .start = start};

@@ -59,6 +59,6 @@ static void shutdown_sandbox(struct call *call, const CborValue *request)
 	call__succeed(call);
 }
 
-const struct operation operation__hello = {.op = "hello", .size = sizeof(struct call), .start = hello};
+const struct operation operation__hello = {.op = "hello", .size = sizeof(struct call), .passive = true, .start = hello};
 const struct operation operation__ping = {.op = "ping", .size = sizeof(struct call), .start = ping};
 const struct operation operation__shutdown = {.op = "shutdown", .size = sizeof(struct call), .start = shutdown_sandbox};

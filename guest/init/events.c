@@ -148,6 +148,17 @@ void events__main_exit(struct events *events, int status)
 	end(events, &frame);
 }
 
+void events__expired(struct events *events, const char *why)
+{
+	struct frame frame;
+
+	if (!begin(events, &frame, "expired", 1))
+		return;
+	writer__text(&frame.writer, "why");
+	writer__text(&frame.writer, why);
+	end(events, &frame);
+}
+
 void events__boot_failed(struct events *events, int error, const char *message)
 {
 	char text[FRAME_SIZE / 2];

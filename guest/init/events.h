@@ -27,6 +27,8 @@ void events__ready(struct events *events, const struct boot_times *times);
 void events__main_started(struct events *events, pid_t pid);
 /* `status` is of wait(2). */
 void events__main_exit(struct events *events, int status);
+/* The sandbox is to end because of its "ttl", or because it was "idle". */
+void events__expired(struct events *events, const char *why);
 void events__boot_failed(struct events *events, int error, const char *message);
 
 /* So much is queued that no output should be read for now. */

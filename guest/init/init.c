@@ -47,7 +47,7 @@ struct init {
 	int listener;                   /* the agent's; init's so that it outlives an agent */
 	int shares;                     /* see mounts__make */
 	pid_t agent;
-	struct timer restart, deadline;
+	struct timer restart, deadline, ttl;
 	enum phase phase;
 };
 
@@ -82,7 +82,7 @@ static void start_agent(struct init *init)
 			close(init->events.watch.fd);
 		if (init->shares >= 0)
 			close(init->shares);
-		_exit(agent__run(init->listener, init->agent_end, &init->plan.environment));
+		_exit(agent__run(init->listener, init->agent_end, &init->plan.environment, init->plan.idle_ms));
 	}
 	if (init->agent < 0) {
 		perror("capsa-init: agent");
@@ -147,8 +147,20 @@ static void request_ready(struct watch *watch, short revents)
 	struct shutdown_request request;
 
 	(void)revents;
-	if (read(watch->fd, &request, sizeof(request)) == sizeof(request))
-		end_sandbox(init, request.grace_ms);
+	if (read(watch->fd, &request, sizeof(request)) != sizeof(request))
+		return;
+	if (request.idle && init->phase == RUNNING)
+		events__expired(&init->events, "idle");
+	end_sandbox(init, request.grace_ms);
+}
+
+static void ttl_over(struct timer *timer)
+{
+	struct init *init = container_of(timer, struct init, ttl);
+
+	if (init->phase == RUNNING)
+		events__expired(&init->events, "ttl");
+	end_sandbox(init, GRACE_MS);
 }
 
 /* What init hears: SIGTERM and its like (kill 1, poweroff, halt, reboot), its children, the agent. Returns 0 or -errno.
@@ -223,6 +235,8 @@ static void boot(struct init *init, uint64_t first_line)
 	start_agent(init);
 	times.agent = system__boottime();
 	events__ready(&init->events, &times);
+	if (init->plan.ttl_ms)
+		timer__set(&init->loop, &init->ttl, init->plan.ttl_ms);
 }
 
 static void start_main(struct init *init)
@@ -256,6 +270,7 @@ noreturn void init__run(void)
 	struct init init = {
 		.restart = {.fire = restart_agent},
 		.deadline = {.fire = next_phase},
+		.ttl = {.fire = ttl_over},
 	};
 	uint64_t first_line = system__boottime();
 	int error = 0;

@@ -182,6 +182,10 @@ int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const ch
 	*why = "agentPort or eventsPort";
 	if (port(&message.map, "agentPort", &plan->agent_port) || port(&message.map, "eventsPort", &plan->events_port))
 		return -EPROTO;
+	*why = "ttlMs or idleMs";
+	if (reader__uint(&message.map, "ttlMs", &plan->ttl_ms) < 0 ||
+	    reader__uint(&message.map, "idleMs", &plan->idle_ms) < 0)
+		return -EPROTO;
 	*why = "fsTag";
 	error = copy(&message.map, "fsTag", false, &plan->fs_tag);
 	if (!error)

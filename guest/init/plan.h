@@ -19,8 +19,9 @@ struct plan_mount {
 struct plan {
 	char *hostname;
 	uint32_t agent_port, events_port;
-	char *fs_tag;         /* NULL: no shares */
-	struct strings lower; /* of the root overlay, uppermost first; empty: the base itself */
+	uint64_t ttl_ms, idle_ms; /* 0: no limit */
+	char *fs_tag;             /* NULL: no shares */
+	struct strings lower;     /* of the root overlay, uppermost first; empty: the base itself */
 	struct plan_mount *mounts;
 	size_t mount_count;
 	struct strings environment; /* of the sandbox, defaults included */

@@ -111,6 +111,8 @@ export function describeExit({ reason, exitCode, signal, failure }: SandboxExit)
   if (reason === "main") {
     return signal ? `its main process was ended by ${signal}` : `its main process exited with ${exitCode}`;
   }
+  if (reason === "ttl") return "its time to live (`ttl`) was over";
+  if (reason === "idle") return "nothing had used it for its `idleTimeout`";
   if (reason === "failed") return `it broke: ${failure?.message ?? "no reason is known"}`;
   return reason === "shutdown" ? "it was shut down" : "it was stopped";
 }

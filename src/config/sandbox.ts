@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { NetworkSpec, RootfsSpec, SandboxSpec, UserNetwork } from "../sandbox/spec.ts";
+import { MAX_LIFE_MS } from "../sandbox/validate.ts";
 import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import { SandboxSchema, type SandboxTable, ShareSchema } from "./schema.ts";
@@ -35,6 +36,14 @@ export function resolveSandbox(
   const bootTimeoutMs =
     table.bootTimeout === undefined ? BOOT_TIMEOUT_MS : (parseDuration(table.bootTimeout) ?? 0);
   if (bootTimeoutMs === 0) report([...path, "bootTimeout"], "a start takes longer than no time at all");
+  const life = (key: "ttl" | "idleTimeout") => {
+    const given = table[key];
+    if (given === undefined) return {};
+    const ms = parseDuration(given) ?? 0;
+    if (ms === 0) report([...path, key], "a sandbox lives longer than no time at all");
+    if (ms > MAX_LIFE_MS) report([...path, key], "a limit is at most 1193h; without one there is none");
+    return { [`${key}Ms`]: ms };
+  };
   const file = (key: "kernel" | "initrd") => {
     const given = table[key];
     if (given === undefined) return {};
@@ -66,6 +75,8 @@ export function resolveSandbox(
     ...file("kernel"),
     ...file("initrd"),
     bootTimeoutMs,
+    ...life("ttl"),
+    ...life("idleTimeout"),
   };
 }
 

@@ -239,6 +239,15 @@ export const SandboxSchema = Type.Object(
     kernel: optional(hostPath("A kernel (vmlinux or bzImage) instead of capsa's own.")),
     initrd: optional(hostPath("An initramfs instead of capsa's own.")),
     bootTimeout: optional(duration('How long the start may take (default "30s").')),
+    ttl: optional(
+      duration("The sandbox ends so long after its start, whoever started it (default: it is not limited)."),
+    ),
+    idleTimeout: optional(
+      duration(
+        "The sandbox ends when no command ran in it, and nothing else was asked of its agent, for so long " +
+          "(default: it is not limited).",
+      ),
+    ),
     shares: optional(
       Type.Array(ShareSchema, {
         description: "Directories of the host that the guest sees.",

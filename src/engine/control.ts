@@ -9,6 +9,9 @@ import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/sp
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
+/** Why a machine ended; `expired`: the time it was given was over, and its guest had not ended by itself. */
+export type EndReason = "shutdown" | "stopped" | "expired" | "failed";
+
 /** What a VMM tells unasked. */
 export type VmmEvent =
   | { readonly event: "started"; readonly engine: string; readonly ports: readonly PublishedPort[] }
@@ -16,7 +19,7 @@ export type VmmEvent =
   | { readonly event: "access"; readonly access: NetworkAccess }
   | { readonly event: "guest" | "console"; readonly data: Uint8Array }
   | { readonly event: "failed"; readonly code: string; readonly message: string }
-  | { readonly event: "exited"; readonly reason: "shutdown" | "stopped" | "failed" };
+  | { readonly event: "exited"; readonly reason: EndReason };
 
 export interface ControlHandler {
   onEvent(event: VmmEvent): void;
@@ -113,7 +116,7 @@ function readEvent(message: Message): VmmEvent {
     case "failed":
       return { event, ...failure(message) };
     case "exited":
-      return { event, reason: oneOf(message, "reason", ["shutdown", "stopped", "failed"]) };
+      return { event, reason: oneOf(message, "reason", ["shutdown", "stopped", "expired", "failed"]) };
   }
 }
 

@@ -57,9 +57,9 @@ export interface BootTimings {
 export interface SandboxExit {
   /**
    * `main`: its main process ended; `shutdown`: it was asked to, or powered itself off; `stopped`: the power was cut;
-   * `failed`: it broke; `detached`: it goes on, and only this connection to it has ended.
+   * `ttl`: its time was over; `idle`: nothing had used it for as long as its `idleTimeout`; `failed`: it broke; `detached`: it goes on, and only this connection to it has ended.
    */
-  readonly reason: "main" | "shutdown" | "stopped" | "failed" | "detached";
+  readonly reason: "main" | "shutdown" | "stopped" | "ttl" | "idle" | "failed" | "detached";
   /** Of the main process, where it ended: by exit code or by signal. */
   readonly exitCode: number | null;
   /** Name of the signal: `"SIGTERM"`. */

@@ -68,6 +68,8 @@ interface Draft {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly bootTimeoutMs: number;
+  readonly ttlMs?: number;
+  readonly idleTimeoutMs?: number;
   readonly main?: { readonly run: ProcessSpec } | { readonly oci: string };
 }
 
@@ -156,6 +158,18 @@ interface Settings<Self> {
    * @example Capsa.sandbox().bootTimeout(5_000)
    */
   bootTimeout(ms: number): Self;
+  /**
+   * End it so long after its start, milliseconds, whoever started it and whatever became of them. The main process has
+   * five seconds then.
+   * @example Capsa.sandbox().ttl(3_600_000)
+   */
+  ttl(ms: number): Self;
+  /**
+   * End it in the same way when no call of the agent and no forwarded stream was open for so long, milliseconds.
+   * Programs in the background, and the main process, do not count.
+   * @example Capsa.sandbox().idleTimeout(600_000)
+   */
+  idleTimeout(ms: number): Self;
 }
 
 /** A sandbox whose main process is not chosen yet: `run` or `oci` comes, once. */
@@ -262,6 +276,14 @@ class Builder implements SandboxBuilder, RunnableSandbox {
 
   bootTimeout(ms: number): this {
     return this.#with({ bootTimeoutMs: ms });
+  }
+
+  ttl(ms: number): this {
+    return this.#with({ ttlMs: ms });
+  }
+
+  idleTimeout(ms: number): this {
+    return this.#with({ idleTimeoutMs: ms });
   }
 
   run(path: string, args: readonly string[] = [], options: RunOptions = {}): this {

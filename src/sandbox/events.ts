@@ -18,9 +18,18 @@ export type GuestEvent =
   | { readonly ev: "main-started"; readonly pid: number }
   | { readonly ev: "main-stdout" | "main-stderr"; readonly data: Uint8Array }
   | { readonly ev: "main-exit"; readonly exitCode: number | null; readonly signal: string | null }
+  | { readonly ev: "expired"; readonly why: "ttl" | "idle" }
   | { readonly ev: "boot-failed"; readonly code: string; readonly message: string };
 
-const EVENTS = ["ready", "main-started", "main-stdout", "main-stderr", "main-exit", "boot-failed"] as const;
+const EVENTS = [
+  "ready",
+  "main-started",
+  "main-stdout",
+  "main-stderr",
+  "main-exit",
+  "expired",
+  "boot-failed",
+] as const;
 
 export class GuestEvents {
   readonly #decoder = new FrameDecoder();
@@ -55,6 +64,8 @@ export function readGuestEvent(message: Message): GuestEvent {
         ? { ev, exitCode: uint(message, "exitCode", 255), signal: null }
         : { ev, exitCode: null, signal: signalName(uint(message, "signal", 127)) };
     }
+    case "expired":
+      return { ev, why: oneOf(message, "why", ["ttl", "idle"]) };
     case "boot-failed":
       return { ev, ...failure(message) };
   }

@@ -9,7 +9,7 @@ export interface EventLog {
   readonly output: LogEntry[];
   /** Set once the agent listened. */
   readonly moments: BootMoments | undefined;
-  /** Set once the main process ended, or the boot failed. */
+  /** Set once the main process ended, its time was over, or the boot failed. */
   readonly exit: SandboxExit | undefined;
   /** What comes after what was read. */
   readonly rest: GuestEvents;
@@ -23,6 +23,7 @@ export async function readEventLog(directory: string, limit = Number.MAX_SAFE_IN
   const output: LogEntry[] = [];
   let moments: BootMoments | undefined;
   let exit: SandboxExit | undefined;
+  let expired: "ttl" | "idle" | undefined;
   const rest = new GuestEvents();
   const file = Bun.file(join(directory, "events.log"));
   const data = (await file.exists()) ? await file.slice(0, limit).bytes() : new Uint8Array(0);
@@ -32,8 +33,9 @@ export async function readEventLog(directory: string, limit = Number.MAX_SAFE_IN
       if (event.ev === "main-stdout") output.push({ stream: "stdout", data: event.data });
       if (event.ev === "main-stderr") output.push({ stream: "stderr", data: event.data });
       if (event.ev === "main-exit") {
-        exit ??= { reason: "main", exitCode: event.exitCode, signal: event.signal };
+        exit ??= { reason: expired ?? "main", exitCode: event.exitCode, signal: event.signal };
       }
+      if (event.ev === "expired") expired ??= event.why;
       if (event.ev === "boot-failed") {
         const { code, message } = event;
         exit = { reason: "failed", exitCode: null, signal: null, failure: { code, message } };
@@ -42,5 +44,6 @@ export async function readEventLog(directory: string, limit = Number.MAX_SAFE_IN
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
   }
+  if (expired !== undefined) exit ??= { reason: expired, exitCode: null, signal: null };
   return { output, moments, exit, rest };
 }

@@ -3,7 +3,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Message } from "../agent/framing.ts";
-import { Control, type VmmEvent } from "../engine/control.ts";
+import { Control, type EndReason, type VmmEvent } from "../engine/control.ts";
 import { reapVmm } from "../engine/library.ts";
 import { BootError } from "../errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
@@ -39,7 +39,7 @@ export interface MachineListener {
 
 export interface MachineExit {
   /** `detached`: it goes on, and only this connection to it has ended. */
-  readonly reason: "shutdown" | "stopped" | "failed" | "detached";
+  readonly reason: EndReason | "detached";
   /** What broke, where something did. */
   readonly failure?: { readonly code: string; readonly message: string };
 }
@@ -64,7 +64,7 @@ export class Machine {
   readonly #lastConsole = new LastText(CONSOLE_TAIL);
   readonly #open: Map<number, Promise<void>>;
   #failure: { code: string; message: string } | undefined;
-  #reason: "shutdown" | "stopped" | "failed" | undefined;
+  #reason: EndReason | undefined;
   #leaving = false; // the connection, not the machine
 
   private constructor(identity: Identity, listener: MachineListener, openPorts: readonly number[]) {

@@ -15,6 +15,8 @@ export const EVENTS_PORT = 53;
 
 const FS_TAG = "capsa";
 const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique
+/** For a guest to end by itself when its time is over, as `vm.stop()` gives it; then the power is cut. */
+const TTL_GRACE_MS = 7000;
 const MIB = 1 << 20;
 /** No bounce buffers: with 4 GiB and more the kernel sets 64 MiB aside for them, and virtio-mmio reaches all memory. */
 const CMDLINE = "console=hvc0 quiet swiotlb=noforce";
@@ -78,6 +80,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     console: true,
     eventsPort: EVENTS_PORT,
     archive: placement.archive,
+    ttl: spec.ttlMs === undefined ? undefined : spec.ttlMs + TTL_GRACE_MS,
     qemu: placement.qemu === undefined ? undefined : { path: placement.qemu },
     confine: spec.confine,
   };
@@ -94,6 +97,8 @@ export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts): object {
     fsTag: roots.length > 0 ? FS_TAG : undefined,
     rootfs: lower.length > 0 ? { lower } : undefined,
     mounts,
+    ttlMs: spec.ttlMs,
+    idleMs: spec.idleTimeoutMs,
     network: spec.network === "none" ? undefined : guestNetwork(),
     env: spec.env,
     main: spec.run,

@@ -57,6 +57,8 @@ export class SandboxHandle implements RunningSandbox {
   /** Set while an attached one reads what came before: what comes meanwhile waits. */
   #early: Uint8Array[] | undefined;
   #main: MainExit | undefined;
+  /** Its guest has said that it ends because of that. */
+  #expired: "ttl" | "idle" | undefined;
   #asked = false; // to shut down, by us
 
   readonly #tell: NetworkListener;
@@ -125,7 +127,7 @@ export class SandboxHandle implements RunningSandbox {
     const past = await readEventLog(this.runtimeDir, logged);
     if (past.moments !== undefined) this.boot.succeed(past.moments);
     if (past.exit?.failure !== undefined) this.#machine.blame(past.exit.failure);
-    else if (past.exit !== undefined) this.#main = past.exit;
+    else if (past.exit !== undefined) this.#recall(past.exit);
     this.#events = past.rest;
     const early = this.#early ?? [];
     this.#early = undefined;
@@ -204,11 +206,20 @@ export class SandboxHandle implements RunningSandbox {
       case "main-exit":
         this.#main ??= { exitCode: event.exitCode, signal: event.signal };
         break;
+      case "expired":
+        this.#expired ??= event.why;
+        break;
       case "boot-failed":
         this.#machine.blame({ code: event.code, message: event.message });
         this.boot.fail(event.code, event.message);
         break;
     }
+  }
+
+  /** What an attached one was told before. */
+  #recall({ reason, exitCode, signal }: SandboxExit): void {
+    if (reason === "ttl" || reason === "idle") this.#expired = reason;
+    if (exitCode !== null || signal !== null) this.#main = { exitCode, signal };
   }
 
   #finish(machine: MachineExit): SandboxExit {
@@ -219,8 +230,13 @@ export class SandboxHandle implements RunningSandbox {
     this.boot.fail(why.code, why.message);
     for (const tail of Object.values(this.#output)) tail.end();
     const main = this.#main ?? { exitCode: null, signal: null };
-    const ranOut = machine.reason === "shutdown" && this.#main !== undefined && !this.#asked;
-    return { ...main, ...machine, ...(ranOut ? { reason: "main" } : {}) };
+    return { ...main, ...machine, reason: this.#reason(machine.reason) };
+  }
+
+  #reason(machine: MachineExit["reason"]): SandboxExit["reason"] {
+    if (machine === "expired") return "ttl";
+    if (machine !== "shutdown" || this.#asked) return machine;
+    return this.#expired ?? (this.#main === undefined ? machine : "main");
   }
 
   // ---- what is asked ----

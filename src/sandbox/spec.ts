@@ -65,4 +65,8 @@ export interface SandboxSpec extends MachineSpec {
   readonly initrd?: string;
   /** Limit from start to agent ready, milliseconds. */
   readonly bootTimeoutMs: number;
+  /** It is ended so long after its start, milliseconds; never without. */
+  readonly ttlMs?: number;
+  /** It is ended when nothing has used it for so long, milliseconds: no call of the agent, no forwarded stream. */
+  readonly idleTimeoutMs?: number;
 }

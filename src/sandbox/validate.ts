@@ -11,6 +11,8 @@ import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "
 /** As a host name, a directory entry and an argument of the command line. */
 const NAME = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
 const MAX_CPUS = 255;
+/** The guest's timers end there: 49 days. */
+export const MAX_LIFE_MS = 2 ** 32 - 1;
 const MIN_MEMORY_MB = 32;
 const MAX_MEMORY_MB = 2 ** 24; // 16 TiB
 const MAX_ID = 0xffff_fffe;
@@ -29,6 +31,8 @@ const RESERVED = ["/proc", "/sys", "/dev", "/capsa"];
 export function validateSpec(spec: SandboxSpec): void {
   machine(spec);
   whole("bootTimeoutMs", spec.bootTimeoutMs, 1, 2 ** 31 - 1);
+  for (const key of ["ttlMs", "idleTimeoutMs"] as const)
+    if (spec[key] !== undefined) whole(key, spec[key], 1, MAX_LIFE_MS);
   network("network", spec.network);
   if (spec.rootfs.kind === "directory") readable("rootfs", spec.rootfs.path, "dir");
   else oneOf("rootfs", spec.rootfs.kind, ["base", "host"]);

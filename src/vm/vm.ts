@@ -56,7 +56,8 @@ export class Vm implements RawVm {
         const machine = await Machine.open(identity, { fd: control }, { onConsole });
         this.console.connect(machine);
         machine.exited.then(({ reason, failure }) => {
-          this.#exit = { reason: reason === "detached" ? "failed" : reason, ...(failure && { failure }) };
+          const ended = reason === "detached" || reason === "expired" ? "failed" : reason; // neither is of raw VMs
+          this.#exit = { reason: ended, ...(failure && { failure }) };
           this.console.end(`the VM ended (${failure?.message ?? reason})`);
           for (const listener of this.#listeners) void listener.close();
         });

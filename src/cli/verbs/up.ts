@@ -189,8 +189,10 @@ async function attend(booted: readonly Booted[], { terminal, signal }: Cli): Pro
   if (idle[0])
     await terminal.say(`run something in it: capsa exec ${idle[0].vm.name} -- COMMAND; Ctrl-C ends it`);
   const codes = booted.map(async ({ spec, vm }) => {
-    if (spec.run) return vm.wait();
     const exit = await vm.exited;
+    if (exit.reason === "ttl" || exit.reason === "idle")
+      await terminal.say(`${spec.name} ended: ${describeExit(exit)}`);
+    if (spec.run) return vm.wait();
     if (exit.reason === "failed")
       throw new CapsaError("SANDBOX_FAILED", `${spec.name} ended: ${describeExit(exit)}`);
     return 0;

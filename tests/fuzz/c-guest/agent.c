@@ -231,7 +231,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		relay__close(agent.relays);
 	job__end_all(&agent);
 	reap(&agent, 0);
-	if (agent.call_count || agent.waiting_count || agent.connection_count || agent.relay_count || agent.jobs ||
+	if (agent.call_count || agent.passive_count || agent.connection_count || agent.relay_count || agent.jobs ||
 	    agent.listenings || agent.loop.watches || agent.loop.timers)
 		abort(); /* something outlived its connection */
 	close(ends[0]);

@@ -67,6 +67,8 @@ describe("a right file", () => {
       kernel = "data.bin"
       initrd = "./data.bin"
       bootTimeout = "1m"
+      ttl = "8h"
+      idleTimeout = "90s"
       [[sandbox.box.shares]]
       host = "src"
       guest = "/work//src/"
@@ -129,6 +131,8 @@ describe("a right file", () => {
         kernel: join(dir, "data.bin"),
         initrd: join(dir, "data.bin"),
         bootTimeoutMs: 60_000,
+        ttlMs: 28_800_000,
+        idleTimeoutMs: 90_000,
       },
     ]);
     expect(steps).toEqual([
@@ -137,7 +141,7 @@ describe("a right file", () => {
         name: "make",
         sandbox: "box",
         timeoutMs: 90_000,
-        line: 25,
+        line: 27,
         argv: ["/bin/sh", "-c", "make"],
         env: { B: "2" },
         cwd: "/work",
@@ -153,7 +157,7 @@ describe("a right file", () => {
         name: "put it there",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 31,
+        line: 33,
         file: "/a",
         contents: { text: "b" },
         mode: 0o755,
@@ -163,7 +167,7 @@ describe("a right file", () => {
         name: "write /c",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 34,
+        line: 36,
         file: "/c",
         contents: { from: join(dir, "data.bin") },
         mode: 0o644,
@@ -173,7 +177,7 @@ describe("a right file", () => {
         name: "assert /a",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 36,
+        line: 38,
         file: "/a",
         exists: true,
         match: { equals: "b" },
@@ -183,7 +187,7 @@ describe("a right file", () => {
         name: "true",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 38,
+        line: 40,
         argv: ["true"],
         env: {},
         cwd: "/elsewhere",
@@ -288,6 +292,13 @@ describe("a wrong file", () => {
       "is not PORT:GUEST_PORT",
     ],
     ["duration without a unit", `${box}bootTimeout = "30"`, ["2:15 sandbox.box.bootTimeout"], '"30s"'],
+    ["no time to live", `${box}ttl = "0s"`, ["2:7 sandbox.box.ttl"], "longer than no time"],
+    [
+      "a limit that is none",
+      `${box}idleTimeout = "2000h"`,
+      ["2:15 sandbox.box.idleTimeout"],
+      "at most 1193h",
+    ],
     ["no time at all", `${box}bootTimeout = "0s"`, ["2:15 sandbox.box.bootTimeout"], "longer than no time"],
     ["number in env", `${box}env = { A = 1 }`, ["2:13 sandbox.box.env.A"], "text in quotes"],
     ["name in env", `${box}env = { "A=B" = "1" }`, ['2:9 sandbox.box.env."A=B"'], "any text without ="],

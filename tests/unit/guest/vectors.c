@@ -57,6 +57,8 @@ static void init_writes_its_events_as_recorded(void)
 	check_event(&events, "main-exit, exit code");
 	events__main_exit(&events, 15);
 	check_event(&events, "main-exit, signal");
+	events__expired(&events, "idle");
+	check_event(&events, "expired");
 	events__boot_failed(&events, -ENOENT, "share src: not among the shares");
 	check_event(&events, "boot-failed");
 }
@@ -146,6 +148,18 @@ static void a_plan_with_a_network(void)
 	plan__free(&plan);
 }
 
+static void a_plan_with_an_end(void)
+{
+	uint8_t bytes[4096];
+	struct plan plan;
+	const char *why = "";
+
+	CHECK_EQ(plan__parse(&plan, bytes, vector("plan.json", "plan with an end", bytes, sizeof(bytes)), &why), 0);
+	CHECK_EQ(plan.ttl_ms, 3600000);
+	CHECK_EQ(plan.idle_ms, UINT32_MAX);
+	plan__free(&plan);
+}
+
 /* Every prefix of a plan, and every plan with one byte changed, is refused or accepted, never a crash (see ASan). */
 static void break_plan(const char *name)
 {
@@ -175,6 +189,7 @@ static void broken_plans_are_survived(void)
 {
 	break_plan("plan with everything");
 	break_plan("plan with a network");
+	break_plan("plan with an end");
 }
 
 /* A plan of one mount, with the given name and target, none longer than 23 bytes. */
@@ -231,6 +246,7 @@ int main(void)
 	CASE(the_smallest_plan);
 	CASE(the_largest_plan);
 	CASE(a_plan_with_a_network);
+	CASE(a_plan_with_an_end);
 	CASE(broken_plans_are_survived);
 	CASE(mounts_that_would_leave_their_place_are_refused);
 	return check__done();

@@ -22,6 +22,8 @@ test("every call lands in the specification", () => {
     .engine("qemu")
     .confine("require")
     .bootTimeout(5000)
+    .ttl(60_000)
+    .idleTimeout(7000)
     .spec();
   expect(spec).toEqual({
     name: "web",
@@ -40,6 +42,8 @@ test("every call lands in the specification", () => {
     engine: "qemu",
     confine: "require",
     bootTimeoutMs: 5000,
+    ttlMs: 60_000,
+    idleTimeoutMs: 7000,
   });
 });
 

@@ -134,3 +134,9 @@ test("rootfs and shares get names, nested shares come after what they are in", (
     { name: "4", target: "/a/b/c", readOnly: true },
   ]);
 });
+
+test("a limited life is the guest's to keep, and the VMM's some seconds later", () => {
+  const spec = { ...SPEC, ttlMs: 60_000, idleTimeoutMs: 5000 };
+  expect(vmmConfig(spec, { overlays: [] }, PLACEMENT).ttl).toBe(67_000);
+  expect(guestPlan(spec, { overlays: [] })).toMatchObject({ ttlMs: 60_000, idleMs: 5000 });
+});

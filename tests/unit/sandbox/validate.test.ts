@@ -94,6 +94,13 @@ describe("what cannot be is refused", () => {
       "shares[0].ownership.uids[1]",
       "overlap",
     ],
+    ["no time to live", { ttlMs: 0 }, "ttlMs", "from 1"],
+    [
+      "an idleness without end",
+      { idleTimeoutMs: Number.POSITIVE_INFINITY },
+      "idleTimeoutMs",
+      "to 4294967295",
+    ],
     ["no time to boot", { bootTimeoutMs: 0 }, "bootTimeoutMs", "from 1"],
   ];
   for (const [what, change, field, why] of cases) {

@@ -152,3 +152,10 @@ function cpuTicks(pid: number): number {
     .split(" ");
   return Number(fields[11]) + Number(fields[12]);
 }
+
+test("a machine whose time is over ends, paused or not", async () => {
+  machine = await Machine.start({ ttl: 1500 });
+  await machine.event("started");
+  await machine.request("pause").catch(() => {}); // on a slow machine it may be over already
+  expect(await machine.gone()).toEqual({ event: "exited", reason: "expired" });
+});
