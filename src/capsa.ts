@@ -1,6 +1,9 @@
 /** Where everything begins. */
 
-import { type SandboxBuilder, sandboxBuilder } from "./sandbox/builder.ts";
+import type { RunningSandbox } from "./sandbox/api.ts";
+import { type RunnableSandbox, type SandboxBuilder, sandboxBuilder } from "./sandbox/builder.ts";
+import { type PoolOptions, type SandboxPool, sandboxPool } from "./sandbox/pool.ts";
+import { attach } from "./sandbox/registry.ts";
 import type { RawVm, VmOptions } from "./vm/api.ts";
 import { Vm } from "./vm/vm.ts";
 
@@ -15,6 +18,27 @@ export const Capsa = {
    */
   sandbox(): SandboxBuilder {
     return sandboxBuilder();
+  },
+
+  /**
+   * The running sandbox of that name or id, whoever started it: `exited` and what is asked of it as if it were one's own.
+   * Disposing of it closes the connection only. Rejects with `SandboxNotFoundError`, or `VmmError` when it has just ended.
+   * @example await using vm = await Capsa.attach("web");
+   */
+  attach(nameOrId: string): Promise<RunningSandbox> {
+    return attach(nameOrId);
+  },
+
+  /**
+   * Keep `size` sandboxes of that description ready, for whoever reserves one. Each has a name of its own, which begins
+   * with the description's. They start in the background; what fails is told to `onFailure` and tried again, after 0.2 to
+   * 30 s. Throws `SpecError` for a description that cannot be.
+   * @example
+   * await using pool = Capsa.pool(Capsa.sandbox().run("/bin/sleep", ["infinity"]), 2, { onFailure: console.error });
+   * await using vm = await pool.reserve();
+   */
+  pool(sandbox: RunnableSandbox, size: number, options: PoolOptions = {}): SandboxPool {
+    return sandboxPool(sandbox, size, options);
   },
 
   /**

@@ -82,6 +82,7 @@ export {
   type UserNatOptions,
 } from "./sandbox/builder.ts";
 export { explainNetwork } from "./sandbox/explain.ts";
+export type { PoolOptions, SandboxPool } from "./sandbox/pool.ts";
 export * as sandbox from "./sandbox/ready.ts";
 export { attach, ended, list, readLog, readNetworkLog } from "./sandbox/registry.ts";
 export type * from "./sandbox/spec.ts";

@@ -1,0 +1,219 @@
+/** Sandboxes that are ready before they are asked for. */
+
+import { CapsaError } from "../errors.ts";
+import type { RunningSandbox, StartOptions } from "./api.ts";
+import type { RunnableSandbox } from "./builder.ts";
+import { madeUpName } from "./name.ts";
+import type { SandboxSpec } from "./spec.ts";
+import { startSandbox } from "./start.ts";
+import { validateSpec } from "./validate.ts";
+
+const FIRST_RETRY_MS = 200;
+const LAST_RETRY_MS = 30_000;
+/** Of a name, so that there is room for what makes it the only one. */
+const NAME_LENGTH = 23;
+
+export interface PoolOptions extends Pick<StartOptions, "onNotice" | "onRefusal"> {
+  /** Told when one could not be started, or ended before anybody had it, and when the next is tried, milliseconds. */
+  readonly onFailure?: (error: Error, retryMs: number) => void;
+}
+
+/**
+ * Keeps sandboxes ready, each for one use. Disposing of it ends those that nobody has reserved.
+ * @example
+ * await using pool = Capsa.pool(Capsa.sandbox().rootfs("host").run("/bin/sleep", ["infinity"]), 4);
+ * await using vm = await pool.reserve(); // this caller's alone; the next one starts meanwhile
+ * const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+ */
+export interface SandboxPool extends AsyncDisposable {
+  /** How many it keeps ready. */
+  readonly size: number;
+  /** How many are ready now. */
+  readonly ready: number;
+  /** Why the last one failed; undefined once one has started again. */
+  readonly failure: Error | undefined;
+
+  /**
+   * One that is ready, as soon as there is one; who waits longest is served first. It is the caller's from then on, who
+   * ends it; another one takes its place. A start that fails is tried again, so give a signal where waiting has an end.
+   * Rejects with the signal's reason, with `CapsaError` `POOL_CLOSED`.
+   * @example await using vm = await pool.reserve({ signal: AbortSignal.timeout(10_000) });
+   */
+  reserve(options?: { readonly signal?: AbortSignal }): Promise<RunningSandbox>;
+
+  /**
+   * One that is ready now, or undefined. Throws `CapsaError` `POOL_CLOSED`.
+   * @example await using vm = pool.tryReserve() ?? (await Capsa.sandbox().run("/bin/sleep", ["60"]).build());
+   */
+  tryReserve(): RunningSandbox | undefined;
+
+  /** End those that are ready, and those that start; resolves when they have ended. */
+  close(): Promise<void>;
+}
+
+/** As `Capsa.pool`. */
+export function sandboxPool(sandbox: RunnableSandbox, size: number, options: PoolOptions): SandboxPool {
+  const { onFailure, ...start } = options;
+  const spec = sandbox.spec();
+  validateSpec(spec);
+  const kind = spec.name.slice(0, NAME_LENGTH).replace(/-+$/, "");
+  const begin = (signal: AbortSignal) =>
+    startReady({ ...spec, name: madeUpName(kind) }, { ...start, signal });
+  return new Pool(size, begin, onFailure);
+}
+
+/** Nothing stays behind when it is aborted, or never gets ready. */
+async function startReady(
+  spec: SandboxSpec,
+  options: StartOptions & { readonly signal: AbortSignal },
+): Promise<RunningSandbox> {
+  const vm = await startSandbox(spec, options);
+  const abort = () => void vm.kill();
+  options.signal.addEventListener("abort", abort, { once: true });
+  try {
+    if (options.signal.aborted) abort();
+    await vm.ready;
+    return vm;
+  } catch (error) {
+    await vm.kill();
+    throw error;
+  } finally {
+    options.signal.removeEventListener("abort", abort);
+  }
+}
+
+interface Waiter {
+  readonly take: (vm: RunningSandbox) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+export class Pool implements SandboxPool {
+  readonly size: number;
+  failure: Error | undefined;
+  readonly #start: (signal: AbortSignal) => Promise<RunningSandbox>;
+  readonly #onFailure: PoolOptions["onFailure"];
+  readonly #closing = new AbortController();
+  readonly #ready = new Set<RunningSandbox>(); // the oldest first
+  readonly #waiters = new Set<Waiter>();
+  readonly #starting = new Set<Promise<void>>();
+  #retryMs = FIRST_RETRY_MS;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+
+  /** `start` makes one whose agent listens; aborting its signal ends that. Throws `TypeError` for what is no size. */
+  constructor(
+    size: number,
+    start: (signal: AbortSignal) => Promise<RunningSandbox>,
+    onFailure?: PoolOptions["onFailure"],
+  ) {
+    if (!Number.isInteger(size) || size < 1)
+      throw new TypeError(`a pool's size is a whole number from 1 on, not ${size}`);
+    this.size = size;
+    this.#start = start;
+    this.#onFailure = onFailure;
+    this.#refill();
+  }
+
+  get ready(): number {
+    return this.#ready.size;
+  }
+
+  tryReserve(): RunningSandbox | undefined {
+    if (this.#closing.signal.aborted) throw closed();
+    const [vm] = this.#ready;
+    if (vm === undefined) return undefined;
+    this.#ready.delete(vm);
+    this.#retryMs = FIRST_RETRY_MS;
+    this.#refill();
+    return vm;
+  }
+
+  async reserve({ signal }: { readonly signal?: AbortSignal } = {}): Promise<RunningSandbox> {
+    signal?.throwIfAborted();
+    const vm = this.tryReserve();
+    if (vm !== undefined) return vm;
+    const { promise, resolve, reject } = Promise.withResolvers<RunningSandbox>();
+    const waiter = { take: resolve, reject };
+    const abort = () => {
+      this.#waiters.delete(waiter);
+      reject(signal?.reason);
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#waiters.add(waiter);
+    this.#refill();
+    return promise.finally(() => signal?.removeEventListener("abort", abort));
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(closed());
+    clearTimeout(this.#retry);
+    for (const { reject } of this.#waiters) reject(closed());
+    this.#waiters.clear();
+    await Promise.all([...this.#starting, ...[...this.#ready].map((vm) => vm.kill())]);
+    this.#ready.clear();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Start what is missing, a processor's worth at a time: more at once would only make each of them late. */
+  #refill(): void {
+    if (this.#closing.signal.aborted || this.#retry !== undefined) return;
+    const wanted = this.size + this.#waiters.size - this.#ready.size;
+    const atOnce = Math.min(wanted, Math.max(1, navigator.hardwareConcurrency));
+    while (this.#starting.size < atOnce) {
+      const work: Promise<void> = this.#add().finally(() => {
+        this.#starting.delete(work);
+        this.#refill();
+      });
+      this.#starting.add(work);
+    }
+  }
+
+  /** Never rejects. */
+  async #add(): Promise<void> {
+    try {
+      const vm = await this.#start(this.#closing.signal);
+      this.failure = undefined;
+      // nobody has it any more, or who waited for it has left
+      const surplus = this.#waiters.size === 0 && this.#ready.size >= this.size;
+      if (this.#closing.signal.aborted || surplus) await vm.kill();
+      else this.#offer(vm);
+    } catch (error) {
+      if (!this.#closing.signal.aborted) this.#fail(error as Error);
+    }
+  }
+
+  #offer(vm: RunningSandbox): void {
+    const [waiter] = this.#waiters;
+    if (waiter !== undefined) {
+      this.#waiters.delete(waiter);
+      this.#retryMs = FIRST_RETRY_MS;
+      waiter.take(vm);
+      return;
+    }
+    this.#ready.add(vm);
+    void vm.exited.then(({ reason }) => {
+      if (!this.#ready.delete(vm) || this.#closing.signal.aborted) return;
+      // one whose time was over has been as good as any; others would end as soon as they are made, again and again
+      if (reason === "ttl" || reason === "idle") this.#refill();
+      else this.#fail(new CapsaError("SANDBOX_ENDED", `${vm.name} ended (${reason}) before it was reserved`));
+    });
+  }
+
+  #fail(error: Error): void {
+    this.failure = error;
+    if (this.#retry !== undefined) return; // one that was started together with the last that failed
+    const delay = this.#retryMs;
+    this.#retryMs = Math.min(delay * 2, LAST_RETRY_MS);
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.#refill();
+    }, delay);
+    this.#onFailure?.(error, delay);
+  }
+}
+
+function closed(): CapsaError {
+  return new CapsaError("POOL_CLOSED", "the pool of sandboxes is closed");
+}
