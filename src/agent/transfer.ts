@@ -41,6 +41,7 @@ export async function upload(
     });
     const sending = async () => {
       for (; !first.done; first = source.next()) {
+        await othersTurn();
         for await (const piece of pieces(first.value)) if (!(await call.data("data", piece))) return;
       }
       call.finish("end");
@@ -95,6 +96,7 @@ export async function download(
     for await (const chunk of outlet.stream) {
       if (received > maxBytes) throw tooLarge(guestPath, maxBytes);
       connection.trust(() => unpacker.push(chunk));
+      await othersTurn();
     }
     const response = await call.response;
     connection.trust(() => {
@@ -107,6 +109,11 @@ export async function download(
     throw error;
   }
   return tally;
+}
+
+/** Files are read and written in one go; whatever else this program does comes in between, as far as a window reaches. */
+function othersTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function checkHostPath(path: string): void {

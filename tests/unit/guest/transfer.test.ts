@@ -193,7 +193,7 @@ describe("what goes wrong", () => {
     sh("mkdir -p t/{1..10}; touch t/{1..10}/{1..200}");
     const [done] = await Promise.all([
       agent.download(at("t"), at("u")),
-      agent.remove(at("t"), { recursive: true }),
+      ...readdirSync(at("t")).map((name) => agent.remove(at(`t/${name}`), { recursive: true })),
     ]);
     expect(done.entries).toBeLessThanOrEqual(2011);
   });
@@ -207,16 +207,16 @@ for name in ['t'] + ['a'] * 260: os.mkdir(name); os.chdir(name)"`);
   });
 });
 
-test("a thousand times the window goes through bounded memory", async () => {
-  sh("head -c 300000000 /dev/zero >big");
+test("many times the window goes through bounded memory", async () => {
+  sh("head -c 200000000 /dev/zero >big");
   const grown = async (work: () => Promise<unknown>) => {
     Bun.gc(true);
     const before = process.memoryUsage().rss;
     await work();
     return process.memoryUsage().rss - before;
   };
-  expect(await grown(() => agent.upload(at("big"), at("u")))).toBeLessThan(150_000_000);
-  expect(await grown(() => agent.download(at("u"), at("v")))).toBeLessThan(150_000_000);
+  expect(await grown(() => agent.upload(at("big"), at("u")))).toBeLessThan(120_000_000);
+  expect(await grown(() => agent.download(at("u"), at("v")))).toBeLessThan(120_000_000);
   sh("cmp big v");
 }, 60_000);
 
