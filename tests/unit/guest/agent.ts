@@ -180,6 +180,12 @@ export class Agent {
     return (await readdir(`/proc/${this.process.pid}/fd`)).length;
   }
 
+  /** Whether it soon has no more descriptors open than that: connections that have ended take a moment to go. */
+  async comesDownTo(descriptors: number): Promise<boolean> {
+    for (let i = 0; i < 1000 && (await this.descriptors()) > descriptors; i++) await Bun.sleep(10);
+    return (await this.descriptors()) <= descriptors;
+  }
+
   /** End it as init does; throws what a sanitizer or the agent has to say. */
   async stop(): Promise<void> {
     for (const connection of this.connections) connection.close();

@@ -12,7 +12,7 @@ export function alive(pid: number): boolean {
 }
 
 /** Waits for its end, within `tries` times 10 ms. */
-export async function gone(pid: number, tries = 200): Promise<boolean> {
+export async function gone(pid: number, tries = 1000): Promise<boolean> {
   for (let i = 0; i < tries && alive(pid); i++) await Bun.sleep(10);
   return !alive(pid);
 }
