@@ -1,6 +1,6 @@
 /** read_file, write_file, exists and list_dir. */
 
-import { beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   lstatSync,
   mkdirSync,
@@ -13,17 +13,10 @@ import {
 import { chmod, chown, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Frame } from "./agent.ts";
-import { agent, host, serve } from "./served.ts";
-
-let serial = 0;
-/** A fresh directory for each test. */
-let place: string;
+import { host, place, serve, servePlaces } from "./served.ts";
 
 serve();
-beforeEach(() => {
-  place = join(agent.directory, `place-${serial++}`);
-  mkdirSync(place);
-});
+servePlaces();
 
 const pattern = (size: number) => {
   const bytes = Buffer.alloc(size);

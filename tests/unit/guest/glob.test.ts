@@ -1,29 +1,14 @@
 /** list_tree, and what glob makes of it. */
 
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync } from "node:fs";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type * as api from "../../../src/agent/api.ts";
-import { connectAgent } from "../../../src/agent/client.ts";
 import type { Frame } from "./agent.ts";
-import { host, serve, agent as server } from "./served.ts";
-
-let serial = 0;
-let place: string;
-let agent: api.Agent;
+import { client as agent, host, place, serve, serveClients, servePlaces, sh } from "./served.ts";
 
 serve();
-beforeEach(async () => {
-  place = join(server.directory, `glob-${serial++}`);
-  mkdirSync(place);
-  agent = await connectAgent(join(server.directory, "agent.sock"), { timeoutMs: 10_000 });
-});
-afterEach(() => agent.close());
-
-const sh = (script: string) => {
-  const { exitCode, stderr } = Bun.spawnSync(["bash", "-ec", script], { cwd: place, stderr: "pipe" });
-  if (exitCode !== 0) throw new Error(`${script}: ${stderr}`);
-};
+servePlaces();
+serveClients();
 
 async function list(path: string, fields: Frame = {}) {
   const id = host.request("list_tree", { path, ...fields });

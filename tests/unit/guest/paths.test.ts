@@ -1,13 +1,12 @@
 /** stat, chmod, chown, mkdir, rename, symlink, read_link, remove and copy. */
 
-import { beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   chmodSync,
   chownSync,
   existsSync,
   linkSync,
   lstatSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -17,27 +16,14 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
 import type { Frame } from "./agent.ts";
-import { agent, host, serve } from "./served.ts";
-
-let serial = 0;
-/** A fresh directory for each test. */
-let place: string;
+import { agent, at, host, place, serve, servePlaces, sh } from "./served.ts";
 
 serve();
-beforeEach(() => {
-  place = join(agent.directory, `paths-${serial++}`);
-  mkdirSync(place);
-});
+servePlaces();
 
-const at = (name: string) => join(place, name);
 const ask = (op: string, fields: Frame) => host.drain(host.request(op, fields));
 const refused = (code: string) => ({ ok: false, error: { code } });
-const sh = (script: string) => {
-  const { exitCode, stderr } = Bun.spawnSync(["bash", "-ec", script], { cwd: place, stderr: "pipe" });
-  if (exitCode !== 0) throw new Error(`${script}: ${stderr}`);
-};
 
 /** Directories within each other: a shell, which knows its path, takes minutes for many. */
 const nest = (name: string, depth: number) =>

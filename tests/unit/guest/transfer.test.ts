@@ -1,32 +1,25 @@
 /** upload and download, by the client, with the agent on this machine: read_tree and write_tree at both their ends. */
 
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import type * as api from "../../../src/agent/api.ts";
-import { connectAgent } from "../../../src/agent/client.ts";
+import { describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { writeData, writeRecord } from "../../../src/agent/tree/record.ts";
 import type { Frame } from "./agent.ts";
-import { host, serve, agent as server } from "./served.ts";
-
-let serial = 0;
-let place: string;
-let agent: api.Agent;
+import {
+  client as agent,
+  at,
+  host,
+  place,
+  serve,
+  serveClients,
+  servePlaces,
+  agent as server,
+  sh,
+} from "./served.ts";
 
 serve();
-beforeEach(async () => {
-  place = join(server.directory, `transfer-${serial++}`);
-  mkdirSync(place);
-  agent = await connectAgent(join(server.directory, "agent.sock"), { timeoutMs: 10_000 });
-});
-afterEach(() => agent.close());
+servePlaces();
+serveClients();
 
-const at = (name: string) => join(place, name);
-const sh = (script: string) => {
-  const { exitCode, stdout, stderr } = Bun.spawnSync(["bash", "-ec", script], { cwd: place, stderr: "pipe" });
-  if (exitCode !== 0) throw new Error(`${script}: ${stderr}`);
-  return stdout.toString();
-};
 /** Everything that is kept; sizes of directories are their file system's own affair. */
 const listing = (name: string) =>
   sh(
