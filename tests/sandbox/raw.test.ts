@@ -11,8 +11,6 @@ import { type Guest, makeGuest } from "./raw_guest.ts";
 /** Emulated twice, as in the lab, a distribution's kernel takes its time. */
 const PATIENCE = { timeoutMs: 90_000 };
 const SECTOR = 512;
-/** Timers that go on by themselves: QEMU's SVM now and then loses a processor's pending interrupts (tests/lab/lab.sh). */
-const TIMERS = process.env.CAPSA_LAB === undefined ? "" : " nohz=off highres=off lapic=notscdeadline";
 
 const top = mkdtempSync(join(tmpdir(), "capsa-raw-"));
 const runtime = join(top, "run");
@@ -36,7 +34,7 @@ afterAll(() => {
 });
 
 function machine(change: Partial<VmOptions> = {}): RawVm {
-  return Capsa.vm({ ...guest, memoryMb: 256, cmdline: `console=ttyS0 quiet panic=-1${TIMERS}`, ...change });
+  return Capsa.vm({ ...guest, memoryMb: 256, cmdline: "console=ttyS0 quiet panic=-1", ...change });
 }
 
 /** What is left of VMs in the runtime directory. */
