@@ -10,6 +10,7 @@
 #endif
 
 #include "engine/qemu.h"
+#include "os/clock.h"
 #include "virtio/net.h"
 
 /* seccomp in QEMU itself: it has nothing to start and nobody to become. */
@@ -60,19 +61,12 @@ static void inherit(struct qemu_args *args, int fd)
  * it: the timers it would do that with are emulated. Measured over 2 ms, to about 20 millionths.
  */
 #if defined(__x86_64__)
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
 /* A reading of both clocks at one moment: of a few tries, the one least disturbed. */
 static void read_clocks(uint64_t *tsc, uint64_t *ns)
 {
 	uint64_t best = UINT64_MAX;
 	for (int i = 0; i < 8; i++) {
-		uint64_t before = now_ns(), ticks = __rdtsc(), after = now_ns();
+		uint64_t before = monotonic_ns(), ticks = __rdtsc(), after = monotonic_ns();
 		if (after - before >= best)
 			continue;
 		best = after - before;

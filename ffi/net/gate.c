@@ -9,16 +9,12 @@
 #include <string.h>
 
 #include "net/flows.h"
+#include "net/notices.h"
 
 #define DHCP_CLIENT 68
 #define DHCP_SERVER 67
 #define PEERS 256      /* that talk to published UDP ports; the one silent for longest makes room */
 #define PEER_MS 180000 /* how long the guest may answer one */
-#define TOLD 256       /* things that are remembered, so that each is told once in TOLD_MS */
-#define TOLD_MS 10000
-/* Told in TOLD_MS altogether: a guest that scans must not fill the log, and a rule that tells should tell all. */
-#define REFUSALS_MAX 100
-#define ACCESSES_MAX 1000
 
 struct peer {
 	struct address address;
@@ -26,72 +22,29 @@ struct peer {
 	uint64_t seen; /* 0: unused */
 };
 
-struct told {
-	uint64_t what, when; /* hash */
-};
-
 struct gate {
 	struct gate_options options;
 	struct resolver *resolver;
 	struct flows *flows;
 	struct peer peers[PEERS];
-	struct told told[TOLD];
-	unsigned next_told, refusals_now, accesses_now;
-	uint64_t period, refused;
+	struct notices notices;
+	uint64_t refused;
 	char why[80];
 	uint8_t frame[PACKET_MAX];
 };
 
 /* Telling */
 
-static uint64_t hash(uint64_t so_far, const void *bytes, size_t len)
-{
-	const uint8_t *at = bytes;
-	for (size_t i = 0; i < len; i++) /* FNV-1a */
-		so_far = (so_far ^ at[i]) * 0x100000001b3;
-	return so_far;
-}
-
-/* Whether there is room for one more in this period; when it has just run out, that is told instead. */
-static bool has_turn(struct gate *gate, const struct gate_notice *notice, uint64_t now)
-{
-	if (now - gate->period >= TOLD_MS) {
-		gate->period = now;
-		gate->refusals_now = gate->accesses_now = 0;
-	}
-	unsigned *count = notice->why ? &gate->refusals_now : &gate->accesses_now;
-	unsigned most = notice->why ? REFUSALS_MAX : ACCESSES_MAX;
-	if (*count >= most)
-		return false;
-	if (++*count < most)
-		return true;
-	const struct gate_notice rest = {
-		.protocol = "frame",
-		.why = notice->why ? "so much else that it is not told for up to ten seconds"
-				   : "so much was let through that the rest is not told for up to ten seconds",
-	};
-	gate->options.notice(gate->options.arg, &rest);
-	return false;
-}
-
-/* Whether this has not been told just now. */
+/* Whether it is to be told; the last that is to be for a while is told as that instead. */
 static bool is_news(struct gate *gate, const struct gate_notice *notice)
 {
-	uint64_t now = gate->options.now(), what = 0xcbf29ce484222325;
-	what = hash(what, notice->protocol, strlen(notice->protocol));
-	what = hash(what, notice->address, strlen(notice->address));
-	what = hash(what, &notice->port, sizeof(notice->port));
-	if (notice->why)
-		what = hash(what, notice->why, strlen(notice->why));
-	if (notice->name)
-		what = hash(what, notice->name, strlen(notice->name));
-	for (unsigned i = 0; i < TOLD; i++)
-		if (gate->told[i].what == what && now - gate->told[i].when < TOLD_MS)
-			return false;
-	if (!has_turn(gate, notice, now))
-		return false;
-	gate->told[gate->next_told++ % TOLD] = (struct told){.what = what, .when = now};
-	return true;
+	const char *rest = NULL;
+	bool news = notices__take(&gate->notices, notice, gate->options.now(), &rest);
+	if (rest) {
+		const struct gate_notice last = {.protocol = "frame", .why = rest};
+		gate->options.notice(gate->options.arg, &last);
+	}
+	return news;
 }
 
 static const char *protocol_name(enum packet_kind kind)
@@ -511,11 +464,6 @@ int gate__new(const struct gate_options *options, struct gate **out)
 struct gate_counts gate__counts(const struct gate *gate)
 {
 	return (struct gate_counts){.refused = gate->refused, .connections = flows__count(gate->flows)};
-}
-
-void gate__reset(struct gate *gate)
-{
-	resolver__reset(gate->resolver);
 }
 
 void gate__free(struct gate *gate)

@@ -3,21 +3,11 @@
 #define CAPSA_NET_GATE_H
 
 #include "net/egress.h"
+#include "net/notices.h"
 #include "net/resolver.h"
 
 #define GATE_PUBLISHED 16     /* published UDP ports */
 #define GATE_CONNECTIONS 4096 /* TCP connections at a time, unless something says less */
-
-/* A packet or a name that was refused, or that a rule lets through and tells of. Texts live until the call returns. */
-struct gate_notice {
-	const char *why;                  /* it was refused; NULL: it was let through */
-	const char *protocol;             /* "tcp", "udp", "icmp", "dns", "frame" */
-	char address[ADDRESS_TEXT];       /* "" where there is none */
-	uint16_t port;                    /* 0: none */
-	bool inside;                      /* the address is of the host's surroundings: see address__is_inside */
-	const char *name;                 /* that led to the address, or was asked for; NULL: none is known */
-	char allow[POLICY_NAME_MAX + 32]; /* the rule that would allow just this; "" where none can */
-};
 
 struct gate_options {
 	const struct egress *egress;        /* what may leave, and who is who */
@@ -38,8 +28,6 @@ struct gate;
 
 /* 0 or -ENOMEM. All other calls are made on the loop's thread. */
 __attribute__((warn_unused_result)) int gate__new(const struct gate_options *options, struct gate **out);
-/* Forget queries under way. */
-void gate__reset(struct gate *gate);
 void gate__free(struct gate *gate);
 
 struct gate_counts {

@@ -14,9 +14,10 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "net/publish.h"
 #include "net/throttle.h"
+#include "os/clock.h"
 
-#define BACKLOG 128
 #define NO_TIMEOUT UINT32_MAX
 
 /* A socket of libslirp's, by its descriptor. */
@@ -45,16 +46,9 @@ struct nat {
 	unsigned named_count, before_count, named_room;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t now_ms(void)
 {
-	return now_ns() / 1000000;
+	return monotonic_ns() / 1000000;
 }
 
 /* Sockets */
@@ -66,7 +60,7 @@ static void on_turn(void *arg);
 static void ask_for_turn(struct nat *nat)
 {
 	if (nat->loop && !nat->turn &&
-	    loop__timer(nat->loop, throttle__wait(&nat->to_guest, now_ns()), on_turn, nat, &nat->turn) < 0)
+	    loop__timer(nat->loop, throttle__wait(&nat->to_guest, monotonic_ns()), on_turn, nat, &nat->turn) < 0)
 		nat->turn = 0;
 }
 
@@ -75,7 +69,7 @@ static void on_socket(void *arg, int fd, unsigned ready)
 	struct nat *nat = arg;
 	nat->watches[fd].ready |= (ready & LOOP_READ ? SLIRP_POLL_IN : 0) | (ready & LOOP_WRITE ? SLIRP_POLL_OUT : 0);
 	ask_for_turn(nat);
-	if (throttle__wait(&nat->to_guest, now_ns())) { /* it would be told again and again until then */
+	if (throttle__wait(&nat->to_guest, monotonic_ns())) { /* it would be told again and again until then */
 		loop__del(nat->loop, fd);
 		nat->watches[fd].added = false;
 	}
@@ -169,7 +163,7 @@ static void on_turn(void *arg)
 	loop__timer_cancel(nat->loop, nat->turn);
 	loop__timer_cancel(nat->loop, nat->patience);
 	nat->turn = nat->patience = 0;
-	if (throttle__wait(&nat->to_guest, now_ns())) { /* libslirp's own clock, or more was sent meanwhile */
+	if (throttle__wait(&nat->to_guest, monotonic_ns())) { /* libslirp's own clock, or more was sent meanwhile */
 		ask_for_turn(nat);
 		return;
 	}
@@ -184,7 +178,7 @@ static void give(struct nat *nat, const uint8_t *frame, size_t len)
 {
 	nat->counters.to_guest.frames++;
 	nat->counters.to_guest.bytes += len;
-	throttle__take(&nat->to_guest, len, now_ns());
+	throttle__take(&nat->to_guest, len, monotonic_ns());
 	virtio_net__receive(nat->dev, frame, len);
 }
 
@@ -204,7 +198,7 @@ static void guest_error(const char *message, void *opaque)
 static int64_t clock_ns(void *opaque)
 {
 	(void)opaque;
-	return (int64_t)now_ns();
+	return (int64_t)monotonic_ns();
 }
 
 /* Its one timer is for router advertisements: nobody waits for them, as the guest's addresses are given. Each would
@@ -282,14 +276,14 @@ static void link__transmit(void *arg, const uint8_t *frame, size_t len)
 	struct nat *nat = arg;
 	nat->counters.from_guest.frames++;
 	nat->counters.from_guest.bytes += len;
-	throttle__take(&nat->from_guest, len, now_ns());
+	throttle__take(&nat->from_guest, len, monotonic_ns());
 	gate__from_guest(nat->gate, frame, len);
 }
 
 static uint64_t link__wait(void *arg)
 {
 	struct nat *nat = arg;
-	return nat->from_guest.rate ? throttle__wait(&nat->from_guest, now_ns()) : 0;
+	return nat->from_guest.rate ? throttle__wait(&nat->from_guest, monotonic_ns()) : 0;
 }
 
 static void link__down(void *arg)
@@ -348,76 +342,6 @@ static void nat__free(struct nat *nat)
 static void link__destroy(void *arg)
 {
 	nat__free(arg);
-}
-
-/* Publishing */
-
-struct search {
-	int found[NAT_PUBLISHED + 1];
-	unsigned count;
-};
-
-static int note_fd(int fd, int events, void *opaque)
-{
-	struct search *search = opaque;
-	(void)events;
-	if (search->count < NAT_PUBLISHED + 1)
-		search->found[search->count++] = fd;
-	return -1;
-}
-
-/* libslirp's socket that is not among those before: it does not tell which it has just made. */
-static int newest_fd(struct nat *nat, const struct search *before)
-{
-	struct search now = {.count = 0};
-	uint32_t timeout = NO_TIMEOUT;
-	slirp_pollfds_fill(nat->slirp, &timeout, note_fd, &now);
-	for (unsigned i = 0; i < now.count; i++) {
-		bool known = false;
-		for (unsigned j = 0; j < before->count; j++)
-			known = known || before->found[j] == now.found[i];
-		if (!known)
-			return now.found[i];
-	}
-	return -1;
-}
-
-static int publish(struct nat *nat, struct nat_publish *port, struct failure *why)
-{
-	struct sockaddr_storage host, guest;
-	char text[ADDRESS_TEXT];
-	bool is4 = address__is4(&port->host);
-	socklen_t host_len = address__socket(&port->host, port->host_port, &host);
-	socklen_t guest_len = address__socket(&nat->options.addresses.guest[is4 ? 0 : 1], port->guest_port, &guest);
-	struct search before = {.count = 0};
-	uint32_t timeout = NO_TIMEOUT;
-	slirp_pollfds_fill(nat->slirp, &timeout, note_fd, &before);
-	int flags = (port->udp ? SLIRP_HOSTFWD_UDP : 0) | (is4 ? 0 : SLIRP_HOSTFWD_V6ONLY);
-	address__print(&port->host, text);
-	if (slirp_add_hostxfwd(nat->slirp, (struct sockaddr *)&host, host_len, (struct sockaddr *)&guest, guest_len,
-			       flags) < 0) {
-		int error = errno;
-		return failure__set(why, error, error == EADDRINUSE ? "PORT_IN_USE" : NULL,
-				    "port %u/%s of %s cannot be published: %s", port->host_port,
-				    port->udp ? "udp" : "tcp", text,
-				    error == EADDRINUSE      ? "it is taken; choose another, or 0 for one that is free"
-				    : error == EACCES        ? "this user may not bind it; choose one above 1023"
-				    : error == EADDRNOTAVAIL ? "this machine does not have the address"
-							     : failure__errno_name(error));
-	}
-	int fd = newest_fd(nat, &before);
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} bound = {.in6 = {.sin6_family = AF_UNSPEC}};
-	socklen_t bound_len = sizeof(bound);
-	if (fd < 0 || getsockname(fd, &bound.any, &bound_len) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
-	    (!port->udp && listen(fd, BACKLOG) < 0))
-		return failure__set(why, EIO, NULL, "port %u of %s was published, but is not heard", port->host_port,
-				    text);
-	port->host_port = ntohs(is4 ? bound.in.sin_port : bound.in6.sin6_port);
-	return 0;
 }
 
 /* Making */
@@ -521,7 +445,7 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 	if (err)
 		(void)!failure__set(why, -err, NULL, "the network cannot be made (%s)", failure__errno_name(-err));
 	for (unsigned i = 0; !err && i < options->publish_count; i++)
-		err = publish(nat, &options->publish[i], why);
+		err = publish__bind(nat->slirp, &nat->options.addresses, &options->publish[i], why);
 	struct virtio_net_options device = {.mtu = options->mtu, .link = &link, .arg = nat};
 	memcpy(device.mac, options->addresses.mac, sizeof(device.mac));
 	if (!err) {

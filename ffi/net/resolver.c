@@ -63,17 +63,12 @@ static void query__hang_up(struct query *query)
 	query->fd = -1;
 }
 
-void resolver__reset(struct resolver *resolver)
-{
-	for (unsigned i = 0; i < RESOLVER_OPEN; i++)
-		query__hang_up(&resolver->queries[i]);
-}
-
 void resolver__free(struct resolver *resolver)
 {
 	if (!resolver)
 		return;
-	resolver__reset(resolver);
+	for (unsigned i = 0; i < RESOLVER_OPEN; i++)
+		query__hang_up(&resolver->queries[i]);
 	free(resolver);
 }
 

@@ -33,8 +33,7 @@ struct resolver;
 
 /* Nothing is asked or opened yet. 0 or -ENOMEM. All calls but this are made on the loop's thread. */
 __attribute__((warn_unused_result)) int resolver__new(const struct resolver_options *options, struct resolver **out);
-/* Forget what is under way. */
-void resolver__reset(struct resolver *resolver);
+/* What is under way is forgotten. */
 void resolver__free(struct resolver *resolver);
 
 /* A UDP packet of the guest to its name server. What is no query is dropped; a name that may not be asked for is

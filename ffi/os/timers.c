@@ -1,20 +1,14 @@
 /* One-shot timers: a binary heap, earliest first. */
 #include "os/timers.h"
 
+#include "os/clock.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define NS_PER_MS 1000000U
 #define WAIT_MAX_MS 3600000U /* a longer wait is taken in parts */
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 * NS_PER_MS + (uint64_t)t.tv_nsec;
-}
 
 void timers__free(struct timers *timers)
 {
@@ -70,7 +64,7 @@ int timers__add(struct timers *timers, uint64_t ms, loop_call_fn fn, void *arg, 
 		timers->room = room;
 	}
 	uint64_t due;
-	if (__builtin_mul_overflow(ms, NS_PER_MS, &due) || __builtin_add_overflow(due, now_ns(), &due))
+	if (__builtin_mul_overflow(ms, NS_PER_MS, &due) || __builtin_add_overflow(due, monotonic_ns(), &due))
 		due = UINT64_MAX;
 	*id = ++timers->last_id;
 	timers->heap[timers->count] = (struct timer){.due = due, .id = *id, .fn = fn, .arg = arg};
@@ -93,7 +87,7 @@ int timers__wait_ms(const struct timers *timers)
 {
 	if (!timers->count)
 		return -1;
-	uint64_t now = now_ns(), due = timers->heap[0].due;
+	uint64_t now = monotonic_ns(), due = timers->heap[0].due;
 	if (due <= now)
 		return 0;
 	uint64_t ms = (due - now - 1) / NS_PER_MS + 1;
@@ -104,7 +98,7 @@ void timers__run(struct timers *timers)
 {
 	if (!timers->count)
 		return;
-	uint64_t now = now_ns(), newest = timers->last_id;
+	uint64_t now = monotonic_ns(), newest = timers->last_id;
 	while (timers->count && timers->heap[0].due <= now && timers->heap[0].id <= newest) {
 		struct timer t = timers->heap[0];
 		take_out(timers, 0);

@@ -12,13 +12,6 @@
 
 #define DELIVER_MS 10000 /* for the starter to take what the guest sent before it ended */
 
-uint64_t monotonic_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
 /* Events */
 
 static void say_failed(struct vmm *vmm, const struct failure *why)

@@ -8,6 +8,7 @@
 
 #include "confine/confine.h"
 #include "engine/engine.h"
+#include "os/clock.h"
 #include "vmm/config.h"
 #include "vmm/console.h"
 #include "vmm/control.h"
@@ -73,7 +74,5 @@ void vmm__request(void *owner, struct control_channel *from, const struct contro
 
 /* The engine of that name, NULL when there is none; `names` gets the list of those there are. */
 const struct engine_ops *engine__find(const char *name, char *names, size_t names_len);
-
-uint64_t monotonic_ns(void);
 
 #endif

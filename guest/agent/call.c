@@ -183,6 +183,39 @@ int call__respond(struct call *call, struct frame *frame, uint64_t pairs, size_t
 	return 0;
 }
 
+int call__begin_event(struct call *call, struct frame *frame, const char *ev, uint64_t pairs, size_t size)
+{
+	if (frame__begin(frame, &call->connection->out, size + RESPONSE_SIZE) < 0) {
+		call__break(call);
+		return -ENOMEM;
+	}
+	writer__map(&frame->writer, 2 + pairs);
+	writer__text(&frame->writer, "id");
+	writer__uint(&frame->writer, call->id);
+	writer__text(&frame->writer, "ev");
+	writer__text(&frame->writer, ev);
+	return 0;
+}
+
+void call__tell(struct call *call, struct frame *frame)
+{
+	if (frame__end(frame) < 0)
+		call__break(call);
+}
+
+void call__tell_entries(struct call *call, uint64_t count, const uint8_t *entries, size_t length)
+{
+	struct frame frame;
+
+	if (call__begin_event(call, &frame, "entries", 1, length))
+		return;
+	writer__text(&frame.writer, "entries");
+	writer__array(&frame.writer, count);
+	writer__items(&frame.writer, entries, length);
+	call->unacknowledged += (size_t)(frame.writer.at - (frame.buffer->data + frame.buffer->end)) - FRAME_HEAD;
+	call__tell(call, &frame);
+}
+
 void call__finish(struct call *call, struct frame *frame)
 {
 	if (frame__end(frame) < 0)

@@ -70,6 +70,13 @@ void call__give_up(struct call *call, const char *path);
  */
 __attribute__((warn_unused_result)) int call__respond(struct call *call, struct frame *frame, uint64_t pairs,
 						      size_t size);
+/* Likewise of the event { id, ev, … }, to be ended by call__tell. */
+__attribute__((warn_unused_result)) int call__begin_event(struct call *call, struct frame *frame, const char *ev,
+							  uint64_t pairs, size_t size);
+/* Queue the event. */
+void call__tell(struct call *call, struct frame *frame);
+/* { id, ev: "entries", entries }: `count` of them, written already. Counts against the window. */
+void call__tell_entries(struct call *call, uint64_t count, const uint8_t *entries, size_t length);
 /* Queue the response; the end of the call. */
 void call__finish(struct call *call, struct frame *frame);
 /* The whole of a response without fields, or with one number. */

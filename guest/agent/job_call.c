@@ -69,15 +69,8 @@ void job_call__tell_started(struct call *call, const struct job *job)
 	struct frame frame;
 	struct writer *writer = &frame.writer;
 
-	if (frame__begin(&frame, &call->connection->out, 96) < 0) {
-		call__break(call);
+	if (call__begin_event(call, &frame, "started", job->number ? 3 : 1, 64))
 		return;
-	}
-	writer__map(writer, job->number ? 5 : 3);
-	writer__text(writer, "id");
-	writer__uint(writer, call->id);
-	writer__text(writer, "ev");
-	writer__text(writer, "started");
 	writer__text(writer, "pid");
 	writer__uint(writer, (uint64_t)job->pid);
 	if (job->number) {
@@ -86,6 +79,5 @@ void job_call__tell_started(struct call *call, const struct job *job)
 		writer__text(writer, "pty");
 		writer__bool(writer, job->has_terminal);
 	}
-	if (frame__end(&frame) < 0)
-		call__break(call);
+	call__tell(call, &frame);
 }

@@ -74,11 +74,9 @@ static int put_batch(struct list_dir *list, struct writer *writer)
 static bool produce(struct call *call)
 {
 	struct list_dir *list = container_of(call, struct list_dir, call);
-	size_t room = call__room(call), length;
+	size_t room = call__room(call);
 	uint8_t entries[BATCH];
 	struct writer batch = {.at = entries, .limit = entries + BATCH};
-	struct frame frame;
-	struct writer *writer = &frame.writer;
 	int count;
 
 	if (!room)
@@ -95,22 +93,7 @@ static bool produce(struct call *call)
 		call__succeed(call);
 		return true;
 	}
-	length = (size_t)(batch.at - entries);
-	if (frame__begin(&frame, &call->connection->out, length + 64) < 0) {
-		call__break(call);
-		return false;
-	}
-	writer__map(writer, 3);
-	writer__text(writer, "id");
-	writer__uint(writer, call->id);
-	writer__text(writer, "ev");
-	writer__text(writer, "entries");
-	writer__text(writer, "entries");
-	writer__array(writer, (uint64_t)count);
-	writer__items(writer, entries, length);
-	call->unacknowledged += (size_t)(writer->at - (frame.buffer->data + frame.buffer->end)) - FRAME_HEAD;
-	if (frame__end(&frame) < 0)
-		call__break(call);
+	call__tell_entries(call, (uint64_t)count, entries, (size_t)(batch.at - entries));
 	return true;
 }
 

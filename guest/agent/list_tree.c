@@ -86,26 +86,9 @@ static int list_next(struct list_tree *tree)
 
 static void send_batch(struct list_tree *tree)
 {
-	struct call *call = &tree->call;
 	size_t length = buffer__pending(&tree->batch);
-	struct frame frame;
-	struct writer *writer = &frame.writer;
 
-	if (frame__begin(&frame, &call->connection->out, length + 64) < 0) {
-		call__break(call);
-		return;
-	}
-	writer__map(writer, 3);
-	writer__text(writer, "id");
-	writer__uint(writer, call->id);
-	writer__text(writer, "ev");
-	writer__text(writer, "entries");
-	writer__text(writer, "entries");
-	writer__array(writer, tree->batch_count);
-	writer__items(writer, buffer__head(&tree->batch), length);
-	call->unacknowledged += (size_t)(writer->at - (frame.buffer->data + frame.buffer->end)) - FRAME_HEAD;
-	if (frame__end(&frame) < 0)
-		call__break(call);
+	call__tell_entries(&tree->call, tree->batch_count, buffer__head(&tree->batch), length);
 	buffer__consume(&tree->batch, length);
 	tree->batch_count = 0;
 }

@@ -127,21 +127,13 @@ static void tell_listening(struct listening *listening, uint16_t port)
 	struct frame frame;
 	struct writer *writer = &frame.writer;
 
-	if (frame__begin(&frame, &call->connection->out, 96) < 0) {
-		call__break(call);
+	if (call__begin_event(call, &frame, "listening", 2, 64))
 		return;
-	}
-	writer__map(writer, 4);
-	writer__text(writer, "id");
-	writer__uint(writer, call->id);
-	writer__text(writer, "ev");
-	writer__text(writer, "listening");
 	writer__text(writer, "listener");
 	writer__uint(writer, listening->number);
 	writer__text(writer, "port");
 	writer__uint(writer, port);
-	if (frame__end(&frame) < 0)
-		call__break(call);
+	call__tell(call, &frame);
 }
 
 static void start_listening(struct call *call, const CborValue *request)

@@ -14,19 +14,11 @@ void progress__tell(struct progress *progress, struct call *call, uint64_t entri
 	if (now < progress->due)
 		return;
 	progress->due = now + EACH_NS;
-	if (frame__begin(&frame, &call->connection->out, SIZE) < 0) {
-		call__break(call);
+	if (call__begin_event(call, &frame, "progress", 2, SIZE))
 		return;
-	}
-	writer__map(writer, 4);
-	writer__text(writer, "id");
-	writer__uint(writer, call->id);
-	writer__text(writer, "ev");
-	writer__text(writer, "progress");
 	writer__text(writer, "entries");
 	writer__uint(writer, entries);
 	writer__text(writer, "bytes");
 	writer__uint(writer, bytes);
-	if (frame__end(&frame) < 0)
-		call__break(call);
+	call__tell(call, &frame);
 }

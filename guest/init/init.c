@@ -270,6 +270,7 @@ noreturn void init__run(void)
 	struct init init = {
 		.restart = {.fire = restart_agent},
 		.deadline = {.fire = next_phase},
+		.shares = -1,
 		.ttl = {.fire = ttl_over},
 	};
 	uint64_t first_line = system__boottime();

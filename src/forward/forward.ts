@@ -1,7 +1,6 @@
 /** From a place of this machine to a server in a sandbox. */
 
-import { chmodSync } from "node:fs";
-import { type AddressInfo, createServer, isIP } from "node:net";
+import { type AddressInfo, createServer, isIP, type Server } from "node:net";
 import { resolve } from "node:path";
 import { openStream, type StreamRequest } from "../agent/stream.ts";
 import { CapsaError, HostError, SpecError } from "../errors.ts";
@@ -23,7 +22,10 @@ export async function forward(
   const request = requestOf(target);
   const place = placeOf(options);
   options.signal?.throwIfAborted();
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, async (client) => {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  await listen(server, place);
+  const streams = new Streams(() => server.close(), options.signal, ended);
+  server.on("connection", async (client) => {
     streams.hold(client);
     try {
       await streams.join(client, await openStream(agent, request, streams.signal));
@@ -32,13 +34,20 @@ export async function forward(
       if (error instanceof CapsaError) options.onFailure?.(error);
     }
   });
+  return { ...whereabouts(place, server.address() as AddressInfo), ...streams.handle() };
+}
+
+/** A Unix socket is this user's alone from its first moment on. Throws {@link HostError}. */
+async function listen(server: Server, place: Place): Promise<void> {
   await new Promise<void>((done, reject) => {
     server.on("error", (cause: NodeJS.ErrnoException) => reject(cannotListen(place, cause)));
-    server.listen(place, done);
+    const mask = process.umask(0o177);
+    try {
+      server.listen(place, done);
+    } finally {
+      process.umask(mask);
+    }
   });
-  if ("path" in place) chmodSync(place.path, 0o600);
-  const streams = new Streams(() => server.close(), options.signal, ended);
-  return { ...whereabouts(place, server.address() as AddressInfo), ...streams.handle() };
 }
 
 function requestOf(target: number | string): StreamRequest {

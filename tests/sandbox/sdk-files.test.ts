@@ -1,6 +1,6 @@
 /** Files of a sandbox by the SDK: what names there are and what they lead to, and whole trees there and back. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import {
   linkSync,
   mkdirSync,
@@ -16,26 +16,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Agent, Capsa, MountMode, type RunningSandbox, sandbox } from "../../src/index.ts";
+import { agent, shareSandbox, top } from "./shared.ts";
 
-const top = mkdtempSync(join(tmpdir(), "capsa-files-"));
-let vm: RunningSandbox;
-let agent: Agent;
-
-beforeAll(async () => {
-  vm = await Capsa.sandbox()
-    .memoryMb(256)
-    .share(top, "/share", MountMode.ReadWrite)
-    .run("/bin/sleep", ["100000"])
-    .build();
-  agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
-});
-
-afterAll(async () => {
-  await agent?.close();
-  await vm?.kill();
-  rmSync(top, { recursive: true, force: true });
-});
+shareSandbox();
 
 test("stat, chmod, chown, mkdir, symlink, readLink, rename", async () => {
   await agent.mkdir("/tmp/a/b", { recursive: true, mode: 0o700 });

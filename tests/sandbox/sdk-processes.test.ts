@@ -1,33 +1,15 @@
 /** Programs in a guest: terminals, users, limits, and those that outlive the connection that started them. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Agent, Capsa, MountMode, type RunningSandbox, sandbox } from "../../src/index.ts";
+import { agent, connect, shareSandbox, top, vm } from "./shared.ts";
 
-const top = mkdtempSync(join(tmpdir(), "capsa-processes-"));
-let vm: RunningSandbox;
-let agent: Agent;
+shareSandbox();
+
 /** How many processes were started by exactly these arguments. */
 const running = async (args: string) =>
   Number((await agent.exec(["sh", "-c", 'ps -o args | grep -cx "$1"', "sh", args])).stdout);
-const connect = () => sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
-
-beforeAll(async () => {
-  vm = await Capsa.sandbox()
-    .memoryMb(256)
-    .share(top, "/share", MountMode.ReadWrite)
-    .run("/bin/sleep", ["100000"])
-    .build();
-  agent = await connect();
-});
-
-afterAll(async () => {
-  await agent?.close();
-  await vm?.kill();
-  rmSync(top, { recursive: true });
-});
 
 describe("a terminal", () => {
   test("is a shell's, line by line, until its input ends", async () => {

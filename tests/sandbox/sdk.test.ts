@@ -1,30 +1,12 @@
 /** The SDK in one shared sandbox: programs, their streams and ends, files, and all of it at once. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Agent, Capsa, MountMode, type RunningSandbox, sandbox } from "../../src/index.ts";
+import { Capsa, MountMode, sandbox } from "../../src/index.ts";
+import { agent, shareSandbox, top, vm } from "./shared.ts";
 
-const top = mkdtempSync(join(tmpdir(), "capsa-sdk-"));
-let vm: RunningSandbox;
-let agent: Agent;
-
-beforeAll(async () => {
-  vm = await Capsa.sandbox()
-    .memoryMb(256)
-    .env({ SANDBOX: "yes" })
-    .share(top, "/share", MountMode.ReadWrite)
-    .run("/bin/sleep", ["100000"])
-    .build();
-  agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
-});
-
-afterAll(async () => {
-  await agent?.close();
-  await vm?.kill();
-  rmSync(top, { recursive: true });
-});
+shareSandbox({ SANDBOX: "yes" });
 
 /** The bytes of `length` that `seed` stands for: no two the same, none compressible. */
 function noise(length: number, seed: number): Uint8Array {

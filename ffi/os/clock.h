@@ -1,0 +1,10 @@
+/* The clock that only goes forward. */
+#ifndef CAPSA_OS_CLOCK_H
+#define CAPSA_OS_CLOCK_H
+
+#include <stdint.h>
+
+/* CLOCK_MONOTONIC, nanoseconds. */
+uint64_t monotonic_ns(void);
+
+#endif
