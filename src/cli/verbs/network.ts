@@ -9,16 +9,25 @@ import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { describeExplanation, describeNetwork } from "../network_words.ts";
 
-interface Options {
+/** What is said of rules. */
+interface Lists {
   readonly allow: readonly string[];
   readonly deny: readonly string[];
   readonly log: readonly string[];
+}
+
+interface Options extends Partial<Lists> {
   readonly explain?: string;
   readonly file?: string;
   readonly json?: true;
 }
 
-const collect = (rule: string, before: readonly string[]) => [...before, rule];
+const collect = (rule: string, before: readonly string[] = []) => [...before, rule];
+
+/** Undefined where nothing is said. */
+function listsOf({ allow = [], deny = [], log = [] }: Options): Lists | undefined {
+  return allow.length + deny.length + log.length > 0 ? { allow, deny, log } : undefined;
+}
 
 export function network(program: Command, cli: Cli): void {
   program
@@ -30,13 +39,12 @@ export function network(program: Command, cli: Cli): void {
         "place, and which rule decides; without a name, for the sandboxes of a capsa.toml.",
     )
     .argument("[name]", "name or id, as `capsa ps` lists it")
-    .option("--allow <rule>", "let this through from now on, denied or not; may be repeated", collect, [])
-    .option("--deny <rule>", "refuse this from now on; may be repeated", collect, [])
+    .option("--allow <rule>", "let this through from now on, denied or not; may be repeated", collect)
+    .option("--deny <rule>", "refuse this from now on; may be repeated", collect)
     .option(
       "--log <rule>",
       "let this through and tell of it, in `capsa logs --network`; may be repeated",
       collect,
-      [],
     )
     .option("--explain <place>", "HOST:PORT[/udp]: exit code 0 when it is allowed, 1 when it is refused")
     .option("-f, --file <file>", "the file whose rules are explained (default: capsa.toml)")
@@ -52,20 +60,18 @@ export function network(program: Command, cli: Cli): void {
 }
 
 async function running(name: string, options: Options, cli: Cli): Promise<void> {
-  const { allow, deny, log, explain, file } = options;
+  const { explain, file } = options;
+  const said = listsOf(options);
   if (file !== undefined) throw new UsageError("--file is for --explain without the name of a sandbox");
   const place = explain === undefined ? undefined : parsePlace("--explain", explain);
   await using vm = await attach(name);
-  if (allow.length + deny.length + log.length > 0)
-    await vm.network.update(changed(await vm.network.state(), options));
+  if (said) await vm.network.update(changed(await vm.network.state(), said));
   if (place !== undefined) return tell([{ place, told: await vm.network.explain(place) }], options, cli);
   const [state, counters] = await Promise.all([vm.network.state(), vm.network.counters()]);
   await (options.json
     ? cli.terminal.json({ ...state, counters })
     : cli.terminal.write(describeNetwork(state, counters)));
 }
-
-type Lists = Pick<Options, "allow" | "deny" | "log">;
 
 /** What is said last of a rule holds: it leaves the list that it is in. */
 export function changed(state: Pick<NetworkState, "allow" | "deny" | "log">, said: Lists): NetworkUpdate {
@@ -87,8 +93,8 @@ export function changed(state: Pick<NetworkState, "allow" | "deny" | "log">, sai
 }
 
 async function offline(options: Options, cli: Cli): Promise<void> {
-  const { allow, deny, log, explain, file = "capsa.toml" } = options;
-  if (explain === undefined || allow.length + deny.length + log.length > 0)
+  const { explain, file = "capsa.toml" } = options;
+  if (explain === undefined || listsOf(options))
     throw new UsageError("the name of a running sandbox is wanted", "`capsa ps` lists them");
   const place = parsePlace("--explain", explain);
   const found = loadConfig(file).sandboxes.flatMap(({ name, network }) =>
