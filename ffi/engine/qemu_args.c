@@ -108,7 +108,7 @@ static void add_cmdline(struct qemu_args *args, const struct machine_config *con
 		addf(args, "no_timer_check%s %s", tsc, config->cmdline);
 	else
 		addf(args, "%s%sreboot=t no_timer_check%s%s", config->cmdline, *config->cmdline ? " " : "", tsc,
-		     config->cpus == 1 ? " noreplace-smp nolapic_timer" : " lapic_timer_khz=1000000");
+		     config->cpus == 1 ? " nolapic_timer" : " lapic_timer_khz=1000000");
 }
 
 bool qemu_args__wants_config(const struct virtio_device *dev)

@@ -18,8 +18,13 @@ const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be 
 /** For a guest to end by itself when its time is over, as `vm.stop()` gives it; then the power is cut. */
 const TTL_GRACE_MS = 7000;
 const MIB = 1 << 20;
-/** No bounce buffers: with 4 GiB and more the kernel sets 64 MiB aside for them, and virtio-mmio reaches all memory. */
-const CMDLINE = "console=hvc0 quiet swiotlb=noforce";
+/**
+ * No bounce buffers: with 4 GiB and more the kernel sets 64 MiB aside for them, and virtio-mmio reaches all memory. With
+ * one vCPU its LOCK prefixes stay: to take each of them away costs a page-table switch at boot.
+ */
+function commandLine(cpus: number): string {
+  return `console=hvc0 quiet swiotlb=noforce${cpus === 1 ? " noreplace-smp" : ""}`;
+}
 
 /** What the machine is started with besides the specification. */
 export interface Placement {
@@ -68,7 +73,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     engine: placement.engine,
     kernel: placement.kernel,
     initrd: placement.initrd,
-    cmdline: CMDLINE,
+    cmdline: commandLine(spec.cpus),
     cpus: spec.cpus,
     memory: spec.memoryMb * MIB,
     runtimeDir: placement.runtimeDir,

@@ -13,7 +13,8 @@ import { scrub } from "./scrub.ts";
 
 const rounds = 10;
 const memoryMb = 256;
-const cmdline = "console=hvc0 quiet reboot=t no_timer_check"; // no_timer_check: the guest is not made to try its timer
+/** no_timer_check: the guest is not made to try its timer; noreplace-smp as capsa has it. */
+const cmdline = "console=hvc0 quiet reboot=t no_timer_check noreplace-smp";
 
 export async function boot(place: Place): Promise<Row[]> {
   const initrd = join(place.disk, "initrd.cpio");

@@ -26,7 +26,7 @@ export async function memory(place: Place): Promise<Row[]> {
       kernel: await capsaKernel(),
       initrd,
       memoryMb,
-      cmdline: "console=hvc0 quiet reboot=t no_timer_check",
+      cmdline: "console=hvc0 quiet reboot=t no_timer_check noreplace-smp",
       extra: sandboxDevices(join(place.disk, "console")),
     }),
     log,

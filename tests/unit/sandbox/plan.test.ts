@@ -46,6 +46,11 @@ test("without shares there is no file system device, and the base is the root", 
   });
 });
 
+test("a single vCPU keeps its LOCK prefixes", () => {
+  const { cmdline } = vmmConfig({ ...SPEC, cpus: 1 }, { overlays: [] }, PLACEMENT);
+  expect(cmdline).toBe("console=hvc0 quiet swiotlb=noforce noreplace-smp");
+});
+
 test("a network is a device, addresses for the guest, and a table of rules", () => {
   const network = {
     mode: "user",
