@@ -38,7 +38,10 @@ bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/
 bench-lab: setup-dev ## measure on a true /dev/kvm, in the lab: JSON in tests/bench/results-lab.json
 	@node_modules/.bin/bun tests/bench/lab/main.ts
 
+soak: setup-dev ## 32 sandboxes under random work for five minutes, every byte checked
+	@node_modules/.bin/bun tests/soak/main.ts
+
 clean: ## remove what was built here (the user's kernel cache stays)
 	@rm -rf build node_modules tests/bench/results*.json
 
-.PHONY: help setup setup-dev up test test-lab lab lint format bench bench-lab clean
+.PHONY: help setup setup-dev up test test-lab lab lint format bench bench-lab soak clean
