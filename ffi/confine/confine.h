@@ -17,6 +17,7 @@ enum confine_mode {
 struct confine_share {
 	const char *path;
 	bool read_only;
+	bool whiteouts; /* character devices 0/0 are made in it, which takes no capability */
 };
 
 struct confine_request {

@@ -50,7 +50,8 @@ static int ruleset__allow(int ruleset, const char *path, uint64_t access)
 	return error;
 }
 
-/* Device nodes are made by nobody, and nothing is executed. */
+/* Device nodes are made by nobody, and nothing is executed. Where whiteouts are made, which to Landlock are character
+ * devices, the kernel itself refuses all others: there is no CAP_MKNOD. */
 static int ruleset__fill(int ruleset, uint64_t handled, const struct confine_request *request)
 {
 	const uint64_t write = handled & ~(uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
@@ -59,7 +60,10 @@ static int ruleset__fill(int ruleset, uint64_t handled, const struct confine_req
 	if (!error && request->archive)
 		error = ruleset__allow(ruleset, request->archive, write);
 	for (unsigned i = 0; i < request->share_count && !error; i++)
-		error = ruleset__allow(ruleset, request->shares[i].path, request->shares[i].read_only ? READ : write);
+		error = ruleset__allow(ruleset, request->shares[i].path,
+				       request->shares[i].read_only ? READ
+				       : request->shares[i].whiteouts ? write | LANDLOCK_ACCESS_FS_MAKE_CHAR
+								      : write);
 	return error;
 }
 

@@ -22,6 +22,7 @@ struct config_root {
 	const char *name;
 	const char *path;
 	bool read_only;
+	bool whiteouts;
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	struct fs_id_range *uids, *gids;

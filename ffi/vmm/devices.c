@@ -62,6 +62,7 @@ static int open_root(const struct config_root *root, struct fs_root *out, struct
 		.name = root->name,
 		.fd = fd,
 		.read_only = root->read_only,
+		.whiteouts = root->whiteouts,
 		.cache = root->cache,
 		.ownership = root->ownership,
 		.uid_map = root->uids,

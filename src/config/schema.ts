@@ -84,7 +84,13 @@ export const ShareSchema = Type.Object(
   {
     host: hostPath("A directory; a relative path starts at the directory of this file."),
     guest: guestPath("Where it appears in the guest."),
-    mode: optional(words(["ro", "rw"], "ro (the default): the guest cannot change it; rw: it can.")),
+    mode: optional(
+      words(
+        ["ro", "rw", "transaction"],
+        "ro (the default): the guest cannot change it; rw: it can; transaction: what it changes is kept beside the " +
+          "directory, for `capsa diff`, `capsa apply` and `capsa discard`.",
+      ),
+    ),
     ownership: optional(
       Type.Union(
         [

@@ -58,6 +58,13 @@ function resolveShare(table: ShareTable, path: Path, base: string, report: Repor
     report([...path, "host"], `${host} is not a directory`, "share the directory it is in");
   }
   const ownership = table.ownership ?? "root";
+  if (table.mode === "transaction" && ownership === "caller") {
+    report(
+      [...path, "ownership"],
+      "in a transaction files have owners, and cannot be whoever looks's",
+      'leave it out, or use "passthrough" or ranges of ids',
+    );
+  }
   return {
     host,
     guest: normalise(table.guest),

@@ -1,9 +1,11 @@
 /** A running sandbox, and how one is started, as their callers see them. */
 
+import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
 import type { SandboxSpec } from "./spec.ts";
 
+export type { ApplyOptions, ApplyResult, Change, Changes } from "../changes/api.ts";
 export type {
   EnforcedRule,
   NetworkAccess,
@@ -35,6 +37,11 @@ export interface StartOptions {
   readonly onAccess?: (access: NetworkAccess) => void;
   /** Outlive this process; its logs are kept after its end (the last 20 sandboxes). */
   readonly detached?: boolean;
+  /**
+   * Changes in transactional shares outlive the sandbox, until somebody applies or discards them (`pendingChanges()`,
+   * `capsa diff`). Those of a detached one do anyway; else they end with it.
+   */
+  readonly keepChanges?: boolean;
 }
 
 /** Where the time from start to agent ready went, milliseconds. */
@@ -176,6 +183,40 @@ export interface RunningSandbox extends AsyncDisposable {
    * await agent.exec(["psql", "-h", "127.0.0.1", "-p", String(database.guestPort), "-c", "select 1"]);
    */
   expose(hostPort: number | string, options?: ExposeOptions): Promise<Exposure>;
+
+  /**
+   * What the guest has changed in its shares with `MountMode.Transaction`, in the order of the paths, and nobody has
+   * applied or discarded. Programs that write by mapped memory have to have it written (`msync`, closing) to be seen.
+   * Rejects with `CapsaError` `NO_CHANGES_KEPT` when the sandbox has ended and they with it, and with `HostFileError` when
+   * a file of this machine cannot be read.
+   * @example for (const { kind, path } of await vm.changes()) console.log(kind, path);
+   */
+  changes(): Promise<Change[]>;
+
+  /**
+   * The same for people: a line a change and, for text, what differs, as `diff -u` has it. `paths`: those of the guest, or
+   * of directories above; all without. Rejects as {@link changes} does, and with `NO_SUCH_CHANGE` for a path at which
+   * nothing has changed.
+   * @example console.log(await vm.diff(["/project/src"]));
+   */
+  diff(paths?: readonly string[]): Promise<string>;
+
+  /**
+   * Make changes in the shared directories, all or those at `paths`: each in one step, and all of them in the end, even if
+   * this process dies meanwhile. What this machine has changed since the start of the sandbox is refused, unless
+   * `force` is set. The guest goes on with its own files. Rejects as {@link diff} does.
+   * @example
+   * const { refused } = await vm.apply(["/project/src"]);
+   * for (const { path, conflict } of refused) console.error(path, conflict);
+   */
+  apply(paths?: readonly string[], options?: ApplyOptions): Promise<ApplyResult>;
+
+  /**
+   * Have changes be none, all or those at `paths`: they are listed no more, and not applied, until the guest changes the
+   * same files again; a guest that runs goes on seeing them. Rejects as {@link diff} does.
+   * @example await vm.discard(["/project/node_modules"]);
+   */
+  discard(paths?: readonly string[]): Promise<Change[]>;
 
   /**
    * What it uses. Rejects with `VmmError` `VMM_GONE` once it has ended.

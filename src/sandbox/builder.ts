@@ -15,8 +15,11 @@ import type {
 } from "./spec.ts";
 import { startSandbox } from "./start.ts";
 
-/** What the guest may do with a share. */
-export const MountMode = { ReadOnly: "ro", ReadWrite: "rw" } as const;
+/**
+ * What the guest may do with a share: read it; write it; or write beside it, where `vm.changes()` and `vm.diff()` show
+ * what it did, and the directory stays as it is until `vm.apply()`.
+ */
+export const MountMode = { ReadOnly: "ro", ReadWrite: "rw", Transaction: "transaction" } as const;
 export type MountMode = (typeof MountMode)[keyof typeof MountMode];
 
 /** How a sandbox is connected: not at all, or to the host's network. */
@@ -110,6 +113,7 @@ interface Settings<Self> {
    * from the working directory.
    * @example Capsa.sandbox().share("./src", "/src", MountMode.ReadOnly)
    * @example Capsa.sandbox().share("./out", "/out", { mode: MountMode.ReadWrite, ownership: "caller" })
+   * @example Capsa.sandbox().share("./project", "/project", MountMode.Transaction)
    */
   share(host: string, guest: string, mode: MountMode | ShareOptions): Self;
   /**

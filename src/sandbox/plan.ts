@@ -1,5 +1,6 @@
 /** From a specification to what the VMM and the guest are told: a pure function, after everything has been checked. */
 
+import { join } from "node:path";
 import type { Engine } from "../engine/choose.ts";
 import type { RootfsParts } from "../image/rootfs.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
@@ -36,6 +37,8 @@ export interface Placement {
   readonly runtimeDir: string;
   readonly detached: boolean;
   readonly archive?: string;
+  /** Where shares have changes staged. */
+  readonly staging?: string;
   /** Where the sandbox has a network. */
   readonly network?: HostNetwork;
 }
@@ -44,6 +47,7 @@ interface FsRoot {
   readonly name: string;
   readonly path: string;
   readonly readOnly: boolean;
+  readonly whiteouts?: true;
   readonly cache: "auto" | "always" | "never";
   readonly ownership: Ownership["mode"];
   readonly uidMap?: readonly (readonly [guest: number, host: number, count: number])[];
@@ -55,6 +59,7 @@ interface Mount {
   readonly target: string;
   readonly readOnly: boolean;
   readonly overlay?: true;
+  readonly upper?: string;
 }
 
 /** Host directories by the name the guest finds them under, and where it mounts them, outer ones first. */
@@ -66,7 +71,7 @@ interface Layout {
 
 /** `vmm-config` of ffi/vmm.cddl. */
 export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Placement) {
-  const { roots } = layout(spec, rootfs);
+  const { roots } = layout(spec, rootfs, placement.staging);
   return {
     version: 1,
     name: spec.name,
@@ -116,7 +121,8 @@ function guestNetwork(): object {
   return { ipv4: side(IPV4), ipv6: side(IPV6), nameServers: [IPV4.nameServer] };
 }
 
-function layout(spec: SandboxSpec, rootfs: RootfsParts): Layout {
+/** `staging`: the guest finds what is there by name, and is not told where that is. */
+function layout(spec: SandboxSpec, rootfs: RootfsParts, staging = ""): Layout {
   const roots: FsRoot[] = [];
   const mounts: Mount[] = [];
   const add = (root: Omit<FsRoot, "name">): string => {
@@ -131,12 +137,21 @@ function layout(spec: SandboxSpec, rootfs: RootfsParts): Layout {
     mounts.push({ name: system(host), target, readOnly: true, overlay: true });
   }
   const ordered = spec.shares
-    .map((share) => ({ ...share, guest: guestPath("guest", share.guest) }))
+    .map((share, index) => ({ ...share, index, guest: guestPath("guest", share.guest) }))
     .sort((one, other) => depth(one.guest) - depth(other.guest)); // stable: otherwise in the order given
   for (const share of ordered) {
     const readOnly = share.mode === "ro";
-    const name = add({ path: share.host, readOnly, cache: share.cache, ...owner(share.ownership) });
-    mounts.push({ name, target: share.guest, readOnly });
+    const owned = owner(share.ownership);
+    const below = readOnly || share.mode === "transaction";
+    const name = add({ path: share.host, readOnly: below, cache: share.cache, ...owned });
+    if (share.mode === "transaction") {
+      const path = join(staging, String(share.index));
+      // Nobody else writes there while the guest runs
+      const upper = add({ path, readOnly: false, whiteouts: true, cache: "always", ...owned });
+      mounts.push({ name, target: share.guest, readOnly, upper });
+    } else {
+      mounts.push({ name, target: share.guest, readOnly });
+    }
   }
   return { roots, lower, mounts };
 }

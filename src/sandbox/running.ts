@@ -4,11 +4,15 @@ import { join } from "node:path";
 import { connectAgent } from "../agent/client.ts";
 import { uint } from "../agent/fields.ts";
 import { signalNumber } from "../agent/signals.ts";
+import type { StagedChanges } from "../changes/changes.ts";
 import { CapsaError, VmmError } from "../errors.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import { sandboxNetwork } from "../network/control.ts";
 import type {
+  ApplyOptions,
+  ApplyResult,
   BootTimings,
+  Change,
   NetworkAccess,
   NetworkRefusal,
   PublishedPort,
@@ -61,6 +65,9 @@ export class SandboxHandle implements RunningSandbox {
   #expired: "ttl" | "idle" | undefined;
   #asked = false; // to shut down, by us
 
+  /** Of its transactional shares, where it has some. */
+  #staged: StagedChanges | undefined;
+
   readonly #tell: NetworkListener;
 
   private constructor(identity: Identity, began: number, tell: NetworkListener = {}) {
@@ -82,8 +89,10 @@ export class SandboxHandle implements RunningSandbox {
     control: number,
     began: number,
     tell: NetworkListener,
+    staged?: StagedChanges,
   ): Promise<SandboxHandle> {
     const handle = new SandboxHandle(identity, began, tell);
+    handle.#staged = staged;
     await handle.#connect(identity, { fd: control });
     return handle;
   }
@@ -95,6 +104,8 @@ export class SandboxHandle implements RunningSandbox {
     const age = Math.max(0, Date.now() - entry.created.getTime());
     const handle = new SandboxHandle(identity, performance.now() - age);
     handle.ports = entry.ports;
+    if (entry.spec.shares.some(({ mode }) => mode === "transaction"))
+      handle.#staged = (await import("../changes/changes.ts")).changesOf(id);
     handle.#early = [];
     try {
       await handle.#connect(identity, { unix: join(runtimeDir, "control.sock") });
@@ -121,6 +132,7 @@ export class SandboxHandle implements RunningSandbox {
     };
     this.#machine = await Machine.open(identity, target, listener, [AGENT_PORT]);
     this.#exited = this.#machine.exited.then((exit) => this.#finish(exit));
+    if (this.#staged !== undefined) this.#exited = this.#exited.then((exit) => this.#settle(exit));
   }
 
   async #catchUp(logged: number): Promise<void> {
@@ -233,6 +245,12 @@ export class SandboxHandle implements RunningSandbox {
     return { ...main, ...machine, reason: this.#reason(machine.reason) };
   }
 
+  /** Changes that nobody is to decide about end with it; where that fails, whoever looks at them next is told. */
+  async #settle(exit: SandboxExit): Promise<SandboxExit> {
+    if (exit.reason !== "detached") await this.#staged?.end().catch(() => {});
+    return exit;
+  }
+
   #reason(machine: MachineExit["reason"]): SandboxExit["reason"] {
     if (machine === "expired") return "ttl";
     if (machine !== "shutdown" || this.#asked) return machine;
@@ -258,6 +276,27 @@ export class SandboxHandle implements RunningSandbox {
     const { expose } = await import("../forward/expose.ts");
     await this.ready;
     return expose(this.vsockSocket(AGENT_PORT).path, service, options, this.exited);
+  }
+
+  async changes(): Promise<Change[]> {
+    return this.#changes.list();
+  }
+
+  async diff(paths?: readonly string[]): Promise<string> {
+    return this.#changes.diff(paths);
+  }
+
+  async apply(paths?: readonly string[], options?: ApplyOptions): Promise<ApplyResult> {
+    return this.#changes.apply(paths, options);
+  }
+
+  async discard(paths?: readonly string[]): Promise<Change[]> {
+    return this.#changes.discard(paths);
+  }
+
+  get #changes(): StagedChanges {
+    if (this.#staged !== undefined) return this.#staged;
+    throw new CapsaError("NO_CHANGES_KEPT", `sandbox ${this.name} has no share with mode "transaction"`);
   }
 
   async metrics(): Promise<SandboxMetrics> {
@@ -306,6 +345,7 @@ export class SandboxHandle implements RunningSandbox {
   }
 
   async detach(): Promise<void> {
+    if (!this.attached) this.#staged?.keep();
     await this.#machine.detach();
     await this.exited;
   }

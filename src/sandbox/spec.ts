@@ -21,7 +21,8 @@ export interface ShareSpec {
   readonly host: string;
   /** Absolute path in the guest; missing directories are made. */
   readonly guest: string;
-  readonly mode: "ro" | "rw";
+  /** `transaction`: the guest may write, and what it writes is kept beside the directory until somebody applies it. */
+  readonly mode: "ro" | "rw" | "transaction";
   readonly ownership: Ownership;
   /** How long the guest may trust its cache: `auto` 1 s, `always` for good, `never`. */
   readonly cache: "auto" | "always" | "never";

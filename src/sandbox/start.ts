@@ -3,6 +3,7 @@
 import { appendFileSync, chmodSync, copyFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { encodeCbor } from "../agent/framing.ts";
+import type { StagedChanges } from "../changes/changes.ts";
 import { initramfsPath, kernelPath } from "../engine/installation.ts";
 import { cpio } from "../image/cpio.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
@@ -29,12 +30,14 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   const kernel = spec.kernel === undefined ? kernelPath() : Promise.resolve(spec.kernel);
   kernel.catch(() => {}); // it is looked for meanwhile, and awaited below
   const base = spec.initrd ?? initramfsPath();
-  return launch(
+  let staged: StagedChanges | undefined;
+  const starting = launch(
     { name: spec.name, spec },
     spec.engine,
     options,
     async (place, choice) => {
       const rootfs = prepareRootfs(spec.rootfs, place.runtimeDir);
+      staged = await stage(place, spec, options);
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,
@@ -43,14 +46,30 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
         detached: options.detached ?? false,
         ...(spec.network === "none" ? {} : { network: hostNetwork() }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),
+        ...(staged === undefined ? {} : { staging: staged.directory }),
       });
     },
     async (identity, control) => {
-      const handle = await SandboxHandle.adopt(identity, control, began, options);
+      const handle = await SandboxHandle.adopt(identity, control, began, options, staged);
       handle.boot.limit(spec.bootTimeoutMs, () => void handle.kill());
       return handle;
     },
   );
+  return starting.catch((error) => {
+    staged?.drop();
+    throw error;
+  });
+}
+
+/** A place for what the guest changes in its transactional shares, where it has some. */
+async function stage(
+  { id }: Place,
+  { name, shares }: SandboxSpec,
+  { detached = false, keepChanges = detached }: StartOptions,
+): Promise<StagedChanges | undefined> {
+  if (!shares.some(({ mode }) => mode === "transaction")) return undefined;
+  const { stageChanges } = await import("../changes/changes.ts");
+  return stageChanges(id, name, shares, keepChanges);
 }
 
 /** The base and, behind it, the guest's plan: the kernel unpacks one after the other. Megabytes, copied by the kernel. */

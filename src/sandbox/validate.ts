@@ -113,9 +113,11 @@ function shares(list: readonly ShareSpec[]): void {
   list.forEach((share, index) => {
     const field = `shares[${index}]`;
     readable(`${field}.host`, share.host, "dir");
-    oneOf(`${field}.mode`, share.mode, ["ro", "rw"]);
+    oneOf(`${field}.mode`, share.mode, ["ro", "rw", "transaction"]);
     oneOf(`${field}.cache`, share.cache, ["auto", "always", "never"]);
     oneOf(`${field}.ownership`, share.ownership.mode, ["root", "caller", "passthrough", "map"]);
+    if (share.mode === "transaction" && share.ownership.mode === "caller")
+      throw new SpecError(`${field}.ownership`, 'in a transaction files have owners: it cannot be "caller"');
     if (share.ownership.mode === "map") {
       idRanges(`${field}.ownership.uids`, share.ownership.uids);
       idRanges(`${field}.ownership.gids`, share.ownership.gids);

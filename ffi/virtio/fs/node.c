@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* rename2() flags, <linux/fs.h>; declared by newer C libraries only. */
-enum { NOREPLACE = 1, EXCHANGE = 2 };
+enum { NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4 };
 
 /* Answer for an object just made at name[0]: the creator's, known by its own node. */
 static int reply_made(struct fs_request *req, int dir, mode_t mode)
@@ -37,9 +37,10 @@ int op__mknod(struct fs_request *req)
 {
 	const struct fuse_mknod_in *in = req->in;
 	mode_t type = in->mode & S_IFMT;
-	if (type == S_IFCHR || type == S_IFBLK)
+	bool whiteout = type == S_IFCHR && !in->rdev && req->share->whiteouts;
+	if ((type == S_IFCHR || type == S_IFBLK) && !whiteout)
 		return -EPERM;
-	if (type != S_IFREG && type != S_IFIFO && type != S_IFSOCK)
+	if (!whiteout && type != S_IFREG && type != S_IFIFO && type != S_IFSOCK)
 		return -EINVAL;
 	int dir = inode__fd(req->session, req->inode);
 	if (dir < 0)
@@ -145,7 +146,7 @@ static int rename_entry(struct fs_request *req, uint64_t newdir, unsigned flags)
 	struct fs_session *s = req->session;
 	struct fs_inode *to = slots__get(&s->inodes, newdir);
 	struct statx from_stx, to_stx;
-	if (flags & ~(unsigned)(NOREPLACE | EXCHANGE))
+	if (flags & ~(unsigned)(NOREPLACE | EXCHANGE | (req->share->whiteouts ? WHITEOUT : 0)))
 		return -EINVAL;
 	if (!to)
 		return -ESTALE;

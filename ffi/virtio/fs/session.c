@@ -106,6 +106,7 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 		.index = s->share_count,
 		.name = strdup(s->single ? "" : root->name),
 		.read_only = root->read_only,
+		.whiteouts = root->whiteouts,
 		.cache = root->cache,
 		.ownership = root->ownership,
 	};

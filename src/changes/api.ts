@@ -1,0 +1,50 @@
+/** Changes of a guest to transactional shares, as their callers see them. */
+
+/** One thing that a guest has changed in a share with `mode = "transaction"`. */
+export interface Change {
+  /** `type`: something of another type is there now; `mode`: only the permissions differ; `renamed`: a file, as it was. */
+  readonly kind: "created" | "modified" | "deleted" | "renamed" | "type" | "mode";
+  /** In the guest. What is not UTF-8 in it, or no character of text, shows as `\xNN`, and a backslash as `\x5c`. */
+  readonly path: string;
+  /** Of a rename: where it was. */
+  readonly from?: string;
+  /** What is there now; of what was deleted, what was there. */
+  readonly type: "file" | "directory" | "symlink";
+  readonly typeBefore?: "file" | "directory" | "symlink" | "special";
+  /** Bytes; of a directory that is gone, of all files in it. */
+  readonly size?: number;
+  readonly sizeBefore?: number;
+  /** Permission bits. */
+  readonly mode?: number;
+  readonly modeBefore?: number;
+  /** Where a symbolic link leads to. */
+  readonly target?: string;
+  /** Why `apply` refuses it as it is: this machine has changed the same thing since the start, … */
+  readonly conflict?: string;
+}
+
+export interface ApplyOptions {
+  /** Take the guest's side where this machine has changed the same thing meanwhile. */
+  readonly force?: boolean;
+}
+
+export interface ApplyResult {
+  readonly applied: readonly Change[];
+  /** What stays as it is on both sides; `conflict` of each says why. */
+  readonly refused: readonly Change[];
+}
+
+/** What is done with the changes of one sandbox, while it runs and, where they are kept, afterwards. */
+export interface Changes {
+  /** Of the sandbox. */
+  readonly id: string;
+  readonly name: string;
+  /** When the sandbox was started. */
+  readonly created: Date;
+  /** Where they are kept. */
+  readonly directory: string;
+  list(): Promise<Change[]>;
+  diff(paths?: readonly string[]): Promise<string>;
+  apply(paths?: readonly string[], options?: ApplyOptions): Promise<ApplyResult>;
+  discard(paths?: readonly string[]): Promise<Change[]>;
+}

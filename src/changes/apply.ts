@@ -1,0 +1,156 @@
+/** Taking changes over into the shared directories, or dropping them. */
+
+import type { Place } from "../agent/tree/place.ts";
+import type { ApplyOptions, Change } from "./api.ts";
+import { choose, collect, conflictOf, type Found } from "./collect.ts";
+import { type Delta, enterAbove, openLower, openUpper, why } from "./compare.ts";
+import {
+  dropJournal,
+  type Entry,
+  isAt,
+  journalOf,
+  pathOf,
+  readJournal,
+  readMade,
+  writeJournal,
+} from "./journal.ts";
+import { Settled } from "./settled.ts";
+import { identity, look } from "./side.ts";
+import { lockStaging, type StagedShare, type Staging } from "./staging.ts";
+import { isMissing, type Observer, Refusal, take, tidy } from "./take.ts";
+import { Turns } from "./turns.ts";
+
+export interface Taken {
+  readonly applied: readonly Found[];
+  readonly refused: readonly Found[];
+}
+
+const nobody: Observer = () => {};
+
+/**
+ * Make the chosen changes in the shared directories. A process that dies in between leaves a journal, and whoever applies,
+ * discards or lists next finishes what it was about; until then both sides are whole.
+ */
+export async function apply(
+  staging: Staging,
+  paths: readonly string[] | undefined,
+  { force = false }: ApplyOptions,
+  observe: Observer = nobody,
+): Promise<Taken> {
+  using _lock = await lockStaging(staging);
+  await finish(staging, observe);
+  const chosen = choose(await collect(staging), paths);
+  const settled = new Settled(staging);
+  const blocked = (found: Found) =>
+    found.deltas.some(
+      (delta) => delta.obstacle !== undefined || (!force && conflictOf(delta, settled) !== undefined),
+    );
+  const refused = chosen.filter(blocked);
+  const wanted = chosen.filter((found) => !refused.includes(found));
+  const { done, failed } = await carryOut(
+    staging,
+    wanted.flatMap(({ deltas }) => deltas),
+    observe,
+  );
+  const applied = wanted.filter(({ deltas }) => deltas.every((delta) => done.has(delta)));
+  const failures = wanted.flatMap((found) => {
+    const reason = found.deltas.map((delta) => failed.get(delta)).find((one) => one !== undefined);
+    return reason === undefined ? [] : [{ ...found, change: { ...found.change, conflict: reason } }];
+  });
+  return { applied, refused: [...refused, ...failures] };
+}
+
+/** Have the chosen changes be none any more. */
+export async function discard(staging: Staging, paths: readonly string[] | undefined): Promise<Change[]> {
+  using _lock = await lockStaging(staging);
+  await finish(staging);
+  const found = await collect(staging);
+  const chosen = choose(found, paths);
+  const settled = new Settled(staging);
+  for (const { deltas } of chosen) for (const delta of deltas) settled.add(delta, delta.before);
+  settled.write();
+  return chosen.map(({ change }) => change);
+}
+
+interface Outcome {
+  readonly done: ReadonlySet<Delta>;
+  readonly failed: ReadonlyMap<Delta, string>;
+}
+
+async function carryOut(staging: Staging, deltas: readonly Delta[], observe: Observer): Promise<Outcome> {
+  const done = new Set<Delta>();
+  const failed = new Map<Delta, string>();
+  if (deltas.length === 0) return { done, failed };
+  const journal = journalOf(deltas);
+  writeJournal(staging, journal);
+  observe("journal");
+  const settled = new Settled(staging);
+  const turns = new Turns();
+  for (const [serial, delta] of deltas.entries()) {
+    try {
+      const now = take(staging, delta, journal.entries[serial]!, observe);
+      settled.add(delta, now);
+      done.add(delta);
+    } catch (error) {
+      failed.set(delta, error instanceof Refusal ? error.message : why(error));
+    }
+    await turns.take();
+  }
+  settled.write();
+  observe("settled");
+  dropJournal(staging);
+  return { done, failed };
+}
+
+/** Complete an apply whose process died. What this machine has changed since then stays a change, to be decided on. */
+export async function finish(staging: Staging, observe: Observer = nobody): Promise<void> {
+  const journal = readJournal(staging);
+  if (journal === undefined) return;
+  const made = readMade(staging);
+  for (const entry of journal.entries) tidyEntry(staging, entry, made.get(entry.aside));
+  const open = (await collect(staging)).flatMap(({ deltas }) => deltas);
+  const wanted = open.filter((delta) =>
+    journal.entries.some((entry) => isAt(entry, delta) && entry.before === identity(delta.before)),
+  );
+  await carryOut(staging, wanted, observe);
+  markDone(staging, journal.entries, open);
+  dropJournal(staging);
+}
+
+function tidyEntry(staging: Staging, entry: Entry, made: string | undefined): void {
+  at(staging, entry, (lower, name) => tidy(lower, name, entry, made));
+}
+
+/** What was done before the process died is none of this machine's own changes. */
+function markDone(staging: Staging, entries: readonly Entry[], open: readonly Delta[]): void {
+  const settled = new Settled(staging);
+  for (const entry of entries.filter((one) => !open.some((delta) => isAt(one, delta)))) {
+    at(staging, entry, (lower, name, share) => {
+      const path = pathOf(entry);
+      using upper = openUpper(staging.directory, share);
+      using above = enterAbove(upper.place, path);
+      const after = look(above.place, name);
+      const shown = after === undefined || after.whiteout ? {} : { after };
+      settled.add({ share, path, kind: "modified", ...shown }, look(lower, name));
+    });
+  }
+  settled.write();
+}
+
+/** Runs `work` in the directory of the share that holds the entry, while there is one. */
+function at(
+  { record }: Staging,
+  entry: Entry,
+  work: (lower: Place, name: Buffer, share: StagedShare) => void,
+): void {
+  const share = record.shares.find(({ index }) => index === entry.index);
+  const path = pathOf(entry);
+  if (share === undefined || path.length === 0) return;
+  try {
+    using lower = openLower(share);
+    using above = enterAbove(lower.place, path);
+    work(above.place, path.at(-1)!, share);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+}

@@ -1,0 +1,177 @@
+/** The changes of one sandbox, wherever it is in its life. */
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { CapsaError } from "../errors.ts";
+import { runtimeBase } from "../sandbox/directories.ts";
+import type { ShareSpec } from "../sandbox/spec.ts";
+import type { ApplyOptions, ApplyResult, Change, Changes } from "./api.ts";
+import { apply, discard, finish } from "./apply.ts";
+import { choose, collect, type Found } from "./collect.ts";
+import { contents, summary } from "./diff.ts";
+import { readJournal } from "./journal.ts";
+import {
+  createStaging,
+  dropStaging,
+  keepStaging,
+  lockStaging,
+  openStaging,
+  type Staging,
+  stagings,
+} from "./staging.ts";
+
+/** Those that are kept for the sandbox of that id; undefined where it has no share to keep any of, or all are dropped. */
+export function changesOf(id: string): StagedChanges | undefined {
+  const staging = openStaging(id);
+  return staging === undefined ? undefined : new StagedChanges(staging);
+}
+
+/** A place for those of a sandbox that is about to start. Throws what `createStaging` throws. */
+export async function stageChanges(
+  id: string,
+  name: string,
+  shares: readonly ShareSpec[],
+  keep: boolean,
+): Promise<StagedChanges> {
+  // An apply that has died in the middle is not left so until somebody happens to look; what stands in its way is told then
+  await Promise.allSettled(stagings().map((staging) => new StagedChanges(staging).recover()));
+  return new StagedChanges(createStaging(id, name, shares, keep));
+}
+
+/**
+ * Changes in transactional shares that nobody has applied or discarded, of sandboxes that run and of those that ended, the
+ * newest first. Those of a sandbox that ended without any are forgotten on the way.
+ * @example for (const { name, list } of await pendingChanges()) console.log(name);
+ */
+export async function pendingChanges(): Promise<Changes[]> {
+  const all = stagings().map((staging) => new StagedChanges(staging));
+  const gone = await Promise.allSettled(all.map((one) => one.dropIfSettled()));
+  return all.filter((_, at) => {
+    const outcome = gone[at]!;
+    return outcome.status === "rejected" || !outcome.value; // those that cannot be read are told of, too
+  });
+}
+
+export class StagedChanges implements Changes {
+  #staging: Staging;
+  /** With their sandbox, and not because somebody has settled them. */
+  #dropped = false;
+
+  constructor(staging: Staging) {
+    this.#staging = staging;
+  }
+
+  get id(): string {
+    return this.#staging.record.id;
+  }
+
+  get name(): string {
+    return this.#staging.record.name;
+  }
+
+  get created(): Date {
+    return new Date(this.#staging.record.created);
+  }
+
+  get directory(): string {
+    return this.#staging.directory;
+  }
+
+  async list(): Promise<Change[]> {
+    return (await this.#found()).map(({ change }) => change);
+  }
+
+  async diff(paths?: readonly string[]): Promise<string> {
+    const parts: string[] = [];
+    for (const { change, text } of await this.inspect(paths)) {
+      parts.push(`${summary(change)}\n`);
+      if (text !== undefined) parts.push(text);
+    }
+    return parts.join("");
+  }
+
+  /** The same in parts: `text` is the unified difference, where there is one that can be shown. */
+  async inspect(paths?: readonly string[]): Promise<{ change: Change; text?: string; reason?: string }[]> {
+    const chosen = named(await this.#found(), paths);
+    const parts = [];
+    for (const found of chosen)
+      parts.push({ change: found.change, ...(await contents(this.#staging, found)) });
+    return parts;
+  }
+
+  async apply(paths?: readonly string[], options: ApplyOptions = {}): Promise<ApplyResult> {
+    named(await this.#found(), paths);
+    const { applied, refused } = await apply(this.#staging, paths, options);
+    await this.dropIfSettled();
+    return { applied: applied.map(({ change }) => change), refused: refused.map(({ change }) => change) };
+  }
+
+  async discard(paths: readonly string[] = []): Promise<Change[]> {
+    if (paths.length === 0 && !this.#runs) {
+      const all = await this.list().catch(() => []); // the share's directory may be gone: no reason to keep them
+      this.drop();
+      return all;
+    }
+    named(await this.#found(), paths);
+    const discarded = await discard(this.#staging, paths);
+    await this.dropIfSettled();
+    return discarded;
+  }
+
+  /** From now on they outlive the sandbox. */
+  keep(): void {
+    this.#staging = keepStaging(this.#staging);
+  }
+
+  /** The sandbox has ended: forget what is not to be kept, and where nothing is left all of it. */
+  async end(): Promise<void> {
+    const { keep } = this.#staging.record;
+    if (keep && (await this.#found()).length > 0) return;
+    this.#dropped = !keep;
+    this.drop();
+  }
+
+  drop(): void {
+    dropStaging(this.#staging);
+  }
+
+  /** Forget them once the sandbox has ended and none is left; true where they are gone. */
+  async dropIfSettled(): Promise<boolean> {
+    if (this.#runs) return false;
+    await this.end();
+    return openStaging(this.id) === undefined;
+  }
+
+  get #runs(): boolean {
+    return existsSync(join(runtimeBase(), this.id));
+  }
+
+  /** Complete an apply whose process died in the middle. */
+  async recover(): Promise<void> {
+    if (readJournal(this.#staging) === undefined) return;
+    using _lock = await lockStaging(this.#staging);
+    await finish(this.#staging);
+  }
+
+  async #found(): Promise<Found[]> {
+    if (this.#dropped) {
+      throw new CapsaError("NO_CHANGES_KEPT", `the changes of sandbox ${this.name} have ended with it`, {
+        hint: "apply them while it runs, or start it with `keepChanges: true`",
+      });
+    }
+    if (openStaging(this.id) === undefined) return []; // the last of them has been settled
+    await this.recover();
+    return collect(this.#staging);
+  }
+}
+
+/** Each path is of a change. Throws `CapsaError` `NO_SUCH_CHANGE`. */
+function named(found: readonly Found[], paths: readonly string[] = []): Found[] {
+  for (const path of paths) {
+    if (choose(found, [path]).length > 0) continue;
+    throw new CapsaError("NO_SUCH_CHANGE", `nothing has changed at ${path}`, {
+      hint: "paths are absolute, and the guest's: those that `capsa diff` shows",
+    });
+  }
+  return choose(found, paths);
+}

@@ -1,0 +1,36 @@
+/** Names as the guest made them, which may be any bytes, and as people and programs are shown them. */
+
+import type { StagedShare } from "./staging.ts";
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * A name as text that no other name has: what is not UTF-8, or what a terminal would obey, shows as `\xNN`, a backslash
+ * as `\x5c`.
+ */
+export function shownName(name: Uint8Array): string {
+  try {
+    return decoder.decode(name).replaceAll(/[\p{C}\u2028\u2029\\]/gu, (found) => escaped(Buffer.from(found)));
+  } catch {
+    return [...name]
+      .map((byte) =>
+        byte > 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : escaped([byte]),
+      )
+      .join("");
+  }
+}
+
+function escaped(bytes: Iterable<number>): string {
+  return [...bytes].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
+}
+
+/** The path in the guest. */
+export function shownPath(share: StagedShare, path: readonly Uint8Array[]): string {
+  return [share.guest, ...path.map(shownName)].join("/");
+}
+
+/** Whether a path is `chosen`, or lies below it. */
+export function isWithin(path: string, chosen: string): boolean {
+  const end = chosen.endsWith("/") ? chosen.slice(0, -1) : chosen;
+  return path === end || path.startsWith(`${end}/`);
+}

@@ -1,0 +1,214 @@
+/**
+ * Where changes are kept until somebody applies or discards them: a directory a sandbox, in the user's state directory.
+ *
+ *     record.json    whose they are, and which shares have some
+ *     N/upper        the upper layer of the guest's overlay over share N; N/work is the guest's kernel's own
+ *     settled.json   what of them has been applied or discarded
+ *     apply.json     an apply that is under way
+ */
+
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { lockFile } from "../engine/libc.ts";
+import { HostError, SpecError } from "../errors.ts";
+import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
+import type { ShareSpec } from "../sandbox/spec.ts";
+import { removeTree } from "./remove.ts";
+import { makeWhiteout, renameOut, setAttribute } from "./system.ts";
+
+/** A share whose changes are staged. */
+export interface StagedShare {
+  /** Its number among the sandbox's shares. */
+  readonly index: number;
+  /** Absolute paths. */
+  readonly host: string;
+  readonly guest: string;
+  /** The files have the owners that the guest gave them, not the user's. */
+  readonly owned: boolean;
+}
+
+export interface StagingRecord {
+  readonly version: 1;
+  /** Of the sandbox. */
+  readonly id: string;
+  readonly name: string;
+  /** ISO 8601. */
+  readonly created: string;
+  /**
+   * The file system's clock before the sandbox started, nanoseconds since 1970: what the host changed in a share later has
+   * a later change time (ctime), which no program can set.
+   */
+  readonly since: string;
+  readonly shares: readonly StagedShare[];
+  /** They outlive the sandbox. */
+  readonly keep: boolean;
+  /** Who started it: with them go changes that are not to be kept. */
+  readonly owner: ProcessIdentity;
+}
+
+export interface Staging {
+  readonly directory: string;
+  readonly record: StagingRecord;
+}
+
+const RECORD = "record.json";
+const LOCK = "lock";
+const LOCK_POLL_MS = 20;
+
+/** `$XDG_STATE_HOME/capsa/changes`; made where it is missing. */
+export function changesBase(): string {
+  const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
+  const base = join(state, "capsa", "changes");
+  mkdirSync(base, { recursive: true, mode: 0o700 });
+  return base;
+}
+
+/**
+ * A place for the changes of a sandbox that is about to start, of its transactional shares. Throws
+ * {@link HostError} `STAGING_UNSUPPORTED` where the file system cannot hold an overlay's upper layer, and
+ * {@link SpecError} where a share holds the place itself.
+ */
+export function createStaging(
+  id: string,
+  name: string,
+  shares: readonly ShareSpec[],
+  keep: boolean,
+): Staging {
+  const staged = shares.flatMap(({ mode, host, guest, ownership }, index): StagedShare[] =>
+    mode === "transaction" ? [{ index, host, guest, owned: ownership.mode !== "root" }] : [],
+  );
+  sweepStagings();
+  const base = changesBase();
+  for (const { host, index } of staged) {
+    if (base === host || base.startsWith(host === "/" ? host : `${host}/`)) {
+      throw new SpecError(`shares[${index}].host`, `changes to ${host} would be kept within it, in ${base}`, {
+        hint: "share a smaller directory, or set XDG_STATE_HOME to one outside of it",
+      });
+    }
+  }
+  const directory = join(base, id);
+  mkdirSync(directory, { mode: 0o700 });
+  try {
+    probe(directory);
+    for (const share of staged) makeLayer(join(directory, String(share.index)), share);
+    const record: StagingRecord = {
+      version: 1,
+      id,
+      name,
+      created: new Date().toISOString(),
+      since: String(statSync(join(directory, String(staged[0]!.index)), { bigint: true }).ctimeNs),
+      shares: staged,
+      keep,
+      owner: identify(process.pid) ?? { pid: process.pid, start: "" },
+    };
+    write(directory, record);
+    return { directory, record };
+  } catch (error) {
+    rmSync(directory, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** The guest sees the layer's directory as the share's: it begins as one like it. */
+function makeLayer(layer: string, { host, owned }: StagedShare): void {
+  for (const part of ["upper", "work"]) mkdirSync(join(layer, part), { recursive: true });
+  const { mode, uid, gid } = statSync(host);
+  chmodSync(join(layer, "upper"), mode & 0o7777);
+  if (owned && process.geteuid?.() === 0) chownSync(join(layer, "upper"), uid, gid);
+}
+
+/** What the guest's kernel asks of an upper layer. */
+function probe(directory: string): void {
+  const [one, other] = [join(directory, "one"), join(directory, "other")];
+  writeFileSync(one, "");
+  const lacks = !setAttribute(one, "user.overlay.capsa", "y")
+    ? "extended attributes of users"
+    : !makeWhiteout(other)
+      ? "overlays' whiteouts"
+      : !renameOut(one, other)
+        ? "renames that leave a whiteout"
+        : undefined;
+  rmSync(one, { force: true });
+  rmSync(other, { force: true });
+  if (lacks === undefined) return;
+  throw new HostError("STAGING_UNSUPPORTED", `changes cannot be kept in ${directory}: no ${lacks} there`, {
+    hint: "set XDG_STATE_HOME to a directory on ext4, xfs, btrfs or, since Linux 6.6, tmpfs",
+  });
+}
+
+/** The place of a sandbox's changes, while there is one. */
+export function openStaging(id: string): Staging | undefined {
+  const directory = join(changesBase(), id);
+  try {
+    const record = JSON.parse(readFileSync(join(directory, RECORD), "utf8"));
+    return record?.version === 1 ? { directory, record } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** All there are, the newest first. */
+export function stagings(): Staging[] {
+  return readdirSync(changesBase())
+    .flatMap((id) => openStaging(id) ?? [])
+    .sort((one, other) => other.record.created.localeCompare(one.record.created));
+}
+
+/** From now on the changes outlive the sandbox. */
+export function keepStaging({ directory, record }: Staging): Staging {
+  const kept = { ...record, keep: true };
+  write(directory, kept);
+  return { directory, record: kept };
+}
+
+export function dropStaging({ directory }: Staging): void {
+  rmSync(join(directory, RECORD), { force: true }); // whatever becomes of the rest, nobody finds it any more
+  removeTree(directory);
+}
+
+/** Drop what nobody wants any more: of starters that are dead, what was not to be kept, and what was half dropped. */
+function sweepStagings(): void {
+  const base = changesBase();
+  for (const id of readdirSync(base)) {
+    const staging = openStaging(id);
+    if (
+      staging === undefined ? isOld(join(base, id)) : !staging.record.keep && !isAlive(staging.record.owner)
+    )
+      removeTree(join(base, id));
+  }
+}
+
+function isOld(directory: string): boolean {
+  const status = statSync(directory, { throwIfNoEntry: false });
+  return status !== undefined && Date.now() - status.mtimeMs > 60_000;
+}
+
+function write(directory: string, record: StagingRecord): void {
+  writeWhole(join(directory, RECORD), record);
+}
+
+/** Waits until no other process is at work on these changes; it ends with the scope, and with this process. */
+export async function lockStaging({ directory }: Staging): Promise<Disposable> {
+  const fd = openSync(join(directory, LOCK), "w", 0o600);
+  while (!lockFile(fd)) await Bun.sleep(LOCK_POLL_MS);
+  return { [Symbol.dispose]: () => closeSync(fd) };
+}
+
+/** A file of JSON, whole or as it was. */
+export function writeWhole(path: string, value: unknown): void {
+  writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600, flush: true });
+  renameSync(`${path}.new`, path);
+}

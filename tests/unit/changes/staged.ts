@@ -1,0 +1,137 @@
+/** A shared directory and a layer of changes over it, as a guest's kernel would have left it, without a guest. */
+import { afterAll, beforeAll } from "bun:test";
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { StagedChanges } from "../../../src/changes/changes.ts";
+import { createStaging, type Staging } from "../../../src/changes/staging.ts";
+import { makeWhiteout, setAttribute } from "../../../src/changes/system.ts";
+
+let state: string;
+let serial = 0;
+
+/** To be called once at the top of a file of tests: nothing of the user's is touched. */
+export function ownState(): void {
+  const before = { ...process.env };
+  beforeAll(() => {
+    state = mkdtempSync(join(tmpdir(), "capsa-changes-"));
+    process.env.XDG_STATE_HOME = join(state, "state");
+    process.env.CAPSA_RUNTIME_DIR = join(state, "run");
+  });
+  afterAll(() => {
+    process.env = before;
+    rmSync(state, { recursive: true, force: true });
+  });
+}
+
+export interface Staged {
+  /** The shared directory; /s in the guest. */
+  readonly lower: string;
+  /** What the guest has written. */
+  readonly upper: string;
+  readonly staging: Staging;
+  readonly changes: StagedChanges;
+  /** Write a file of the guest's. */
+  put(path: string, text: string | Uint8Array, mode?: number): void;
+  /** Have the guest remove something. */
+  remove(path: string): void;
+  /** Have the guest remove a directory and make it anew. */
+  renew(path: string): void;
+  /** What is in the shared directory: files with their contents, links with "-> target", directories with "/". */
+  seen(): Record<string, string>;
+}
+
+/** `files`: what is in the shared directory when the sandbox starts; a name with a slash behind it is a directory. */
+export async function staged(
+  files: Record<string, string> = {},
+  mode: "root" | "passthrough" = "root",
+): Promise<Staged> {
+  const id = (0x1000_0000 + serial++).toString(16);
+  const lower = join(state, "shares", id);
+  mkdirSync(lower, { recursive: true });
+  for (const [path, text] of Object.entries(files)) fill(join(lower, path), text);
+  await settle();
+  const share = {
+    host: lower,
+    guest: "/s",
+    mode: "transaction",
+    ownership: { mode },
+    cache: "auto",
+  } as const;
+  const staging = createStaging(id, "box", [share], true);
+  await settle();
+  const upper = join(staging.directory, "0", "upper");
+  const parent = (path: string) => mkdirSync(dirname(join(upper, path)), { recursive: true });
+  return {
+    lower,
+    upper,
+    staging,
+    changes: new StagedChanges(staging),
+    put(path, text, mode = 0o644) {
+      parent(path);
+      rmSync(join(upper, path), { recursive: true, force: true });
+      writeFileSync(join(upper, path), text, { mode });
+    },
+    remove(path) {
+      parent(path);
+      rmSync(join(upper, path), { recursive: true, force: true });
+      if (!makeWhiteout(join(upper, path))) throw new Error("no whiteouts here");
+    },
+    renew(path) {
+      rmSync(join(upper, path), { recursive: true, force: true });
+      mkdirSync(join(upper, path), { recursive: true });
+      if (!setAttribute(join(upper, path), "user.overlay.opaque", "y")) throw new Error("no attributes here");
+    },
+    seen: () => Object.fromEntries(tree(lower)),
+  };
+}
+
+/** Times of change are as exact as the kernel's tick: what happens next has another one. */
+async function settle(): Promise<void> {
+  const probe = join(state, "probe");
+  const now = () => {
+    writeFileSync(probe, "");
+    return lstatSync(probe, { bigint: true }).ctimeNs;
+  };
+  for (const began = now(); now() <= began; ) await Bun.sleep(1);
+}
+
+function fill(path: string, text: string): void {
+  mkdirSync(path.endsWith("/") ? path : dirname(path), { recursive: true });
+  if (!path.endsWith("/")) writeFileSync(path, text);
+}
+
+function* tree(top: string, below = ""): Generator<[string, string]> {
+  for (const name of readdirSync(join(top, below)).sort()) {
+    const path = join(below, name);
+    const status = lstatSync(join(top, path));
+    if (status.isSymbolicLink()) yield [path, `-> ${readlinkSync(join(top, path))}`];
+    else if (!status.isDirectory())
+      yield [path, status.isFile() ? readFileSync(join(top, path), "utf8") : "special"];
+    else {
+      yield [`${path}/`, ""];
+      yield* tree(top, path);
+    }
+  }
+}
+
+export function mkfifo(path: string): void {
+  rmSync(path, { force: true });
+  Bun.spawnSync(["mkfifo", path]);
+}
+
+/** As if its sandbox were running. */
+export function runs({ staging }: Staged): Disposable {
+  const directory = join(process.env.CAPSA_RUNTIME_DIR!, staging.record.id);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  return { [Symbol.dispose]: () => rmSync(directory, { recursive: true }) };
+}
