@@ -36,6 +36,7 @@ export type {
   WriteOptions,
 } from "./agent/api.ts";
 export { Capsa } from "./capsa.ts";
+export { pendingChanges } from "./changes/changes.ts";
 export {
   AgentError,
   BootError,
@@ -50,7 +51,11 @@ export {
 } from "./errors.ts";
 export type { ExposeOptions, Exposure, Forward, ForwardOptions } from "./forward/api.ts";
 export type {
+  ApplyOptions,
+  ApplyResult,
   BootTimings,
+  Change,
+  Changes,
   EndedSandbox,
   EnforcedRule,
   LogEntry,

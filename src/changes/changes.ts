@@ -43,7 +43,7 @@ export async function stageChanges(
  * newest first. Those of a sandbox that ended without any are forgotten on the way.
  * @example for (const { name, list } of await pendingChanges()) console.log(name);
  */
-export async function pendingChanges(): Promise<Changes[]> {
+export async function pendingChanges(): Promise<StagedChanges[]> {
   const all = stagings().map((staging) => new StagedChanges(staging));
   const gone = await Promise.allSettled(all.map((one) => one.dropIfSettled()));
   return all.filter((_, at) => {
@@ -83,8 +83,8 @@ export class StagedChanges implements Changes {
 
   async diff(paths?: readonly string[]): Promise<string> {
     const parts: string[] = [];
-    for (const { change, text } of await this.inspect(paths)) {
-      parts.push(`${summary(change)}\n`);
+    for (const { change, text, reason } of await this.inspect(paths)) {
+      parts.push(`${summary(change)}${reason === undefined ? "" : `: ${reason}`}\n`);
       if (text !== undefined) parts.push(text);
     }
     return parts.join("");

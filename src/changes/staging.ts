@@ -22,6 +22,7 @@ import {
 } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { errorCode } from "../agent/tree/place.ts";
 import { lockFile } from "../engine/libc.ts";
 import { HostError, SpecError } from "../errors.ts";
 import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
@@ -68,12 +69,20 @@ const RECORD = "record.json";
 const LOCK = "lock";
 const LOCK_POLL_MS = 20;
 
-/** `$XDG_STATE_HOME/capsa/changes`; made where it is missing. */
-export function changesBase(): string {
+/** `$XDG_STATE_HOME/capsa/changes`. */
+function changesBase(): string {
   const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
-  const base = join(state, "capsa", "changes");
-  mkdirSync(base, { recursive: true, mode: 0o700 });
-  return base;
+  return join(state, "capsa", "changes");
+}
+
+/** Of sandboxes whose changes are kept, or were half dropped. */
+function ids(): string[] {
+  try {
+    return readdirSync(changesBase());
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return [];
+    throw error;
+  }
 }
 
 /**
@@ -100,7 +109,7 @@ export function createStaging(
     }
   }
   const directory = join(base, id);
-  mkdirSync(directory, { mode: 0o700 });
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   try {
     probe(directory);
     for (const share of staged) makeLayer(join(directory, String(share.index)), share);
@@ -162,7 +171,7 @@ export function openStaging(id: string): Staging | undefined {
 
 /** All there are, the newest first. */
 export function stagings(): Staging[] {
-  return readdirSync(changesBase())
+  return ids()
     .flatMap((id) => openStaging(id) ?? [])
     .sort((one, other) => other.record.created.localeCompare(one.record.created));
 }
@@ -182,7 +191,7 @@ export function dropStaging({ directory }: Staging): void {
 /** Drop what nobody wants any more: of starters that are dead, what was not to be kept, and what was half dropped. */
 function sweepStagings(): void {
   const base = changesBase();
-  for (const id of readdirSync(base)) {
+  for (const id of ids()) {
     const staging = openStaging(id);
     if (
       staging === undefined ? isOld(join(base, id)) : !staging.record.keep && !isAlive(staging.record.owner)

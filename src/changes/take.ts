@@ -105,7 +105,12 @@ function putAside(place: Place, name: Buffer, aside: Buffer, before: Side, obser
     if (renameAnew(place.name(aside), place.name(name))) throw new Refusal(MEANWHILE);
     throw new Refusal(`${MEANWHILE}, and what it had there is ${place.pathOf(aside)} now`);
   }
-  removeEntry(place, aside);
+  try {
+    removeEntry(place, aside);
+  } catch (error) {
+    renameAnew(place.name(aside), place.name(name)); // what of it may not be removed
+    throw error;
+  }
   observe("removed");
 }
 

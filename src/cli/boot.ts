@@ -3,6 +3,7 @@ import type { Agent } from "../agent/api.ts";
 import { CapsaError, SpecError } from "../errors.ts";
 import type {
   BootTimings,
+  Change,
   NetworkAccess,
   NetworkRefusal,
   Notice,
@@ -26,6 +27,8 @@ export interface Booted {
 export interface BootOptions {
   readonly signal: AbortSignal;
   readonly detached: boolean;
+  /** Changes in transactional shares are somebody's to decide about, and outlive the sandboxes. */
+  readonly keepChanges?: boolean;
   /** The same notice of several sandboxes is told once. */
   readonly onNotice: (notice: Notice) => void;
   readonly onRefusal: (spec: SandboxSpec, refusal: NetworkRefusal) => void;
@@ -44,10 +47,17 @@ export async function bootAll(specs: readonly SandboxSpec[], options: BootOption
     options.onNotice(notice);
   };
   const boot = async (spec: SandboxSpec): Promise<Booted> => {
-    const { signal, detached } = options;
+    const { signal, detached, keepChanges = detached } = options;
     const onRefusal = (refusal: NetworkRefusal) => options.onRefusal(spec, refusal);
     const onAccess = (access: NetworkAccess) => options.onAccess?.(spec, access);
-    const vm = await startUnderFreeName(spec, { signal, detached, onNotice, onRefusal, onAccess });
+    const vm = await startUnderFreeName(spec, {
+      signal,
+      detached,
+      keepChanges,
+      onNotice,
+      onRefusal,
+      onAccess,
+    });
     started.push(vm);
     options.onStart(spec, vm);
     return { spec, vm, timings: await vm.ready };
@@ -78,6 +88,11 @@ export async function connectAll(
 ): Promise<Map<string, Agent>> {
   const agents = booted.map(async (one) => [one.spec.name, await connect(one, signal)] as const);
   return new Map(await Promise.all(agents));
+}
+
+/** What steps ask for that are about changes, by the names that the file gives the sandboxes. */
+export function changesIn(booted: readonly Booted[]): (sandbox: string) => Promise<readonly Change[]> {
+  return (sandbox) => booted.find(({ spec }) => spec.name === sandbox)!.vm.changes();
 }
 
 /**

@@ -324,7 +324,7 @@ const Write = Type.Object(
 
 const Assert = Type.Object(
   {
-    file: guestPath("The file."),
+    file: optional(guestPath("The file.")),
     exists: optional(
       Type.Boolean({
         description: "true (the default): it is there; false: it is not.",
@@ -332,10 +332,18 @@ const Assert = Type.Object(
       }),
     ),
     ...TextMatchSchema.properties,
+    changes: optional(
+      Type.Array(Type.String({ expected: 'a change such as "created /project/a.txt"' }), {
+        description:
+          'Or: all that has changed in shares with mode = "transaction", in any order, as `capsa diff --summary` tells ' +
+          'it without what is in brackets: "created /project/a.txt", "renamed /project/a to /project/b"; [] for nothing.',
+        expected: 'a list of changes such as ["created /project/a.txt"]',
+      }),
+    ),
   },
   {
     ...closed,
-    description: "What must be true of a file in the guest.",
+    description: "What must be true of a file in the guest, or of what has changed in transactional shares.",
     expected: 'a table such as { file = "/a" }',
   },
 );

@@ -2,7 +2,7 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { Value } from "@sinclair/typebox/value";
-import type { Step, TextMatch } from "../steps/step.ts";
+import type { ChangesAssertion, FileAssertion, Step, TextMatch } from "../steps/step.ts";
 import type { Path, Positions } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import { toArgv } from "./sandbox.ts";
@@ -59,7 +59,7 @@ function resolveStep(table: StepTable, path: Path, context: Context): Step | und
     return { verb: "exec", ...common, ...resolveExec(table, table.exec, sandbox, path, context) };
   if (table.write !== undefined)
     return { verb: "write", ...common, ...resolveWrite(table.write, path, context) };
-  return { verb: "assert", ...common, ...resolveAssert(table.assert!, path, context) };
+  return { verb: "assert", ...common, ...resolveAssert(table.assert!, sandbox, path, context) };
 }
 
 function resolveTarget(table: StepTable, path: Path, { sandboxes, report }: Context): string {
@@ -126,9 +126,19 @@ function resolveWrite(write: NonNullable<StepTable["write"]>, path: Path, { base
   };
 }
 
-function resolveAssert(assert: NonNullable<StepTable["assert"]>, path: Path, context: Context) {
-  const { file, exists = true, ...match } = assert;
+function resolveAssert(
+  assert: NonNullable<StepTable["assert"]>,
+  sandbox: string,
+  path: Path,
+  context: Context,
+): FileAssertion | ChangesAssertion {
+  const { file, changes, exists = true, ...match } = assert;
   const at = [...path, "assert"];
+  if (changes !== undefined) return resolveChanges({ ...assert, changes }, sandbox, at, context);
+  if (file === undefined) {
+    context.report(at, "nothing says what is asserted", 'add file = "/a", or changes = […]');
+    return { file: "/", exists };
+  }
   const asked = Object.keys(match);
   if (!exists && asked.length > 0) {
     context.report(
@@ -138,6 +148,34 @@ function resolveAssert(assert: NonNullable<StepTable["assert"]>, path: Path, con
     );
   }
   return { file, exists, ...(asked.length > 0 ? { match: resolveMatch(match, at, context) } : {}) };
+}
+
+function resolveChanges(
+  { changes, ...rest }: NonNullable<StepTable["assert"]> & { changes: string[] },
+  sandbox: string,
+  at: Path,
+  { sandboxes, report }: Context,
+): ChangesAssertion {
+  const [other] = Object.keys(rest);
+  if (other !== undefined)
+    report(
+      [...at, other],
+      `${other} is about a file, and this is about changes`,
+      "make them steps of their own",
+    );
+  const shares = sandboxes[sandbox]?.shares ?? [];
+  if (
+    sandbox in sandboxes &&
+    Array.isArray(shares) &&
+    !shares.some((share) => share?.mode === "transaction")
+  ) {
+    report(
+      [...at, "changes"],
+      `sandbox "${sandbox}" has no share that keeps changes`,
+      'give one of its shares mode = "transaction"',
+    );
+  }
+  return { changes };
 }
 
 function resolveMatch(table: TextMatchTable, path: Path, { report }: Context): TextMatch {
@@ -170,7 +208,7 @@ function resolvePattern(pattern: string, path: Path, report: Reporter): RegExp {
 function defaultName(table: StepTable): string {
   const { exec, write, assert } = table;
   if (write) return `write ${write.file}`;
-  if (assert) return `assert ${assert.file}`;
+  if (assert) return `assert ${assert.file ?? "changes"}`;
   const command = typeof exec === "string" ? exec.trim() : (exec ?? []).join(" ");
   const [first = "", ...more] = command.split("\n");
   return more.length > 0 || first.length > 72 ? `${first.slice(0, 71)}…` : first;

@@ -1,5 +1,6 @@
 /** Runs steps in order, each in its sandbox, until one fails. */
 import type { Agent } from "../agent/api.ts";
+import type { Change } from "../changes/api.ts";
 import { GuestLostError } from "../errors.ts";
 import { formatDuration } from "./duration.ts";
 import { carryOut } from "./index.ts";
@@ -19,6 +20,8 @@ export interface RunObserver {
 export interface RunOptions extends RunObserver {
   /** After a failed step go on with the next instead of skipping the rest. */
   readonly keepGoing?: boolean;
+  /** What a sandbox has changed in its transactional shares; nothing without. */
+  readonly changes?: (sandbox: string) => Promise<readonly Change[]>;
   /** Aborting ends the step that runs; the run then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -52,7 +55,11 @@ export async function runSteps(
   };
 }
 
-async function runStep(step: Step, agent: Agent, { signal, onOutput }: RunOptions): Promise<StepResult> {
+async function runStep(
+  step: Step,
+  agent: Agent,
+  { signal, changes, onOutput }: RunOptions,
+): Promise<StepResult> {
   const begun = performance.now();
   // an exec's own limit is kept by the agent, which can say what it ended; this one is for an agent that does not answer
   const limit = AbortSignal.timeout(step.timeoutMs + (step.verb === "exec" ? KILL_GRACE_MS : 0));
@@ -64,6 +71,7 @@ async function runStep(step: Step, agent: Agent, { signal, onOutput }: RunOption
   try {
     const outcome = await carryOut(step, {
       agent,
+      changes: async () => (await changes?.(step.sandbox)) ?? [],
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
       onOutput: (stream, chunk) => onOutput?.(step, stream, chunk),
     });

@@ -42,11 +42,18 @@ export interface WriteStep extends StepBase {
   readonly mode: number;
 }
 
-export interface AssertStep extends StepBase {
-  readonly verb: "assert";
+/** Of a file, or of what the sandbox has changed in its transactional shares. */
+export type AssertStep = StepBase & { readonly verb: "assert" } & (FileAssertion | ChangesAssertion);
+
+export interface FileAssertion {
   readonly file: string;
   readonly exists: boolean;
   readonly match?: TextMatch;
+}
+
+export interface ChangesAssertion {
+  /** All there are, in any order: "created /project/a.txt". */
+  readonly changes: readonly string[];
 }
 
 export type Step = ExecStep | WriteStep | AssertStep;

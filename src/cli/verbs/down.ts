@@ -6,6 +6,7 @@ import { formatDuration } from "../../steps/duration.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
 import { parseTimeout } from "../options.ts";
+import { tellPending } from "../pending.ts";
 import { withProgress } from "../progress.ts";
 
 interface Options {
@@ -21,7 +22,7 @@ export function down(program: Command, cli: Cli): void {
     .summary("end sandboxes: those named, those of ./capsa.toml, or all")
     .description(
       "End sandboxes. Their main processes get SIGTERM and a grace time, then SIGKILL. " +
-        "Without a name, those of the file end that run.",
+        "Without a name, those of the file end that run. Changes in transactional shares stay, to be applied or discarded.",
     )
     .argument("[name...]", "names or ids, as `capsa ps` lists them")
     .option("-a, --all", "all of this user")
@@ -42,6 +43,7 @@ async function run(names: string[], options: Options, { terminal }: Cli): Promis
       const exit = await withProgress(terminal, `ending ${vm.name}`, vm.stop({ graceMs: options.grace }));
       if (!options.json)
         await terminal.say(`${vm.name} ended in ${formatDuration(performance.now() - began)}`);
+      if (!options.json) await tellPending(terminal, vm.id);
       return { id: vm.id, name: vm.name, exit };
     }),
   );

@@ -7,7 +7,7 @@ import type { NetworkAccess, NetworkRefusal } from "../../sandbox/api.ts";
 import { describeStep } from "../../steps/report/terminal.ts";
 import { runSteps } from "../../steps/run.ts";
 import type { Step } from "../../steps/step.ts";
-import { type Booted, bootAll, connectAll, describeRefusal } from "../boot.ts";
+import { type Booted, bootAll, changesIn, connectAll, describeRefusal } from "../boot.ts";
 import { choose } from "../choose.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
@@ -85,6 +85,7 @@ async function perform(
   const colors = await terminal.colors();
   try {
     const result = await runSteps(steps, agents, {
+      changes: changesIn(booted),
       signal,
       onEnd: (ended) => void terminal.say(describeStep(ended, colors, file)),
     });

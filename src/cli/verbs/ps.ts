@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { ExitStatus } from "../../agent/api.ts";
 import { list } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";
+import { tellPending } from "../pending.ts";
 import { withAgent } from "../run_program.ts";
 import { formatTable } from "../table.ts";
 
@@ -15,7 +16,8 @@ export function ps(program: Command, cli: Cli): void {
     .command("ps")
     .summary("list the sandboxes that run, or what runs in one")
     .description(
-      "List the sandboxes that run. With a name, what `capsa exec -d` left running in it, and the last that ended.",
+      "List the sandboxes that run, and which of them, or of those that ended, have left changes in transactional shares " +
+        "to decide about. With a name, what `capsa exec -d` left running in it, and the last that ended.",
     )
     .argument("[name]", "name or id of one")
     .option("--json", "as a JSON list")
@@ -38,6 +40,7 @@ async function sandboxes(options: Options, { terminal }: Cli): Promise<void> {
     return [name, id, engine, String(spec.cpus), `${spec.memoryMb} MiB`, String(pid), age(created)];
   });
   await terminal.write(formatTable(["NAME", "ID", "ENGINE", "CPUS", "MEMORY", "PID", "UP"], rows));
+  await tellPending(terminal);
 }
 
 async function processes(name: string, options: Options, cli: Cli): Promise<void> {

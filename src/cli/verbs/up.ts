@@ -11,11 +11,12 @@ import { describeRun, describeStep } from "../../steps/report/terminal.ts";
 import type { RunResult, StepResult } from "../../steps/result.ts";
 import { runSteps } from "../../steps/run.ts";
 import type { Step } from "../../steps/step.ts";
-import { type Booted, bootAll, connectAll, describeExit, describeRefusal } from "../boot.ts";
+import { type Booted, bootAll, changesIn, connectAll, describeExit, describeRefusal } from "../boot.ts";
 import { choose } from "../choose.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { copy, copyLines } from "../output.ts";
+import { tellPending } from "../pending.ts";
 import { startProgress, withProgress } from "../progress.ts";
 import type { Terminal } from "../terminal.ts";
 
@@ -84,6 +85,7 @@ async function run(names: string[], options: Options, cli: Cli): Promise<void> {
       const ends = Promise.all(booted.map(({ vm }) => vm.stop()));
       await withProgress(cli.terminal, `ending ${listed(specs)}`, ends);
       await Promise.all(output);
+      for (const { spec, vm } of booted) if (isTransactional(spec)) await tellPending(cli.terminal, vm.id);
     }
   }
   if (options.json) await cli.terminal.json(outcome(booted, result, cli.exitCode));
@@ -102,6 +104,7 @@ async function boot(
   const work = bootAll(specs, {
     signal,
     detached: options.detach ?? false,
+    keepChanges: true,
     onNotice: ({ message }) => void terminal.say(`capsa: ${message}`),
     onRefusal: (spec, refusal) =>
       void terminal.say(`capsa: ${spec.name}: network refused ${describeRefusal(refusal)}`),
@@ -154,6 +157,7 @@ async function script(
   const result = await runSteps(steps, agents, {
     signal,
     ...(options.keepGoing ? { keepGoing: true } : {}),
+    changes: changesIn(booted),
     onStart: (step) => {
       if (!calm) progress = startProgress(terminal, step.name);
     },
@@ -248,6 +252,10 @@ function breakdown(timings: BootTimings): string {
     ["agent", timings.agentMs],
   ] as const;
   return parts.map(([name, ms]) => `${name} ${formatDuration(ms)}`).join(", ");
+}
+
+function isTransactional({ shares }: SandboxSpec): boolean {
+  return shares.some(({ mode }) => mode === "transaction");
 }
 
 function listed(specs: readonly SandboxSpec[]): string {

@@ -1,0 +1,62 @@
+/** `capsa apply`: take over what a sandbox has changed in its transactional shares. */
+import type { Command } from "commander";
+import { CapsaError } from "../../errors.ts";
+import { printable } from "../../steps/report/terminal.ts";
+import type { Cli } from "../cli.ts";
+import { exitCodes, RefusedError } from "../failure.ts";
+import { chooseChanges, listed } from "../pending.ts";
+
+interface Options {
+  readonly force?: true;
+  readonly json?: true;
+}
+
+export function apply(program: Command, cli: Cli): void {
+  program
+    .command("apply")
+    .summary("make a sandbox's changes in the shared directories")
+    .description(
+      "Make what a sandbox, which runs or has ended, has changed in its transactional shares in the directories of this " +
+        "machine: all of it, or what is at or below the paths. What this machine has changed too since the sandbox " +
+        "started is refused, and told; exit code 1 then. An apply that is interrupted is finished by the next.",
+    )
+    .argument("[sandbox]", "name or id; may be left out where only one has changes")
+    .argument("[path...]", "of files or directories in the guest, as `capsa diff` shows them (default: all)")
+    .option("--force", "take the guest's side where this machine has changed the same thing")
+    .option("--json", "what was applied, and what was refused and why, as JSON")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ capsa diff box && capsa apply box\n  $ capsa apply box /project/src --force",
+    )
+    .action((sandbox: string | undefined, paths: string[], options: Options) =>
+      run(sandbox === undefined ? [] : [sandbox, ...paths], options, cli),
+    );
+}
+
+async function run(words: readonly string[], { force, json }: Options, cli: Cli): Promise<void> {
+  const { terminal } = cli;
+  const { changes, paths } = await chooseChanges(words);
+  const result = (await refusing(changes?.apply(paths, { force: force ?? false }))) ?? {
+    applied: [],
+    refused: [],
+  };
+  if (result.refused.length > 0) cli.exitCode = exitCodes.failed;
+  if (json) return terminal.json(result);
+  await terminal.write(listed(result.applied));
+  for (const { path, conflict } of result.refused) {
+    await terminal.say(`capsa: ${printable(`${path} is not applied: ${conflict}`)}`);
+  }
+  if (result.refused.length > 0 && !force)
+    await terminal.say("  `capsa apply --force` takes the guest's side, `capsa discard` this machine's");
+  if (result.applied.length + result.refused.length === 0) await terminal.say("there is nothing to apply");
+}
+
+/** A path at which nothing has changed is an answer, not a failure of capsa's. */
+export async function refusing<T>(work: Promise<T> | undefined): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof CapsaError && error.code === "NO_SUCH_CHANGE") throw new RefusedError(error);
+    throw error;
+  }
+}

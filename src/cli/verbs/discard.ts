@@ -1,0 +1,34 @@
+/** `capsa discard`: drop what a sandbox has changed in its transactional shares. */
+import type { Command } from "commander";
+import type { Cli } from "../cli.ts";
+import { chooseChanges, listed } from "../pending.ts";
+import { refusing } from "./apply.ts";
+
+interface Options {
+  readonly json?: true;
+}
+
+export function discard(program: Command, cli: Cli): void {
+  program
+    .command("discard")
+    .summary("drop a sandbox's changes; the shared directories stay as they are")
+    .description(
+      "Drop what a sandbox, which runs or has ended, has changed in its transactional shares: all of it, or what is at or " +
+        "below the paths. One that runs goes on seeing its own files, which are changes again once it changes them again.",
+    )
+    .argument("[sandbox]", "name or id; may be left out where only one has changes")
+    .argument("[path...]", "of files or directories in the guest, as `capsa diff` shows them (default: all)")
+    .option("--json", "what was dropped, as a JSON list")
+    .addHelpText("after", "\nExamples:\n  $ capsa discard box\n  $ capsa discard box /project/node_modules")
+    .action((sandbox: string | undefined, paths: string[], options: Options) =>
+      run(sandbox === undefined ? [] : [sandbox, ...paths], options, cli),
+    );
+}
+
+async function run(words: readonly string[], { json }: Options, { terminal }: Cli): Promise<void> {
+  const { changes, paths } = await chooseChanges(words);
+  const dropped = (await refusing(changes?.discard(paths))) ?? [];
+  if (json) return terminal.json(dropped);
+  await terminal.write(listed(dropped));
+  if (dropped.length === 0) await terminal.say("there is nothing to discard");
+}

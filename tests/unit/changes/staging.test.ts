@@ -1,0 +1,79 @@
+/** Where changes are kept, for how long, and where they cannot be. */
+import { expect, test } from "bun:test";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { pendingChanges, StagedChanges, stageChanges } from "../../../src/changes/changes.ts";
+import { createStaging, openStaging } from "../../../src/changes/staging.ts";
+import { ownState, runs, staged } from "./staged.ts";
+
+ownState();
+
+const share = (host: string) =>
+  ({ host, guest: "/s", mode: "transaction", ownership: { mode: "root" }, cache: "auto" }) as const;
+
+test("changes that are kept outlive their sandbox, and are forgotten when there are none", async () => {
+  const some = await staged({ a: "1" });
+  some.put("a", "2");
+  const none = await staged({ a: "1" });
+  for (const one of [some, none]) await one.changes.end();
+  expect(existsSync(none.staging.directory)).toBe(false);
+  expect(await pendingChanges()).toMatchObject([{ id: some.staging.record.id, name: "box" }]);
+  await some.changes.discard();
+  expect(await pendingChanges()).toEqual([]);
+});
+
+test("those that are not kept end with their sandbox, and say so", async () => {
+  const { lower } = await staged();
+  const changes = await stageChanges("20000000", "box", [share(lower)], false);
+  writeFileSync(join(changes.directory, "0/upper/a"), "1");
+  expect(await changes.list()).toHaveLength(1);
+  await changes.end();
+  expect(existsSync(changes.directory)).toBe(false);
+  await expect(changes.list()).rejects.toMatchObject({
+    code: "NO_CHANGES_KEPT",
+    hint: expect.stringContaining("keepChanges"),
+  });
+});
+
+test("a sandbox that is left to itself keeps its changes from then on", async () => {
+  const { lower } = await staged();
+  const changes = await stageChanges("20000001", "box", [share(lower)], false);
+  changes.keep();
+  writeFileSync(join(changes.directory, "0/upper/a"), "1");
+  await changes.end();
+  expect(await changes.list()).toHaveLength(1);
+  await changes.discard();
+});
+
+test("those that a dead process would not have kept go when the next sandbox starts; those of a living one stay", async () => {
+  const { lower } = await staged();
+  const dead = createStaging("20000002", "box", [share(lower)], false);
+  const path = join(dead.directory, "record.json");
+  writeFileSync(
+    path,
+    JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), owner: { pid: 2 ** 22, start: "1" } }),
+  );
+  const alive = createStaging("20000003", "box", [share(lower)], false);
+  await staged();
+  expect(openStaging("20000002")).toBeUndefined();
+  expect(existsSync(dead.directory)).toBe(false);
+  new StagedChanges(alive).drop();
+});
+
+test("while the sandbox runs nothing is forgotten, whatever is settled", async () => {
+  const one = await staged({ a: "1" });
+  using _running = runs(one);
+  one.put("a", "2");
+  await one.changes.apply();
+  expect(await pendingChanges()).toHaveLength(1);
+  expect(existsSync(one.staging.directory)).toBe(true);
+});
+
+test("a share that would hold its own changes is refused", async () => {
+  const { staging } = await staged();
+  const host = dirname(dirname(staging.directory));
+  expect(() => createStaging("20000004", "box", [share(host)], true)).toThrow(
+    expect.objectContaining({ code: "SPEC_INVALID", hint: expect.stringContaining("XDG_STATE_HOME") }),
+  );
+  expect(openStaging("20000004")).toBeUndefined();
+});
