@@ -61,7 +61,7 @@ static int ruleset__fill(int ruleset, uint64_t handled, const struct confine_req
 		error = ruleset__allow(ruleset, request->archive, write);
 	for (unsigned i = 0; i < request->share_count && !error; i++)
 		error = ruleset__allow(ruleset, request->shares[i].path,
-				       request->shares[i].read_only ? READ
+				       request->shares[i].read_only   ? READ
 				       : request->shares[i].whiteouts ? write | LANDLOCK_ACCESS_FS_MAKE_CHAR
 								      : write);
 	return error;

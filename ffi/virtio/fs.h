@@ -31,7 +31,7 @@ struct fs_root {
 	const char *name; /* entry in the device's root directory, "0", "1", …; ignored when `single` */
 	int fd;           /* O_PATH descriptor of the share's directory; the device takes it over */
 	bool read_only;   /* refused here with EROFS, whatever the guest does */
-	bool whiteouts;   /* the guest may make an overlay's whiteouts here: character devices 0/0, which open nothing */
+	bool whiteouts; /* the guest may make an overlay's whiteouts here: character devices 0/0, which open nothing */
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	const struct fs_id_range *uid_map, *gid_map; /* FS_OWNER_MAP only */

@@ -183,8 +183,8 @@ static int mount_overlay(const struct plan_mount *it, size_t index, const struct
 	return error;
 }
 
-/* A share below, and above it a directory of the host's: what the guest changes stays there until somebody takes it over.
- * The host reads that directory, so attributes are in its namespace and every entry is where it seems to be. */
+/* A share below, and above it a directory of the host's: what the guest changes stays there until somebody takes it
+ * over. The host reads that directory, so attributes are in its namespace and every entry is where it seems to be. */
 static int mount_staged(const struct plan_mount *it, const struct stage *stage)
 {
 	char options[OPTIONS];
@@ -197,7 +197,8 @@ static int mount_staged(const struct plan_mount *it, const struct stage *stage)
 	error = upper < 0 ? -errno : 0;
 	if (!error) {
 		snprintf(options, sizeof(options),
-			 "lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/work,userxattr",
+			 "lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/"
+			 "work,userxattr",
 			 lower, upper, upper);
 		error = mount(it->name, it->target, "overlay", MS_NOSUID | MS_NODEV, options) ? -errno : 0;
 		close(upper);

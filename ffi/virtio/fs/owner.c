@@ -183,6 +183,12 @@ static int host_chown(int fd, uint32_t uid, uint32_t gid)
 	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
+/* An overlay makes the directory that it works in for nobody, which would keep out a server that is not root, too. */
+static mode_t usable_mode(const struct fs_share *share, const struct fs_inode *inode, mode_t mode)
+{
+	return share->whiteouts && inode->type == S_IFDIR && !(mode & 0777) ? mode | S_IRWXU : mode;
+}
+
 /* The special bits a guest may see of a host file whose owner it does not see. */
 static mode_t shown_special(const struct statx *stx)
 {
@@ -249,6 +255,7 @@ int owner__created(const struct fs_request *req, struct fs_inode *inode, int fd,
 	int err = new_group(req, &mode, inode, &gid);
 	if (err)
 		return err;
+	mode = usable_mode(share, inode, mode);
 	bool changed = false;
 	if (is_virtual(share)) {
 		mode &= ~special;
@@ -331,7 +338,7 @@ int owner__chmod(const struct fs_request *req, struct fs_inode *inode, mode_t mo
 	if (inode->type == S_IFLNK)
 		return -EOPNOTSUPP;
 	mode_t special = inode->type == S_IFDIR || !is_virtual(share) ? 0 : mode & (S_ISUID | S_ISGID);
-	int err = host_chmod(req->session, fd, mode & ~special);
+	int err = host_chmod(req->session, fd, usable_mode(share, inode, mode & ~special));
 	if (err || share->ownership != FS_OWNER_ROOT || inode->type == S_IFDIR)
 		return err;
 	const struct fs_owner *owner = owner_of(req->session, inode);

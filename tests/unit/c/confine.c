@@ -169,6 +169,11 @@ static int make_device(void)
 	       openat(room.roots[1], "null", O_WRONLY | O_CLOEXEC) >= 0;
 }
 
+static int make_whiteout(void)
+{
+	return mknodat(room.roots[1], "gone", S_IFCHR, 0) == 0;
+}
+
 static int use_own(void)
 {
 	char text[8];
@@ -200,6 +205,17 @@ static void a_read_only_share_stays_as_it_is(void)
 static void devices_are_not_made(void)
 {
 	set_up();
+	CHECK_EQ(result_of(make_device), REFUSED);
+	tear_down();
+}
+
+static void whiteouts_are_made_where_it_is_said_and_no_other_device_is(void)
+{
+	set_up();
+	if (result_of(layers_applied) & LAYER(FILES))
+		CHECK_EQ(result_of(make_whiteout), REFUSED);
+	room.shares[1].whiteouts = true;
+	CHECK_EQ(result_of(make_whiteout), ALLOWED);
 	CHECK_EQ(result_of(make_device), REFUSED);
 	tear_down();
 }
@@ -530,6 +546,7 @@ int main(void)
 	CASE(files_outside_are_refused);
 	CASE(a_read_only_share_stays_as_it_is);
 	CASE(devices_are_not_made);
+	CASE(whiteouts_are_made_where_it_is_said_and_no_other_device_is);
 	CASE(shares_and_the_runtime_directory_go_on_working);
 	CASE(sockets_outside_are_refused);
 	CASE(network_sockets_are_refused);

@@ -435,6 +435,30 @@ describe("a wrong file", () => {
       "must not exist",
     ],
     [
+      "a transaction of files that are whoever looks's",
+      `${box}[[sandbox.box.shares]]\nhost = "src"\nguest = "/a"\nmode = "transaction"\nownership = "caller"`,
+      ["6:13 sandbox.box.shares[1].ownership"],
+      "passthrough",
+    ],
+    [
+      "an assertion of nothing",
+      `${box}[[steps]]\nassert = { exists = true }`,
+      ["3:10 steps[1].assert"],
+      "changes = [",
+    ],
+    [
+      "an assertion of changes where there are none to be",
+      `${box}[[steps]]\nassert = { changes = [] }`,
+      ["3:22 steps[1].assert.changes"],
+      'mode = "transaction"',
+    ],
+    [
+      "an assertion of a file and of changes",
+      `${box}[[sandbox.box.shares]]\nhost = "src"\nguest = "/a"\nmode = "transaction"\n[[steps]]\nassert = { file = "/a", changes = [] }`,
+      ["7:19 steps[1].assert.file"],
+      "steps of their own",
+    ],
+    [
       "write of nothing",
       `${box}[[steps]]\nwrite = { file = "/a" }`,
       ["3:9 steps[1].write"],

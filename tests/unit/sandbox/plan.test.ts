@@ -140,6 +140,22 @@ test("rootfs and shares get names, nested shares come after what they are in", (
   ]);
 });
 
+test("a transaction is a read-only share and a place beside it for what is changed", () => {
+  const shares = [share("/b"), share("/a", { host: "/opt", mode: "transaction", cache: "never" })];
+  const placement = { ...PLACEMENT, staging: "/state/1" };
+  const config = decodeCbor(encodeCbor(vmmConfig({ ...SPEC, shares }, { overlays: [] }, placement)));
+  const [{ roots }] = config.fs as [{ roots: object[] }];
+  expect(roots.slice(1)).toEqual([
+    { name: "1", path: "/opt", readOnly: true, cache: "never", ownership: "root" },
+    { name: "2", path: "/state/1/1", readOnly: false, whiteouts: true, cache: "always", ownership: "root" },
+  ]);
+  const plan = decodeCbor(encodeCbor(guestPlan({ ...SPEC, shares }, { overlays: [] })));
+  expect(plan.mounts).toEqual([
+    { name: "0", target: "/b", readOnly: true },
+    { name: "1", target: "/a", readOnly: false, upper: "2" },
+  ]);
+});
+
 test("a limited life is the guest's to keep, and the VMM's some seconds later", () => {
   const spec = { ...SPEC, ttlMs: 60_000, idleTimeoutMs: 5000 };
   expect(vmmConfig(spec, { overlays: [] }, PLACEMENT).ttl).toBe(67_000);

@@ -74,6 +74,12 @@ describe("what cannot be is refused", () => {
     ["a relative place", { shares: [share("a")] }, "shares[0].guest", "not an absolute path"],
     ["a place with a long name", { shares: [share(`/${"a".repeat(256)}`)] }, "shares[0].guest", "255 bytes"],
     ["a place too long", { shares: [share("/aaaaaaa".repeat(512))] }, "shares[0].guest", "longer than 4095"],
+    [
+      "a transaction whose files are everybody's",
+      { shares: [share("/a", { mode: "transaction", ownership: { mode: "caller" } })] },
+      "shares[0].ownership",
+      "files have owners",
+    ],
     ["an unknown mode", { shares: [share("/a", { mode: "rx" as "ro" })] }, "shares[0].mode", '"ro"'],
     [
       "an id range of none",

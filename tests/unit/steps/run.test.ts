@@ -187,6 +187,45 @@ describe("write and assert", () => {
     ]);
   });
 
+  test("what has changed is all that is expected, in any order, and nothing else", async () => {
+    const step = (...changes: string[]): AssertStep => ({
+      verb: "assert",
+      name: "changes",
+      ...common,
+      changes,
+    });
+    const changed = async () => [
+      { kind: "created", path: "/p/a", type: "file" } as const,
+      { kind: "renamed", path: "/p/c", from: "/p/b", type: "file" } as const,
+    ];
+    const { steps } = await run(
+      [step("renamed /p/b to /p/c", "created /p/a"), step("created /p/a"), step("deleted /p/d"), step()],
+      {},
+      { keepGoing: true, changes: changed },
+    );
+    const seen = '"created /p/a", "renamed /p/b to /p/c"';
+    expect(steps.map(({ mismatches }) => mismatches)).toEqual([
+      [],
+      [
+        {
+          subject: "changes",
+          expected: '"created /p/a"',
+          seen,
+          hint: 'not expected: "renamed /p/b to /p/c"',
+        },
+      ],
+      [
+        {
+          subject: "changes",
+          expected: '"deleted /p/d"',
+          seen,
+          hint: `missing: "deleted /p/d"; not expected: ${seen}`,
+        },
+      ],
+      [{ subject: "changes", expected: "nothing", seen }],
+    ]);
+  });
+
   test("a file that is too large is not compared", async () => {
     const agent = fakeAgent();
     agent.files.set("/big", { contents: new Uint8Array(COMPARABLE + 5), mode: 0o644 });
