@@ -1,3 +1,4 @@
+/// <reference types="bun" preserve="true" />
 /** capsa: throw-away Linux machines for programs. The whole public surface. */
 
 export type {

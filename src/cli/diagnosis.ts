@@ -27,6 +27,7 @@ export async function diagnose(): Promise<Finding[]> {
     await checked("kernel", async () => usable(await kernelPath(), constants.R_OK)),
     await checked("guest", () => usable(initramfsPath(), constants.R_OK)),
     await checked("monitor", () => usable(vmmPath(), constants.X_OK)),
+    network(),
     await checked("runtime directory", () => room(runtimeBase())),
     seccomp(),
     landlock(),
@@ -84,6 +85,18 @@ function usable(path: string, access: number): Omit<Finding, "name"> {
       found: `${path} is not accessible to this user`,
       mend: `give access, or run \`make setup\` as this user`,
     };
+  }
+}
+
+/** What the monitor of a sandbox with a network links with. */
+function network(): Finding {
+  const library = "libslirp.so.0";
+  try {
+    dlopen(library, { slirp_version_string: { returns: "cstring" } }).close();
+    return { name: "network", state: "ok", found: library };
+  } catch {
+    const found = `${library} is not installed: sandboxes that have a network cannot start`;
+    return { name: "network", state: "note", found, mend: "apt-get install libslirp0" };
   }
 }
 

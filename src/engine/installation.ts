@@ -5,7 +5,11 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { HostError } from "../errors.ts";
 
-const SET_UP = "run `make setup` in capsa's directory";
+/** A package from npm brings all of it along; a clone builds it. */
+const setUp = () =>
+  existsSync(packagePath(".ci", "setup"))
+    ? "run `make setup` in capsa's directory"
+    : "install the package again: `npm install capsa`";
 
 /** Something of this package: above this file or, in the compiled command line, above the directory that is in. */
 export function packagePath(...parts: readonly string[]): string {
@@ -34,7 +38,10 @@ export function initramfsPath(): string {
 
 let builtKernel: Promise<string> | undefined;
 
-/** capsa's own kernel: `CAPSA_KERNEL`, or what kernel/build.sh built. Rejects with {@link HostError} `KERNEL_MISSING`. */
+/**
+ * capsa's own kernel: `CAPSA_KERNEL`, the one that came with the package, or what kernel/build.sh built. Rejects with
+ * {@link HostError} `KERNEL_MISSING`.
+ */
 export function kernelPath(): Promise<string> {
   if (process.env.CAPSA_KERNEL) return Promise.resolve(process.env.CAPSA_KERNEL);
   builtKernel ??= findKernel().catch((error) => {
@@ -49,11 +56,34 @@ async function findKernel(): Promise<string> {
   return path !== undefined && existsSync(path) ? path : askBuild();
 }
 
-/** Where the cache has the kernel, by the rule of kernel/build.sh, which takes a while to start and has the last word. */
+/**
+ * The directory in which kernel/build.sh finds the kernel that came with the package; undefined where none did, or
+ * `CAPSA_CACHE` says otherwise.
+ */
+export function packedCache(): string | undefined {
+  if (process.env.CAPSA_CACHE) return undefined;
+  const key = kernelKey();
+  const cache = packagePath("build");
+  return key !== undefined && existsSync(kernelIn(cache, key)) ? cache : undefined;
+}
+
+/** Where the kernel should be, by the rule of kernel/build.sh, which takes a while to start and has the last word. */
 export function cachedKernel(): string | undefined {
-  const arch = process.arch === "x64" ? "x86_64" : "aarch64";
+  const key = kernelKey();
   const cache =
-    process.env.CAPSA_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "capsa");
+    packedCache() ||
+    process.env.CAPSA_CACHE ||
+    join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "capsa");
+  return key && kernelIn(cache, key);
+}
+
+function kernelIn(cache: string, key: string): string {
+  return join(cache, "kernel", key, "vmlinux");
+}
+
+/** The hash of what the kernel is made from; undefined where that is not there. */
+function kernelKey(): string | undefined {
+  const arch = process.arch === "x64" ? "x86_64" : "aarch64";
   const hash = new Bun.CryptoHasher("sha256");
   try {
     const patches = readdirSync(packagePath("kernel", "patches"))
@@ -69,7 +99,7 @@ export function cachedKernel(): string | undefined {
   } catch {
     return undefined;
   }
-  return join(cache, "kernel", hash.digest("hex").slice(0, 24), "vmlinux");
+  return hash.digest("hex").slice(0, 24);
 }
 
 async function askBuild(): Promise<string> {
@@ -77,7 +107,7 @@ async function askBuild(): Promise<string> {
   const child = Bun.spawn([script, "path"], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [path, complaint] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   if ((await child.exited) === 0) return path.trim();
-  throw new HostError("KERNEL_MISSING", `there is no kernel to boot: ${complaint.trim()}`, { hint: SET_UP });
+  throw new HostError("KERNEL_MISSING", `there is no kernel to boot: ${complaint.trim()}`, { hint: setUp() });
 }
 
 /** QEMU for this processor: `CAPSA_QEMU`, or from PATH. Throws {@link HostError} `QEMU_MISSING`. */
@@ -99,5 +129,5 @@ export function qemuPath(): string {
 
 function present(path: string, code: string, what: string): string {
   if (existsSync(path)) return path;
-  throw new HostError(code, `${what} is not at ${path}`, { hint: SET_UP });
+  throw new HostError(code, `${what} is not at ${path}`, { hint: setUp() });
 }

@@ -1,6 +1,6 @@
 /** `capsa init`: a first capsa.toml, with something to run, from a template. */
 import { cp, mkdir, readdir, stat } from "node:fs/promises";
-import { join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { suggest } from "../../config/suggest.ts";
 import { packagePath } from "../../engine/installation.ts";
@@ -41,7 +41,7 @@ async function run(template: string, directory: string, { terminal }: Cli): Prom
   const target = resolve(directory);
   const files = await filesIn(source);
   const taken: string[] = [];
-  for (const file of files) {
+  for (const [, file] of files) {
     if (await stat(join(target, file)).catch(() => undefined)) taken.push(file);
   }
   if (taken.length > 0) {
@@ -50,17 +50,21 @@ async function run(template: string, directory: string, { terminal }: Cli): Prom
       `name another directory: capsa init ${template} DIR`,
     );
   }
-  await mkdir(target, { recursive: true });
-  await cp(source, target, { recursive: true, force: false, errorOnExist: false });
-  for (const file of files) await terminal.say(`wrote ${relative(process.cwd(), join(target, file))}`);
+  for (const [original, file] of files) {
+    await mkdir(dirname(join(target, file)), { recursive: true });
+    await cp(join(source, original), join(target, file), { force: false, errorOnExist: false });
+  }
+  for (const [, file] of files) await terminal.say(`wrote ${relative(process.cwd(), join(target, file))}`);
   const place = relative(process.cwd(), target);
   await terminal.say(`next: ${place ? `cd ${place} && ` : ""}capsa up`);
 }
 
-async function filesIn(directory: string): Promise<string[]> {
+/** Each file below, and what it is to be called: npm calls the `.gitignore` files of a package `.npmignore`. */
+async function filesIn(directory: string): Promise<[original: string, name: string][]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   return entries
     .filter((entry) => !entry.isDirectory())
     .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
-    .sort();
+    .sort()
+    .map((file) => [file, basename(file) === ".npmignore" ? join(dirname(file), ".gitignore") : file]);
 }

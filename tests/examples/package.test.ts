@@ -1,0 +1,108 @@
+/** The package as npm has it: packed, installed into an empty project, and used there as its reader would. */
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { ownRuntimeDirectory } from "../unit/cli/capsa.ts";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+/** Packing looks whether all is built, and installing unpacks a Bun. */
+setDefaultTimeout(300_000);
+ownRuntimeDirectory();
+
+const project = mkdtempSync(join(tmpdir(), "capsa-npm-"));
+const installed = join(project, "node_modules/capsa");
+const bin = (name: string) => join(project, "node_modules/.bin", name);
+
+/** Run to the end; in the project without anything of this clone: not its programs, nor what the environment says of it. */
+async function run(command: readonly string[], cwd = project): Promise<string> {
+  const foreign = (name: string) => cwd !== ROOT && /^(npm_|CAPSA_(LIB|INIT|KERNEL|CACHE))/.test(name);
+  const path = process.env.PATH!.split(":").filter((part) => !part.includes("node_modules"));
+  const child = Bun.spawn([...command], {
+    cwd,
+    env: {
+      ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign(name))),
+      PATH: path.join(":"),
+    },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  if ((await child.exited) !== 0)
+    throw new Error(`${command.join(" ")} ended with ${child.exitCode}\n${stdout}${stderr}`);
+  return stdout;
+}
+
+beforeAll(async () => {
+  await Bun.write(join(project, "package.json"), '{ "private": true, "type": "module" }\n');
+  await run(["npm", "pack", "--silent", "--pack-destination", project], ROOT);
+  const [packed] = new Bun.Glob("capsa-*.tgz").scanSync(project);
+  await run(["npm", "install", "--prefer-offline", "--no-audit", "--no-fund", "--silent", `./${packed}`]);
+});
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+test("it has what there is to build from, and nothing that only this project needs", async () => {
+  const sources = [
+    "src",
+    "ffi",
+    "guest",
+    "kernel",
+    "templates",
+    "examples",
+    "docs/*.md",
+    "capsa.toml.example",
+  ];
+  const tracked = (await run(["git", "ls-files", ...sources], ROOT)).trimEnd().split("\n");
+  expect(tracked.length).toBeGreaterThan(300);
+  // npm gives ignore files another name
+  const missing = tracked.filter(
+    (file) => !existsSync(join(installed, file.replace(/\.gitignore$/, ".npmignore"))),
+  );
+  expect(missing).toEqual([]);
+  for (const other of ["tests", ".ci", "build/capsa", "node_modules"])
+    expect(existsSync(join(installed, other))).toBe(false);
+});
+
+test("its own parts are found: library, monitors, guest and kernel", async () => {
+  const report = JSON.parse(await run([bin("capsa"), "doctor", "--json"])) as {
+    findings: { name: string; found: string }[];
+  };
+  for (const part of ["kernel", "guest", "monitor"])
+    expect(report.findings.find(({ name }) => name === part)?.found).toStartWith(join(installed, "build"));
+  expect((await run([bin("capsa"), "kernel", "path"])).trim()).toStartWith(join(installed, "build/kernel/"));
+});
+
+test("a program of the project: its types compile, strictly and with any module system, and it runs", async () => {
+  await Bun.write(
+    join(project, "main.ts"),
+    `import { type Agent, Capsa, CapsaError, MountMode, sandbox } from "capsa";
+
+await using vm = await Capsa.sandbox()
+  .share(import.meta.dirname, "/project", MountMode.ReadOnly)
+  .run("/bin/sleep", ["infinity"])
+  .build();
+await using agent: Agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+const { stdout, exitCode } = await agent.exec("uname -sr; ls /project/main.ts");
+console.log(exitCode, stdout);
+const failure: unknown = await agent.readFile("/nonesuch").catch((error) => error);
+console.log(failure instanceof CapsaError && failure.code);
+`,
+  );
+  const tsc = join(ROOT, "node_modules/.bin/tsc");
+  for (const module of ["nodenext", "preserve"]) {
+    const flags = ["--strict", "--exactOptionalPropertyTypes", "--noEmit", "--target", "esnext"];
+    await run([tsc, ...flags, "--module", module, "main.ts"]);
+  }
+  const stdout = await run([bin("bun"), "main.ts"]);
+  expect(stdout).toMatch(/^0 Linux \S+-capsa\n\/project\/main\.ts\n/);
+  expect(stdout).toEndWith("ENOENT\n");
+});
+
+test("its example and a template run", async () => {
+  const stdout = await run([bin("bun"), join(installed, "examples/ai-agent/agent.ts")]);
+  expect(stdout).toContain("113 palindromic primes");
+  await run(["npx", "--no", "capsa", "init", "python", "demo"]);
+  expect(await run(["npx", "--no", "capsa", "up"], join(project, "demo"))).toMatch(/^\d passed in /m);
+  expect(existsSync(join(project, "demo/output/.gitignore"))).toBe(true);
+});
