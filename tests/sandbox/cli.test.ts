@@ -1,6 +1,6 @@
 /** The command line against real sandboxes. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Capsa } from "../../src/index.ts";
@@ -98,14 +98,20 @@ describe("up", () => {
     }
   });
 
-  test("boots several, each step in its own, and reports as TAP", async () => {
+  test("boots several, each step in its own, and reports as TAP, and into files", async () => {
     await using dir = await write(
       '[sandbox.a]\nmemory = "128M"\n[sandbox.b]\nmemory = "128M"\n[sandbox.unused]\nrootfs = "./"\n' +
         '[[steps]]\nsandbox = "a"\nexec = "hostname"\nexpect = { stdout = { equals = "a\\n" } }\n' +
         '[[steps]]\nsandbox = "b"\nexec = "hostname"\nexpect = { stdout = { equals = "b\\n" } }\n',
     );
-    const { exitCode, stdout, stderr } = await capsa(["up", "--tap"], { cwd: dir.path });
+    const files = ["--report", "junit=steps.xml", "--report", "tap=steps.tap"];
+    const { exitCode, stdout, stderr } = await capsa(["up", "--tap", ...files], { cwd: dir.path });
     expect(stdout).toBe("TAP version 14\n1..2\nok 1 - hostname\nok 2 - hostname\n");
+    expect(await Bun.file(join(dir.path, "steps.tap")).text()).toBe(stdout);
+    expect(await Bun.file(join(dir.path, "steps.xml")).text()).toContain(
+      '<testcase name="hostname" classname="b" file="capsa.toml" line="11"',
+    );
+    expect((await readdir(dir.path)).sort()).toEqual(["capsa.toml", "steps.tap", "steps.xml"]);
     expect(stderr).not.toContain("unused");
     expect(exitCode).toBe(0);
   });

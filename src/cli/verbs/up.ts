@@ -18,6 +18,13 @@ import { exitCodes, UsageError } from "../failure.ts";
 import { copy, copyLines } from "../output.ts";
 import { tellPending } from "../pending.ts";
 import { startProgress, withProgress } from "../progress.ts";
+import {
+  addReportFile,
+  checkReportFiles,
+  FORMAT_NAMES,
+  type ReportFile,
+  writeReportFiles,
+} from "../report_files.ts";
 import type { Terminal } from "../terminal.ts";
 
 /** How long after its agent is lost, or its main process has ended, a sandbox may take to be gone, milliseconds. */
@@ -34,6 +41,7 @@ interface Options {
   readonly timings?: true;
   readonly json?: true;
   readonly tap?: true;
+  readonly report?: readonly ReportFile[];
 }
 
 export function up(program: Command, cli: Cli): void {
@@ -53,6 +61,11 @@ export function up(program: Command, cli: Cli): void {
     .option("--timings", "say where the time of each boot went")
     .option("--json", "the outcome as one JSON document")
     .option("--tap", "the outcome of the steps as TAP")
+    .option(
+      "--report <format=file>",
+      `also write the outcome of the steps to a file (${FORMAT_NAMES.join(", ")}); several times for several`,
+      addReportFile,
+    )
     .addHelpText(
       "after",
       "\nExamples:\n  $ capsa up\n  $ capsa up -d box && capsa exec box -- uname -a && capsa down box",
@@ -65,6 +78,9 @@ async function run(names: string[], options: Options, cli: Cli): Promise<void> {
     throw new UsageError("--json and --tap are two forms of one thing", "give one of them");
   const config = loadConfig(options.file);
   const { specs, steps } = choose(config, names);
+  if (options.report && steps.length === 0)
+    throw new UsageError(`--report: ${config.file} has no steps for these sandboxes`, "leave --report out");
+  checkReportFiles(options.report ?? []);
   const output: Promise<void>[] = [];
   const booted = await boot(specs, output, options, cli);
   let result: RunResult | undefined;
@@ -72,6 +88,7 @@ async function run(names: string[], options: Options, cli: Cli): Promise<void> {
   try {
     if (steps.length > 0) {
       result = await script(steps, booted, config.file, options, cli);
+      writeReportFiles(options.report ?? [], result, options.file);
       cli.exitCode = result.failed > 0 ? exitCodes.failed : 0;
     } else if (!options.detach) {
       cli.exitCode = await attend(booted, cli);
