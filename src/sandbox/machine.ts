@@ -7,6 +7,7 @@ import { Control, type EndReason, type VmmEvent } from "../engine/control.ts";
 import { reapVmm } from "../engine/library.ts";
 import { BootError } from "../errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
+import { orAfter } from "./or_after.ts";
 import { LastText, Tail } from "./tail.ts";
 
 const CONSOLE_TAIL = 16_384;
@@ -196,7 +197,8 @@ export class Machine {
 
   async kill(): Promise<MachineExit> {
     const stopping = this.#control.request("stop").catch(() => {});
-    const ended = await Promise.race([this.exited, stopping.then(() => Bun.sleep(VMM_END_MS))]);
+    await Promise.race([this.exited, stopping]);
+    const ended = await orAfter(this.exited, VMM_END_MS);
     if (ended === undefined) {
       try {
         process.kill(this.identity.pid, "SIGKILL");

@@ -6,6 +6,7 @@ import { VmmError } from "../errors.ts";
 import type { StartOptions, VsockPort } from "../sandbox/api.ts";
 import { launch } from "../sandbox/launch.ts";
 import { checkPort, Machine } from "../sandbox/machine.ts";
+import { orAfter } from "../sandbox/or_after.ts";
 import type { RawVm, VmExit, VmOptions, VmStatus, VsockListener } from "./api.ts";
 import { SerialConsole } from "./console.ts";
 import { listenForGuest } from "./listen.ts";
@@ -81,7 +82,7 @@ export class Vm implements RawVm {
     const machine = this.#running();
     if (command !== undefined && this.#exit === undefined) {
       await this.console.writeLine(command).catch(() => {}); // one that does not listen is ended all the same
-      await Promise.race([machine.exited, Bun.sleep(graceMs)]);
+      await orAfter(machine.exited, graceMs);
     }
     return this.kill();
   }
