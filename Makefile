@@ -32,6 +32,9 @@ format: setup-dev ## put TypeScript and C into the project's format
 	@node_modules/.bin/biome check --write .
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
+docs: ## make docs/api, the reference of the TypeScript API, of its docstrings
+	@.ci/reference/make
+
 bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/results.json
 	@node_modules/.bin/bun tests/bench/main.ts
 
@@ -44,4 +47,4 @@ soak: setup-dev ## 32 sandboxes under random work for five minutes, every byte c
 clean: ## remove what was built here (the user's kernel cache stays)
 	@rm -rf build node_modules tests/bench/results*.json
 
-.PHONY: help setup setup-dev up test test-lab lab lint format bench bench-lab soak clean
+.PHONY: help setup setup-dev up test test-lab lab lint format docs bench bench-lab soak clean

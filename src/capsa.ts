@@ -34,8 +34,10 @@ export const Capsa = {
    * with the description's. They start in the background; what fails is told to `onFailure` and tried again, after 0.2 to
    * 30 s. Throws `SpecError` for a description that cannot be.
    * @example
+   * ```ts no_run
    * await using pool = Capsa.pool(Capsa.sandbox().run("/bin/sleep", ["infinity"]), 2, { onFailure: console.error });
    * await using vm = await pool.reserve();
+   * ```
    */
   pool(sandbox: RunnableSandbox, size: number, options: PoolOptions = {}): SandboxPool {
     return sandboxPool(sandbox, size, options);
@@ -45,9 +47,11 @@ export const Capsa = {
    * Describe a raw VM: a kernel and an initrd of your own, and devices only. Throws `SpecError` for options that there
    * are not.
    * @example
+   * ```ts no_run
    * await using vm = Capsa.vm({ kernel: "./vmlinuz", initrd: "./initrd", memoryMb: 256 });
    * await vm.start();
    * await vm.console.waitFor("login:");
+   * ```
    */
   vm(options: VmOptions): RawVm {
     return new Vm(options);

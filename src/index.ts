@@ -1,5 +1,8 @@
 /// <reference types="bun" preserve="true" />
-/** capsa: throw-away Linux machines for programs. The whole public surface. */
+/**
+ * Throw-away Linux machines for programs: the whole public surface of capsa.
+ * @module
+ */
 
 export type {
   Agent,

@@ -148,11 +148,20 @@ export interface AgentProcess extends AsyncDisposable {
   readonly stdin: WritableStream<Uint8Array> | null;
   /** Settles when the program has ended and its output was delivered. */
   readonly exited: Promise<ExitStatus>;
-  /** The same, for those who ask when they want to know. */
+  /**
+   * The same, for those who ask when they want to know.
+   * @example const { exitCode, signal } = await child.wait();
+   */
   wait(): Promise<ExitStatus>;
-  /** Send a signal, by name or number, to the process group (`"SIGKILL"` without). */
+  /**
+   * Send a signal, by name or number, to the process group (`"SIGKILL"` without).
+   * @example child.kill("SIGTERM");
+   */
   kill(signal?: string | number): void;
-  /** Change the size of its terminal, of which it is told by SIGWINCH; nothing for one that has none. */
+  /**
+   * Change the size of its terminal, of which it is told by SIGWINCH; nothing for one that has none.
+   * @example child.resize(120, 40);
+   */
   resize(columns: number, rows: number): void;
 }
 
@@ -171,7 +180,12 @@ export interface BackgroundProcess {
 export interface AttachedProcess extends AgentProcess, BackgroundProcess {
   /** Its stdin, stdout and stderr are a terminal. */
   readonly terminal: boolean;
-  /** Let go of it: the streams end, `exited` rejects with ECANCELED, the process goes on. */
+  /**
+   * Let go of it: the streams end, `exited` rejects with ECANCELED, the process goes on.
+   * @example
+   * const server = await agent.attachProcess(id);
+   * server.detach();
+   */
   detach(): void;
 }
 
@@ -263,10 +277,16 @@ export interface Agent extends AgentFiles, AsyncDisposable {
   /**
    * Ask the sandbox to end: TERM to the main process, KILL after `graceMs` (5000), sync, power off. Resolves once the
    * agent has agreed; `vm.exited` tells the end.
-   * @example await agent.shutdown({ graceMs: 1000 });
+   * @example
+   * ```ts no_run
+   * await agent.shutdown({ graceMs: 1000 });
+   * ```
    */
   shutdown(options?: CallOptions & { readonly graceMs?: number }): Promise<void>;
 
-  /** Close the connection: what runs by it is killed, what is in the background is not. The sandbox goes on. */
+  /**
+   * Close the connection: what runs by it is killed, what is in the background is not. The sandbox goes on.
+   * @example await agent.close();
+   */
   close(): Promise<void>;
 }

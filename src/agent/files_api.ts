@@ -146,20 +146,20 @@ export interface AgentFiles {
 
   /**
    * Whether something is at a path; a dangling link is.
-   * @example if (await agent.exists("/output/done")) …
+   * @example if (await agent.exists("/output/done")) console.log("done");
    */
   exists(path: string, options?: CallOptions): Promise<boolean>;
 
   /**
    * List a directory, `.` and `..` left out, in no particular order.
-   * @example for (const { name, type, size } of await agent.listDir("/output")) …
+   * @example for (const { name, type, size } of await agent.listDir("/output")) console.log(name, type, size);
    */
   listDir(path: string, options?: CallOptions): Promise<DirEntry[]>;
 
   /**
    * What a path leads to: type, size, permissions, owner, times. `ENOENT` where nothing is.
    * @example const { size, mtime } = await agent.stat("/output/report.pdf");
-   * @example if ((await agent.stat("/app", { followSymlinks: false })).type === "symlink") …
+   * @example const isLink = (await agent.stat("/app", { followSymlinks: false })).type === "symlink";
    */
   stat(path: string, options?: StatOptions): Promise<FileStat>;
 
@@ -203,7 +203,7 @@ export interface AgentFiles {
 
   /**
    * Set permission bits, of what a link leads to.
-   * @example await agent.chmod("/project/run.sh", 0o755);
+   * @example await agent.chmod("/project/script.py", 0o755);
    */
   chmod(path: string, mode: number, options?: CallOptions): Promise<void>;
 
@@ -225,7 +225,7 @@ export interface AgentFiles {
 
   /**
    * What a link says; a byte that is not UTF-8 shows as U+FFFD. `EINVAL` for what is no link.
-   * @example console.log(await agent.readLink("/srv/current"));
+   * @example console.log(await agent.readLink("/app"));
    */
   readLink(path: string, options?: CallOptions): Promise<string>;
 

@@ -26,7 +26,12 @@ export interface ExposeOptions extends StreamOptions {
 export interface Opening extends AsyncDisposable {
   /** Settles when it is closed: by `close`, by the signal, or because the sandbox has ended. Never rejects. */
   readonly closed: Promise<void>;
-  /** Take no more connections, and end those that are open. */
+  /**
+   * Take no more connections, and end those that are open.
+   * @example
+   * const web = await vm.forward(8000);
+   * await web.close();
+   */
   close(): Promise<void>;
 }
 

@@ -105,6 +105,10 @@ export interface VsockPort {
   readonly path: string;
   /** Settles when the socket is there to connect to. */
   readonly opened: Promise<void>;
+  /**
+   * The path.
+   * @example console.log(`connect to ${vm.vsockSocket(1024)}`);
+   */
   toString(): string;
 }
 
@@ -153,11 +157,14 @@ export interface RunningSandbox extends AsyncDisposable {
   readonly console: ReadableStream<Uint8Array>;
   /** Bytes lost because nobody read in time. */
   readonly dropped: { readonly stdout: number; readonly stderr: number; readonly console: number };
-  /** The last 16 KiB of the console as text. */
+  /**
+   * The last 16 KiB of the console as text.
+   * @example console.error(vm.consoleTail());
+   */
   consoleTail(): string;
 
   /**
-   * The Unix socket of a guest port. Port {@link agentPort} is open from the start, others are opened by the call.
+   * The Unix socket of a guest port. The agent's port is open from the start, others are opened by the call.
    * @example const socket = vm.vsockSocket(sandbox.agentPort());
    */
   vsockSocket(port: number): VsockSocket;
@@ -179,8 +186,10 @@ export interface RunningSandbox extends AsyncDisposable {
    * 127.0.0.1, or to the path of a Unix socket. Waits until the sandbox is ready. Rejects with `AgentError` (`EADDRINUSE`)
    * when the guest has that port in use, and otherwise as {@link forward} does.
    * @example
+   * ```ts no_run
    * await using database = await vm.expose(5432);
    * await agent.exec(["psql", "-h", "127.0.0.1", "-p", String(database.guestPort), "-c", "select 1"]);
+   * ```
    */
   expose(hostPort: number | string, options?: ExposeOptions): Promise<Exposure>;
 
@@ -227,32 +236,49 @@ export interface RunningSandbox extends AsyncDisposable {
 
   /**
    * Exit code of the main process: 128 + n when signal n ended it. `VmmError` when the sandbox ended without.
-   * @example process.exitCode = await vm.wait();
+   * @example
+   * ```ts no_run
+   * process.exitCode = await vm.wait();
+   * ```
    */
   wait(): Promise<number>;
 
   /**
    * Ask the sandbox to end, and end it when it has not after `graceMs` (5000) and two seconds more.
-   * @example await vm.stop({ graceMs: 1000 });
+   * @example
+   * ```ts no_run
+   * await vm.stop({ graceMs: 1000 });
+   * ```
    */
   stop(options?: { readonly graceMs?: number }): Promise<SandboxExit>;
 
   /**
    * End it at once, as a power cut does.
-   * @example await vm.kill();
+   * @example
+   * ```ts no_run
+   * await vm.kill();
+   * ```
    */
   kill(): Promise<SandboxExit>;
 
   /**
-   * Hold the vCPUs, and let them go on.
+   * Hold the vCPUs: the guest stands still until {@link resume}.
    * @example await vm.pause(); await vm.resume();
    */
   pause(): Promise<void>;
+
+  /**
+   * Let them go on.
+   * @example await vm.pause(); await vm.resume();
+   */
   resume(): Promise<void>;
 
   /**
    * Let it outlive this process, and close the connection to it: `exited` and the streams end here.
-   * @example await vm.detach();
+   * @example
+   * ```ts no_run
+   * await vm.detach();
+   * ```
    */
   detach(): Promise<void>;
 }

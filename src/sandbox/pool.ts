@@ -21,9 +21,11 @@ export interface PoolOptions extends Pick<StartOptions, "onNotice" | "onRefusal"
 /**
  * Keeps sandboxes ready, each for one use. Disposing of it ends those that nobody has reserved.
  * @example
+ * ```ts no_run
  * await using pool = Capsa.pool(Capsa.sandbox().rootfs("host").run("/bin/sleep", ["infinity"]), 4);
  * await using vm = await pool.reserve(); // this caller's alone; the next one starts meanwhile
  * const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+ * ```
  */
 export interface SandboxPool extends AsyncDisposable {
   /** How many it keeps ready. */
@@ -37,17 +39,29 @@ export interface SandboxPool extends AsyncDisposable {
    * One that is ready, as soon as there is one; who waits longest is served first. It is the caller's from then on, who
    * ends it; another one takes its place. A start that fails is tried again, so give a signal where waiting has an end.
    * Rejects with the signal's reason, with `CapsaError` `POOL_CLOSED`.
-   * @example await using vm = await pool.reserve({ signal: AbortSignal.timeout(10_000) });
+   * @example
+   * ```ts no_run
+   * await using vm = await pool.reserve({ signal: AbortSignal.timeout(10_000) });
+   * ```
    */
   reserve(options?: { readonly signal?: AbortSignal }): Promise<RunningSandbox>;
 
   /**
    * One that is ready now, or undefined. Throws `CapsaError` `POOL_CLOSED`.
-   * @example await using vm = pool.tryReserve() ?? (await Capsa.sandbox().run("/bin/sleep", ["60"]).build());
+   * @example
+   * ```ts no_run
+   * await using vm = pool.tryReserve() ?? (await Capsa.sandbox().run("/bin/sleep", ["60"]).build());
+   * ```
    */
   tryReserve(): RunningSandbox | undefined;
 
-  /** End those that are ready, and those that start; resolves when they have ended. */
+  /**
+   * End those that are ready, and those that start; resolves when they have ended.
+   * @example
+   * ```ts no_run
+   * await pool.close();
+   * ```
+   */
   close(): Promise<void>;
 }
 

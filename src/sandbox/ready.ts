@@ -6,6 +6,7 @@ import { AgentError, GuestLostError } from "../errors.ts";
 import type { VsockSocket } from "./api.ts";
 import { AGENT_PORT } from "./plan.ts";
 
+/** @internal */
 export const READY_TIMEOUT_MS = 30_000;
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 200;
@@ -73,7 +74,10 @@ async function connect(path: string, signal: AbortSignal, ms: number): Promise<A
   }
 }
 
-/** A connection that failed because nobody listens yet, or any more. */
+/**
+ * A connection that failed because nobody listens yet, or any more.
+ * @internal
+ */
 export function isEarly(error: unknown): boolean {
   return error instanceof GuestLostError || EARLY.has((error as NodeJS.ErrnoException).code);
 }

@@ -67,7 +67,10 @@ export interface VsockListener extends AsyncDisposable {
   readonly port: number;
   /** Path of the Unix socket behind it. */
   readonly path: string;
-  /** Take no more connections; those there are stay. */
+  /**
+   * Take no more connections; those there are stay.
+   * @example await listener.close();
+   */
   close(): Promise<void>;
 }
 
@@ -118,10 +121,15 @@ export interface RawVm extends AsyncDisposable {
   status(): Promise<VmStatus>;
 
   /**
-   * Hold the vCPUs, and let them go on.
+   * Hold the vCPUs: the guest stands still until {@link resume}.
    * @example await vm.pause(); await vm.resume();
    */
   pause(): Promise<void>;
+
+  /**
+   * Let them go on.
+   * @example await vm.pause(); await vm.resume();
+   */
   resume(): Promise<void>;
 
   /**

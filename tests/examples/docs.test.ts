@@ -1,0 +1,40 @@
+/** The examples of docstrings, README.md and docs run as they are written, but those marked `no_run`. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { blocksOf, pages, ROOT } from "../docs/blocks.ts";
+import { RAW_PAGES } from "../docs/context.ts";
+import { writeModules } from "../docs/modules.ts";
+import { ownRuntimeDirectory } from "../unit/cli/capsa.ts";
+
+ownRuntimeDirectory();
+/** The working directory of the examples: those of the package's own that they name are in it. */
+const place = mkdtempSync(join(tmpdir(), "capsa-docs-"));
+afterAll(() => rmSync(place, { recursive: true }));
+let failures: string[];
+
+beforeAll(async () => {
+  for (const name of ["generated", "output"])
+    cpSync(join(ROOT, "examples/ai-agent", name), join(place, name), { recursive: true });
+  cpSync(join(ROOT, "examples/python/project"), join(place, "project"), { recursive: true });
+  const modules = writeModules("examples").filter(({ block }) => block.run && !RAW_PAGES.has(block.file));
+  // inherited calls are on several pages
+  const once = [...new Map(modules.map((module) => [module.block.code, module])).values()];
+  const [list, outcome] = [join(place, "modules.json"), join(place, "failures.json")];
+  writeFileSync(list, JSON.stringify(once));
+  const child = Bun.spawn([process.execPath, join(ROOT, "tests/docs/run.ts"), list, outcome], {
+    cwd: place,
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  const said = await child.stderr.text();
+  if ((await child.exited) !== 0) throw new Error(said);
+  failures = JSON.parse(readFileSync(outcome, "utf8"));
+}, 600_000);
+
+const examples = pages().filter((page) => !RAW_PAGES.has(page) && blocksOf(page).some(({ run }) => run));
+
+test.each(examples)("%s", (page) => {
+  expect(failures.filter((failure) => failure.startsWith(`${page}:`))).toEqual([]);
+});
