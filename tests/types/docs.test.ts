@@ -21,7 +21,7 @@ beforeAll(async () => {
   const child = Bun.spawn([join(ROOT, ".ci/reference/make"), fresh], { stdout: "pipe", stderr: "pipe" });
   const said = (await child.stdout.text()) + (await child.stderr.text());
   if ((await child.exited) !== 0) throw new Error(said);
-}, 120_000);
+}, 300_000);
 
 test("docs/api is made of the docstrings as they are (`make docs` makes it)", () => {
   const [made, there] = [read(fresh), read(API)];
@@ -71,7 +71,7 @@ test("every block of TypeScript compiles", async () => {
     return `${block.file}(${Number(line) - offset + block.line - 1},`;
   });
   expect(errors).toBe("");
-}, 60_000);
+}, 120_000);
 
 test("blocks are found with their lines and marks", () => {
   const text = 'a\n```ts\nlet x;\n```\n```sh\nls\n```\n\n```ts no_run\nimport { Capsa } from "capsa";\n```\n';
