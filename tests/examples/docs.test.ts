@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { loadConfig } from "../../src/config/load.ts";
 import { blocksOf, pages, ROOT } from "../docs/blocks.ts";
 import { RAW_PAGES } from "../docs/context.ts";
 import { writeModules } from "../docs/modules.ts";
@@ -17,6 +18,8 @@ let failures: string[];
 beforeAll(async () => {
   for (const name of ["generated", "output"])
     cpSync(join(ROOT, "examples/ai-agent", name), join(place, name), { recursive: true });
+  for (const name of ["src", "artifacts"])
+    cpSync(join(ROOT, "examples/build", name), join(place, name), { recursive: true });
   cpSync(join(ROOT, "examples/python/project"), join(place, "project"), { recursive: true });
   const modules = writeModules("examples").filter(({ block }) => block.run && !RAW_PAGES.has(block.file));
   // inherited calls are on several pages
@@ -37,4 +40,16 @@ const examples = pages().filter((page) => !RAW_PAGES.has(page) && blocksOf(page)
 
 test.each(examples)("%s", (page) => {
   expect(failures.filter((failure) => failure.startsWith(`${page}:`))).toEqual([]);
+});
+
+test("every capsa.toml of the guides is right", () => {
+  const files = pages().flatMap((page) => {
+    const text = page.startsWith("docs/guide-") ? readFileSync(join(ROOT, page), "utf8") : "";
+    return [...text.matchAll(/^```toml\n(.*?)^```$/gms)].map(([, toml]) => toml!);
+  });
+  expect(files.length).toBeGreaterThan(1);
+  for (const toml of files) {
+    writeFileSync(join(place, "capsa.toml"), toml);
+    expect(loadConfig(join(place, "capsa.toml")).steps.length).toBeGreaterThan(0);
+  }
 });
