@@ -1,5 +1,6 @@
 /** What an example may name without having made it. A name added here can be used by every example. */
-import { writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import {
   type Agent,
   type AgentProcess,
@@ -13,6 +14,7 @@ import {
   type VsockListener,
   type VsockSocket,
 } from "../../src/index.ts";
+import { ROOT } from "./blocks.ts";
 
 /** Of all pages but those of raw VMs. */
 export interface Context {
@@ -78,10 +80,15 @@ async function furnish(agent: Agent): Promise<void> {
   for await (const line of server.stdout.lines()) if (line.includes("Serving")) break;
 }
 
-/** The files of this machine that examples name, into the working directory. */
-export function furnishHost(): void {
-  writeFileSync("./big.bin", Buffer.alloc(1 << 20, "capsa"));
-  writeFileSync("./id.json", "{}");
+/** The files of this machine that examples name, into `place`; small ones, where those of `examples` take their time. */
+export function furnishHost(place: string): void {
+  for (const name of ["project", "generated", "output", "artifacts"]) mkdirSync(join(place, name));
+  cpSync(join(ROOT, "examples/build/src"), join(place, "src"), { recursive: true });
+  writeFileSync(join(place, "big.bin"), Buffer.alloc(1 << 20, "capsa"));
+  writeFileSync(join(place, "id.json"), "{}");
+  writeFileSync(join(place, "project/script.py"), "print(sum(map(len, open('/project/readings.csv'))))\n");
+  writeFileSync(join(place, "project/readings.csv"), "time,value,state\n0,1,ok\n");
+  writeFileSync(join(place, "generated/answer.py"), "open('/output/answer.json', 'w').write('{}')\n");
 }
 
 /** The names of `wanted`, made for one example. Disposing of `stack` ends what ends with it. */

@@ -3,7 +3,7 @@
  * Usage: run.ts MODULES FAILURES     JSON files: the modules of modules.ts, and what is written of those that failed
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { boot, furnishHost, provide } from "./context.ts";
+import { boot, provide } from "./context.ts";
 import type { Module } from "./modules.ts";
 
 /** No example takes a second on a quiet machine. */
@@ -16,7 +16,6 @@ const note = ({ block }: Module, error: unknown) =>
     `${block.file}:${block.line}: ${error instanceof Error ? (error.stack ?? error.message) : error}`,
   );
 
-furnishHost();
 {
   await using vm = await boot();
   for (const module of modules) {

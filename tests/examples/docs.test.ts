@@ -1,26 +1,22 @@
 /** The examples of docstrings, README.md and docs run as they are written, but those marked `no_run`. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config/load.ts";
 import { blocksOf, pages, ROOT } from "../docs/blocks.ts";
-import { RAW_PAGES } from "../docs/context.ts";
+import { furnishHost, RAW_PAGES } from "../docs/context.ts";
 import { writeModules } from "../docs/modules.ts";
 import { ownRuntimeDirectory } from "../unit/cli/capsa.ts";
 
 ownRuntimeDirectory();
-/** The working directory of the examples: those of the package's own that they name are in it. */
+/** The working directory of the examples: what they name is in it. */
 const place = mkdtempSync(join(tmpdir(), "capsa-docs-"));
 afterAll(() => rmSync(place, { recursive: true }));
 let failures: string[];
 
 beforeAll(async () => {
-  for (const name of ["generated", "output"])
-    cpSync(join(ROOT, "examples/ai-agent", name), join(place, name), { recursive: true });
-  for (const name of ["src", "artifacts"])
-    cpSync(join(ROOT, "examples/build", name), join(place, name), { recursive: true });
-  cpSync(join(ROOT, "examples/python/project"), join(place, "project"), { recursive: true });
+  furnishHost(place);
   const modules = writeModules("examples").filter(({ block }) => block.run && !RAW_PAGES.has(block.file));
   // inherited calls are on several pages
   const once = [...new Map(modules.map((module) => [module.block.code, module])).values()];
