@@ -43,8 +43,29 @@ export interface Changes {
   readonly created: Date;
   /** Where they are kept. */
   readonly directory: string;
+  /**
+   * As `changes` of a sandbox.
+   * @example for (const one of await pendingChanges()) console.log(one.name, (await one.list()).length);
+   */
   list(): Promise<Change[]>;
+  /**
+   * As `diff` of a sandbox.
+   * @example for (const one of await pendingChanges()) console.log(await one.diff());
+   */
   diff(paths?: readonly string[]): Promise<string>;
+  /**
+   * As `apply` of a sandbox.
+   * @example
+   * for (const one of await pendingChanges()) {
+   *   for (const { path, conflict } of (await one.apply()).refused) console.log(path, conflict);
+   * }
+   */
   apply(paths?: readonly string[], options?: ApplyOptions): Promise<ApplyResult>;
+  /**
+   * As `discard` of a sandbox.
+   * @example
+   * const [oldest] = (await pendingChanges()).reverse();
+   * await oldest?.discard(["/project/build"]);
+   */
   discard(paths?: readonly string[]): Promise<Change[]>;
 }

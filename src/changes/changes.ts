@@ -38,18 +38,23 @@ export async function stageChanges(
   return new StagedChanges(createStaging(id, name, shares, keep));
 }
 
-/**
- * Changes in transactional shares that nobody has applied or discarded, of sandboxes that run and of those that ended, the
- * newest first. Those of a sandbox that ended without any are forgotten on the way.
- * @example for (const { name, list } of await pendingChanges()) console.log(name);
- */
-export async function pendingChanges(): Promise<StagedChanges[]> {
+/** As {@link pendingChanges}, with what the command line needs besides. */
+export async function allChanges(): Promise<StagedChanges[]> {
   const all = stagings().map((staging) => new StagedChanges(staging));
   const gone = await Promise.allSettled(all.map((one) => one.dropIfSettled()));
   return all.filter((_, at) => {
     const outcome = gone[at]!;
     return outcome.status === "rejected" || !outcome.value; // those that cannot be read are told of, too
   });
+}
+
+/**
+ * Changes in transactional shares that nobody has applied or discarded, of sandboxes that run and of those that ended, the
+ * newest first. Those of a sandbox that ended without any are forgotten on the way.
+ * @example for (const { name, list } of await pendingChanges()) console.log(name);
+ */
+export async function pendingChanges(): Promise<Changes[]> {
+  return allChanges();
 }
 
 export class StagedChanges implements Changes {

@@ -1,6 +1,6 @@
 /** Which sandbox's changes a command is about, and what is said of changes that nobody has decided about. */
 import type { Change } from "../changes/api.ts";
-import { changesOf, pendingChanges, type StagedChanges } from "../changes/changes.ts";
+import { allChanges, changesOf, type StagedChanges } from "../changes/changes.ts";
 import { headline } from "../changes/diff.ts";
 import { CapsaError } from "../errors.ts";
 import { printable } from "../steps/report/terminal.ts";
@@ -24,7 +24,7 @@ export async function chooseChanges(
       "paths are the guest's, such as /project/src; a sandbox's name comes first",
     );
   }
-  const all = await pendingChanges();
+  const all = await allChanges();
   return { changes: name === undefined ? await onlyOne(all) : named(all, name), paths };
 }
 
@@ -56,7 +56,7 @@ async function onlyOne(all: readonly StagedChanges[]): Promise<StagedChanges | u
 
 /** A line for each that has some: where they are, and what there is to do. `id`: of that sandbox only. */
 export async function tellPending(terminal: Terminal, id?: string): Promise<void> {
-  const all = id === undefined ? await pendingChanges() : [changesOf(id)].flatMap((one) => one ?? []);
+  const all = id === undefined ? await allChanges() : [changesOf(id)].flatMap((one) => one ?? []);
   const names = all.map(({ name }) => name);
   for (const one of all) {
     if (id !== undefined && (await one.dropIfSettled())) continue;

@@ -186,7 +186,7 @@ test("what is nested too deep is told, refused and dropped, and the rest is appl
 });
 
 test.skipIf(process.geteuid?.() === 0)(
-  "permissions that a guest has taken away stand in nobody's way",
+  "permissions that a guest has taken away stand in nobody's way (not for root, who needs none)",
   async () => {
     const one = await staged({ a: "1" });
     one.put("a", "2");
