@@ -6,8 +6,10 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,8 +51,33 @@ static int config_memfd(const uint8_t *config, size_t len)
 	return fd;
 }
 
+int32_t capsa_listen(const char *path)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	if (!path || strlen(path) >= sizeof(at.sun_path))
+		return -EINVAL;
+	memcpy(at.sun_path, path, strlen(path));
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, SOMAXCONN) == 0)
+		return fd;
+	int err = -errno;
+	close(fd);
+	return err;
+}
+
+/* Each at its place. `high` is where they are first brought: a place may be another's number. */
+static int add_listeners(posix_spawn_file_actions_t *actions, const int *high, uint32_t count)
+{
+	int err = 0;
+	for (uint32_t i = 0; !err && i < count; i++)
+		err = posix_spawn_file_actions_adddup2(actions, high[i], HANDOVER_LISTENERS + (int)i);
+	return err;
+}
+
 /* posix_spawn rather than fork: the caller has threads, and a heap that need not be copied. */
-static int spawn(const char *vmm, int control, int config, pid_t *pid)
+static int spawn(const char *vmm, int control, int config, const int *listeners, uint32_t count, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -76,14 +103,16 @@ static int spawn(const char *vmm, int control, int config, pid_t *pid)
 	    (err = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)) == 0 &&
 	    (err = posix_spawn_file_actions_adddup2(&actions, control, HANDOVER_CONTROL)) == 0 &&
 	    (err = posix_spawn_file_actions_adddup2(&actions, config, HANDOVER_CONFIG)) == 0 &&
-	    (err = posix_spawn_file_actions_addclosefrom_np(&actions, HANDOVER_FDS)) == 0)
+	    (err = add_listeners(&actions, listeners, count)) == 0 &&
+	    (err = posix_spawn_file_actions_addclosefrom_np(&actions, HANDOVER_LISTENERS + (int)count)) == 0)
 		err = posix_spawn(pid, vmm, &actions, &attr, argv, nothing);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	return -err;
 }
 
-int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, struct capsa_vmm *out)
+static int start(const char *vmm, const uint8_t *config, size_t config_len, const int *listeners, uint32_t count,
+		 struct capsa_vmm *out)
 {
 	if (!vmm || !config || !config_len || !out)
 		return -EINVAL;
@@ -97,7 +126,7 @@ int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, s
 	int err = memfd < 0 ? memfd : theirs < 0 ? theirs : 0;
 	pid_t pid = -1;
 	if (!err)
-		err = spawn(vmm, theirs, memfd, &pid);
+		err = spawn(vmm, theirs, memfd, listeners, count, &pid);
 	if (memfd >= 0)
 		close(memfd);
 	if (theirs >= 0)
@@ -108,6 +137,30 @@ int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, s
 	}
 	*out = (struct capsa_vmm){.pid = pid, .control = pair[0]};
 	return 0;
+}
+
+int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, struct capsa_vmm *out)
+{
+	return start(vmm, config, config_len, NULL, 0, out);
+}
+
+int32_t capsa_start_joined(const char *vmm, const uint8_t *config, size_t config_len, const int32_t *listeners,
+			   uint32_t count, struct capsa_vmm *out)
+{
+	int high[HANDOVER_FDS - HANDOVER_LISTENERS];
+	if (count > sizeof(high) / sizeof(high[0]) || (count && !listeners))
+		return -EINVAL;
+	int err = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		high[i] = above(listeners[i]);
+		err = high[i] < 0 && !err ? high[i] : err;
+	}
+	if (!err)
+		err = start(vmm, config, config_len, high, count, out);
+	for (uint32_t i = 0; i < count; i++)
+		if (high[i] >= 0)
+			close(high[i]);
+	return err;
 }
 
 int32_t capsa_reap(int32_t pid, int32_t *status)

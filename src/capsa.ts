@@ -1,5 +1,6 @@
 /** Where everything begins. */
 
+import type { PrivateNetwork } from "./network/lan.ts";
 import type { RunningSandbox } from "./sandbox/api.ts";
 import { type RunnableSandbox, type SandboxBuilder, sandboxBuilder } from "./sandbox/builder.ts";
 import { type PoolOptions, type SandboxPool, sandboxPool } from "./sandbox/pool.ts";
@@ -41,6 +42,18 @@ export const Capsa = {
    */
   pool(sandbox: RunnableSandbox, size: number, options: PoolOptions = {}): SandboxPool {
     return sandboxPool(sandbox, size, options);
+  },
+
+  /**
+   * A private network, for sandboxes to join: it is there while any of them is. Plain data: another
+   * process that has it may join as well.
+   * @example
+   * const backend = Capsa.network();
+   * await using db = await Capsa.sandbox().name("db").join(backend).run("/bin/server").build();
+   * await using web = await Capsa.sandbox().name("web").join(backend).run("/bin/client", ["db"]).build();
+   */
+  network(name = "private"): PrivateNetwork {
+    return { name, scope: crypto.randomUUID() };
   },
 
   /**

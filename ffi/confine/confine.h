@@ -63,6 +63,7 @@ enum confine_thread {
 	CONFINE_VCPU,    /* runs the guest: no files, no sockets */
 	CONFINE_QUIET,   /* a device that only reads and writes descriptors it has */
 	CONFINE_DISK,    /* the same, and at a place in a file */
+	CONFINE_LAN,     /* a private network: as a quiet device, and whoever joins is let in */
 	CONFINE_NETWORK, /* the net device: sockets of the network, no files */
 	CONFINE_OFFLINE, /* all that the process may do but for sockets of the network */
 };

@@ -54,6 +54,9 @@ static const char *const streams[] = {"readv",           "writev",    "recvfrom"
 /* The sectors of a file that is open. */
 static const char *const sectors[] = {"preadv", "pwritev", "fdatasync", NULL};
 
+/* Who comes to a listening socket that is there, and the buffers of that connection. */
+static const char *const joiners[] = {"accept4", "setsockopt", NULL};
+
 /* The file system device, the control channel, vsock, and what it takes to start threads and to tidy up. */
 static const char *const whole[] = {"pread64",
 				    "pwrite64",
@@ -374,8 +377,10 @@ void confine__narrow(enum confine_thread kind)
 		error = kind == CONFINE_OFFLINE   ? refuse_network_sockets(filter)
 			: kind == CONFINE_NETWORK ? fill_network(filter)
 						  : fill_basic(filter);
-	if (!error && (kind == CONFINE_QUIET || kind == CONFINE_DISK))
+	if (!error && (kind == CONFINE_QUIET || kind == CONFINE_DISK || kind == CONFINE_LAN))
 		error = allow_streams(filter);
+	if (!error && kind == CONFINE_LAN)
+		error = allow_all(filter, joiners, SCMP_ACT_ALLOW);
 	if (!error && kind == CONFINE_DISK)
 		error = allow_all(filter, sectors, SCMP_ACT_ALLOW);
 	if (!error)

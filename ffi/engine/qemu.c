@@ -126,7 +126,7 @@ static void detach_on_worker(void *arg)
 }
 
 /* Both ends of what a device is served over: near is the device's. 0 or -errno. */
-static int make_ends(struct qemu *qemu, bool connects, int *near, int *far)
+static int make_ends(struct qemu *qemu, unsigned index, bool connects, int *near, int *far)
 {
 	int pair[2];
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -140,7 +140,7 @@ static int make_ends(struct qemu *qemu, bool connects, int *near, int *far)
 	*far = open(qemu->machine->config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (*far < 0)
 		return -errno;
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" QEMU_NET_SOCKET, *far);
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" QEMU_NET_SOCKET, *far, index);
 	*near = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (*near >= 0 && bind(*near, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(*near, 1) == 0)
 		return 0;
@@ -154,7 +154,7 @@ static int attach(struct qemu *qemu, unsigned index, int *far, struct failure *w
 {
 	const struct machine_device *device = &qemu->machine->devices[index];
 	struct attach_call call = {.qemu = qemu, .index = index, .listens = qemu_args__connects(device->dev)};
-	int err = make_ends(qemu, call.listens, &call.fd, far);
+	int err = make_ends(qemu, index, call.listens, &call.fd, far);
 	if (err)
 		return failure__set(why, -err, NULL, "no sockets for the %s device", device->dev->ops->name);
 	err = loop__call(device->loop, attach_on_worker, &call);

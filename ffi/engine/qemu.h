@@ -71,9 +71,9 @@ struct qemu_wires {
 	int devices[MACHINE_MAX_DEVICES]; /* for one that qemu_args__connects, the directory of its socket */
 };
 
-/* Whether QEMU will have it only by the path of a socket: "net.sock" in the runtime directory. */
+/* Whether QEMU will have it only by the path of a socket: "netN.sock", N its index, in the runtime directory. */
 bool qemu_args__connects(const struct virtio_device *dev);
-#define QEMU_NET_SOCKET "net.sock"
+#define QEMU_NET_SOCKET "net%u.sock"
 
 /* The arguments for this machine. 0, or -errno with *why; freed with qemu_args__free in both cases. */
 __attribute__((warn_unused_result)) int qemu_args__build(struct qemu_args *args, const struct machine *machine,

@@ -144,9 +144,10 @@ static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigne
 	char tag[FS_TAG_MAX + 1] = "";
 	add(args, "-chardev");
 	/* by way of the descriptor the path has no comma in it, which would end it */
-	addf(args,
-	     qemu_args__connects(dev) ? "socket,id=d%u,path=/proc/self/fd/%d/" QEMU_NET_SOCKET : "socket,id=d%u,fd=%d",
-	     index, fd);
+	if (qemu_args__connects(dev))
+		addf(args, "socket,id=d%u,path=/proc/self/fd/%d/" QEMU_NET_SOCKET, index, fd, index);
+	else
+		addf(args, "socket,id=d%u,fd=%d", index, fd);
 	inherit(args, fd);
 	if (dev->ops->id != VIRTIO_ID_NET)
 		add(args, "-device");

@@ -6,10 +6,10 @@
 #define FLAG_ANSWER 0x80
 #define FLAG_RECURSION_AVAILABLE 0x80
 #define OPCODE 0x78
+#define RECURSION_DESIRED 0x01
+#define NO_SUCH_NAME 3
 #define REFUSED 5
 #define CLASS_IN 1
-#define TYPE_A 1
-#define TYPE_AAAA 28
 #define LABEL_MAX 63
 #define POINTER 0xc0
 
@@ -23,6 +23,12 @@ static uint32_t load32(const uint8_t *at)
 	return (uint32_t)load16(at) << 16 | load16(at + 2);
 }
 
+static void store16(uint8_t *at, uint16_t value)
+{
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
 uint16_t dns__id(const uint8_t *message)
 {
 	return load16(message);
@@ -30,8 +36,7 @@ uint16_t dns__id(const uint8_t *message)
 
 void dns__set_id(uint8_t *message, uint16_t id)
 {
-	message[0] = (uint8_t)(id >> 8);
-	message[1] = (uint8_t)id;
+	store16(message, id);
 }
 
 static bool take_letter(char *to, uint8_t letter)
@@ -108,8 +113,8 @@ bool dns__addresses(const uint8_t *message, size_t len,
 		at += 10;
 		if (size > len - at)
 			return false;
-		bool is4 = type == TYPE_A && size == 4, is6 = type == TYPE_AAAA && size == 16;
-		if (class == CLASS_IN && (type == TYPE_A || type == TYPE_AAAA)) {
+		bool is4 = type == DNS_A && size == 4, is6 = type == DNS_AAAA && size == 16;
+		if (class == CLASS_IN && (type == DNS_A || type == DNS_AAAA)) {
 			if (!is4 && !is6)
 				return false;
 			struct address address = is4 ? address__from4(message + at) : address__from6(message + at);
@@ -121,10 +126,39 @@ bool dns__addresses(const uint8_t *message, size_t len,
 	return true;
 }
 
-size_t dns__refuse(uint8_t *query, const struct dns_question *question)
+static size_t deny(uint8_t *query, const struct dns_question *question, uint8_t code)
 {
 	query[2] |= FLAG_ANSWER;
-	query[3] = FLAG_RECURSION_AVAILABLE | REFUSED;
+	query[3] = FLAG_RECURSION_AVAILABLE | code;
 	memset(query + 6, 0, DNS_HEADER - 6); /* no answers, nor anything else */
 	return question->len;
+}
+
+size_t dns__refuse(uint8_t *query, const struct dns_question *question)
+{
+	return deny(query, question, REFUSED);
+}
+
+size_t dns__absent(uint8_t *query, const struct dns_question *question)
+{
+	return deny(query, question, NO_SUCH_NAME);
+}
+
+size_t dns__answer(uint8_t *query, const struct dns_question *question, const struct address *addresses, unsigned count)
+{
+	size_t at = question->len, skip = question->type == DNS_A ? 12 : 0;
+	query[2] = FLAG_ANSWER | (query[2] & RECURSION_DESIRED);
+	query[3] = FLAG_RECURSION_AVAILABLE;
+	memset(query + 6, 0, DNS_HEADER - 6);
+	store16(query + 6, (uint16_t)count);
+	for (unsigned i = 0; i < count; i++) {
+		static const uint8_t in_for_a_second[] = {0, CLASS_IN, 0, 0, 0, 1};
+		store16(query + at, POINTER << 8 | DNS_HEADER); /* the name is the question's */
+		store16(query + at + 2, question->type);
+		memcpy(query + at + 4, in_for_a_second, sizeof(in_for_a_second));
+		store16(query + at + 10, (uint16_t)(16 - skip));
+		memcpy(query + at + 12, addresses[i].bytes + skip, 16 - skip);
+		at += 28 - skip;
+	}
+	return at;
 }

@@ -10,6 +10,9 @@
 #include <stdint.h>
 
 #define DNS_HEADER 12
+#define DNS_A 1           /* types: an IPv4 address, */
+#define DNS_AAAA 28       /* an IPv6 address */
+#define DNS_ANSWER_MAX 28 /* bytes of an answer with one of these */
 
 struct dns_question {
 	char name[POLICY_NAME_MAX + 1]; /* small letters, no dot at the end; "" for the root */
@@ -30,6 +33,13 @@ dns__addresses(const uint8_t *message, size_t len, bool (*each)(void *arg, const
 
 /* Make a query (which dns__question has read) its own answer: that it is refused (RCODE 5). Returns the length. */
 size_t dns__refuse(uint8_t *query, const struct dns_question *question);
+/* Or that there is no such name (RCODE 3). */
+size_t dns__absent(uint8_t *query, const struct dns_question *question);
+
+/* Make a query (as above) its own answer: the addresses, all of the type that is asked for, or none; for one second, as
+ * they may be others soon. There is room for DNS_ANSWER_MAX bytes each behind the question. Returns the length. */
+size_t dns__answer(uint8_t *query, const struct dns_question *question, const struct address *addresses,
+		   unsigned count);
 
 uint16_t dns__id(const uint8_t *message);
 void dns__set_id(uint8_t *message, uint16_t id);

@@ -443,6 +443,7 @@ int gate__new(const struct gate_options *options, struct gate **out)
 	struct resolver_options resolver = {
 		.loop = options->loop,
 		.policy = options->egress->policy,
+		.names = options->names,
 		.server_count = options->server_count,
 		.now = options->now,
 		.answer = answer,

@@ -309,6 +309,7 @@ static int link__up(void *arg)
 		.egress = &nat->egress,
 		.max_connections = options->max_connections,
 		.server_count = options->server_count,
+		.names = options->names,
 		.loop = nat->dev->loop,
 		.now = now_ms,
 		.pass = pass,

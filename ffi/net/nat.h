@@ -26,6 +26,7 @@ struct nat_options {
 	bool host_loopback;
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
+	struct names *names; /* of the guest's private networks; NULL without any */
 	struct nat_publish *publish;
 	unsigned publish_count;   /* at most NAT_PUBLISHED */
 	unsigned max_connections; /* TCP, at a time; 0: GATE_CONNECTIONS */

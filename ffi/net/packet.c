@@ -214,6 +214,35 @@ bool packet__quoted(const uint8_t *frame, size_t len, struct packet *out)
 	return true;
 }
 
+bool packet__is_icmp_answer(const struct packet *packet)
+{
+	if (packet->kind != PACKET_OTHER || !packet->ip || packet->fragment)
+		return false;
+	bool is4 = address__is4(&packet->source);
+	size_t head = is4 ? IPV4_MIN : IPV6_MIN;
+	if (packet->ip_len < head + ICMP_MIN || (is4 && (packet->ip[0] & 15) * 4 != IPV4_MIN) ||
+	    packet->ip[is4 ? 9 : 6] != (is4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+		return false;
+	uint8_t type = packet->ip[head];
+	return is4 ? type == ICMP_ECHOREPLY || type == ICMP_DEST_UNREACH
+		   : type == ICMP6_ECHO_REPLY || type == ICMP6_DST_UNREACH;
+}
+
+bool packet__asks_for(const struct packet *packet, struct address *target)
+{
+	static const struct address none;
+	if (packet->kind == PACKET_ARP) {
+		*target = packet->destination;
+		return true;
+	}
+	const uint8_t *icmp = packet->ip + IPV6_MIN;
+	if (packet->kind != PACKET_NEIGHBOUR || icmp[0] != ND_NEIGHBOR_SOLICIT ||
+	    address__equal(&packet->source, &none))
+		return false;
+	*target = address__from6(icmp + ICMP_MIN);
+	return true;
+}
+
 /* Making */
 
 /* Ethernet and IP headers in front of `len` bytes, from the packet's destination back to its source. Returns where the
@@ -270,6 +299,48 @@ size_t packet__prohibited(const struct packet *refused, uint8_t *frame)
 	uint16_t sum = checksum__end(checksum__add(is4 ? 0 : pseudo_header(refused, protocol, len), icmp, len));
 	memcpy(icmp + 2, &sum, sizeof(sum));
 	return (size_t)(icmp - frame) + len;
+}
+
+/* RFC 826. */
+static size_t arp_reply(const struct packet *to, const struct address *target, const uint8_t *mac, uint8_t *frame)
+{
+	static const uint8_t is_at[] = {0, 1, 8, 0, 6, 4, 0, 2};
+	uint8_t *arp = frame + ETH_HLEN;
+	memcpy(frame, to->from_mac, PACKET_MAC);
+	memcpy(frame + PACKET_MAC, mac, PACKET_MAC);
+	store16(frame + 12, ETH_P_ARP);
+	memcpy(arp, is_at, sizeof(is_at));
+	memcpy(arp + 8, mac, PACKET_MAC);
+	memcpy(arp + 14, target->bytes + 12, 4);
+	memcpy(arp + 18, to->from_mac, PACKET_MAC);
+	memcpy(arp + 24, to->source.bytes + 12, 4);
+	return ETH_HLEN + ARP_LEN;
+}
+
+/* RFC 4861 section 4.4: solicited, to be believed rather than what was known before. */
+static size_t advertisement(const struct packet *to, const struct address *target, const uint8_t *mac, uint8_t *frame)
+{
+	static const uint8_t head[ICMP_MIN] = {ND_NEIGHBOR_ADVERT, 0, 0, 0, 0x60};
+	static const uint8_t option[] = {ND_OPT_TARGET_LINKADDR, 1};
+	struct packet asked = *to;
+	asked.to_mac = mac;
+	asked.destination = *target;
+	size_t len = ICMP_MIN + sizeof(target->bytes) + sizeof(option) + PACKET_MAC;
+	uint8_t *icmp = begin(&asked, IPPROTO_ICMPV6, len, frame);
+	frame[ETH_HLEN + 7] = 255; /* hops: it comes from no further than the cable */
+	memcpy(icmp, head, ICMP_MIN);
+	memcpy(icmp + ICMP_MIN, target->bytes, sizeof(target->bytes));
+	memcpy(icmp + ICMP_MIN + 16, option, sizeof(option));
+	memcpy(icmp + ICMP_MIN + 16 + sizeof(option), mac, PACKET_MAC);
+	uint16_t sum = checksum__end(checksum__add(pseudo_header(&asked, IPPROTO_ICMPV6, len), icmp, len));
+	memcpy(icmp + 2, &sum, sizeof(sum));
+	return (size_t)(icmp - frame) + len;
+}
+
+size_t packet__here_is(const struct packet *to, const struct address *target, const uint8_t mac[PACKET_MAC],
+		       uint8_t *frame)
+{
+	return to->kind == PACKET_ARP ? arp_reply(to, target, mac, frame) : advertisement(to, target, mac, frame);
 }
 
 size_t packet__reply(const struct packet *to, const void *data, size_t len, uint8_t *frame)

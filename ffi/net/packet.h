@@ -49,6 +49,16 @@ __attribute__((warn_unused_result)) const char *packet__parse(const uint8_t *fra
  */
 size_t packet__prohibited(const struct packet *refused, uint8_t *frame);
 
+/* An echo reply, or "destination unreachable", which packet__parse knows as wrong: between guests both may pass. */
+bool packet__is_icmp_answer(const struct packet *packet);
+
+/* Whether it asks for the Ethernet address of `target`: by ARP, or by a neighbour solicitation that an answer can be
+ * sent to. */
+__attribute__((warn_unused_result)) bool packet__asks_for(const struct packet *packet, struct address *target);
+/* The answer to one that does: `target` is at `mac`. As above. */
+size_t packet__here_is(const struct packet *to, const struct address *target, const uint8_t mac[PACKET_MAC],
+		       uint8_t *frame);
+
 /* The answer to a UDP packet, `len` bytes (at most 65,000) to where it came from. As above. */
 size_t packet__reply(const struct packet *to, const void *data, size_t len, uint8_t *frame);
 

@@ -219,11 +219,25 @@ static const char *refuses(struct resolver *resolver, const char *name)
 	return NULL;
 }
 
+/* Names of sandboxes on the guest's private networks are nobody else's. Whether it was one. */
+static bool answer_name(struct resolver *resolver, const struct packet *packet, const struct dns_question *question)
+{
+	if (!resolver->options.names)
+		return false;
+	memcpy(resolver->answer, packet->payload, packet->payload_len);
+	size_t len = names__answer(resolver->options.names, resolver->answer, question);
+	if (len)
+		reply(resolver, packet, resolver->answer, len);
+	return len > 0;
+}
+
 void resolver__ask(struct resolver *resolver, const struct packet *packet)
 {
 	const struct resolver_options *options = &resolver->options;
 	struct dns_question question;
 	if (packet->payload_len > QUERY_MAX || !dns__question(packet->payload, packet->payload_len, false, &question))
+		return;
+	if (answer_name(resolver, packet, &question))
 		return;
 	struct query *query = free_query(resolver);
 	query->begun = options->now();

@@ -2,6 +2,7 @@
 #ifndef CAPSA_NET_RESOLVER_H
 #define CAPSA_NET_RESOLVER_H
 
+#include "net/names.h"
 #include "net/packet.h"
 #include "net/policy.h"
 #include "os/loop.h"
@@ -20,6 +21,7 @@ typedef void (*resolver_told_fn)(void *arg, const char *name, const struct addre
 struct resolver_options {
 	struct loop *loop;
 	struct policy *policy;
+	struct names *names; /* answered from here, whatever the policy; NULL: none */
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
 	uint64_t (*now)(void); /* milliseconds */

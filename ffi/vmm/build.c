@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "vmm/cleanup.h"
+#include "vmm/handover.h"
 #include "vmm/vmm.h"
 
 /* Everything that lives in the runtime directory. */
@@ -103,10 +104,14 @@ int build__machine(struct vmm *vmm, struct failure *why)
 	int err = has_console ? console__new(vmm->loop, vmm__console_said, vmm, &vmm->console, &console_fd) : 0;
 	if (err)
 		return failure__set(why, -err, NULL, "no socket pair for the console");
+	int listeners[CONFIG_MAX_LANS];
+	for (unsigned i = 0; i < config->lan_count; i++)
+		listeners[i] = HANDOVER_LISTENERS + (int)i;
 	bool by_engine = config->serial || vmm->engine->carries_console;
 	const struct device_options options = {
 		.vsock_dir = vmm->vsock_dir,
 		.console_fd = by_engine ? -1 : console_fd,
+		.listeners = listeners,
 		.narrow = !vmm->engine->maps_on_workers,
 		.notice = network__notice,
 		.owner = vmm,

@@ -7,6 +7,7 @@
 
 #include "capsa.h"
 #include "vmm/cbor_map.h"
+#include "vmm/config_lan.h"
 #include "vmm/config_net.h"
 
 #define MAX_ROOTS 1024
@@ -309,6 +310,7 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		{.key = "disks", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_disks},
 		{.key = "vsock", .kind = CBOR_KIND_OTHER, .offset = MEMBER(vsock), .read = read_vsock},
 		{.key = "net", .kind = CBOR_KIND_OTHER, .offset = MEMBER(net), .read = config_net__read},
+		{.key = "lans", .kind = CBOR_KIND_OTHER, .offset = 0, .read = config_lans__read},
 		{.key = "rng", .kind = CBOR_KIND_BOOL, .offset = MEMBER(rng)},
 		{.key = "console", .kind = CBOR_KIND_BOOL, .offset = MEMBER(console)},
 		{.key = "serial", .kind = CBOR_KIND_BOOL, .offset = MEMBER(serial)},

@@ -7,12 +7,14 @@
 #include <stdint.h>
 
 #include "failure.h"
+#include "net/lan.h"
 #include "net/nat.h"
 #include "virtio/fs.h"
 #include "vmm/config_net.h"
 
 #define CONFIG_MAX_FS 8
 #define CONFIG_MAX_DISKS 8
+#define CONFIG_MAX_LANS 4
 #define CONFIG_MAX_PORTS 256
 #define CONFIG_DEFAULT_LOG_LIMIT (16U << 20)
 /* Keeps runtimeDir + "/vsock/host-4294967295.sock" within sockaddr_un. */
@@ -63,6 +65,16 @@ struct config_net {
 	uint64_t bandwidth;       /* bytes per second, each way; 0: no limit */
 };
 
+/* A private network. */
+struct config_lan {
+	uint64_t mtu;
+	struct lan_member self;
+	struct address name_server[2];
+	uint8_t token[LAN_TOKEN];
+	struct lan_peer peers[LAN_PEERS];
+	unsigned peer_count;
+};
+
 /* Every path is absolute. Optional texts are NULL when absent. */
 struct vmm_config {
 	uint64_t version;
@@ -82,6 +94,8 @@ struct vmm_config {
 	unsigned disk_count;
 	struct config_vsock vsock;
 	struct config_net net;
+	struct config_lan lans[CONFIG_MAX_LANS];
+	unsigned lan_count;
 	bool rng;
 	bool console;
 	bool serial;

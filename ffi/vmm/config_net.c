@@ -25,6 +25,18 @@ static int read_address(struct cbor_reader *reader, const CborValue *value, void
 	return address__parse(text, member) ? wrong(reader, where, "must be an IPv4 or IPv6 address") : 0;
 }
 
+int config_address__read4(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
+{
+	int err = read_address(reader, value, member, where);
+	return err ? err : address__is4(member) ? 0 : wrong(reader, where, "must be an IPv4 address");
+}
+
+int config_address__read6(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
+{
+	int err = read_address(reader, value, member, where);
+	return err ? err : address__is4(member) ? wrong(reader, where, "must be an IPv6 address") : 0;
+}
+
 static int read_network(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
 {
 	const char *text;

@@ -18,6 +18,12 @@ __attribute__((warn_unused_result)) int config_rules__read(struct cbor_reader *r
 __attribute__((warn_unused_result)) int config_protocol__read(struct cbor_reader *reader, const CborValue *value,
 							      void *member, const char *where);
 
+/* `read` of a cbor_field whose member is a struct address of that family. */
+__attribute__((warn_unused_result)) int config_address__read4(struct cbor_reader *reader, const CborValue *value,
+							      void *member, const char *where);
+__attribute__((warn_unused_result)) int config_address__read6(struct cbor_reader *reader, const CborValue *value,
+							      void *member, const char *where);
+
 /* `read` of a cbor_field whose member is a struct config_net; its rules are freed by the caller, on failure too. */
 __attribute__((warn_unused_result)) int config_net__read(struct cbor_reader *reader, const CborValue *value,
 							 void *member, const char *where);

@@ -32,6 +32,11 @@ static void narrow_network(void)
 	confine__narrow(CONFINE_NETWORK);
 }
 
+static void narrow_lan(void)
+{
+	confine__narrow(CONFINE_LAN);
+}
+
 static int add(struct device_set *set, struct virtio_device *dev, struct failure *why)
 {
 	struct device_slot *slot = &set->slots[set->count];
@@ -45,8 +50,6 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 		slot->worker.enter = narrow_quiet;
 	if (set->narrow && dev->ops->id == VIRTIO_ID_BLOCK)
 		slot->worker.enter = narrow_disk;
-	if (dev->ops->id == VIRTIO_ID_NET)
-		slot->worker.enter = narrow_network;
 	dev->loop = slot->worker.loop;
 	set->count++;
 	return 0;
@@ -156,6 +159,7 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		.otherwise = net->otherwise,
 		.host_loopback = net->host_loopback,
 		.server_count = net->server_count,
+		.names = set->names,
 		.publish = set->publish,
 		.publish_count = set->publish_count,
 		.max_connections = (unsigned)net->max_connections,
@@ -167,10 +171,46 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 	int err = nat__new(&nat, &dev, &set->nat, why);
 	if (!err)
 		err = add(set, dev, why);
-	if (err)
+	if (err) {
 		set->nat = NULL; /* it went with the device */
-	else
-		set->net = &set->slots[set->count - 1];
+		return err;
+	}
+	set->net = &set->slots[set->count - 1];
+	set->net->worker.enter = narrow_network;
+	return 0;
+}
+
+static int add_lan(struct device_set *set, const struct config_lan *lan, int listener, struct failure *why)
+{
+	struct virtio_device *dev;
+	struct lan_options options = {
+		.mtu = (uint16_t)lan->mtu,
+		.self = lan->self,
+		.name_server = {lan->name_server[0], lan->name_server[1]},
+		.listener = listener,
+		.peers = lan->peers,
+		.peer_count = lan->peer_count,
+		.names = set->names,
+	};
+	memcpy(options.token, lan->token, sizeof(options.token));
+	int err = lan__new(&options, &dev, why);
+	if (!err)
+		err = add(set, dev, why);
+	if (!err && set->narrow)
+		set->slots[set->count - 1].worker.enter = narrow_lan;
+	return err;
+}
+
+/* Before the host's network, whose name server has their members' names. */
+static int add_lans(struct device_set *set, const struct vmm_config *config, const int *listeners, struct failure *why)
+{
+	if (!config->lan_count)
+		return 0;
+	int err = names__new(&set->names);
+	if (err)
+		return failure__set(why, -err, NULL, "no memory for the names of private networks");
+	for (unsigned i = 0; !err && i < config->lan_count; i++)
+		err = add_lan(set, &config->lans[i], listeners[i], why);
 	return err;
 }
 
@@ -200,6 +240,8 @@ int device_set__build(struct device_set *set, const struct vmm_config *config, c
 		err = virtio_rng__new(&rng);
 		err = err ? failure__set(why, -err, NULL, "the rng device cannot be made") : add(set, rng, why);
 	}
+	if (!err)
+		err = add_lans(set, config, options->listeners, why);
 	if (!err && config->net.present)
 		err = add_net(set, &config->net, options, why);
 	if (!err && console_fd >= 0)
@@ -248,6 +290,8 @@ void device_set__end(struct device_set *set)
 	set->count = 0;
 	set->vsock = set->net = NULL;
 	set->nat = NULL;
+	names__free(set->names);
+	set->names = NULL;
 }
 
 struct listen_call {

@@ -18,12 +18,14 @@ struct device_set {
 	bool narrow;
 	struct device_slot *vsock, *net;           /* NULL without */
 	struct nat *nat;                           /* of `net` */
+	struct names *names;                       /* of the members of its private networks; NULL without any */
 	struct nat_publish publish[NAT_PUBLISHED]; /* with the ports that they got */
 	unsigned publish_count;
 };
 
 struct device_options {
 	const char *vsock_dir; /* directory for the vsock device's sockets */
+	const int *listeners;  /* one for each private network, whose device takes it over */
 	int console_fd; /* the device's end of the console, -1 when there is none or the engine carries it; taken over
 			 */
 	bool narrow;    /* workers of devices that need nothing but the descriptors they have are confined to that */

@@ -17,6 +17,7 @@
 
 #include "vmm/cleanup.h"
 #include "vmm/frame.h"
+#include "vmm/handover.h"
 #include "vmm/janitor.h"
 #include "vmm/link.h"
 
@@ -46,6 +47,7 @@ static void block_signals(void)
 int keeper__split(struct keeper *keeper, const struct vmm_config *config, int control)
 {
 	int link[2], tie[2];
+	int vmms[2 + CONFIG_MAX_LANS] = {control}; /* that the janitor must not hold open */
 	block_signals();
 	*keeper = (struct keeper){.config = config, .control = control, .pid = getpid()};
 	keeper->unfinished = mmap(NULL, sizeof(atomic_bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -62,12 +64,18 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 		close(link[0]);
 		close(tie[1]);
 		keeper->link = link[1];
-		keeper->janitor = janitor__start(config, tie[0], (int[]){control, link[1]}, 2);
+		vmms[1] = link[1];
+		for (unsigned i = 0; i < config->lan_count; i++)
+			vmms[2 + i] = HANDOVER_LISTENERS + (int)i;
+		keeper->janitor = janitor__start(config, tie[0], vmms, 2 + config->lan_count);
 		return 0; /* without a janitor, keeper and VMM still have each other */
 	}
 	err = pid < 0 ? -errno : 1;
 	close(link[1]);
 	close(tie[0]);
+	/* nobody should find an open door when the VMM is dead */
+	for (unsigned i = 0; i < config->lan_count; i++)
+		close(HANDOVER_LISTENERS + (int)i);
 	keeper->vmm = pid;
 	keeper->link = link[0];
 	keeper->janitor = tie[1];

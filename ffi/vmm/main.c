@@ -69,6 +69,8 @@ int main(void)
 	}
 	if (config.detached)
 		stdio__detach();
+	for (unsigned i = 0; i < config.lan_count; i++)
+		fcntl(HANDOVER_LISTENERS + (int)i, F_SETFD, FD_CLOEXEC);
 	allow_open_files();
 	struct keeper keeper = {.link = -1};
 	int code = 1;

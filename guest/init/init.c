@@ -223,7 +223,9 @@ static void boot(struct init *init, uint64_t first_line)
 		give_up(init, error, "%s", failure.message);
 	times.mounts = system__boottime();
 	system__configure(init->plan.hostname);
-	error = network__configure(&init->plan.network, &why);
+	error = lan__configure(&init->plan.lans, &why);
+	if (!error)
+		error = network__configure(&init->plan.network, &why);
 	if (error)
 		give_up(init, error, "%s: %s", why, strerror(-error));
 	error = open_ears(init);

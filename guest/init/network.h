@@ -2,16 +2,10 @@
 #ifndef CAPSA_INIT_NETWORK_H
 #define CAPSA_INIT_NETWORK_H
 
+#include "interface.h"
 #include "process/strings.h"
 
 #include <stdbool.h>
-#include <stdint.h>
-
-/* One family's side; texts as in the plan. */
-struct network_side {
-	char *address, *gateway;
-	uint8_t prefix; /* bits */
-};
 
 struct network_plan {
 	bool present;
@@ -24,7 +18,11 @@ __attribute__((warn_unused_result)) int network_plan__take(struct network_plan *
 							   const char **why);
 void network_plan__free(struct network_plan *plan);
 
-/* Set up eth0 and write /etc/resolv.conf, if the plan has a network. Returns 0 or -errno; *what is what failed. */
+/* Set up eth0 and write /etc/resolv.conf, if the plan has a network; after those of private networks have their names.
+ * Returns 0 or -errno; *what is what failed. */
 __attribute__((warn_unused_result)) int network__configure(const struct network_plan *plan, const char **what);
+
+/* Write /etc/resolv.conf. Returns 0 or -errno. */
+__attribute__((warn_unused_result)) int name_servers__write(const struct strings *servers);
 
 #endif

@@ -198,6 +198,8 @@ int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const ch
 		error = take_mounts(plan, &message.map, why);
 	if (!error)
 		error = network_plan__take(&plan->network, &message.map, why);
+	if (!error)
+		error = lan_plan__take(&plan->lans, &message.map, why);
 	if (error)
 		return error;
 	*why = "rootfs and mounts need fsTag";
@@ -255,6 +257,7 @@ void plan__free(struct plan *plan)
 	}
 	free(plan->mounts);
 	network_plan__free(&plan->network);
+	lan_plan__free(&plan->lans);
 	strings__free(&plan->lower);
 	strings__free(&plan->environment);
 	strings__free(&plan->main_argv);

@@ -2,6 +2,7 @@
 #ifndef CAPSA_INIT_PLAN_H
 #define CAPSA_INIT_PLAN_H
 
+#include "lan.h"
 #include "network.h"
 #include "process/strings.h"
 
@@ -27,6 +28,7 @@ struct plan {
 	size_t mount_count;
 	struct strings environment; /* of the sandbox, defaults included */
 	struct network_plan network;
+	struct lan_plan lans;
 	bool has_main;
 	struct strings main_argv, main_environment; /* whole */
 	char *main_cwd;                             /* NULL: / */

@@ -46,11 +46,12 @@ export async function bootAll(specs: readonly SandboxSpec[], options: BootOption
     told.add(notice.message);
     options.onNotice(notice);
   };
+  const run = crypto.randomUUID();
   const boot = async (spec: SandboxSpec): Promise<Booted> => {
     const { signal, detached, keepChanges = detached } = options;
     const onRefusal = (refusal: NetworkRefusal) => options.onRefusal(spec, refusal);
     const onAccess = (access: NetworkAccess) => options.onAccess?.(spec, access);
-    const vm = await startUnderFreeName(spec, {
+    const vm = await startUnderFreeName(detached ? spec : apart(spec, run), {
       signal,
       detached,
       keepChanges,
@@ -110,6 +111,15 @@ async function startUnderFreeName(spec: SandboxSpec, options: StartOptions): Pro
       if (!taken || options.detached || number === MOST_OF_A_NAME) throw error;
     }
   }
+}
+
+/**
+ * The same file may run many times at once: sandboxes that end with this command are on networks of this run, and find
+ * each other whatever names they were started under. Those that stay share the file's.
+ */
+function apart(spec: SandboxSpec, run: string): SandboxSpec {
+  if (spec.networks === undefined) return spec;
+  return { ...spec, networks: spec.networks.map((network) => ({ ...network, scope: run })) };
 }
 
 /** What a sandbox's network refused, for people: "tcp 192.0.2.1:443 (example.org): no rule allows it; …". */

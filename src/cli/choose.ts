@@ -5,6 +5,15 @@ import type { SandboxSpec } from "../sandbox/spec.ts";
 import type { Step } from "../steps/step.ts";
 import { UsageError } from "./failure.ts";
 
+/** These, and whom they may reach by private networks. */
+function withPeers(sandboxes: readonly SandboxSpec[], names: readonly string[]): string[] {
+  const networks = sandboxes
+    .filter(({ name }) => names.includes(name))
+    .flatMap(({ networks = [] }) => networks.map(({ name }) => name));
+  const peers = sandboxes.filter((one) => one.networks?.some(({ name }) => networks.includes(name)));
+  return [...names, ...peers.map(({ name }) => name)];
+}
+
 /** What is booted and run: everything, or what belongs to the sandboxes named. */
 export function choose(
   { sandboxes, steps }: Config,
@@ -20,7 +29,14 @@ export function choose(
     );
   }
   const needed = new Set(
-    names.length > 0 ? names : steps.length > 0 ? steps.map(({ sandbox }) => sandbox) : known,
+    names.length > 0
+      ? names
+      : steps.length > 0
+        ? withPeers(
+            sandboxes,
+            steps.map(({ sandbox }) => sandbox),
+          )
+        : known,
   );
   return {
     specs: sandboxes.filter(({ name }) => needed.has(name)),

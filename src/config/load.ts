@@ -5,6 +5,7 @@ import { SpecError } from "../errors.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { validateSpec } from "../sandbox/validate.ts";
 import type { Step } from "../steps/step.ts";
+import { checkNetworks } from "./networks.ts";
 import { scanPositions } from "./positions.ts";
 import { ConfigError, formatProblems, type Problem, sortProblems } from "./problem.ts";
 import { type Reporter, reporter } from "./reporter.ts";
@@ -55,10 +56,11 @@ export function parseConfig(text: string, path: string): Config {
   const config = {
     file: path,
     sandboxes: Object.entries(tables).flatMap(([name, table]) =>
-      isTable(table) ? resolveSandbox(name, table, base, report) : [],
+      isTable(table) ? resolveSandbox(name, table, { base, file: path }, report) : [],
     ),
     steps: resolveSteps(Array.isArray(steps) ? steps : [], { sandboxes: tables, base, positions, report }),
   };
+  checkNetworks(config.sandboxes, report);
   if (problems.length === 0) for (const spec of config.sandboxes) checkSpec(spec, report);
   if (problems.length > 0) throw fail(problems);
   return config;

@@ -15,6 +15,12 @@ const MEMORY_MB = { default: 512, least: 64, most: 1024 * 1024 };
 const BANDWIDTH = { least: 8000, most: 1e12 }; // bytes per second
 const BOOT_TIMEOUT_MS = 30_000;
 
+/** Where relative paths start, and the file, absolute. */
+interface Place {
+  readonly base: string;
+  readonly file: string;
+}
+
 /**
  * The specification, from those keys and shares that the schema accepts: what else is in the table has been reported
  * already, and is no reason to leave the rest unchecked.
@@ -22,10 +28,11 @@ const BOOT_TIMEOUT_MS = 30_000;
 export function resolveSandbox(
   name: string,
   given: SandboxTable,
-  base: string,
+  place: Place,
   report: Reporter,
 ): SandboxSpec {
   const path: Path = ["sandbox", name];
+  const { base } = place;
   const table = accepted(given);
   const shares = Array.isArray(given.shares)
     ? [...given.shares.entries()].filter(([, share]) => Value.Check(ShareSchema, share))
@@ -66,6 +73,9 @@ export function resolveSandbox(
     rootfs: resolveRootfs(table.rootfs ?? "base", [...path, "rootfs"], base, report),
     shares: resolveShares(shares, [...path, "shares"], base, report),
     network: resolveNetwork(table.network ?? "none", [...path, "network"], report),
+    ...(table.networks === undefined
+      ? {}
+      : { networks: table.networks.map((network) => ({ name: network, scope: place.file, as: name })) }),
     env: table.env ?? {},
     ...(table.run === undefined
       ? {}

@@ -235,6 +235,20 @@ export const SandboxSchema = Type.Object(
         expected: '"none", "user" or a table such as { allow = ["example.org:443"] }',
       }),
     ),
+    networks: optional(
+      Type.Array(
+        Type.String({
+          pattern: "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$",
+          expected: "the name of a network: up to 32 small letters, digits and dashes",
+        }),
+        {
+          description:
+            "Private networks that this sandbox shares with others of this file, by names made up here (at most four). " +
+            "Each finds the others by their names; nothing else is on them.",
+          expected: 'a list of names such as ["backend"]',
+        },
+      ),
+    ),
     env: optional(environment("Environment of the main process and of every command.")),
     run: optional(
       command(

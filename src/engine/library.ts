@@ -11,7 +11,8 @@ const ABI_VERSION = 1;
 
 const SYMBOLS = {
   capsa_abi_version: { args: [], returns: "u32" },
-  capsa_start: { args: ["ptr", "ptr", "u64", "ptr"], returns: "i32" },
+  capsa_listen: { args: ["ptr"], returns: "i32" },
+  capsa_start_joined: { args: ["ptr", "ptr", "u64", "ptr", "u32", "ptr"], returns: "i32" },
   capsa_reap: { args: ["i32", "ptr"], returns: "i32" },
   capsa_probe_kvm: { args: ["u32", "ptr"], returns: "i32" },
   capsa_explain: { args: ["ptr", "u64", "ptr", "u64"], returns: "i32" },
@@ -57,11 +58,30 @@ export interface StartedVmm {
   readonly control: number;
 }
 
-/** Start the monitor with an encoded `vmm-config`. Throws {@link HostError} with the errno's name. */
-export function startVmm(program: string, config: Uint8Array): StartedVmm {
+/** A Unix socket for members of a private network to come to: its descriptor. Throws {@link HostError}. */
+export function listenForMembers(path: string): number {
+  const fd = library().capsa_listen(ptr(Buffer.from(`${path}\0`)));
+  if (fd >= 0) return fd;
+  throw new HostError(errnoName(-fd), `no socket can be made at ${path} (${errnoName(-fd)})`);
+}
+
+/**
+ * Start the monitor with an encoded `vmm-config`; `listeners`, one for each of its private networks, are closed here in
+ * any case. Throws {@link HostError} with the errno's name.
+ */
+export function startVmm(program: string, config: Uint8Array, listeners: readonly number[] = []): StartedVmm {
   const path = Buffer.from(`${program}\0`);
+  const fds = Int32Array.from([...listeners, -1]); // never empty, which has no address
   const out = new Int32Array(2);
-  const result = library().capsa_start(ptr(path), ptr(config), config.length, ptr(out));
+  const count = listeners.length;
+  const result = library().capsa_start_joined(
+    ptr(path),
+    ptr(config),
+    config.length,
+    ptr(fds),
+    count,
+    ptr(out),
+  );
   if (result < 0) {
     const code = errnoName(-result);
     throw new HostError(code, `${program} could not be started (${code})`);

@@ -7,6 +7,7 @@ import { madeUpName } from "./name.ts";
 import type {
   NetworkSpec,
   Ownership,
+  PrivateNetwork,
   ProcessSpec,
   RootfsSpec,
   SandboxSpec,
@@ -67,6 +68,7 @@ interface Draft {
   readonly rootfs: RootfsSpec;
   readonly shares: readonly ShareSpec[];
   readonly network: NetworkSpec;
+  readonly networks: readonly (PrivateNetwork & { readonly as?: string })[];
   readonly env: Readonly<Record<string, string>>;
   readonly kernel?: string;
   readonly initrd?: string;
@@ -84,6 +86,7 @@ const DEFAULTS: Draft = {
   rootfs: { kind: "base" },
   shares: [],
   network: "none",
+  networks: [],
   env: {},
   bootTimeoutMs: 30_000,
 };
@@ -147,6 +150,12 @@ interface Settings<Self> {
    * @example Capsa.sandbox().network(NetworkMode.UserNat({ allow: ["deb.debian.org:80"] }))
    */
   network(mode: NetworkMode): Self;
+  /**
+   * Join a private network as well, which `Capsa.network` has made: sandboxes on it find each other by their names, or `as`. At
+   * most four.
+   * @example const backend = Capsa.network(); Capsa.sandbox().name("db").join(backend)
+   */
+  join(network: PrivateNetwork, as?: string): Self;
   /**
    * What runs the vCPUs: `"auto"` takes KVM where it is of use.
    * @example Capsa.sandbox().engine("qemu")
@@ -270,6 +279,11 @@ class Builder implements SandboxBuilder, RunnableSandbox {
     return this.#with({ network: mode });
   }
 
+  join({ name, scope }: PrivateNetwork, as?: string): this {
+    const joined = { name, scope, ...(as === undefined ? {} : { as }) };
+    return this.#with({ networks: [...this.#draft.networks, joined] });
+  }
+
   engine(engine: SandboxSpec["engine"]): this {
     return this.#with({ engine });
   }
@@ -310,7 +324,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
   }
 
   spec(): SandboxSpec {
-    const { main, name, ...rest } = this.#draft;
+    const { main, name = madeUpName("sandbox"), networks, ...rest } = this.#draft;
     if (main === undefined)
       throw new SpecError("run", "a sandbox needs a main process: call .run() before .build()");
     if ("oci" in main) {
@@ -319,7 +333,8 @@ class Builder implements SandboxBuilder, RunnableSandbox {
         hint: "unpack the image to a directory and use .rootfs({ directory }) with .run()",
       });
     }
-    return { ...rest, name: name ?? madeUpName("sandbox"), run: main.run };
+    const joined = networks.map(({ as = name, ...network }) => ({ ...network, as }));
+    return { ...rest, name, run: main.run, ...(joined.length === 0 ? {} : { networks: joined }) };
   }
 
   async build(options: StartOptions = {}): Promise<RunningSandbox> {

@@ -50,7 +50,8 @@ export async function launch<Handle extends Launched>(
   try {
     const config = await configure(place, choice);
     signal?.throwIfAborted();
-    const { pid, control } = startVmm(vmmPath({ network: config.net !== undefined }), encodeCbor(config));
+    const program = vmmPath({ network: config.net !== undefined });
+    const { pid, control } = startVmm(program, encodeCbor(config), place.takeListeners());
     place.started(pid);
     const { id, runtimeDir } = place;
     handle = await adopt({ id, name: subject.name, engine, pid, runtimeDir, attached: false }, control);

@@ -6,6 +6,7 @@ import type { RootfsParts } from "../image/rootfs.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
 import { netDevice } from "../network/device.ts";
 import type { HostNetwork } from "../network/host.ts";
+import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
 import type { Ownership, SandboxSpec } from "./spec.ts";
 import { guestPath } from "./validate.ts";
 
@@ -41,6 +42,8 @@ export interface Placement {
   readonly staging?: string;
   /** Where the sandbox has a network. */
   readonly network?: HostNetwork;
+  /** Its places on private networks. */
+  readonly lans?: readonly Lan[];
 }
 
 interface FsRoot {
@@ -86,6 +89,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     fs: roots.length > 0 ? [{ tag: FS_TAG, roots }] : undefined,
     vsock: { cid: GUEST_CID, ports: [AGENT_PORT] },
     net: spec.network === "none" ? undefined : netDevice(spec.network, placement.network),
+    lans: placement.lans?.map(lanDevice),
     rng: true,
     console: true,
     eventsPort: EVENTS_PORT,
@@ -97,7 +101,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
 }
 
 /** `plan` of guest/protocol.cddl. */
-export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts): object {
+export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts, lans: readonly Lan[] = []): object {
   const { roots, lower, mounts } = layout(spec, rootfs);
   return {
     version: 1,
@@ -110,6 +114,10 @@ export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts): object {
     ttlMs: spec.ttlMs,
     idleMs: spec.idleTimeoutMs,
     network: spec.network === "none" ? undefined : guestNetwork(),
+    lans:
+      lans.length === 0
+        ? undefined
+        : lans.map((lan, index) => guestLan(lan, spec.network === "none" && index === 0)),
     env: spec.env,
     main: spec.run,
   };

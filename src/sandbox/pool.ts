@@ -71,9 +71,14 @@ export function sandboxPool(sandbox: RunnableSandbox, size: number, options: Poo
   const spec = sandbox.spec();
   validateSpec(spec);
   const kind = spec.name.slice(0, NAME_LENGTH).replace(/-+$/, "");
-  const begin = (signal: AbortSignal) =>
-    startReady({ ...spec, name: madeUpName(kind) }, { ...start, signal });
+  const begin = (signal: AbortSignal) => startReady(renamed(spec, madeUpName(kind)), { ...start, signal });
   return new Pool(size, begin, onFailure);
+}
+
+/** On private networks, too. */
+function renamed(spec: SandboxSpec, name: string): SandboxSpec {
+  if (spec.networks === undefined) return { ...spec, name };
+  return { ...spec, name, networks: spec.networks.map((network) => ({ ...network, as: name })) };
 }
 
 /** Nothing stays behind when it is aborted, or never gets ready. */

@@ -2,6 +2,7 @@
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { LanMember } from "../network/lan.ts";
 import type { PublishedPort } from "./api.ts";
 import type { ProcessIdentity } from "./directories.ts";
 import type { SandboxSpec } from "./spec.ts";
@@ -23,6 +24,8 @@ export interface SandboxRecord {
   readonly archive?: string;
   /** Published ports, once they are known. */
   readonly ports?: readonly PublishedPort[];
+  /** Its places on private networks. */
+  readonly lans?: readonly LanMember[];
   /** Absent: a raw VM, which is nobody's but its owner's. */
   readonly spec?: SandboxSpec;
 }

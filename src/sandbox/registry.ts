@@ -1,8 +1,10 @@
 /** The sandboxes of this user that run now, whoever started them, and the last that ended. */
 
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { listenForMembers } from "../engine/library.ts";
 import { SandboxNotFoundError, SpecError } from "../errors.ts";
+import { type Lan, takeLan } from "../network/lan.ts";
 import type { EndedSandbox, LogEntry, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
 import { archiveBase, identify, isAlive, runtimeBase, withLock } from "./directories.ts";
 import { readEventLog } from "./log.ts";
@@ -25,6 +27,10 @@ export interface Place {
   readonly id: string;
   readonly runtimeDir: string;
   readonly archive: string | undefined;
+  /** Its places on private networks, with those who were there before. */
+  readonly lans: readonly Lan[];
+  /** The listening sockets of these, once: they are the caller's then. */
+  takeListeners(): number[];
   /** The VMM runs: from now on the place is its. */
   started(pid: number): void;
   /** What it has published. */
@@ -33,7 +39,7 @@ export interface Place {
   release(): void;
 }
 
-/** Take a place under the subject's name. Throws {@link SpecError} `NAME_IN_USE`. */
+/** Take a place under the subject's name, and on its private networks. Throws {@link SpecError} `NAME_IN_USE`. */
 export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: boolean): Promise<Place> {
   const base = runtimeBase();
   return withLock(base, () => {
@@ -50,6 +56,7 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
     const id = freshId(base);
     const runtimeDir = join(base, id);
     mkdirSync(runtimeDir, { mode: 0o700 });
+    const { lans, listeners } = joinNetworks(subject, running, runtimeDir);
     const archive = detached ? makeArchive(id) : undefined;
     let record: SandboxRecord = {
       version: 1,
@@ -60,6 +67,7 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
       created: new Date().toISOString(),
       detached,
       ...(archive === undefined ? {} : { archive }),
+      ...(lans.length === 0 ? {} : { lans: lans.map(({ self }) => self) }),
     };
     writeRecord(runtimeDir, record);
     if (archive !== undefined) writeRecord(archive, record);
@@ -75,16 +83,43 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
       id,
       runtimeDir,
       archive,
+      lans,
+      takeListeners: () => listeners.splice(0),
       started: (pid) => update({ vmm: identify(pid) ?? { pid, start: "" } }),
       published: (ports) => {
         if (ports.length > 0) update({ ports });
       },
       release: () => {
+        for (const listener of listeners.splice(0)) closeSync(listener);
         rmSync(runtimeDir, { recursive: true, force: true });
         if (archive !== undefined) rmSync(archive, { recursive: true, force: true });
       },
     };
   });
+}
+
+/**
+ * A place on each network, and the socket on which those who come later are taken in: bound here, under the lock, so that
+ * none of two who start at once is missed. The directory goes when it cannot be.
+ */
+function joinNetworks({ spec }: Subject, running: readonly SandboxRecord[], runtimeDir: string) {
+  const members = running.flatMap(({ lans = [] }) => lans);
+  const lans: Lan[] = [];
+  const listeners: number[] = [];
+  try {
+    for (const network of spec?.networks ?? []) {
+      const socket = join(runtimeDir, `lan${lans.length}.sock`);
+      const taken = [...members, ...lans.map(({ self }) => self)];
+      const lan = takeLan(network, taken, socket);
+      listeners.push(listenForMembers(socket));
+      lans.push(lan);
+    }
+  } catch (error) {
+    for (const listener of listeners) closeSync(listener);
+    rmSync(runtimeDir, { recursive: true, force: true });
+    throw error;
+  }
+  return { lans, listeners };
 }
 
 /**

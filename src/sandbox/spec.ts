@@ -1,7 +1,9 @@
 /** What a sandbox is to be, as plain data: the one form that `capsa.toml` and the builder both end in. */
 
+import type { JoinedNetwork } from "../network/lan.ts";
 import type { NetworkSpec } from "../network/spec.ts";
 
+export type { JoinedNetwork, PrivateNetwork } from "../network/lan.ts";
 export type { NetworkSpec, UserNetwork } from "../network/spec.ts";
 
 /** Who the guest sees as owner of a share's files; see `capsa.toml.example`. */
@@ -57,6 +59,8 @@ export interface SandboxSpec extends MachineSpec {
   readonly rootfs: RootfsSpec;
   readonly shares: readonly ShareSpec[];
   readonly network: NetworkSpec;
+  /** Private networks that it is on, beside `network`; at most four. */
+  readonly networks?: readonly JoinedNetwork[];
   /** Environment of the main process and of every exec. */
   readonly env: Readonly<Record<string, string>>;
   /** The main process; its end ends the sandbox. Absent: the sandbox lives until it is stopped. */

@@ -41,10 +41,11 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,
-        initrd: writeInitrd(place, base, guestPlan(spec, rootfs)),
+        initrd: writeInitrd(place, base, guestPlan(spec, rootfs, place.lans)),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
         ...(spec.network === "none" ? {} : { network: hostNetwork() }),
+        ...(place.lans.length === 0 ? {} : { lans: place.lans }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),
         ...(staged === undefined ? {} : { staging: staged.directory }),
       });

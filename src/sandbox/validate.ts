@@ -4,6 +4,7 @@ import { accessSync, constants, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { posix } from "node:path";
 import { SpecError } from "../errors.ts";
+import { validateNetworks } from "../network/lan.ts";
 import { validatePublish } from "../network/publish.ts";
 import { validateRules } from "../network/rules.ts";
 import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "./spec.ts";
@@ -34,6 +35,7 @@ export function validateSpec(spec: SandboxSpec): void {
   for (const key of ["ttlMs", "idleTimeoutMs"] as const)
     if (spec[key] !== undefined) whole(key, spec[key], 1, MAX_LIFE_MS);
   network("network", spec.network);
+  validateNetworks("networks", spec.networks ?? []);
   if (spec.rootfs.kind === "directory") readable("rootfs", spec.rootfs.path, "dir");
   else oneOf("rootfs", spec.rootfs.kind, ["base", "host"]);
   environment("env", spec.env);

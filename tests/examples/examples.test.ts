@@ -8,7 +8,7 @@ const EXAMPLES = join(import.meta.dirname, "../../examples");
 ownRuntimeDirectory();
 
 test("every example is run here", async () => {
-  expect((await readdir(EXAMPLES)).sort()).toEqual(["ai-agent", "build", "python"]);
+  expect((await readdir(EXAMPLES)).sort()).toEqual(["ai-agent", "build", "network", "python"]);
 });
 
 async function up(example: string) {
@@ -43,6 +43,12 @@ test("build: a program is compiled, and runs on the host too", async () => {
     stdin: Buffer.from("a b a"),
   });
   expect(program.stdout.toString()).toBe("2 a\n1 b\n");
+});
+
+test("network: one sandbox asks another by its name", async () => {
+  const { exitCode, stdout } = await up("network");
+  expect(stdout).toMatch(/^3 passed in /m);
+  expect(exitCode).toBe(0);
 });
 
 describe("ai-agent", () => {

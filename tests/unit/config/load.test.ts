@@ -291,6 +291,25 @@ describe("a wrong file", () => {
       ["3:12 sandbox.box.network.publish[1]"],
       "is not PORT:GUEST_PORT",
     ],
+    [
+      "private network of one sandbox",
+      `${box}networks = ["backend", "fronted"]\n[sandbox.db]\nnetworks = ["backend"]\n[sandbox.web]\nnetworks = ["frontend"]`,
+      ["2:24 sandbox.box.networks[2]", "6:13 sandbox.web.networks[1]"],
+      'no other sandbox of this file is on the network "fronted"',
+      'did you mean "frontend"?',
+    ],
+    [
+      "private network twice",
+      `${box}networks = ["backend", "backend"]\n[sandbox.db]\nnetworks = ["backend"]`,
+      ["2:24 sandbox.box.networks[2]"],
+      "it is networks[0] again",
+    ],
+    [
+      "name that no private network can have",
+      `${box}networks = ["back end"]`,
+      ["2:13 sandbox.box.networks[1]"],
+      "the name of a network",
+    ],
     ["duration without a unit", `${box}bootTimeout = "30"`, ["2:15 sandbox.box.bootTimeout"], '"30s"'],
     ["no time to live", `${box}ttl = "0s"`, ["2:7 sandbox.box.ttl"], "longer than no time"],
     [

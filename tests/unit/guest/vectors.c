@@ -192,6 +192,26 @@ static void broken_plans_are_survived(void)
 	break_plan("plan with everything");
 	break_plan("plan with a network");
 	break_plan("plan with an end");
+	break_plan("plan with private networks");
+}
+
+static void a_plan_with_private_networks(void)
+{
+	uint8_t bytes[4096];
+	struct plan plan;
+	const char *why = "";
+	size_t length = vector("plan.json", "plan with private networks", bytes, sizeof(bytes));
+
+	CHECK_EQ(plan__parse(&plan, bytes, length, &why), 0);
+	CHECK(!plan.network.present);
+	CHECK_EQ(plan.lans.count, 2);
+	CHECK(memcmp(plan.lans.lans[1].mac, "\2cpn\2\2", 6) == 0);
+	CHECK_STR(plan.lans.lans[0].ipv4.address, "10.202.1.2");
+	CHECK_EQ(plan.lans.lans[0].ipv6.prefix, 64);
+	CHECK(!plan.lans.lans[0].ipv4.gateway);
+	CHECK_EQ(plan.lans.name_servers.count, 1);
+	CHECK_STR(plan.lans.name_servers.list[0], "10.202.1.1");
+	plan__free(&plan);
 }
 
 /* A plan of one mount, with the given name and target, none longer than 23 bytes. */
@@ -248,6 +268,7 @@ int main(void)
 	CASE(the_smallest_plan);
 	CASE(the_largest_plan);
 	CASE(a_plan_with_a_network);
+	CASE(a_plan_with_private_networks);
 	CASE(a_plan_with_an_end);
 	CASE(broken_plans_are_survived);
 	CASE(mounts_that_would_leave_their_place_are_refused);

@@ -1,0 +1,21 @@
+/** The private networks of a file: who is on them. */
+import type { SandboxSpec } from "../sandbox/spec.ts";
+import type { Reporter } from "./reporter.ts";
+import { suggest } from "./suggest.ts";
+
+/** A network that only one sandbox is on joins nothing: mostly its name is another's, misspelt. */
+export function checkNetworks(sandboxes: readonly SandboxSpec[], report: Reporter): void {
+  const joined = sandboxes.flatMap(({ name, networks = [] }) =>
+    networks.map((network, index) => ({ network: network.name, sandbox: name, index })),
+  );
+  for (const { network, sandbox, index } of joined) {
+    const others = joined.filter((other) => other.sandbox !== sandbox);
+    if (others.some((other) => other.network === network)) continue;
+    const meant = suggest(network, [...new Set(others.map((other) => other.network))]);
+    report(
+      ["sandbox", sandbox, "networks", index],
+      `no other sandbox of this file is on the network "${network}"`,
+      meant ? `did you mean "${meant}"?` : `add "${network}" to the networks of another sandbox`,
+    );
+  }
+}
