@@ -6,6 +6,7 @@
 #define FLAG_ANSWER 0x80
 #define FLAG_RECURSION_AVAILABLE 0x80
 #define OPCODE 0x78
+#define FLAG_TRUNCATED 0x02
 #define RECURSION_DESIRED 0x01
 #define NO_SUCH_NAME 3
 #define REFUSED 5
@@ -27,6 +28,11 @@ static void store16(uint8_t *at, uint16_t value)
 {
 	at[0] = (uint8_t)(value >> 8);
 	at[1] = (uint8_t)value;
+}
+
+bool dns__is_cut(const uint8_t *message)
+{
+	return message[2] & FLAG_TRUNCATED;
 }
 
 uint16_t dns__id(const uint8_t *message)

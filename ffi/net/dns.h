@@ -41,6 +41,9 @@ size_t dns__absent(uint8_t *query, const struct dns_question *question);
 size_t dns__answer(uint8_t *query, const struct dns_question *question, const struct address *addresses,
 		   unsigned count);
 
+/* The answer did not fit into its datagram (TC): by TCP it can be had whole. */
+bool dns__is_cut(const uint8_t *message);
+
 uint16_t dns__id(const uint8_t *message);
 void dns__set_id(uint8_t *message, uint16_t id);
 

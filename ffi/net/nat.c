@@ -22,9 +22,10 @@
 
 /* A socket of libslirp's, by its descriptor. */
 struct watch {
-	bool added;     /* to the loop */
-	unsigned round; /* of asking libslirp in which it was named last */
-	int ready;      /* SLIRP_POLL_* */
+	bool added;      /* to the loop */
+	unsigned round;  /* of asking libslirp in which it was named last */
+	unsigned wanted; /* LOOP_*, that libslirp waits for */
+	int ready;       /* SLIRP_POLL_* */
 };
 
 struct nat {
@@ -64,9 +65,25 @@ static void ask_for_turn(struct nat *nat)
 		nat->turn = 0;
 }
 
+/*
+ * An error is told as both, though only one is waited for. Where it is one that might pass, "no route to host" say, the
+ * kernel goes on connecting; libslirp takes that for a connection that is there, and the guest would wait until it
+ * gives up. To end it is what tells it.
+ */
+static void end_if_broken(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error)
+		shutdown(fd, SHUT_RDWR);
+}
+
 static void on_socket(void *arg, int fd, unsigned ready)
 {
 	struct nat *nat = arg;
+	if ((ready & LOOP_READ) && nat->watches[fd].wanted == LOOP_WRITE)
+		end_if_broken(fd);
+	ready &= nat->watches[fd].wanted;
 	nat->watches[fd].ready |= (ready & LOOP_READ ? SLIRP_POLL_IN : 0) | (ready & LOOP_WRITE ? SLIRP_POLL_OUT : 0);
 	ask_for_turn(nat);
 	if (throttle__wait(&nat->to_guest, monotonic_ns())) { /* it would be told again and again until then */
@@ -120,7 +137,7 @@ static int add_poll(int fd, int events, void *opaque)
 	if (!wanted ||
 	    (watch->added ? loop__mod(nat->loop, fd, wanted) : loop__add(nat->loop, fd, wanted, on_socket, nat)) < 0)
 		return -1;
-	*watch = (struct watch){.added = true, .round = nat->round};
+	*watch = (struct watch){.added = true, .round = nat->round, .wanted = wanted};
 	nat->named[nat->named_count] = fd;
 	return (int)nat->named_count++;
 }

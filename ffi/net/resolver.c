@@ -15,6 +15,8 @@
 #define PATIENCE_MS 2000 /* with one server, before the next is asked */
 #define QUERY_MAX 1024
 #define ANSWER_MAX 65000
+#define STREAM_ANSWER_MAX 32000 /* by TCP: a datagram of the guest's cable holds it */
+#define LENGTH 2                /* bytes before a message on a stream (RFC 1035 section 4.2.2) */
 
 struct query {
 	struct resolver *resolver;
@@ -28,6 +30,8 @@ struct query {
 	uint8_t macs[2 * PACKET_MAC];
 	size_t len;
 	uint8_t message[QUERY_MAX];
+	uint8_t *stream; /* what has come by TCP; NULL: it is not asked by that */
+	size_t stream_len;
 };
 
 struct resolver {
@@ -56,6 +60,8 @@ static void query__hang_up(struct query *query)
 	struct loop *loop = query->resolver->options.loop;
 	loop__timer_cancel(loop, query->timer);
 	query->timer = 0;
+	free(query->stream);
+	query->stream = NULL;
 	if (query->fd < 0)
 		return;
 	loop__del(loop, query->fd);
@@ -115,6 +121,65 @@ static bool belongs(const struct query *query, const uint8_t *answer, size_t len
 
 static void ask_next(struct query *query);
 
+/* It is for this query: the guest gets it, unless the policy minds what it says. */
+static void take_answer(struct query *query, uint8_t *answer, size_t len, const struct dns_question *question)
+{
+	struct resolver *resolver = query->resolver;
+	struct learning learning = {.resolver = resolver, .name = question->name};
+	if (dns__addresses(answer, len, learn, &learning)) {
+		dns__set_id(answer, query->guest_id);
+		reply(resolver, &query->packet, answer, len);
+	} else {
+		refuse(query);
+	}
+	query__hang_up(query);
+}
+
+/* The same by TCP: nobody but the server can say anything there, and what is no answer ends it. */
+
+static void send_by_stream(struct query *query)
+{
+	uint8_t message[LENGTH + QUERY_MAX] = {(uint8_t)(query->len >> 8), (uint8_t)query->len};
+	memcpy(message + LENGTH, query->message, query->len);
+	ssize_t sent = send(query->fd, message, LENGTH + query->len, MSG_NOSIGNAL);
+	if (sent != (ssize_t)(LENGTH + query->len) ||
+	    loop__mod(query->resolver->options.loop, query->fd, LOOP_READ) < 0)
+		ask_next(query);
+	else
+		query->stream_len = 0;
+}
+
+static void receive_by_stream(struct query *query)
+{
+	struct dns_question question;
+	uint8_t *stream = query->stream, *answer = stream + LENGTH;
+	ssize_t n = recv(query->fd, stream + query->stream_len, LENGTH + STREAM_ANSWER_MAX - query->stream_len, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	query->stream_len += n > 0 ? (size_t)n : 0;
+	size_t len = query->stream_len < LENGTH ? 0 : (size_t)(stream[0] << 8 | stream[1]);
+	if (n <= 0 || len > STREAM_ANSWER_MAX)
+		ask_next(query);
+	else if (query->stream_len < LENGTH || query->stream_len < LENGTH + len)
+		return;
+	else if (belongs(query, answer, len, &question))
+		take_answer(query, answer, len, &question);
+	else
+		ask_next(query);
+}
+
+static void on_stream(void *arg, int fd, unsigned ready)
+{
+	struct query *query = arg;
+	(void)fd, (void)ready;
+	if (query->stream_len == SIZE_MAX)
+		send_by_stream(query);
+	else
+		receive_by_stream(query);
+}
+
+static void ask_by_stream(struct query *query);
+
 static void on_answer(void *arg, int fd, unsigned ready)
 {
 	struct query *query = arg;
@@ -129,14 +194,10 @@ static void on_answer(void *arg, int fd, unsigned ready)
 	}
 	if (!belongs(query, resolver->answer, (size_t)len, &question))
 		return;
-	struct learning learning = {.resolver = resolver, .name = question.name};
-	if (dns__addresses(resolver->answer, (size_t)len, learn, &learning)) {
-		dns__set_id(resolver->answer, query->guest_id);
-		reply(resolver, &query->packet, resolver->answer, (size_t)len);
-	} else {
-		refuse(query);
-	}
-	query__hang_up(query);
+	if (dns__is_cut(resolver->answer))
+		ask_by_stream(query);
+	else
+		take_answer(query, resolver->answer, (size_t)len, &question);
 }
 
 /* Queries */
@@ -148,23 +209,36 @@ static void on_silence(void *arg)
 	ask_next(query);
 }
 
-/* Ask the server that is `query->server`. False when it cannot be reached. */
-static bool ask(struct query *query)
+/* A connection to the server that is `query->server`, or the beginning of one. False when it cannot be reached. */
+static bool open_socket(struct query *query, int type, unsigned events, loop_fn on_ready)
 {
 	const struct resolver_options *options = &query->resolver->options;
 	struct sockaddr_storage to;
 	socklen_t to_len = address__socket(&options->servers[query->server], DNS_PORT, &to);
-	query->fd = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (query->fd < 0)
-		return false;
-	if (connect(query->fd, (struct sockaddr *)&to, to_len) < 0 ||
+	query->fd = socket(to.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (query->fd < 0 || (connect(query->fd, (struct sockaddr *)&to, to_len) < 0 && errno != EINPROGRESS) ||
 	    getrandom(&query->id, sizeof(query->id), 0) != (ssize_t)sizeof(query->id))
 		return false;
 	dns__set_id(query->message, query->id);
-	if (loop__add(options->loop, query->fd, LOOP_READ, on_answer, query) < 0 ||
-	    loop__timer(options->loop, PATIENCE_MS, on_silence, query, &query->timer) < 0)
-		return false;
-	return send(query->fd, query->message, query->len, MSG_NOSIGNAL) == (ssize_t)query->len;
+	return loop__add(options->loop, query->fd, events, on_ready, query) == 0 &&
+	       loop__timer(options->loop, PATIENCE_MS, on_silence, query, &query->timer) == 0;
+}
+
+/* The server that has said that its answer is cut short. */
+static void ask_by_stream(struct query *query)
+{
+	query__hang_up(query);
+	query->stream = malloc(LENGTH + STREAM_ANSWER_MAX);
+	query->stream_len = SIZE_MAX; /* the question is still to be sent */
+	if (!query->stream || !open_socket(query, SOCK_STREAM, LOOP_WRITE, on_stream))
+		ask_next(query);
+}
+
+/* Ask the server that is `query->server`. False when it cannot be reached. */
+static bool ask(struct query *query)
+{
+	return open_socket(query, SOCK_DGRAM, LOOP_READ, on_answer) &&
+	       send(query->fd, query->message, query->len, MSG_NOSIGNAL) == (ssize_t)query->len;
 }
 
 /* Ask the servers from the next one on, until one can be reached. After the last the guest is left to its own patience,

@@ -1,4 +1,5 @@
-/* The guest's name server: passes its queries on to the host's, and its answers through the policy. */
+/* The guest's name server: passes its queries on to the host's, and its answers through the policy. An answer that does
+ * not fit into their datagram is fetched by TCP: the guest's cable takes larger ones. */
 #ifndef CAPSA_NET_RESOLVER_H
 #define CAPSA_NET_RESOLVER_H
 

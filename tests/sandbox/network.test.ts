@@ -10,7 +10,7 @@ const possible = usePeers();
 /** What the peer's port 7001 sends, and what port 7002 is sent. */
 const block = Buffer.from(Uint8Array.from({ length: 65536 }, (_, i) => (i * 7 + (i >> 8)) & 255));
 const digest = createHash("sha256");
-for (let i = 0; i < 1024; i++) digest.update(block);
+for (let i = 0; i < 256; i++) digest.update(block);
 const sha256 = digest.digest("hex");
 
 test("without a network there is no device for one", async () => {
@@ -119,7 +119,7 @@ s.send(b"\\x08\\0\\xf7\\xfd\\0\\1\\0\\1"); print(s.recv(99)[20])`);
     expect(m.refusals).toEqual([]);
   });
 
-  test("carries 64 MiB down and up to the byte", async () => {
+  test("carries 16 MiB down and up to the byte", async () => {
     const down = await m.python(`import hashlib
 s = create_connection(("${peer}", 7001), 30); h = hashlib.sha256(); b = bytearray(1 << 18)
 while n := s.recv_into(b): h.update(memoryview(b)[:n])
@@ -127,7 +127,7 @@ print(h.hexdigest())`);
     expect(down).toBe(sha256);
     const up = await m.python(`s = create_connection(("${peer}", 7002), 30)
 b = bytes((i * 7 + i // 256) & 255 for i in range(65536))
-for _ in range(1024): s.sendall(b)
+for _ in range(256): s.sendall(b)
 s.shutdown(SHUT_WR); print(s.recv(99).decode())`);
     expect(up).toBe(sha256);
   });

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The peer of the network tests: plain sockets on a host of its own, until its standard input ends.
 
-TCP 7000 echoes. TCP 7001 sends 64 MiB that depend on their place and ends. TCP 7002 takes everything, answers with its
+TCP 7000 echoes. TCP 7001 sends 16 MiB that depend on their place and ends. TCP 7002 takes everything, answers with its
 SHA-256. UDP 7000 echoes. DNS on UDP 53 answers by a table. All of it on each address given.
 Usage: network_peer.py ADDRESS ...
 """
@@ -13,7 +13,7 @@ import sys
 import threading
 
 BLOCK = bytes((i * 7 + i // 256) & 255 for i in range(65536))
-BLOCKS = 1024
+BLOCKS = 256
 NAMES = {
     "peer.test": "198.51.100.2",
     "other.test": "198.51.100.3",

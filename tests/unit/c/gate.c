@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -847,6 +848,90 @@ static void an_answer_that_was_not_asked_for_is_ignored(void)
 	tear_down();
 }
 
+struct streamed {
+	int listener;
+	const char *address;
+	unsigned other; /* added to the query's number */
+	bool served;
+};
+
+/* The name server by TCP, for one query, whose answer comes a byte and then the rest. */
+static void *serve_stream(void *arg)
+{
+	struct streamed *what = arg;
+	uint8_t bytes[512], answer[512];
+	int fd = accept(what->listener, NULL, NULL);
+	ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+	if (n > 2 && (bytes[0] << 8 | bytes[1]) == n - 2) {
+		size_t len = dns_message(answer + 2, dns__id(bytes + 2) + what->other, "many.example", what->address);
+		put16(answer, (unsigned)len);
+		what->served = send(fd, answer, 1, MSG_NOSIGNAL) == 1 &&
+			       send(fd, answer + 1, len + 1, MSG_NOSIGNAL) == (ssize_t)len + 1;
+		(void)!recv(fd, bytes, 1, 0); /* until it has had enough */
+	}
+	close(fd);
+	return NULL;
+}
+
+/* Ask for a name of which the server's datagrams hold only a part. */
+static void ask_by_stream(const char *address, unsigned other)
+{
+	struct sockaddr_storage to, from;
+	struct address server = at(SERVER);
+	socklen_t len = address__socket(&server, 53, &to), from_len = sizeof(from);
+	struct streamed what = {.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), .address = address};
+	const int on = 1;
+	what.other = other;
+	setsockopt(what.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	CHECK_EQ(bind(what.listener, (struct sockaddr *)&to, len), 0);
+	CHECK_EQ(listen(what.listener, 1), 0);
+	pthread_t thread;
+	CHECK_EQ(pthread_create(&thread, NULL, serve_stream, &what), 0);
+	ask("many.example", 5);
+	ssize_t n = recvfrom(world.server, message, sizeof(message), 0, (struct sockaddr *)&from, &from_len);
+	CHECK(n > 0);
+	size_t part = dns_message(message, dns__id(message), "many.example", "203.0.113.66");
+	message[2] |= 2; /* TC */
+	CHECK(sendto(world.server, message, part, 0, (struct sockaddr *)&from, from_len) > 0);
+	if (!other) {
+		run_until_answered(1);
+	} else { /* nobody answers the guest then */
+		uint64_t timer;
+		CHECK_EQ(loop__timer(world.loop, 200, give_up, world.loop, &timer), 0);
+		CHECK_EQ(loop__run(world.loop), 0);
+		CHECK_EQ(world.answered, 0);
+	}
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	CHECK(what.served);
+	close(what.listener);
+}
+
+static void an_answer_that_is_cut_short_is_had_whole(void)
+{
+	struct address part = at("203.0.113.66"), whole = at("203.0.113.1");
+	set_up(0, true);
+	be_name_server();
+	ask_by_stream("203.0.113.1", 0);
+	CHECK_EQ(rcode(), 0);
+	CHECK_EQ(dns__id(world.answer + 14 + 28), 5);
+	CHECK_STR(policy__name_of(world.policy, &whole), "many.example");
+	CHECK(policy__name_of(world.policy, &part) == NULL);
+	tear_down();
+	/* the policy minds it all the same */
+	rules[0] = by_name(true, "many.example", 443);
+	set_up(1, false);
+	be_name_server();
+	ask_by_stream("10.9.9.9", 0);
+	CHECK_EQ(rcode(), 5);
+	tear_down();
+	/* nor is everything an answer that comes this way */
+	set_up(0, true);
+	be_name_server();
+	ask_by_stream("203.0.113.1", 1);
+	CHECK(policy__name_of(world.policy, &whole) == NULL);
+	tear_down();
+}
+
 static void queries_that_are_none_are_dropped(void)
 {
 	set_up(0, true);
@@ -895,6 +980,7 @@ int main(void)
 	CASE(a_tunnel_in_names_is_narrow);
 	CASE(what_a_rule_tells_of_is_told);
 	CASE(an_answer_that_was_not_asked_for_is_ignored);
+	CASE(an_answer_that_is_cut_short_is_had_whole);
 	CASE(queries_that_are_none_are_dropped);
 	return check__done();
 }
