@@ -14,7 +14,8 @@ static int on_worker(struct answer *answer, loop_call_fn work, void *arg)
 {
 	const struct device_set *devices = &answer->vmm->devices;
 	if (!devices->nat)
-		return failure__set(&answer->why, ENODEV, NULL, "this machine has no network");
+		return failure__set(&answer->why, ENODEV, NULL,
+				    "this machine has no network of the host's; private ones have no rules");
 	/* as with "listen": a worker that is held would hold this loop, and the resume, for good */
 	if (answer->vmm->state == VMM_PAUSED)
 		return failure__set(&answer->why, EBUSY, NULL,

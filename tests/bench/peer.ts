@@ -34,18 +34,22 @@ export async function workloadInitramfs(directory: string, rounds: number): Prom
   const workload = join(import.meta.dir, "workload.sh");
   return await baseInitramfs(
     directory,
-    workload,
+    [workload],
     `mkdir -p /share
 mount -t virtiofs bench /share
 /workload.sh /share ${rounds}`,
   );
 }
 
-/** capsa's base initramfs with `program` in its root and an /init that does what `script` says, and stops. */
-export async function baseInitramfs(directory: string, program: string, script: string): Promise<string> {
+/** capsa's base initramfs with the programs in its root and an /init that does what `script` says, and stops. */
+export async function baseInitramfs(
+  directory: string,
+  programs: readonly string[],
+  script: string,
+): Promise<string> {
   const tree = join(directory, "workload");
   await $`mkdir ${tree} && cd ${tree} && cpio -idm --quiet < ${root}/build/initramfs.cpio`;
-  cpSync(program, join(tree, basename(program)));
+  for (const program of programs) cpSync(program, join(tree, basename(program)));
   rmSync(join(tree, "init"));
   const init = `#!/bin/sh\nmount -t proc proc /proc\nmount -t devtmpfs dev /dev\n${script}\nreboot -f\n`;
   await Bun.write(join(tree, "init"), init);
