@@ -49,8 +49,8 @@ export const Capsa = {
    * process that has it may join as well.
    * @example
    * const backend = Capsa.network();
-   * await using db = await Capsa.sandbox().name("db").join(backend).run("/bin/server").build();
-   * await using web = await Capsa.sandbox().name("web").join(backend).run("/bin/client", ["db"]).build();
+   * await using files = await Capsa.sandbox().name("files").join(backend).run("/bin/httpd", ["-f"]).build();
+   * await using client = await Capsa.sandbox().join(backend).run("/bin/wget", ["http://files/"]).build();
    */
   network(name = "private"): PrivateNetwork {
     return { name, scope: crypto.randomUUID() };
