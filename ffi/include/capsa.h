@@ -24,9 +24,9 @@ struct capsa_vmm {
 };
 
 /*
- * A listening SOCK_SEQPACKET Unix socket at `path`, on which a VMM takes the members that join its private network: bound
- * before it starts, so that nobody comes too early. The descriptor, non-blocking and close-on-exec, or -errno: -EINVAL
- * null pointer or a path that is too long, errors of bind(2).
+ * A listening SOCK_SEQPACKET Unix socket at `path`, on which a VMM takes the members that join its private network:
+ * bound before it starts, so that nobody comes too early. The descriptor, non-blocking and close-on-exec, or -errno:
+ * -EINVAL null pointer or a path that is too long, errors of bind(2).
  */
 CAPSA_API int32_t capsa_listen(const char *path);
 
@@ -38,8 +38,8 @@ CAPSA_API int32_t capsa_listen(const char *path);
  */
 CAPSA_API int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, struct capsa_vmm *out);
 
-/* The same with `count` sockets of capsa_listen, one for each of the configuration's `lans`; they are closed here in any
- * case. -EINVAL for more than 4 as well. */
+/* The same with `count` sockets of capsa_listen, one for each of the configuration's `lans`; they are closed here in
+ * any case. -EINVAL for more than 4 as well. */
 CAPSA_API int32_t capsa_start_joined(const char *vmm, const uint8_t *config, size_t config_len,
 				     const int32_t *listeners, uint32_t count, struct capsa_vmm *out);
 

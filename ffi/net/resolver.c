@@ -158,11 +158,10 @@ static void receive_by_stream(struct query *query)
 		return;
 	query->stream_len += n > 0 ? (size_t)n : 0;
 	size_t len = query->stream_len < LENGTH ? 0 : (size_t)(stream[0] << 8 | stream[1]);
-	if (n <= 0 || len > STREAM_ANSWER_MAX)
-		ask_next(query);
-	else if (query->stream_len < LENGTH || query->stream_len < LENGTH + len)
+	bool ended = n <= 0 || len > STREAM_ANSWER_MAX;
+	if (!ended && (query->stream_len < LENGTH || query->stream_len < LENGTH + len))
 		return;
-	else if (belongs(query, answer, len, &question))
+	if (!ended && belongs(query, answer, len, &question))
 		take_answer(query, answer, len, &question);
 	else
 		ask_next(query);
