@@ -32,6 +32,8 @@ struct fs_root {
 	int fd;           /* O_PATH descriptor of the share's directory; the device takes it over */
 	bool read_only;   /* refused here with EROFS, whatever the guest does */
 	bool whiteouts; /* the guest may make an overlay's whiteouts here: character devices 0/0, which open nothing */
+	bool flat; /* what the host has mounted below is shown as part of it: an overlay does not go into other mounts
+		    */
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	const struct fs_id_range *uid_map, *gid_map; /* FS_OWNER_MAP only */

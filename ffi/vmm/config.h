@@ -24,7 +24,7 @@ struct config_root {
 	const char *name;
 	const char *path;
 	bool read_only;
-	bool whiteouts;
+	bool whiteouts, flat;
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	struct fs_id_range *uids, *gids;

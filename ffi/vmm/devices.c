@@ -66,6 +66,7 @@ static int open_root(const struct config_root *root, struct fs_root *out, struct
 		.fd = fd,
 		.read_only = root->read_only,
 		.whiteouts = root->whiteouts,
+		.flat = root->flat,
 		.cache = root->cache,
 		.ownership = root->ownership,
 		.uid_map = root->uids,

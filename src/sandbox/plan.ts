@@ -51,6 +51,7 @@ interface FsRoot {
   readonly path: string;
   readonly readOnly: boolean;
   readonly whiteouts?: true;
+  readonly flat?: true;
   readonly cache: "auto" | "always" | "never";
   readonly ownership: Ownership["mode"];
   readonly uidMap?: readonly (readonly [guest: number, host: number, count: number])[];
@@ -150,15 +151,15 @@ function layout(spec: SandboxSpec, rootfs: RootfsParts, staging = ""): Layout {
   for (const share of ordered) {
     const readOnly = share.mode === "ro";
     const owned = owner(share.ownership);
-    const below = readOnly || share.mode === "transaction";
-    const name = add({ path: share.host, readOnly: below, cache: share.cache, ...owned });
+    const shared = { path: share.host, cache: share.cache, ...owned };
     if (share.mode === "transaction") {
+      const name = add({ ...shared, readOnly: true, flat: true });
       const path = join(staging, String(share.index));
       // Nobody else writes there while the guest runs
       const upper = add({ path, readOnly: false, whiteouts: true, cache: "always", ...owned });
       mounts.push({ name, target: share.guest, readOnly, upper });
     } else {
-      mounts.push({ name, target: share.guest, readOnly });
+      mounts.push({ name: add({ ...shared, readOnly }), target: share.guest, readOnly });
     }
   }
   return { roots, lower, mounts };

@@ -258,7 +258,8 @@ int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *nam
 		return err;
 	}
 	describe(inode, parent->share, stx);
-	inode->submount = inode->type == S_IFDIR && (key.dev != parent->key.dev || key.mount != parent->key.mount);
+	inode->submount = inode->type == S_IFDIR && !parent->share->flat &&
+			  (key.dev != parent->key.dev || key.mount != parent->key.mount);
 	if (!inode->submount || !s->submounts)
 		inode->top_dev = parent->top_dev;
 	if (name) {

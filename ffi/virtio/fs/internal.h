@@ -97,7 +97,7 @@ struct fs_share {
 	uint32_t index;
 	char *name;
 	bool read_only;
-	bool whiteouts;
+	bool whiteouts, flat;
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	struct fs_id_range *uid_map, *gid_map;

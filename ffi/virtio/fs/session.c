@@ -107,6 +107,7 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 		.name = strdup(s->single ? "" : root->name),
 		.read_only = root->read_only,
 		.whiteouts = root->whiteouts,
+		.flat = root->flat,
 		.cache = root->cache,
 		.ownership = root->ownership,
 	};

@@ -146,7 +146,7 @@ test("a transaction is a read-only share and a place beside it for what is chang
   const config = decodeCbor(encodeCbor(vmmConfig({ ...SPEC, shares }, { overlays: [] }, placement)));
   const [{ roots }] = config.fs as [{ roots: object[] }];
   expect(roots.slice(1)).toEqual([
-    { name: "1", path: "/opt", readOnly: true, cache: "never", ownership: "root" },
+    { name: "1", path: "/opt", readOnly: true, flat: true, cache: "never", ownership: "root" },
     { name: "2", path: "/state/1/1", readOnly: false, whiteouts: true, cache: "always", ownership: "root" },
   ]);
   const plan = decodeCbor(encodeCbor(guestPlan({ ...SPEC, shares }, { overlays: [] })));

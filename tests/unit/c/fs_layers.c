@@ -1,5 +1,8 @@
-/* virtio-fs: the upper layer of a guest's overlay, in which it makes whiteouts and no other device. */
+/* virtio-fs: the layers of a guest's overlay: the upper, in which it makes whiteouts and no other device, and the
+ * lower. */
 #include "fs_guest.h"
+
+#include <sys/mount.h>
 
 #define ROOT FUSE_ROOT_ID
 
@@ -88,6 +91,28 @@ static void the_overlays_own_directory_can_be_worked_in_without_being_root(void)
 	guest__stop();
 }
 
+static void a_mount_below_a_flat_share_is_part_of_it(void)
+{
+	static struct fs_root root;
+	root = (struct fs_root){.name = "0", .read_only = true, .flat = true};
+	guest__start(&root, 1, true);
+	CHECK_EQ(mkdir(host("a"), 0755), 0);
+	CHECK_EQ(mkdir(host("b"), 0755), 0);
+	if (mount("none", host("b"), "tmpfs", 0, NULL)) {
+		guest__stop();
+		SKIP("mounting is not permitted here");
+	}
+	host__write(host("b/f"), "there");
+	uint64_t b = guest__lookup(ROOT, "b"), fh;
+	bool announced = guest__entry()->attr.flags & FUSE_ATTR_SUBMOUNT;
+	uint64_t f = guest__lookup(b, "f");
+	int err = guest__open(f, O_RDONLY, &fh);
+	umount2(host("b"), MNT_DETACH);
+	CHECK(!announced);
+	CHECK_EQ(err, 0);
+	guest__stop();
+}
+
 int main(void)
 {
 	CASE(whiteouts_are_made_linked_and_removed);
@@ -95,5 +120,6 @@ int main(void)
 	CASE(other_devices_are_refused);
 	CASE(no_other_share_has_them);
 	CASE(the_overlays_own_directory_can_be_worked_in_without_being_root);
+	CASE(a_mount_below_a_flat_share_is_part_of_it);
 	return check__done();
 }
