@@ -1,9 +1,7 @@
 /** The changes of one sandbox, wherever it is in its life. */
 
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { CapsaError } from "../errors.ts";
-import { runtimeBase } from "../sandbox/directories.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
 import type { ApplyOptions, ApplyResult, Change, Changes } from "./api.ts";
 import { apply, discard, finish } from "./apply.ts";
@@ -16,6 +14,7 @@ import {
   keepStaging,
   lockStaging,
   openStaging,
+  type SandboxPlace,
   type Staging,
   stagings,
 } from "./staging.ts";
@@ -28,14 +27,14 @@ export function changesOf(id: string): StagedChanges | undefined {
 
 /** A place for those of a sandbox that is about to start. Throws what `createStaging` throws. */
 export async function stageChanges(
-  id: string,
+  place: SandboxPlace,
   name: string,
   shares: readonly ShareSpec[],
   keep: boolean,
 ): Promise<StagedChanges> {
   // An apply that has died in the middle is not left so until somebody happens to look; what stands in its way is told then
   await Promise.allSettled(stagings().map((staging) => new StagedChanges(staging).recover()));
-  return new StagedChanges(createStaging(id, name, shares, keep));
+  return new StagedChanges(createStaging(place, name, shares, keep));
 }
 
 /** As {@link pendingChanges}, with what the command line needs besides. */
@@ -148,7 +147,7 @@ export class StagedChanges implements Changes {
   }
 
   get #runs(): boolean {
-    return existsSync(join(runtimeBase(), this.id));
+    return existsSync(this.#staging.record.runtimeDir);
   }
 
   /** Complete an apply whose process died in the middle. */

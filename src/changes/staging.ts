@@ -46,6 +46,8 @@ export interface StagingRecord {
   /** Of the sandbox. */
   readonly id: string;
   readonly name: string;
+  /** There as long as it runs. */
+  readonly runtimeDir: string;
   /** ISO 8601. */
   readonly created: string;
   /**
@@ -58,6 +60,12 @@ export interface StagingRecord {
   readonly keep: boolean;
   /** Who started it: with them go changes that are not to be kept. */
   readonly owner: ProcessIdentity;
+}
+
+/** Of a sandbox that is about to start. */
+export interface SandboxPlace {
+  readonly id: string;
+  readonly runtimeDir: string;
 }
 
 export interface Staging {
@@ -91,7 +99,7 @@ function ids(): string[] {
  * {@link SpecError} where a share holds the place itself.
  */
 export function createStaging(
-  id: string,
+  { id, runtimeDir }: SandboxPlace,
   name: string,
   shares: readonly ShareSpec[],
   keep: boolean,
@@ -117,6 +125,7 @@ export function createStaging(
       version: 1,
       id,
       name,
+      runtimeDir,
       created: new Date().toISOString(),
       since: String(statSync(join(directory, String(staged[0]!.index)), { bigint: true }).ctimeNs),
       shares: staged,

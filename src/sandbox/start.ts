@@ -64,13 +64,13 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
 
 /** A place for what the guest changes in its transactional shares, where it has some. */
 async function stage(
-  { id }: Place,
+  place: Place,
   { name, shares }: SandboxSpec,
   { detached = false, keepChanges = detached }: StartOptions,
 ): Promise<StagedChanges | undefined> {
   if (!shares.some(({ mode }) => mode === "transaction")) return undefined;
   const { stageChanges } = await import("../changes/changes.ts");
-  return stageChanges(id, name, shares, keepChanges);
+  return stageChanges(place, name, shares, keepChanges);
 }
 
 /** The base and, behind it, the guest's plan: the kernel unpacks one after the other. Megabytes, copied by the kernel. */

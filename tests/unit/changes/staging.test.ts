@@ -8,6 +8,7 @@ import { ownState, runs, staged } from "./staged.ts";
 
 ownState();
 
+const place = (id: string) => ({ id, runtimeDir: `/nowhere/${id}` });
 const share = (host: string) =>
   ({ host, guest: "/s", mode: "transaction", ownership: { mode: "root" }, cache: "auto" }) as const;
 
@@ -24,7 +25,7 @@ test("changes that are kept outlive their sandbox, and are forgotten when there 
 
 test("those that are not kept end with their sandbox, and say so", async () => {
   const { lower } = await staged();
-  const changes = await stageChanges("20000000", "box", [share(lower)], false);
+  const changes = await stageChanges(place("20000000"), "box", [share(lower)], false);
   writeFileSync(join(changes.directory, "0/upper/a"), "1");
   expect(await changes.list()).toHaveLength(1);
   await changes.end();
@@ -37,7 +38,7 @@ test("those that are not kept end with their sandbox, and say so", async () => {
 
 test("a sandbox that is left to itself keeps its changes from then on", async () => {
   const { lower } = await staged();
-  const changes = await stageChanges("20000001", "box", [share(lower)], false);
+  const changes = await stageChanges(place("20000001"), "box", [share(lower)], false);
   changes.keep();
   writeFileSync(join(changes.directory, "0/upper/a"), "1");
   await changes.end();
@@ -47,13 +48,13 @@ test("a sandbox that is left to itself keeps its changes from then on", async ()
 
 test("those that a dead process would not have kept go when the next sandbox starts; those of a living one stay", async () => {
   const { lower } = await staged();
-  const dead = createStaging("20000002", "box", [share(lower)], false);
+  const dead = createStaging(place("20000002"), "box", [share(lower)], false);
   const path = join(dead.directory, "record.json");
   writeFileSync(
     path,
     JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), owner: { pid: 2 ** 22, start: "1" } }),
   );
-  const alive = createStaging("20000003", "box", [share(lower)], false);
+  const alive = createStaging(place("20000003"), "box", [share(lower)], false);
   await staged();
   expect(openStaging("20000002")).toBeUndefined();
   expect(existsSync(dead.directory)).toBe(false);
@@ -72,7 +73,7 @@ test("while the sandbox runs nothing is forgotten, whatever is settled", async (
 test("a share that would hold its own changes is refused", async () => {
   const { staging } = await staged();
   const host = dirname(dirname(staging.directory));
-  expect(() => createStaging("20000004", "box", [share(host)], true)).toThrow(
+  expect(() => createStaging(place("20000004"), "box", [share(host)], true)).toThrow(
     expect.objectContaining({ code: "SPEC_INVALID", hint: expect.stringContaining("XDG_STATE_HOME") }),
   );
   expect(openStaging("20000004")).toBeUndefined();

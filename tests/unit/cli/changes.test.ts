@@ -1,0 +1,99 @@
+/** `capsa diff`, `apply`, `discard` and `ps` about changes that a sandbox has left; none of it needs one. */
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ownState, staged } from "../changes/staged.ts";
+import { capsa, ownRuntimeDirectory } from "./capsa.ts";
+
+ownRuntimeDirectory();
+ownState();
+
+test("diff, apply and discard, of all or of paths, for people and for programs", async () => {
+  const one = await staged({ a: "1\n", b: "2\n" });
+  one.put("a", "11\n");
+  one.put("b", "22\n");
+  one.put("c", "33\n");
+  const { id } = one.staging.record;
+  const [diff, json, summary] = await Promise.all([
+    capsa(["diff", "/s/a"]),
+    capsa(["diff", id, "/s/c", "--json"]),
+    capsa(["diff", "box", "-s"]),
+  ]);
+  expect(diff).toEqual({
+    exitCode: 0,
+    stdout: "modified /s/a (2 to 3 bytes)\n--- a/s/a\n+++ b/s/a\n@@ -1,1 +1,1 @@\n-1\n+11\n",
+    stderr: "",
+  });
+  expect(JSON.parse(json.stdout)).toEqual([
+    {
+      kind: "created",
+      path: "/s/c",
+      type: "file",
+      size: 3,
+      mode: 0o644,
+      diff: "--- /dev/null\n+++ b/s/c\n@@ -0,0 +1,1 @@\n+33\n",
+    },
+  ]);
+  expect(summary.stdout).toBe(
+    "modified /s/a (2 to 3 bytes)\nmodified /s/b (2 to 3 bytes)\ncreated /s/c (3 bytes)\n",
+  );
+
+  writeFileSync(join(one.lower, "b"), "of this machine\n");
+  const apply = await capsa(["apply", "/s/a", "/s/b"]);
+  expect(apply).toMatchObject({ exitCode: 1, stdout: "modified /s/a\n" });
+  expect(apply.stderr).toBe(
+    "capsa: /s/b is not applied: this machine has changed it since the sandbox started\n" +
+      "  `capsa apply --force` takes the guest's side, `capsa discard` this machine's\n",
+  );
+  const forced = await capsa(["apply", "box", "/s/b", "--force", "--json"]);
+  expect(JSON.parse(forced.stdout)).toMatchObject({ applied: [{ path: "/s/b" }], refused: [] });
+  expect(await capsa(["discard", "box"])).toEqual({ exitCode: 0, stdout: "created /s/c\n", stderr: "" });
+  expect(one.seen()).toEqual({ a: "11\n", b: "22\n" });
+});
+
+test("what is wrong with the line, or is not there, is told with what to do", async () => {
+  const [nothing, none, relative] = await Promise.all([
+    capsa(["apply"]),
+    capsa(["diff", "box"]),
+    capsa(["diff", "box", "src"]),
+  ]);
+  expect(nothing).toMatchObject({ exitCode: 0, stderr: "there is nothing to apply\n" });
+  expect(none).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining('no changes are kept of a sandbox "box"'),
+  });
+  expect(relative).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("src is no absolute path") });
+
+  const [one, other] = [await staged(), await staged()];
+  for (const each of [one, other]) each.put("a", "1");
+  const [several, wrong, ps] = await Promise.all([
+    capsa(["discard"]),
+    capsa(["apply", one.staging.record.id, "/s/none"]),
+    capsa(["ps"]),
+  ]);
+  expect(several).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringMatching(
+      new RegExp(`changes of 2 sandboxes wait\\n.*${one.staging.record.id} \\(box, of `),
+    ),
+  });
+  expect(wrong).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining("nothing has changed at /s/none"),
+  });
+  for (const { staging } of [one, other]) {
+    const { id } = staging.record;
+    expect(ps.stderr).toContain(
+      `box: 1 change in ${staging.directory}; capsa diff ${id}, then capsa apply ${id} or`,
+    );
+  }
+  for (const each of [one, other]) await each.changes.discard();
+});
+
+test("what a guest has named or written is escaped in lines that are for people", async () => {
+  const one = await staged();
+  one.put("\x1b]0;title\x07", "\x1b[31mred\n");
+  const { stdout } = await capsa(["diff", "-s"]);
+  expect(stdout).toBe("created /s/\\x1b]0;title\\x07 (9 bytes)\n");
+  await one.changes.discard();
+});
