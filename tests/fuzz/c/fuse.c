@@ -39,7 +39,7 @@ static void require(bool holds)
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
-	(void)st;
+	require(!S_ISBLK(st->st_mode) && (!S_ISCHR(st->st_mode) || !st->st_rdev)); /* whiteouts alone */
 	if (type == FTW_DNR || type == FTW_DP)
 		chmod(path, 0700);
 	return at->level == 0 ? 0 : type == FTW_DP || type == FTW_DNR ? rmdir(path) : unlink(path);
@@ -187,6 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.name = "0",
 		.fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC),
 		.read_only = data[0] & 0x80,
+		.whiteouts = data[0] & 0x20,
 		.cache = data[0] % 3,
 		.ownership = (data[0] >> 2) % 3,
 	};
