@@ -1,7 +1,11 @@
-/** Removing a tree that somebody else may have made: no link is followed, and no permission stands in the way. */
+/** Removing a tree that somebody else may have made: no link is followed, and neither permissions nor depth stand in the way. */
 
-import { chmodSync, lstatSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, readdirSync, renameSync, rmdirSync, unlinkSync } from "node:fs";
 import { errorCode, Place } from "../agent/tree/place.ts";
+
+/** Each level is a descriptor and a call: what is deeper is moved up before. */
+const DEPTH = 128;
+const HERE = Buffer.from(".");
 
 /** Nothing where there is nothing. Throws `HostFileError`. */
 export function removeTree(path: string): void {
@@ -15,21 +19,30 @@ export function removeTree(path: string): void {
 
 /** What has the name in the directory, and all below it. */
 export function removeEntry(place: Place, name: Buffer): void {
-  try {
-    place.try(name, (path) => {
-      if (!lstatSync(path).isDirectory()) return unlinkSync(path);
-      // A guest may have taken all permissions away
-      if ((lstatSync(path).mode & 0o700) !== 0o700) chmodSync(path, 0o700);
-    });
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return;
-    throw error;
+  const left = [name];
+  const moveUp = (from: Buffer) => {
+    const aside = Buffer.from(`.capsa-${crypto.randomUUID()}`);
+    renameSync(from, place.name(aside));
+    left.push(aside);
+  };
+  for (let next = left.pop(); next !== undefined; next = left.pop()) remove(place, next, 0, moveUp);
+}
+
+function remove(place: Place, name: Buffer, depth: number, moveUp: (from: Buffer) => void): void {
+  if (!isDirectory(place, name)) {
+    unlink(place, name);
+    return;
   }
-  if (!isDirectory(place, name)) return;
+  // A guest may have taken all permissions away
+  place.try(name, (path) => (lstatSync(path).mode & 0o700) === 0o700 || chmodSync(path, 0o700));
+  if (depth === DEPTH) {
+    place.try(name, moveUp);
+    return;
+  }
   const inner = place.enter(name);
   try {
-    for (const entry of readdirSync(inner.name(Buffer.from(".")), { encoding: "buffer" }))
-      removeEntry(inner, entry);
+    const entries = inner.try(HERE, (path) => readdirSync(path, { encoding: "buffer" }));
+    for (const entry of entries) remove(inner, entry, depth + 1, moveUp);
   } finally {
     inner.close();
   }
@@ -38,4 +51,12 @@ export function removeEntry(place: Place, name: Buffer): void {
 
 function isDirectory(place: Place, name: Buffer): boolean {
   return lstatSync(place.name(name), { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function unlink(place: Place, name: Buffer): void {
+  try {
+    place.try(name, (path) => unlinkSync(path));
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+  }
 }

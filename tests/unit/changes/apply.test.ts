@@ -221,6 +221,16 @@ test.skipIf(process.geteuid?.() !== 0)(
   },
 );
 
+test("two at once do it once", async () => {
+  const one = await staged({ a: "1" });
+  one.put("a", "2");
+  one.put("new/b", "3");
+  const results = await Promise.all([apply(one.staging, undefined, {}), apply(one.staging, undefined, {})]);
+  expect(results.map(({ applied }) => applied.length).sort()).toEqual([0, 3]);
+  expect(results.flatMap(({ refused }) => refused)).toEqual([]);
+  expect(one.seen()).toEqual({ a: "2", "new/": "", "new/b": "3" });
+});
+
 const steps = ["journal", "made", "noted", "placed", "aside", "removed", "settled"];
 
 test("killed at any step neither side is lost, and the next one finishes it", async () => {

@@ -1,6 +1,6 @@
 /** Where changes are kept, for how long, and where they cannot be. */
 import { expect, test } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pendingChanges, StagedChanges, stageChanges } from "../../../src/changes/changes.ts";
 import { createStaging, openStaging } from "../../../src/changes/staging.ts";
@@ -59,6 +59,23 @@ test("those that a dead process would not have kept go when the next sandbox sta
   expect(openStaging("20000002")).toBeUndefined();
   expect(existsSync(dead.directory)).toBe(false);
   new StagedChanges(alive).drop();
+});
+
+test("a tree of any depth is dropped, with as many descriptors as there are", async () => {
+  const one = await staged();
+  const [line, leaf] = [Array(100).fill("d").join("/"), "x"];
+  mkdirSync(join(one.upper, line), { recursive: true });
+  for (let times = 0; times < 20; times++) {
+    // what is deeper than a path is long comes about by moving trees into trees
+    const deeper = join(one.upper, "e", line);
+    mkdirSync(deeper, { recursive: true });
+    renameSync(join(one.upper, "d"), join(deeper, "d"));
+    renameSync(join(one.upper, "e/d"), join(one.upper, "d"));
+  }
+  writeFileSync(join(one.upper, line, leaf), "");
+  await one.changes.discard();
+  expect(existsSync(one.staging.directory)).toBe(false);
+  expect(readdirSync(dirname(one.staging.directory))).not.toContainEqual(expect.stringContaining(".capsa-"));
 });
 
 test("while the sandbox runs nothing is forgotten, whatever is settled", async () => {
