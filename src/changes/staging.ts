@@ -12,6 +12,7 @@ import {
   chownSync,
   closeSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -138,6 +139,19 @@ export function createStaging(
     rmSync(directory, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Where changes would be kept. Throws as {@link createStaging} does, and what making a directory there does. */
+export function checkStaging(): string {
+  const base = changesBase();
+  mkdirSync(base, { recursive: true, mode: 0o700 });
+  const directory = mkdtempSync(join(base, "check-"));
+  try {
+    probe(directory);
+  } finally {
+    removeTree(directory);
+  }
+  return base;
 }
 
 /** The guest sees the layer's directory as the share's: it begins as one like it. */

@@ -1,6 +1,7 @@
 /** What this machine and this installation can do for a sandbox: each finding, and the mend where there is one. */
 import { dlopen } from "bun:ffi";
 import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
+import { checkStaging } from "../changes/staging.ts";
 import { chooseEngine, explainProbe } from "../engine/choose.ts";
 import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../engine/installation.ts";
 import { type KvmProbe, probeKvm } from "../engine/library.ts";
@@ -29,6 +30,7 @@ export async function diagnose(): Promise<Finding[]> {
     await checked("monitor", () => usable(vmmPath(), constants.X_OK)),
     network(),
     await checked("runtime directory", () => room(runtimeBase())),
+    transactions(),
     seccomp(),
     landlock(),
     await userNamespaces(),
@@ -106,6 +108,16 @@ function room(directory: string): Omit<Finding, "name"> {
   const found = `${directory}, ${Math.floor(free / MIB)} MiB free`;
   if (free >= LEAST_ROOM) return { state: "ok", found };
   return { state: "bad", found, mend: `make room: a start needs ${LEAST_ROOM / MIB} MiB there` };
+}
+
+/** Whether shares can have changes kept; a sandbox without such shares needs none of it. */
+function transactions(): Finding {
+  const name = "transactions";
+  try {
+    return { name, state: "ok", found: `changes can be kept in ${checkStaging()}` };
+  } catch (error) {
+    return { mend: "set XDG_STATE_HOME to a directory of yours", ...failed(name, error), state: "note" };
+  }
 }
 
 function seccomp(): Finding {

@@ -97,3 +97,17 @@ test("what a guest has named or written is escaped in lines that are for people"
   expect(stdout).toBe("created /s/\\x1b]0;title\\x07 (9 bytes)\n");
   await one.changes.discard();
 });
+
+test("doctor says whether changes can be kept here, and what to do where they cannot", async () => {
+  const doctor = async (env: Record<string, string> = {}) => {
+    const { stdout } = await capsa(["doctor", "--json"], { env });
+    const { findings } = JSON.parse(stdout) as { findings: { name: string }[] };
+    return findings.find(({ name }) => name === "transactions");
+  };
+  expect(await doctor()).toMatchObject({ state: "ok", found: expect.stringContaining("capsa/changes") });
+  expect(await doctor({ XDG_STATE_HOME: "/proc/none" })).toMatchObject({
+    state: "note",
+    found: expect.stringContaining("/proc/none"),
+    mend: expect.stringContaining("XDG_STATE_HOME"),
+  });
+});
