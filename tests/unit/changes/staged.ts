@@ -1,6 +1,7 @@
 /** A shared directory and a layer of changes over it, as a guest's kernel would have left it, without a guest. */
 import { afterAll, beforeAll } from "bun:test";
 import {
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -10,20 +11,39 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { StagedChanges } from "../../../src/changes/changes.ts";
-import { createStaging, type Staging } from "../../../src/changes/staging.ts";
+import { checkStaging, createStaging, type Staging } from "../../../src/changes/staging.ts";
 import { makeWhiteout, setAttribute } from "../../../src/changes/system.ts";
 
 let state: string;
 let serial = 0;
 
+/** A new directory on a file system that can hold changes: that of a container's root, or of memory, may not. */
+export function capableDirectory(): string {
+  const before = process.env.XDG_STATE_HOME;
+  for (const place of [tmpdir(), "/lab", "/dev/shm", homedir()].filter((path) => existsSync(path))) {
+    const directory = mkdtempSync(join(place, "capsa-changes-"));
+    process.env.XDG_STATE_HOME = directory;
+    try {
+      checkStaging();
+      return directory;
+    } catch {
+      rmSync(directory, { recursive: true, force: true });
+    } finally {
+      process.env.XDG_STATE_HOME = before;
+      if (before === undefined) delete process.env.XDG_STATE_HOME;
+    }
+  }
+  throw new Error("none of this machine's file systems can hold changes; see `capsa doctor`");
+}
+
 /** To be called once at the top of a file of tests: nothing of the user's is touched. */
 export function ownState(): void {
   const before = { ...process.env };
   beforeAll(() => {
-    state = mkdtempSync(join(tmpdir(), "capsa-changes-"));
+    state = capableDirectory();
     process.env.XDG_STATE_HOME = join(state, "state");
   });
   afterAll(() => {
