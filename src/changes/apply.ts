@@ -17,7 +17,7 @@ import {
 import { Settled } from "./settled.ts";
 import { identity, look } from "./side.ts";
 import { lockStaging, type StagedShare, type Staging } from "./staging.ts";
-import { isMissing, type Observer, Refusal, take, tidy } from "./take.ts";
+import { type Guard, isMissing, type Observer, Refusal, take, tidy } from "./take.ts";
 import { Turns } from "./turns.ts";
 
 export interface Taken {
@@ -50,6 +50,7 @@ export async function apply(
   const { done, failed } = await carryOut(
     staging,
     wanted.flatMap(({ deltas }) => deltas),
+    force,
     observe,
   );
   const applied = wanted.filter(({ deltas }) => deltas.every((delta) => done.has(delta)));
@@ -77,7 +78,12 @@ interface Outcome {
   readonly failed: ReadonlyMap<Delta, string>;
 }
 
-async function carryOut(staging: Staging, deltas: readonly Delta[], observe: Observer): Promise<Outcome> {
+async function carryOut(
+  staging: Staging,
+  deltas: readonly Delta[],
+  force: boolean,
+  observe: Observer,
+): Promise<Outcome> {
   const done = new Set<Delta>();
   const failed = new Map<Delta, string>();
   if (deltas.length === 0) return { done, failed };
@@ -88,7 +94,9 @@ async function carryOut(staging: Staging, deltas: readonly Delta[], observe: Obs
   const turns = new Turns();
   for (const [serial, delta] of deltas.entries()) {
     try {
-      const now = take(staging, delta, journal.entries[serial]!, observe);
+      const isForeign: Guard = (path, side) =>
+        !force && settled.isForeign({ share: delta.share, path }, side);
+      const now = take(staging, delta, journal.entries[serial]!, isForeign, observe);
       settled.add(delta, now);
       done.add(delta);
     } catch (error) {
@@ -112,7 +120,7 @@ export async function finish(staging: Staging, observe: Observer = nobody): Prom
   const wanted = open.filter((delta) =>
     journal.entries.some((entry) => isAt(entry, delta) && entry.before === identity(delta.before)),
   );
-  await carryOut(staging, wanted, observe);
+  await carryOut(staging, wanted, false, observe);
   markDone(staging, journal.entries, open);
   dropJournal(staging);
 }

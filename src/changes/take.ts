@@ -23,7 +23,7 @@ import {
 } from "node:fs";
 import { errorCode, type Place } from "../agent/tree/place.ts";
 import { runs } from "../agent/tree/sparse.ts";
-import { type Delta, enterAbove, isStill, openFile, openLower, openUpper } from "./compare.ts";
+import { type Delta, enterAbove, isStill, leaves, openFile, openLower, openUpper } from "./compare.ts";
 import { type Entry, noteMade } from "./journal.ts";
 import { removeEntry } from "./remove.ts";
 import { identity, look, type Side } from "./side.ts";
@@ -39,6 +39,9 @@ const MEANWHILE = "this machine has changed it at this very moment";
 /** Told of each step that has been made, for tests. */
 export type Observer = (step: string) => void;
 
+/** Whether this machine has changed something that is to go: what was put into a directory since it was looked at. */
+export type Guard = (path: readonly Buffer[], side: Side) => boolean;
+
 /** It cannot be done as things are; nothing has changed. */
 export class Refusal extends Error {}
 
@@ -49,7 +52,13 @@ class Stranded extends Refusal {}
  * `entry` has a name beside it that nothing has. Gives what is there afterwards. Throws {@link Refusal}, and
  * `HostFileError`; then the shared directory is as it was.
  */
-export function take(staging: Staging, delta: Delta, entry: Entry, observe: Observer): Side | undefined {
+export function take(
+  staging: Staging,
+  delta: Delta,
+  entry: Entry,
+  isForeign: Guard,
+  observe: Observer,
+): Side | undefined {
   const aside = Buffer.from(entry.aside);
   const { share, path, kind, before, after } = delta;
   using lower = openLower(share);
@@ -59,8 +68,9 @@ export function take(staging: Staging, delta: Delta, entry: Entry, observe: Obse
   const name = path.at(-1)!;
   if (!isStill(place, name, before)) throw new Refusal(MEANWHILE);
   if (kind === "mode") return chmod(place, name, after!);
+  const isUntouched = () => isStill(place, aside, before) && !hasForeign(place, aside, delta, isForeign);
   if (after === undefined) {
-    putAside(place, name, aside, before!, observe);
+    putAside(place, name, aside, isUntouched, observe);
     return undefined;
   }
   try {
@@ -69,7 +79,7 @@ export function take(staging: Staging, delta: Delta, entry: Entry, observe: Obse
     noteMade(staging, entry.aside, look(place, aside));
     observe("noted");
     if (before === undefined) appear(place, name, aside);
-    else replace(place, name, aside, before);
+    else replace(place, name, aside, before, isUntouched);
   } catch (error) {
     if (!(error instanceof Stranded)) removeEntry(place, aside);
     throw error;
@@ -86,22 +96,40 @@ function appear(place: Place, name: Buffer, aside: Buffer): void {
   place.try(name, (path) => renameSync(place.name(aside), path)); // a file system that cannot ask for that
 }
 
-function replace(place: Place, name: Buffer, aside: Buffer, before: Side): void {
+function replace(place: Place, name: Buffer, aside: Buffer, before: Side, isUntouched: () => boolean): void {
   if (!exchange(place.name(aside), place.name(name))) {
     if (before.type === "directory")
       throw new Refusal("the file system cannot have a directory replaced in one step");
     place.try(name, (path) => renameSync(place.name(aside), path));
     return;
   }
-  if (isStill(place, aside, before)) return;
+  if (isUntouched()) return;
   if (exchange(place.name(aside), place.name(name))) throw new Refusal(MEANWHILE);
   throw new Stranded(`${MEANWHILE}, and what it had there is ${place.pathOf(aside)} now`);
 }
 
-function putAside(place: Place, name: Buffer, aside: Buffer, before: Side, observe: Observer): void {
+/** Something changed in a directory that is about to be removed. */
+function hasForeign(place: Place, aside: Buffer, { path, before }: Delta, isForeign: Guard): boolean {
+  if (before?.type !== "directory") return false;
+  const inner = place.enter(aside);
+  try {
+    for (const leaf of leaves(inner, path)) if (isForeign(leaf.path, leaf.side)) return true;
+    return false;
+  } finally {
+    inner.close();
+  }
+}
+
+function putAside(
+  place: Place,
+  name: Buffer,
+  aside: Buffer,
+  isUntouched: () => boolean,
+  observe: Observer,
+): void {
   place.try(name, (path) => renameSync(path, place.name(aside)));
   observe("aside");
-  if (!isStill(place, aside, before)) {
+  if (!isUntouched()) {
     if (renameAnew(place.name(aside), place.name(name))) throw new Refusal(MEANWHILE);
     throw new Refusal(`${MEANWHILE}, and what it had there is ${place.pathOf(aside)} now`);
   }

@@ -238,6 +238,7 @@ async function leave(booted: readonly Booted[], cli: Cli): Promise<void> {
       const code = await vm.wait();
       cli.exitCode ||= code;
       await cli.terminal.say(`${spec.name} has ended: ${describeExit(exit)}`);
+      if (isTransactional(spec)) await tellPending(cli.terminal, vm.id);
       continue;
     }
     await vm.detach();

@@ -101,6 +101,14 @@ test("what this machine writes at the last moment is given back to it", async ()
     expect(await meanwhile(one, step, write)).toEqual(["/s/a"]);
     expect(one.seen()).toEqual({ a: "this machine" });
   }
+  const into = await staged({ "dir/x": "1", "was-dir/x": "1" });
+  into.remove("dir");
+  into.put("was-dir", "a file");
+  const add = () => {
+    for (const name of ["dir", "was-dir"]) writeFileSync(join(into.lower, name, "new"), "this machine");
+  };
+  expect(await meanwhile(into, "journal", add, false)).toEqual(["/s/dir", "/s/was-dir"]);
+  expect(into.seen()).toMatchObject({ "dir/new": "this machine", "was-dir/new": "this machine" });
   const made = await staged();
   made.put("a", "guest");
   const write = () => writeFileSync(join(made.lower, "a"), "this machine");
