@@ -99,6 +99,7 @@ export function useServers(): Servers {
       Bun.spawn(["ip", "netns", "exec", far, program(command[0]!)!, ...command.slice(1)], {
         stdout: "ignore",
         stderr: "ignore",
+        env: { PATH: process.env.PATH }, // what watches over our own programs is not for these
       }),
     );
   };
@@ -129,7 +130,10 @@ export function useServers(): Servers {
     const names = [`--addn-hosts=${join(directory, "hosts")}`, "--local=/test/", "--user=root"];
     inside("dnsmasq", ...quiet, ...names, `--listen-address=${server}`, "--bind-interfaces");
     inside("iperf3", "-s", "-B", server);
-    await until(() => [443, 53, 5201].every(listens));
+    const ports = [443, 53, 5201];
+    await until(() => ports.every(listens));
+    const silent = ports.filter((port) => !listens(port));
+    if (silent.length > 0) throw new Error(`nobody listens at port ${silent.join(", ")} of ${server}`);
   });
   afterAll(async () => {
     for (const one of running) one.kill();
