@@ -47,6 +47,25 @@ describe("up", () => {
     expect(await sandboxesIn(home)).toEqual([]);
   });
 
+  test("sandboxes of one file are on its networks, started one after the other; another run of it is apart", async () => {
+    const member = (name: string) => `[sandbox.${name}]\nmemory = "128M"\nnetworks = ["backend"]\n`;
+    const step = '[[steps]]\nsandbox = "client"\nexec = "hostname; ping -c 1 -W 30 -4 web"\n';
+    await using dir = await write(member("web") + member("client"));
+    const file = join(dir.path, "capsa.toml");
+    for (const name of ["web", "client"])
+      expect(await capsa(["up", "-d", "--file", file, name])).toMatchObject({ exitCode: 0 });
+    const ping = ["exec", "client", "--", "ping", "-c", "1", "-W", "30", "-4", "web"];
+    expect(await capsa(ping)).toMatchObject({ exitCode: 0 });
+    await writeFile(file, member("web") + member("client") + step);
+    const { exitCode, stderr } = await capsa(["up", "-v", "--file", file]);
+    // "web" is of no step, and is there all the same; its name is the file's, whatever else it is called
+    expect(stderr).toContain("web-2 is up");
+    expect(stderr).toMatch(/^client-2\nPING web /m);
+    expect(exitCode).toBe(0);
+    expect(await capsa(["down", "web", "client"])).toMatchObject({ exitCode: 0 });
+    expect(await sandboxesIn(home)).toEqual([]);
+  });
+
   test("ends with 1 at a failed step and shows why", async () => {
     await using dir = await write(
       `${box()}[[steps]]\nexec = "echo one; echo two >&2; exit 3"\n[[steps]]\nassert = { file = "/none" }\n`,
