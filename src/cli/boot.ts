@@ -8,9 +8,9 @@ import type {
   NetworkRefusal,
   Notice,
   RunningSandbox,
-  SandboxExit,
   StartOptions,
 } from "../sandbox/api.ts";
+import { describeExit } from "../sandbox/describe.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { startSandbox } from "../sandbox/start.ts";
@@ -120,24 +120,4 @@ async function startUnderFreeName(spec: SandboxSpec, options: StartOptions): Pro
 function apart(spec: SandboxSpec, run: string): SandboxSpec {
   if (spec.networks === undefined) return spec;
   return { ...spec, networks: spec.networks.map((network) => ({ ...network, scope: run })) };
-}
-
-/** What a sandbox's network refused, for people: "tcp 192.0.2.1:443 (example.org): no rule allows it; …". */
-export function describeRefusal({ protocol, address, port, name, why, allow }: NetworkRefusal): string {
-  const place = address?.includes(":") && port !== undefined ? `[${address}]` : (address ?? name ?? "");
-  const where = `${place}${port === undefined ? "" : `:${port}`}`;
-  const led = address !== undefined && name !== undefined ? ` (${name})` : "";
-  const mend = allow === undefined ? "" : `; to allow it: allow = ["${allow}"]`;
-  return `${protocol} ${where}${led}: ${why}${mend}`;
-}
-
-/** How a sandbox ended, for people: "its main process exited with 3". */
-export function describeExit({ reason, exitCode, signal, failure }: SandboxExit): string {
-  if (reason === "main") {
-    return signal ? `its main process was ended by ${signal}` : `its main process exited with ${exitCode}`;
-  }
-  if (reason === "ttl") return "its time to live (`ttl`) was over";
-  if (reason === "idle") return "nothing had used it for its `idleTimeout`";
-  if (reason === "failed") return `it broke: ${failure?.message ?? "no reason is known"}`;
-  return reason === "shutdown" ? "it was shut down" : "it was stopped";
 }

@@ -25,6 +25,7 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["learn", async () => (await import("./verbs/learn.ts")).learn],
   ["forward", async () => (await import("./verbs/forward.ts")).forward],
   ["expose", async () => (await import("./verbs/expose.ts")).expose],
+  ["mcp", async () => (await import("./verbs/mcp.ts")).mcp],
   ["down", async () => (await import("./verbs/down.ts")).down],
   ["init", async () => (await import("./verbs/init.ts")).init],
   ["check", async () => (await import("./verbs/check.ts")).check],

@@ -1,6 +1,6 @@
 /** Values of command-line options that are more than text. */
 import { InvalidArgumentError } from "commander";
-import { parseDuration } from "../config/units.ts";
+import { parseDuration, parseMemory, parseSize } from "../config/units.ts";
 
 /** "500ms", "30s", "5m", "1h" in milliseconds. */
 export function parseTimeout(text: string): number {
@@ -8,6 +8,32 @@ export function parseTimeout(text: string): number {
   if (ms === undefined)
     throw new InvalidArgumentError('A time with its unit is wanted: "500ms", "30s", "5m", "1h".');
   return ms;
+}
+
+/** "64M", "1G" in MiB. */
+export function parseMegabytes(text: string): number {
+  const megabytes = parseMemory(text);
+  if (!megabytes) throw new InvalidArgumentError('A size with its unit is wanted: "64M", "1G".');
+  return megabytes;
+}
+
+/** "64K", "1M", "1G" in bytes. */
+export function parseBytes(text: string): number {
+  const bytes = parseSize(text);
+  if (!bytes) throw new InvalidArgumentError('A size with its unit is wanted: "64K", "1M", "1G".');
+  return bytes;
+}
+
+export function parseCount(text: string): number {
+  if (!/^[1-9][0-9]{0,6}$/.test(text)) throw new InvalidArgumentError("A whole number from 1 on is wanted.");
+  return Number(text);
+}
+
+/** An option that may be given several times. */
+export function collect<T>(
+  parse: (text: string) => T,
+): (text: string, before?: readonly T[]) => readonly T[] {
+  return (text, before = []) => [...before, parse(text)];
 }
 
 /** Collects KEY=VALUE; a bare KEY takes its value from this process's environment. */

@@ -2,14 +2,13 @@
 import { fstatSync, statSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Agent, AgentProcess, SpawnOptions } from "../agent/api.ts";
-import { parseMemory } from "../config/units.ts";
 import { isTerminal } from "../engine/libc.ts";
 import { AgentError } from "../errors.ts";
 import { connectByName } from "../sandbox/connect.ts";
 import type { Cli } from "./cli.ts";
 import { exitCodes } from "./failure.ts";
 import type { Interrupted } from "./interrupt.ts";
-import { collectEnvironment } from "./options.ts";
+import { collectEnvironment, parseCount, parseMegabytes } from "./options.ts";
 import { RawTerminal, requireTerminal, terminalSize } from "./raw_terminal.ts";
 import { showOutput, showTerminal, tellEnd } from "./session.ts";
 
@@ -33,7 +32,7 @@ export function addProgramOptions(command: Command): Command {
     .option("-e, --env <KEY=VALUE>", "set a variable; a bare KEY takes its value here", collectEnvironment)
     .option("-w, --cwd <dir>", "working directory in the sandbox")
     .option("-u, --user <user>", "run as this user: NAME, NAME:GROUP or numbers")
-    .option("--memory <size>", "kill it when it takes more, as 64M or 1G", parseSize)
+    .option("--memory <size>", "kill it when it takes more, as 64M or 1G", parseMegabytes)
     .option("--cpus <number>", "at most so much of the processors' time, as 0.5", parseCpus)
     .option("--pids <number>", "at most so many processes and threads", parseCount);
 }
@@ -162,19 +161,8 @@ function shellHint(command: readonly string[]): string {
     : "";
 }
 
-function parseSize(text: string): number {
-  const megabytes = parseMemory(text);
-  if (!megabytes) throw new InvalidArgumentError('A size with its unit is wanted: "64M", "1G".');
-  return megabytes;
-}
-
 function parseCpus(text: string): number {
   const cpus = /^[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : 0;
   if (!(cpus > 0 && cpus <= 4096)) throw new InvalidArgumentError("A number above 0 is wanted: 0.5, 2.");
   return cpus;
-}
-
-function parseCount(text: string): number {
-  if (!/^[1-9][0-9]{0,6}$/.test(text)) throw new InvalidArgumentError("A whole number from 1 on is wanted.");
-  return Number(text);
 }

@@ -2,11 +2,13 @@
 import { readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { SpecError } from "../errors.ts";
+import { type McpLimits, validateLimits } from "../mcp/limits.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { validateSpec } from "../sandbox/validate.ts";
 import type { Step } from "../steps/step.ts";
+import { resolveMcp } from "./mcp.ts";
 import { checkNetworks } from "./networks.ts";
-import { scanPositions } from "./positions.ts";
+import { type Path, scanPositions } from "./positions.ts";
 import { ConfigError, formatProblems, type Problem, sortProblems } from "./problem.ts";
 import { type Reporter, reporter } from "./reporter.ts";
 import { resolveSandbox } from "./sandbox.ts";
@@ -20,6 +22,8 @@ export interface Config {
   readonly file: string;
   readonly sandboxes: readonly SandboxSpec[];
   readonly steps: readonly Step[];
+  /** With its defaults. */
+  readonly mcp: McpLimits;
 }
 
 /**
@@ -51,7 +55,7 @@ export function parseConfig(text: string, path: string): Config {
   const report = reporter(positions, problems);
   const base = dirname(path);
   // checked as far as it has the right shape, so that one run shows everything
-  const { sandbox, steps } = parsed.value as Partial<ConfigFile>;
+  const { sandbox, steps, mcp = {} } = parsed.value as Partial<ConfigFile>;
   const tables = isTable(sandbox) ? sandbox : {};
   const config = {
     file: path,
@@ -59,23 +63,27 @@ export function parseConfig(text: string, path: string): Config {
       isTable(table) ? resolveSandbox(name, table, { base, file: path }, report) : [],
     ),
     steps: resolveSteps(Array.isArray(steps) ? steps : [], { sandboxes: tables, base, positions, report }),
+    mcp: resolveMcp(mcp, base),
   };
   checkNetworks(config.sandboxes, report);
-  if (problems.length === 0) for (const spec of config.sandboxes) checkSpec(spec, report);
+  if (problems.length === 0) {
+    for (const spec of config.sandboxes) check(["sandbox", spec.name], () => validateSpec(spec), report);
+    check(["mcp"], () => validateLimits(config.mcp), report);
+  }
   if (problems.length > 0) throw fail(problems);
   return config;
 }
 
-/** What the sandbox itself would refuse, told with its place. */
-function checkSpec(spec: SandboxSpec, report: Reporter): void {
+/** What those would refuse that use it, told with its place, which is below `path`. */
+function check(path: Path, validate: () => void, report: Reporter): void {
   try {
-    validateSpec(spec);
+    validate();
   } catch (error) {
     if (!(error instanceof SpecError)) throw error;
     const keys = [...error.field.matchAll(/[^.[\]]+/g)].map(([key]) =>
       /^\d+$/.test(key) ? Number(key) : key,
     );
-    report(["sandbox", spec.name, ...keys], error.message.slice(error.field.length + 2), error.hint);
+    report([...path, ...keys], error.message.slice(error.field.length + 2), error.hint);
   }
 }
 

@@ -384,6 +384,40 @@ export const StepSchema = Type.Object(
   },
 );
 
+const fileSize = (description: string) =>
+  Type.String({
+    description,
+    pattern: "^[0-9]+[KMG]$",
+    expected: 'a size with its unit: "64K" (KiB), "512M" (MiB) or "2G" (GiB)',
+  });
+
+export const McpSchema = Type.Object(
+  {
+    maxSandboxes: optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1000,
+        description: "Sandboxes at a time (default 4).",
+        expected: "a whole number from 1 to 1000",
+      }),
+    ),
+    execTimeout: optional(duration('How long a command may take (default "2m").')),
+    maxOutput: optional(fileSize('How much of a stream or a file one answer holds (default "64K").')),
+    downloads: optional(
+      hostPath(
+        "Directory that the model may have files of a sandbox copied into; a relative path starts at the directory " +
+          "of this file (default: it may not).",
+      ),
+    ),
+    maxDownload: optional(fileSize('How much that may be in all (default "1G").')),
+  },
+  {
+    ...closed,
+    description: "What `capsa mcp` lets a model have.",
+    expected: "a table of maxSandboxes, execTimeout, maxOutput, downloads and maxDownload",
+  },
+);
+
 export const FileSchema = Type.Object(
   {
     sandbox: Type.Record(Type.String({ pattern: "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$" }), SandboxSchema, {
@@ -396,6 +430,7 @@ export const FileSchema = Type.Object(
     steps: optional(
       Type.Array(StepSchema, { description: "What is done, in order.", expected: "[[steps]] tables" }),
     ),
+    mcp: optional(McpSchema),
   },
   { ...closed, title: "capsa.toml", expected: "tables" },
 );
@@ -403,5 +438,6 @@ export const FileSchema = Type.Object(
 export type ConfigFile = Static<typeof FileSchema>;
 export type SandboxTable = Static<typeof SandboxSchema>;
 export type ShareTable = Static<typeof ShareSchema>;
+export type McpTable = Static<typeof McpSchema>;
 export type StepTable = Static<typeof StepSchema>;
 export type TextMatchTable = Static<typeof TextMatchSchema>;

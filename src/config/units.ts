@@ -24,3 +24,11 @@ export function parseMemory(text: string): number | undefined {
   if (!match) return undefined;
   return Number(match[1]) * (match[2] === "G" ? 1024 : 1);
 }
+
+const BINARY = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 } as const;
+
+/** Size such as "64K", "512M" or "2G" in bytes, or undefined for anything else. */
+export function parseSize(text: string): number | undefined {
+  const match = /^([0-9]+)([KMG])$/.exec(text);
+  return match ? Number(match[1]) * BINARY[match[2] as keyof typeof BINARY] : undefined;
+}

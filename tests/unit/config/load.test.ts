@@ -201,6 +201,20 @@ describe("a right file", () => {
     expect(steps.map(({ sandbox }) => sandbox)).toEqual(["b"]);
   });
 
+  test("has limits for models, each with a default", () => {
+    const limits = { maxSandboxes: 4, execTimeoutMs: 120_000, maxOutput: 65_536, maxDownload: 2 ** 30 };
+    expect(parse("[sandbox.box]\n").mcp).toEqual(limits);
+    const given =
+      'maxSandboxes = 1\nexecTimeout = "5m"\nmaxOutput = "1K"\ndownloads = "src"\nmaxDownload = "1M"';
+    expect(parse(`[sandbox.box]\n[mcp]\n${given}`).mcp).toEqual({
+      maxSandboxes: 1,
+      execTimeoutMs: 300_000,
+      maxOutput: 1024,
+      downloads: join(dir, "src"),
+      maxDownload: 2 ** 20,
+    });
+  });
+
   test("may begin with a byte order mark", () => {
     expect(parse("\uFEFF[sandbox.box]\n").sandboxes).toHaveLength(1);
   });
@@ -508,6 +522,24 @@ describe("a wrong file", () => {
       "absolute path",
     ],
     ["date", `${box}cpus = 2024-01-01T00:00:00Z`, ["2:8 sandbox.box.cpus"], "not a date"],
+    [
+      "a limit of nothing",
+      `${box}[mcp]\nmaxOutput = "0K"`,
+      ["3:13 mcp.maxOutput"],
+      "0 is not a whole number from 1",
+    ],
+    [
+      "a limit without an end",
+      `${box}[mcp]\nexecTimeout = "25h"`,
+      ["3:15 mcp.execTimeout"],
+      "from 1ms to 24h",
+    ],
+    [
+      "downloads into nowhere",
+      `${box}[mcp]\ndownloads = "none"`,
+      ["3:13 mcp.downloads"],
+      "/none is not there",
+    ],
     ["steps that are a table", `${box}[steps]\nexec = "x"`, ["2:2 steps"], "[[steps]] tables, not a table"],
   ])("%s", (_name, text, at, ...said) => {
     const found = problems(text);

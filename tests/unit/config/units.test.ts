@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { suggest } from "../../../src/config/suggest.ts";
-import { parseBandwidth, parseDuration, parseMemory } from "../../../src/config/units.ts";
+import { parseBandwidth, parseDuration, parseMemory, parseSize } from "../../../src/config/units.ts";
 
 test.each([
   ["500ms", 500],
@@ -28,6 +28,18 @@ test.each([
 
 test.each(["", "512", "512m", "512MB", "0.5G", "-1M", "1 G", "1T"])("not a size: %j", (text) => {
   expect(parseMemory(text)).toBeUndefined();
+});
+
+test.each([
+  ["64K", 65_536],
+  ["2M", 2_097_152],
+  ["1G", 2 ** 30],
+] as const)("a size of bytes: %s", (text, bytes) => {
+  expect(parseSize(text)).toBe(bytes);
+});
+
+test.each(["", "64", "64k", "1.5M", "-1K", "1T"])("not a size of bytes: %j", (text) => {
+  expect(parseSize(text)).toBeUndefined();
 });
 
 test.each([

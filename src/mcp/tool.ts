@@ -1,0 +1,54 @@
+/** What a tool is: a file in `tools` and a line in its index. */
+
+import { type Static, type TObject, type TSchema, Type } from "@sinclair/typebox";
+import { Positions } from "../config/positions.ts";
+import { validate } from "../config/validate.ts";
+import { CapsaError } from "../errors.ts";
+import type { Sandboxes } from "./sandboxes.ts";
+
+/** What one call has at hand. */
+export interface Call {
+  readonly sandboxes: Sandboxes;
+  /** Aborts when the client cancels the call, or is gone. */
+  readonly signal: AbortSignal;
+}
+
+export interface Tool<Input extends TObject = TObject> {
+  readonly name: string;
+  /** For the model, limits included. */
+  readonly description: string;
+  readonly input: Input;
+  /** The protocol's hints for whoever asks a person first. */
+  readonly hints: { readonly readOnlyHint: boolean; readonly destructiveHint?: boolean };
+  /** Gives plain data. What it throws becomes the answer's error. */
+  run(args: Static<Input>, call: Call): Promise<Readonly<Record<string, unknown>>>;
+}
+
+const closed = { additionalProperties: false } as const;
+
+/** The arguments of a tool: no other names than these. */
+export function inputs<T extends Record<string, TSchema>>(properties: T): TObject<T> {
+  return Type.Object(properties, { ...closed, expected: "an object of its arguments" });
+}
+
+export const sandboxName = Type.String({ description: "Its name, as `create` gave it.", expected: "a name" });
+
+export const guestPath = (description: string) =>
+  Type.String({ description, pattern: "^/[^\\x00]*$", expected: 'an absolute path, such as "/tmp/a"' });
+
+/** Text, or bytes that are none. */
+export const encoding = Type.Optional(
+  Type.Union([Type.Literal("text"), Type.Literal("base64")], {
+    description: "text (the default): UTF-8; base64: any bytes.",
+    expected: '"text" or "base64"',
+  }),
+);
+
+/** Throws `CapsaError` `ARGUMENTS` with all that is wrong with what the model gave. */
+export function checkArguments(tool: Tool, args: unknown): void {
+  // below the tool's name, so that messages begin with it
+  const problems = validate(Type.Object({ [tool.name]: tool.input }), { [tool.name]: args }, new Positions());
+  if (problems.length === 0) return;
+  const told = problems.map(({ message, hint }) => (hint ? `${message} (${hint})` : message));
+  throw new CapsaError("ARGUMENTS", told.join("\n"));
+}
