@@ -74,6 +74,7 @@ export type {
   PublishedPort,
   RunningSandbox,
   SandboxEntry,
+  SandboxEvent,
   SandboxExit,
   SandboxMetrics,
   SandboxNetwork,

@@ -117,6 +117,18 @@ static int do_status(struct answer *answer)
 	return 0;
 }
 
+/* Whoever asked for it: all should know. */
+static void become(struct vmm *vmm, enum vmm_state state, const char *event)
+{
+	struct frame frame;
+	if (vmm->state == state)
+		return;
+	vmm->state = state;
+	frame__begin(&frame, 64);
+	frame__text(&frame, "event", event);
+	control__event(vmm->control, &frame, false);
+}
+
 static int do_pause(struct answer *answer)
 {
 	struct vmm *vmm = answer->vmm;
@@ -125,7 +137,7 @@ static int do_pause(struct answer *answer)
 	int err = vmm->state == VMM_RUNNING ? vmm->engine->pause(&vmm->machine) : 0;
 	if (err)
 		return failure__set(&answer->why, -err, NULL, "the machine cannot be paused");
-	vmm->state = VMM_PAUSED;
+	become(vmm, VMM_PAUSED, "paused");
 	answer__succeed(answer);
 	return 0;
 }
@@ -138,7 +150,7 @@ static int do_resume(struct answer *answer)
 	int err = vmm->state == VMM_PAUSED ? vmm->engine->resume(&vmm->machine) : 0;
 	if (err)
 		return failure__set(&answer->why, -err, NULL, "the machine cannot be resumed");
-	vmm->state = VMM_RUNNING;
+	become(vmm, VMM_RUNNING, "resumed");
 	answer__succeed(answer);
 	return 0;
 }

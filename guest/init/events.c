@@ -148,6 +148,21 @@ void events__main_exit(struct events *events, int status)
 	end(events, &frame);
 }
 
+void events__oom(struct events *events, const struct oom_kill *kill)
+{
+	struct frame frame;
+
+	if (!begin(events, &frame, "oom", 3))
+		return;
+	writer__text(&frame.writer, "pid");
+	writer__uint(&frame.writer, (uint64_t)kill->pid);
+	writer__text(&frame.writer, "program");
+	writer__text(&frame.writer, kill->program);
+	writer__text(&frame.writer, "limited");
+	writer__bool(&frame.writer, kill->limited);
+	end(events, &frame);
+}
+
 void events__expired(struct events *events, const char *why)
 {
 	struct frame frame;

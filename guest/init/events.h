@@ -2,6 +2,7 @@
 #ifndef CAPSA_INIT_EVENTS_H
 #define CAPSA_INIT_EVENTS_H
 
+#include "init/oom.h"
 #include "loop/loop.h"
 #include "wire/buffer.h"
 #include "wire/frame.h"
@@ -27,6 +28,8 @@ void events__ready(struct events *events, const struct boot_times *times);
 void events__main_started(struct events *events, pid_t pid);
 /* `status` is of wait(2). */
 void events__main_exit(struct events *events, int status);
+/* A process was killed for want of memory. */
+void events__oom(struct events *events, const struct oom_kill *kill);
 /* The sandbox is to end because of its "ttl", or because it was "idle". */
 void events__expired(struct events *events, const char *why);
 void events__boot_failed(struct events *events, int error, const char *message);

@@ -5,6 +5,7 @@
 #include "events.h"
 #include "main_process.h"
 #include "mounts.h"
+#include "oom.h"
 #include "plan.h"
 #include "system.h"
 
@@ -42,6 +43,7 @@ struct init {
 	struct plan plan;
 	struct events events;
 	struct main_process main;
+	struct oom oom;
 	struct watch signals, requests; /* requests: from the agent */
 	int agent_end;                  /* of the pipe `requests` */
 	int listener;                   /* the agent's; init's so that it outlives an agent */
@@ -82,6 +84,8 @@ static void start_agent(struct init *init)
 			close(init->events.watch.fd);
 		if (init->shares >= 0)
 			close(init->shares);
+		if (init->oom.watch.fd >= 0)
+			close(init->oom.watch.fd);
 		_exit(agent__run(init->listener, init->agent_end, &init->plan.environment, init->plan.idle_ms));
 	}
 	if (init->agent < 0) {
@@ -234,6 +238,7 @@ static void boot(struct init *init, uint64_t first_line)
 	init->listener = system__listen(init->plan.agent_port);
 	if (init->listener < 0)
 		give_up(init, init->listener, "vsock port %u: %s", init->plan.agent_port, strerror(-init->listener));
+	oom__watch(&init->oom, &init->loop, &init->events);
 	start_agent(init);
 	times.agent = system__boottime();
 	events__ready(&init->events, &times);
@@ -273,6 +278,7 @@ noreturn void init__run(void)
 		.restart = {.fire = restart_agent},
 		.deadline = {.fire = next_phase},
 		.shares = -1,
+		.oom = {.watch = {.fd = -1}},
 		.ttl = {.fire = ttl_over},
 	};
 	uint64_t first_line = system__boottime();

@@ -15,6 +15,7 @@ export type EndReason = "shutdown" | "stopped" | "expired" | "failed";
 /** What a VMM tells unasked. */
 export type VmmEvent =
   | { readonly event: "started"; readonly engine: string; readonly ports: readonly PublishedPort[] }
+  | { readonly event: "paused" | "resumed" }
   | { readonly event: "network"; readonly refusal: NetworkRefusal }
   | { readonly event: "access"; readonly access: NetworkAccess }
   | { readonly event: "guest" | "console"; readonly data: Uint8Array }
@@ -102,10 +103,22 @@ export class Control {
 }
 
 function readEvent(message: Message): VmmEvent {
-  const event = oneOf(message, "event", ["started", "guest", "console", "network", "failed", "exited"]);
+  const event = oneOf(message, "event", [
+    "started",
+    "paused",
+    "resumed",
+    "guest",
+    "console",
+    "network",
+    "failed",
+    "exited",
+  ]);
   switch (event) {
     case "started":
       return { event, engine: text(message, "engine", 64), ports: readPorts(message) };
+    case "paused":
+    case "resumed":
+      return { event };
     case "guest":
     case "console":
       return { event, data: bytes(message, "data") };

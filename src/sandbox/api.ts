@@ -75,6 +75,32 @@ export interface SandboxExit {
   readonly failure?: { readonly code: string; readonly message: string };
 }
 
+/**
+ * Something that happened to a sandbox, and when this process heard of it.
+ *
+ * - `started`: its vCPUs run; `ready`: its agent listens; `exited`: the last one
+ * - `paused`, `resumed`: by whomever
+ * - `refusal`, `access`: as `onRefusal` and `onAccess` are told
+ * - `oom`: the guest's kernel has killed a process for want of memory, of what `limits` gave it (`limited`) or of the guest's
+ * - `expired`: it ends because of that
+ * - `dropped`: so many events are missing here, as this reader was too far behind
+ *
+ * `main-started`, `main-exit`, `oom` and `expired` are the guest's word.
+ */
+export type SandboxEvent = { readonly at: Date } & (
+  | { readonly type: "started"; readonly ports: readonly PublishedPort[] }
+  | { readonly type: "ready"; readonly timings: BootTimings }
+  | { readonly type: "main-started"; readonly pid: number }
+  | { readonly type: "main-exit"; readonly exitCode: number | null; readonly signal: string | null }
+  | { readonly type: "paused" | "resumed" }
+  | { readonly type: "refusal"; readonly refusal: NetworkRefusal }
+  | { readonly type: "access"; readonly access: NetworkAccess }
+  | { readonly type: "oom"; readonly pid: number; readonly program: string; readonly limited: boolean }
+  | { readonly type: "expired"; readonly why: "ttl" | "idle" }
+  | { readonly type: "exited"; readonly exit: SandboxExit }
+  | { readonly type: "dropped"; readonly count: number }
+);
+
 /** What a sandbox has used since its start, and uses now. */
 export interface SandboxMetrics {
   readonly state: "starting" | "running" | "paused" | "ending";
@@ -226,6 +252,17 @@ export interface RunningSandbox extends AsyncDisposable {
    * @example await vm.discard(["/project/node_modules"]);
    */
   discard(paths?: readonly string[]): Promise<Change[]>;
+
+  /**
+   * What happens to it, from its start (attached: from then on, with `ready` and `paused` where it is) to its end; the loop
+   * ends with `exited`. The last 1024 events are kept for who comes or reads late; what is lost beyond that is told as
+   * `dropped`. Aborting ends the loop with the signal's reason.
+   * @example
+   * for await (const event of vm.events({ signal })) {
+   *   if (event.type === "oom") console.error(`${event.program} was killed: the sandbox has too little memory`);
+   * }
+   */
+  events(options?: { readonly signal?: AbortSignal }): AsyncGenerator<SandboxEvent, void, void>;
 
   /**
    * What it uses. Rejects with `VmmError` `VMM_GONE` once it has ended.

@@ -2,7 +2,7 @@
 
 import { BootError } from "../errors.ts";
 import type { BootTimings } from "./api.ts";
-import type { BootMoments } from "./events.ts";
+import type { BootMoments } from "./guest_events.ts";
 
 const HINTS: Readonly<Record<string, string>> = {
   BOOT_TIMEOUT: "a slow host needs a longer boot timeout; the console tells how far it came",

@@ -1,72 +1,73 @@
-/** The guest's event stream (guest/protocol.cddl), from bytes to events that have been checked. */
+/** What happens to a sandbox, told in order to whoever wants to know. */
 
-import { bytes, failure, finite, map, oneOf, uint } from "../agent/fields.ts";
-import { FrameDecoder, type Message } from "../agent/framing.ts";
-import { ProtocolError } from "../agent/profile.ts";
-import { signalName } from "../agent/signals.ts";
+import type { SandboxEvent } from "./api.ts";
 
-/** Nanoseconds of the guest's clock since its start. */
-export interface BootMoments {
-  readonly kernel: number;
-  readonly init: number;
-  readonly mounts: number;
-  readonly agent: number;
-}
+/** Events that are kept; a reader that is further behind is told how many it has missed. */
+const KEPT = 1024;
 
-export type GuestEvent =
-  | { readonly ev: "ready"; readonly moments: BootMoments }
-  | { readonly ev: "main-started"; readonly pid: number }
-  | { readonly ev: "main-stdout" | "main-stderr"; readonly data: Uint8Array }
-  | { readonly ev: "main-exit"; readonly exitCode: number | null; readonly signal: string | null }
-  | { readonly ev: "expired"; readonly why: "ttl" | "idle" }
-  | { readonly ev: "boot-failed"; readonly code: string; readonly message: string };
+/** An event as it is made: when is added here, and what is missing at each reader. */
+export type Happening = Without<Exclude<SandboxEvent, { readonly type: "dropped" }>, "at">;
+/** `Omit` of each of a union. */
+type Without<Union, Key extends PropertyKey> = Union extends unknown ? Omit<Union, Key> : never;
 
-const EVENTS = [
-  "ready",
-  "main-started",
-  "main-stdout",
-  "main-stderr",
-  "main-exit",
-  "expired",
-  "boot-failed",
-] as const;
+/** One store for all readers: each has a place in it, and no queue of its own. */
+export class Events {
+  readonly #limit: number;
+  readonly #kept: SandboxEvent[] = [];
+  /** Number of the first that is kept. */
+  #first = 0;
+  #ended = false;
+  #next = Promise.withResolvers<void>();
 
-export class GuestEvents {
-  readonly #decoder = new FrameDecoder();
-
-  /** The events that these bytes complete. Throws {@link ProtocolError}, after which nothing more can be made of it. */
-  *push(data: Uint8Array): Generator<GuestEvent> {
-    for (const [message] of this.#decoder.push(data)) yield readGuestEvent(message);
+  constructor(limit = KEPT) {
+    this.#limit = limit;
   }
-}
 
-/** Throws {@link ProtocolError}. */
-export function readGuestEvent(message: Message): GuestEvent {
-  const ev = oneOf(message, "ev", EVENTS);
-  switch (ev) {
-    case "ready": {
-      const t = map(message.t, "t");
-      const [kernel, init, mounts, agent] = ["kernel", "init", "mounts", "agent"].map((key) =>
-        finite(t, key),
-      );
-      return { ev, moments: { kernel: kernel!, init: init!, mounts: mounts!, agent: agent! } };
+  add(happening: Happening): void {
+    this.#kept.push({ ...happening, at: new Date() } as SandboxEvent);
+    if (this.#kept.length > this.#limit) {
+      this.#kept.shift();
+      this.#first++;
     }
-    case "main-started":
-      return { ev, pid: uint(message, "pid", 0x7fffffff) };
-    case "main-stdout":
-    case "main-stderr":
-      return { ev, data: bytes(message, "data") };
-    case "main-exit": {
-      if ((message.exitCode === undefined) === (message.signal === undefined)) {
-        throw new ProtocolError("main-exit has neither or both of exitCode and signal");
+    this.#wake();
+  }
+
+  /** Nothing more happens. */
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#next.resolve();
+    this.#next = Promise.withResolvers();
+  }
+
+  /** What is kept, then what comes, to the end. Throws the signal's reason. */
+  async *read(signal?: AbortSignal): AsyncGenerator<SandboxEvent, void, void> {
+    for (let place = 0; ; ) {
+      signal?.throwIfAborted();
+      if (place < this.#first) {
+        const count = this.#first - place;
+        place = this.#first;
+        yield { type: "dropped", count, at: new Date() };
+      } else if (place < this.#first + this.#kept.length) {
+        yield this.#kept[place++ - this.#first]!;
+      } else if (this.#ended) {
+        return;
+      } else {
+        await orAborted(this.#next.promise, signal);
       }
-      return message.signal === undefined
-        ? { ev, exitCode: uint(message, "exitCode", 255), signal: null }
-        : { ev, exitCode: null, signal: signalName(uint(message, "signal", 127)) };
     }
-    case "expired":
-      return { ev, why: oneOf(message, "why", ["ttl", "idle"]) };
-    case "boot-failed":
-      return { ev, ...failure(message) };
   }
+}
+
+/** Resolves in either case. */
+async function orAborted(promise: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return promise;
+  const { promise: aborted, resolve } = Promise.withResolvers<void>();
+  const abort = () => resolve();
+  signal.addEventListener("abort", abort, { once: true });
+  await Promise.race([promise, aborted]);
+  signal.removeEventListener("abort", abort);
 }

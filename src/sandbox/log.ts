@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { ProtocolError } from "../agent/profile.ts";
 import type { LogEntry, SandboxExit } from "./api.ts";
-import { type BootMoments, GuestEvents } from "./events.ts";
+import { type BootMoments, GuestEvents } from "./guest_events.ts";
 
 export interface EventLog {
   readonly output: LogEntry[];

@@ -29,6 +29,8 @@ export interface Identity {
 /** Told as it comes; nothing is kept for who listens later. */
 export interface MachineListener {
   onStarted?(ports: readonly PublishedPort[]): void;
+  /** By whomever. */
+  onPause?(what: "paused" | "resumed"): void;
   /** Something that its network did not let through. */
   onRefusal?(refusal: NetworkRefusal): void;
   /** Something that it let through and tells of. */
@@ -121,6 +123,10 @@ export class Machine {
       case "started":
         this.#listener.onStarted?.(event.ports);
         this.#settleStart.resolve();
+        break;
+      case "paused":
+      case "resumed":
+        this.#listener.onPause?.(event.event);
         break;
       case "guest":
         this.#listener.onGuest?.(event.data);

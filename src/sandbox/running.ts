@@ -18,13 +18,15 @@ import type {
   PublishedPort,
   RunningSandbox,
   SandboxEntry,
+  SandboxEvent,
   SandboxExit,
   SandboxMetrics,
   StartOptions,
   VsockSocket,
 } from "./api.ts";
 import { Boot } from "./boot.ts";
-import { type GuestEvent, GuestEvents } from "./events.ts";
+import { Events } from "./events.ts";
+import { type BootMoments, type GuestEvent, GuestEvents } from "./guest_events.ts";
 import { readEventLog } from "./log.ts";
 import { type Identity, Machine, type MachineExit } from "./machine.ts";
 import { AGENT_PORT } from "./plan.ts";
@@ -60,6 +62,7 @@ export class SandboxHandle implements RunningSandbox {
   #events: GuestEvents | undefined = new GuestEvents();
   /** Set while an attached one reads what came before: what comes meanwhile waits. */
   #early: Uint8Array[] | undefined;
+  readonly #happened = new Events();
   #main: MainExit | undefined;
   /** Its guest has said that it ends because of that. */
   #expired: "ttl" | "idle" | undefined;
@@ -114,6 +117,7 @@ export class SandboxHandle implements RunningSandbox {
     }
     const status = await handle.#machine.request("status", { follow: true });
     await handle.#catchUp(uint(status, "eventsLog"));
+    if (status.state === "paused") handle.#happened.add({ type: "paused" });
     return handle;
   }
 
@@ -122,9 +126,17 @@ export class SandboxHandle implements RunningSandbox {
       onStarted: (ports: readonly PublishedPort[]) => {
         this.ports = ports;
         this.boot.started();
+        this.#happened.add({ type: "started", ports });
       },
-      onRefusal: (refusal: NetworkRefusal) => this.#tell.onRefusal?.(refusal),
-      onAccess: (access: NetworkAccess) => this.#tell.onAccess?.(access),
+      onPause: (type: "paused" | "resumed") => this.#happened.add({ type }),
+      onRefusal: (refusal: NetworkRefusal) => {
+        this.#happened.add({ type: "refusal", refusal });
+        this.#tell.onRefusal?.(refusal);
+      },
+      onAccess: (access: NetworkAccess) => {
+        this.#happened.add({ type: "access", access });
+        this.#tell.onAccess?.(access);
+      },
       onGuest: (data: Uint8Array) => {
         if (this.#early === undefined) this.#onGuestData(data);
         else this.#early.push(data);
@@ -137,7 +149,7 @@ export class SandboxHandle implements RunningSandbox {
 
   async #catchUp(logged: number): Promise<void> {
     const past = await readEventLog(this.runtimeDir, logged);
-    if (past.moments !== undefined) this.boot.succeed(past.moments);
+    if (past.moments !== undefined) this.#ready(past.moments);
     if (past.exit?.failure !== undefined) this.#machine.blame(past.exit.failure);
     else if (past.exit !== undefined) this.#recall(past.exit);
     this.#events = past.rest;
@@ -205,9 +217,10 @@ export class SandboxHandle implements RunningSandbox {
   #onGuest(event: GuestEvent): void {
     switch (event.ev) {
       case "ready":
-        this.boot.succeed(event.moments);
+        this.#ready(event.moments);
         break;
       case "main-started":
+        this.#happened.add({ type: "main-started", pid: event.pid });
         break;
       case "main-stdout":
         this.#output.stdout.push(event.data);
@@ -216,16 +229,29 @@ export class SandboxHandle implements RunningSandbox {
         this.#output.stderr.push(event.data);
         break;
       case "main-exit":
-        this.#main ??= { exitCode: event.exitCode, signal: event.signal };
+        if (this.#main !== undefined) break; // it has one life, whatever the guest says
+        this.#main = { exitCode: event.exitCode, signal: event.signal };
+        this.#happened.add({ type: "main-exit", ...this.#main });
+        break;
+      case "oom":
+        this.#happened.add({ type: "oom", pid: event.pid, program: event.program, limited: event.limited });
         break;
       case "expired":
-        this.#expired ??= event.why;
+        if (this.#expired !== undefined) break;
+        this.#expired = event.why;
+        this.#happened.add({ type: "expired", why: event.why });
         break;
       case "boot-failed":
         this.#machine.blame({ code: event.code, message: event.message });
         this.boot.fail(event.code, event.message);
         break;
     }
+  }
+
+  #ready(moments: BootMoments): void {
+    const first = this.boot.timings === undefined;
+    this.boot.succeed(moments);
+    if (first) this.#happened.add({ type: "ready", timings: this.boot.timings! });
   }
 
   /** What an attached one was told before. */
@@ -242,7 +268,10 @@ export class SandboxHandle implements RunningSandbox {
     this.boot.fail(why.code, why.message);
     for (const tail of Object.values(this.#output)) tail.end();
     const main = this.#main ?? { exitCode: null, signal: null };
-    return { ...main, ...machine, reason: this.#reason(machine.reason) };
+    const exit = { ...main, ...machine, reason: this.#reason(machine.reason) };
+    this.#happened.add({ type: "exited", exit });
+    this.#happened.end();
+    return exit;
   }
 
   /** Changes that nobody is to decide about end with it; where that fails, whoever looks at them next is told. */
@@ -297,6 +326,10 @@ export class SandboxHandle implements RunningSandbox {
   get #changes(): StagedChanges {
     if (this.#staged !== undefined) return this.#staged;
     throw new CapsaError("NO_CHANGES_KEPT", `sandbox ${this.name} has no share with mode "transaction"`);
+  }
+
+  events(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<SandboxEvent, void, void> {
+    return this.#happened.read(options.signal);
   }
 
   async metrics(): Promise<SandboxMetrics> {

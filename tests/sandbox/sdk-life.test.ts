@@ -4,7 +4,17 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { attach, BootError, Capsa, ended, list, type Notice, readLog, sandbox } from "../../src/index.ts";
+import {
+  attach,
+  BootError,
+  Capsa,
+  ended,
+  list,
+  NetworkMode,
+  type Notice,
+  readLog,
+  sandbox,
+} from "../../src/index.ts";
 
 const top = mkdtempSync(join(tmpdir(), "capsa-life-"));
 const runtime = join(top, "run");
@@ -30,6 +40,8 @@ afterAll(async () => {
 
 const small = () => Capsa.sandbox().memoryMb(128);
 const sleeping = () => small().run("/bin/sleep", ["100000"]);
+
+const sandboxWithoutAllowance = () => sleeping().network(NetworkMode.UserNat({ allow: [] }));
 
 /** Names in the runtime directory that are sandboxes'. */
 const left = () => readdirSync(runtime).filter((name) => name !== ".lock");
@@ -76,6 +88,36 @@ async function gone(pids: readonly number[], withinMs: number): Promise<number[]
   }
   return rest;
 }
+
+test("its events, in order, to whoever reads early, late or elsewhere", async () => {
+  const vm = await sandboxWithoutAllowance().build();
+  const early = Array.fromAsync(vm.events());
+  const elsewhere = await attach(vm.id);
+  const followed = Array.fromAsync(elsewhere.events());
+  const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+  const hungry = await agent.exec(["tail", "/dev/zero"], { limits: { memoryMb: 8 } });
+  expect(hungry.oomKilled).toBe(true);
+  await agent.exec("nc -w 1 192.0.2.1 80");
+  await elsewhere.pause();
+  await elsewhere.pause(); // changes nothing
+  await vm.resume();
+  await agent.close();
+  await vm.stop();
+
+  const all = await early;
+  const types = all.map(({ type }) => type);
+  expect(types.slice(0, 3)).toEqual(["started", "ready", "main-started"]);
+  const certain = (type: string) => /paused|resumed|exit/.test(type);
+  expect(types.filter(certain)).toEqual(["paused", "resumed", "main-exit", "exited"]);
+  expect(all.find(({ type }) => type === "oom")).toMatchObject({ program: "tail", limited: true });
+  expect(all.find(({ type }) => type === "refusal")).toMatchObject({
+    refusal: { protocol: "tcp", address: "192.0.2.1", port: 80 },
+  });
+  expect(all.at(-1)).toMatchObject({ exit: { reason: "shutdown" } });
+  expect(await Array.fromAsync(vm.events())).toEqual(all);
+  const [first, ...others] = (await followed).map(({ type }) => type);
+  expect([first, ...others.filter(certain)]).toEqual(["ready", ...types.filter(certain)]);
+});
 
 describe("main process", () => {
   test("its output is readable to the byte, its code is the sandbox's, and it is told why", async () => {

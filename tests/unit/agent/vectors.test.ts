@@ -9,7 +9,7 @@ import {
   FrameDecoder,
   type Message,
 } from "../../../src/agent/framing.ts";
-import { readGuestEvent } from "../../../src/sandbox/events.ts";
+import { readGuestEvent } from "../../../src/sandbox/guest_events.ts";
 
 interface Vector {
   name: string;

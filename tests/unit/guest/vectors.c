@@ -57,6 +57,8 @@ static void init_writes_its_events_as_recorded(void)
 	check_event(&events, "main-exit, exit code");
 	events__main_exit(&events, 15);
 	check_event(&events, "main-exit, signal");
+	events__oom(&events, &(struct oom_kill){.pid = 77, .limited = true, .program = "tail"});
+	check_event(&events, "oom");
 	events__expired(&events, "idle");
 	check_event(&events, "expired");
 	events__boot_failed(&events, -ENOENT, "share src: not among the shares");
@@ -77,6 +79,26 @@ static void output_is_framed_as_recorded_however_much_room_there_was(void)
 		data_frame__end(&frame, 4);
 		check_event(&events, "main-stdout");
 	}
+}
+
+static void who_was_killed_for_memory_is_read_from_the_kernels_log(void)
+{
+	struct oom_kill kill;
+
+	CHECK(oom__parse("3,417,2914085,-;Out of memory: Killed process 77 (tail) total-vm:9kB, UID:0\n", &kill));
+	CHECK(kill.pid == 77 && !kill.limited);
+	CHECK_STR(kill.program, "tail");
+	CHECK(oom__parse("3,1,2,-;Memory cgroup out of memory: Killed process 8 (a) total-vm: (b)) total-vm:1kB",
+			 &kill));
+	CHECK(kill.pid == 8 && kill.limited);
+	CHECK_STR(kill.program, "a) total-vm: (b)");
+	/* a program wrote that into the log */
+	CHECK(!oom__parse("11,1,2,-;Out of memory: Killed process 77 (tail) total-vm:9kB", &kill));
+	CHECK(!oom__parse("3,1,2,-;tail invoked oom-killer: gfp_mask=0x1", &kill));
+	CHECK(!oom__parse("3,1,2,-;Out of memory: Killed process (tail) total-vm:9kB", &kill));
+	CHECK(!oom__parse("3,1,2,-;Out of memory: Killed process 77 (tail", &kill));
+	CHECK(!oom__parse("3,1,2,-;Out of memory: Killed process -7 (tail) total-vm:", &kill));
+	CHECK(!oom__parse("", &kill));
 }
 
 static void no_one_to_tell_is_no_failure(void)
@@ -264,6 +286,7 @@ int main(void)
 {
 	CASE(init_writes_its_events_as_recorded);
 	CASE(output_is_framed_as_recorded_however_much_room_there_was);
+	CASE(who_was_killed_for_memory_is_read_from_the_kernels_log);
 	CASE(no_one_to_tell_is_no_failure);
 	CASE(the_smallest_plan);
 	CASE(the_largest_plan);

@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { encodeFrame } from "../../../src/agent/framing.ts";
-import { GuestEvents } from "../../../src/sandbox/events.ts";
+import { GuestEvents } from "../../../src/sandbox/guest_events.ts";
 import { LastText, Tail } from "../../../src/sandbox/tail.ts";
 
 test("without a reader the latest MiB is kept, and the loss counted", async () => {
