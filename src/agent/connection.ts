@@ -1,15 +1,19 @@
 /** One connection to an agent: numbered calls over one socket, all of them ended by one error when it goes. */
 
 import { GuestLostError } from "../errors.ts";
+import type { Recording } from "../telemetry.ts";
 import { Call, type CallSetup } from "./call.ts";
 import { failure, text, uint } from "./fields.ts";
 import type { Message } from "./framing.ts";
 import { ProtocolError } from "./profile.ts";
 import { FrameSocket } from "./socket.ts";
+import { recordCall, recordEnd, recordEvent } from "./spans.ts";
 
 const PROTOCOL_VERSION = 1;
 
 export interface ConnectOptions {
+  /** Id of the sandbox, for traces. */
+  readonly sandbox?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Limit for the agent's greeting, milliseconds. */
   readonly timeoutMs: number;
@@ -19,6 +23,7 @@ export class Connection {
   /** Name and version of the agent. */
   version = "";
   #socket!: FrameSocket;
+  #sandbox: string | undefined;
   readonly #calls = new Map<number, Call>();
   #nextId = 1;
   #lost: GuestLostError | undefined;
@@ -29,6 +34,7 @@ export class Connection {
    */
   static async open(path: string, options: ConnectOptions): Promise<Connection> {
     const self = new Connection();
+    self.#sandbox = options.sandbox;
     self.#socket = await FrameSocket.connect(
       { unix: path },
       {
@@ -59,9 +65,13 @@ export class Connection {
   call(setup: CallSetup): Call {
     setup.signal?.throwIfAborted();
     if (this.#lost !== undefined) throw this.#lost;
-    const call = new Call(this.#nextId++, setup, (frame) => this.#socket.send(frame));
+    const recording = recordCall(setup, this.#sandbox);
+    const call = new Call(this.#nextId++, recording ? watched(setup, recording) : setup, (frame) =>
+      this.#socket.send(frame),
+    );
     call.start();
     this.#calls.set(call.id, call);
+    if (recording !== undefined) recordEnd(recording, call);
     return call;
   }
 
@@ -104,6 +114,18 @@ export class Connection {
     this.#calls.clear();
     for (const call of calls) call.lost(error);
   }
+}
+
+function watched(setup: CallSetup, recording: Recording): CallSetup {
+  const { onEvent } = setup;
+  if (onEvent === undefined) return setup;
+  return {
+    ...setup,
+    onEvent: (event, length) => {
+      recordEvent(recording, event);
+      onEvent(event, length);
+    },
+  };
 }
 
 function reason(error: Error | undefined): string {

@@ -15,7 +15,7 @@ import { SandboxHandle } from "./running.ts";
 export async function connectByName(nameOrId: string, options: WaitOptions = {}): Promise<Agent> {
   const entry = await find(nameOrId);
   try {
-    const limits = { signal: options.signal, timeoutMs: READY_TIMEOUT_MS };
+    const limits = { signal: options.signal, timeoutMs: READY_TIMEOUT_MS, sandbox: entry.id };
     return await connectAgent(socketPath(entry.runtimeDir, AGENT_PORT), limits);
   } catch (error) {
     if (!isEarly(error) || options.signal?.aborted) throw error;

@@ -51,7 +51,8 @@ export async function waitReadyTimeout(
       // The guest tells when its agent listens; a port of another service is tried until it does
       await orAborted(Promise.all([socket.vm.ready, socket.opened]), signal);
     }
-    return await connect(`${socket}`, signal, ms);
+    const id = typeof socket === "string" ? undefined : socket.vm.id;
+    return await connect(`${socket}`, signal, ms, id);
   } catch (error) {
     if (!limit.aborted || options.signal?.aborted) throw error;
     throw new AgentError("ETIMEDOUT", `no agent answered at ${socket} within ${ms} ms`, { op: "waitReady" });
@@ -62,11 +63,16 @@ export async function waitReadyTimeout(
  * Until an agent greets. A port nobody listens on is accepted by the vsock device and ends at once; a sandbox that is
  * just starting has no socket yet.
  */
-async function connect(path: string, signal: AbortSignal, ms: number): Promise<Agent> {
+async function connect(
+  path: string,
+  signal: AbortSignal,
+  ms: number,
+  sandbox: string | undefined,
+): Promise<Agent> {
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
     signal.throwIfAborted();
     try {
-      return await connectAgent(path, { signal, timeoutMs: ms });
+      return await connectAgent(path, { signal, timeoutMs: ms, sandbox });
     } catch (error) {
       if (!isEarly(error) || signal.aborted) throw error;
     }

@@ -9,6 +9,7 @@ import { cpio } from "../image/cpio.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
 import { hostNetwork } from "../network/host.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
+import { recordBoot } from "./boot_span.ts";
 import { launch } from "./launch.ts";
 import { guestPlan, vmmConfig } from "./plan.ts";
 import type { Place } from "./registry.ts";
@@ -31,6 +32,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   kernel.catch(() => {}); // it is looked for meanwhile, and awaited below
   const base = spec.initrd ?? initramfsPath();
   let staged: StagedChanges | undefined;
+  const span = recordBoot(spec);
   const starting = launch(
     { name: spec.name, spec },
     spec.engine,
@@ -56,6 +58,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       return handle;
     },
   );
+  span?.follow(starting);
   return starting.catch((error) => {
     staged?.drop();
     throw error;

@@ -2,6 +2,7 @@
 import type { Agent } from "../agent/api.ts";
 import type { Change } from "../changes/api.ts";
 import { GuestLostError } from "../errors.ts";
+import { record } from "../telemetry.ts";
 import { formatDuration } from "./duration.ts";
 import { carryOut } from "./index.ts";
 import type { RunResult, StepResult } from "./result.ts";
@@ -55,7 +56,25 @@ export async function runSteps(
   };
 }
 
-async function runStep(
+/** Its name is not in the span: it is the command where none was given. */
+async function runStep(step: Step, agent: Agent, options: RunOptions): Promise<StepResult> {
+  const span = record(`step ${step.verb}`, () => ({
+    "capsa.sandbox.name": step.sandbox,
+    ...(step.line !== undefined && { "code.line.number": step.line }),
+  }));
+  if (span === undefined) return performStep(step, agent, options);
+  try {
+    const result = await span.within(() => performStep(step, agent, options));
+    if (result.status === "passed") span.end();
+    else span.end(result.error?.code ?? "expectation");
+    return result;
+  } catch (error) {
+    span.fail(error);
+    throw error;
+  }
+}
+
+async function performStep(
   step: Step,
   agent: Agent,
   { signal, changes, onOutput }: RunOptions,
