@@ -92,6 +92,7 @@ export {
   type UserNatOptions,
 } from "./sandbox/builder.ts";
 export { explainNetwork } from "./sandbox/explain.ts";
+export type { SetMemoryOptions } from "./sandbox/memory.ts";
 export type { PoolOptions, SandboxPool } from "./sandbox/pool.ts";
 export * as sandbox from "./sandbox/ready.ts";
 export { attach, ended, list, readLog, readNetworkLog } from "./sandbox/registry.ts";

@@ -44,9 +44,10 @@ struct machine {
 	int console_fd; /* only for an engine that carries_console: its end of the console, a non-blocking stream socket
 			 * the engine takes over at create, succeed or fail; else -1 */
 
-	bool has_serial; /* a serial port, COM1, for kernels without virtio console */
-	int serial_fd;   /* where has_serial: a non-blocking stream socket the engine takes over at create, succeed or
-			    fail */
+	bool has_balloon; /* where the engine has `balloon`; else it is a device like the others */
+	bool has_serial;  /* a serial port, COM1, for kernels without virtio console */
+	int serial_fd;    /* where has_serial: a non-blocking stream socket the engine takes over at create, succeed or
+			     fail */
 
 	pid_t child; /* a process the engine made at create and sends signals to; 0: none */
 
@@ -76,6 +77,9 @@ struct engine_ops {
 	int (*start)(struct machine *machine, struct failure *why);
 	int (*pause)(struct machine *machine);
 	int (*resume)(struct machine *machine);
+	/* For an engine that makes the balloon itself, where the machine has_balloon; else NULL. Ask the guest to make
+	 * do with so much memory, bytes, unless `memory` is 0; *now gets what it has. 0 or -errno. */
+	int (*balloon)(struct machine *machine, uint64_t memory, uint64_t *now);
 	void (*destroy)(struct machine *machine);
 };
 

@@ -295,9 +295,9 @@ static int await_replies(struct qemu *qemu, int ms)
 	return 0;
 }
 
-static int command(struct qemu *qemu, const char *name)
+static int command(struct qemu *qemu, const char *name, const char *arguments)
 {
-	int err = qemu_monitor__send(&qemu->monitor, name);
+	int err = qemu_monitor__send(&qemu->monitor, name, arguments);
 	return err ? err : await_replies(qemu, COMMAND_MS);
 }
 
@@ -317,9 +317,9 @@ static int qemu__start(struct machine *machine, struct failure *why)
 {
 	struct qemu *qemu = machine->engine;
 	/* written before QEMU reads: it goes on without a pause once it is set up */
-	int err = qemu_monitor__send(&qemu->monitor, "qmp_capabilities");
+	int err = qemu_monitor__send(&qemu->monitor, "qmp_capabilities", NULL);
 	if (!err)
-		err = qemu_monitor__send(&qemu->monitor, "cont");
+		err = qemu_monitor__send(&qemu->monitor, "cont", NULL);
 	if (!err)
 		err = await_replies(qemu, START_MS);
 	if (err)
@@ -336,12 +336,24 @@ static int qemu__start(struct machine *machine, struct failure *why)
 /* QEMU answers once the vCPUs stand and every vhost-user ring was taken back. */
 static int qemu__pause(struct machine *machine)
 {
-	return command(machine->engine, "stop");
+	return command(machine->engine, "stop", NULL);
 }
 
 static int qemu__resume(struct machine *machine)
 {
-	return command(machine->engine, "cont");
+	return command(machine->engine, "cont", NULL);
+}
+
+/* There is no balloon over vhost-user: it is QEMU's own. */
+static int qemu__balloon(struct machine *machine, uint64_t memory, uint64_t *now)
+{
+	struct qemu *qemu = machine->engine;
+	char arguments[40];
+	snprintf(arguments, sizeof(arguments), "{\"value\":%llu}", (unsigned long long)memory);
+	int err = memory ? command(qemu, "balloon", arguments) : 0;
+	if (!err)
+		err = command(qemu, "query-balloon", NULL);
+	return err ? err : qemu_monitor__number(&qemu->monitor, "actual", now);
 }
 
 const struct engine_ops engine_qemu = {
@@ -352,5 +364,6 @@ const struct engine_ops engine_qemu = {
 	.start = qemu__start,
 	.pause = qemu__pause,
 	.resume = qemu__resume,
+	.balloon = qemu__balloon,
 	.destroy = qemu__destroy,
 };

@@ -48,10 +48,15 @@ struct qemu_monitor {
 	char line[QEMU_LINE];
 };
 
-/* Send one command without arguments, whose reply is awaited. 0 or -errno. */
-__attribute__((warn_unused_result)) int qemu_monitor__send(struct qemu_monitor *monitor, const char *command);
+/* Send one command, whose reply is awaited. `arguments`: a JSON object, or NULL. 0 or -errno. */
+__attribute__((warn_unused_result)) int qemu_monitor__send(struct qemu_monitor *monitor, const char *command,
+							   const char *arguments);
 /* Take in what arrived, up to the next reply. 1: a reply came; 0: nothing more now; -errno: the monitor is closed. */
 __attribute__((warn_unused_result)) int qemu_monitor__read(struct qemu_monitor *monitor);
+
+/* The number of that name in the last reply. 0, or -EPROTO where there is none. */
+__attribute__((warn_unused_result)) int qemu_monitor__number(const struct qemu_monitor *monitor, const char *name,
+							     uint64_t *number);
 
 /* ---- qemu_args.c: the command line ---- */
 

@@ -222,6 +222,10 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 	int err = 0;
 	for (unsigned i = 0; !err && i < machine->device_count; i++)
 		err = add_device(args, machine->devices[i].dev, i, wires->devices[i], why);
+	if (machine->has_balloon) {
+		add(args, "-device");
+		add(args, "virtio-balloon-device,free-page-reporting=on,page-poison=off");
+	}
 	if (wires->console >= 0) {
 		add(args, "-chardev");
 		addf(args, "socket,id=console,fd=%d", wires->console);

@@ -1,15 +1,17 @@
-/* QMP, QEMU's machine protocol, as far as it is needed: commands without arguments, and whether they succeeded. */
+/* QMP, QEMU's machine protocol, as far as it is needed: commands, whether they succeeded, and numbers in replies. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "engine/qemu.h"
 
-int qemu_monitor__send(struct qemu_monitor *monitor, const char *command)
+int qemu_monitor__send(struct qemu_monitor *monitor, const char *command, const char *arguments)
 {
-	char line[64];
-	int len = snprintf(line, sizeof(line), "{\"execute\":\"%s\"}\n", command);
+	char line[128];
+	int len = snprintf(line, sizeof(line), "{\"execute\":\"%s\"%s%s}\n", command,
+			   arguments ? ",\"arguments\":" : "", arguments ? arguments : "");
 	if (send(monitor->fd, line, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) != len)
 		return -EPIPE;
 	monitor->awaited++;
@@ -29,6 +31,18 @@ static bool take_line(struct qemu_monitor *monitor)
 	if (strstr(line, "\"event\": \"SHUTDOWN\"") && strstr(line, "\"reason\": \"host-"))
 		monitor->host_ended = true;
 	return false;
+}
+
+int qemu_monitor__number(const struct qemu_monitor *monitor, const char *name, uint64_t *number)
+{
+	char key[32];
+	int len = snprintf(key, sizeof(key), "\"%s\": ", name);
+	const char *at = strstr(monitor->line, key);
+	char *end;
+	if (!at)
+		return -EPROTO;
+	*number = strtoull(at + len, &end, 10);
+	return end == at + len ? -EPROTO : 0;
 }
 
 int qemu_monitor__read(struct qemu_monitor *monitor)

@@ -147,6 +147,7 @@ static void channel__request(struct control_channel *ch, const uint8_t *body, si
 		{.key = "op", .kind = CBOR_KIND_TEXT, .required = true, .offset = MEMBER(op)},
 		{.key = "port", .kind = CBOR_KIND_UINT, .offset = MEMBER(port), .min = 1, .max = UINT32_MAX - 1},
 		{.key = "data", .kind = CBOR_KIND_BYTES, .offset = MEMBER(data)},
+		{.key = "memory", .kind = CBOR_KIND_UINT, .offset = MEMBER(memory), .min = 4096, .max = 1ULL << 46},
 		{.key = "follow", .kind = CBOR_KIND_BOOL, .offset = MEMBER(follow)},
 		{.key = "rules", .kind = CBOR_KIND_OTHER, .offset = MEMBER(rules), .read = config_rules__read},
 		{.key = "otherwise", .kind = CBOR_KIND_BOOL, .offset = MEMBER(otherwise)},

@@ -313,6 +313,7 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		{.key = "net", .kind = CBOR_KIND_OTHER, .offset = MEMBER(net), .read = config_net__read},
 		{.key = "lans", .kind = CBOR_KIND_OTHER, .offset = 0, .read = config_lans__read},
 		{.key = "rng", .kind = CBOR_KIND_BOOL, .offset = MEMBER(rng)},
+		{.key = "balloon", .kind = CBOR_KIND_BOOL, .offset = MEMBER(balloon)},
 		{.key = "console", .kind = CBOR_KIND_BOOL, .offset = MEMBER(console)},
 		{.key = "serial", .kind = CBOR_KIND_BOOL, .offset = MEMBER(serial)},
 		{.key = "eventsPort",

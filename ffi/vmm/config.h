@@ -97,6 +97,7 @@ struct vmm_config {
 	struct config_lan lans[CONFIG_MAX_LANS];
 	unsigned lan_count;
 	bool rng;
+	bool balloon;
 	bool console;
 	bool serial;
 	uint64_t events_port; /* 0: none */

@@ -23,6 +23,7 @@ struct control_request {
 	uint64_t id;
 	const char *op;
 	uint64_t port;          /* 0: absent */
+	uint64_t memory;        /* bytes, 0: absent */
 	struct cbor_bytes data; /* at NULL: absent */
 	bool follow;
 	struct config_rules rules;

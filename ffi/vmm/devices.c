@@ -10,6 +10,7 @@
 
 #include "confine/confine.h"
 #include "confine/tree.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/fs.h"
@@ -46,7 +47,8 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 		return failure__set(why, -err, NULL, "no worker for the %s device", dev->ops->name);
 	}
 	slot->dev = dev;
-	if (set->narrow && (dev->ops->id == VIRTIO_ID_RNG || dev->ops->id == VIRTIO_ID_CONSOLE))
+	if (set->narrow &&
+	    (dev->ops->id == VIRTIO_ID_RNG || dev->ops->id == VIRTIO_ID_CONSOLE || dev->ops->id == VIRTIO_ID_BALLOON))
 		slot->worker.enter = narrow_quiet;
 	if (set->narrow && dev->ops->id == VIRTIO_ID_BLOCK)
 		slot->worker.enter = narrow_disk;
@@ -215,6 +217,18 @@ static int add_lans(struct device_set *set, const struct vmm_config *config, con
 	return err;
 }
 
+static int add_balloon(struct device_set *set, struct failure *why)
+{
+	struct virtio_device *dev;
+	int err = virtio_balloon__new(&dev);
+	if (err)
+		return failure__set(why, -err, NULL, "the balloon device cannot be made");
+	err = add(set, dev, why);
+	if (!err)
+		set->balloon = &set->slots[set->count - 1];
+	return err;
+}
+
 static int add_console(struct device_set *set, int fd, struct failure *why)
 {
 	struct virtio_device *dev;
@@ -245,6 +259,8 @@ int device_set__build(struct device_set *set, const struct vmm_config *config, c
 		err = add_lans(set, config, options->listeners, why);
 	if (!err && config->net.present)
 		err = add_net(set, &config->net, options, why);
+	if (!err && options->balloon)
+		err = add_balloon(set, why);
 	if (!err && console_fd >= 0)
 		return add_console(set, console_fd, why) ? (device_set__end(set), -EIO) : 0;
 	if (err) {
@@ -289,10 +305,34 @@ void device_set__end(struct device_set *set)
 		worker__end(&slot->worker);
 	}
 	set->count = 0;
-	set->vsock = set->net = NULL;
+	set->vsock = set->net = set->balloon = NULL;
 	set->nat = NULL;
 	names__free(set->names);
 	set->names = NULL;
+}
+
+struct ask_call {
+	struct virtio_device *dev;
+	uint32_t pages;
+};
+
+static void ask_on_worker(void *arg)
+{
+	struct ask_call *call = arg;
+	virtio_balloon__ask(call->dev, call->pages);
+}
+
+int device_set__ask_pages(struct device_set *set, uint32_t pages)
+{
+	if (!set->balloon)
+		return -ENODEV;
+	struct ask_call call = {.dev = set->balloon->dev, .pages = pages};
+	return loop__call(set->balloon->worker.loop, ask_on_worker, &call);
+}
+
+uint32_t device_set__given_pages(const struct device_set *set)
+{
+	return set->balloon ? virtio_balloon__given(set->balloon->dev) : 0;
 }
 
 struct listen_call {

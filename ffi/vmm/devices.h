@@ -16,7 +16,7 @@ struct device_set {
 	struct device_slot slots[MACHINE_MAX_DEVICES];
 	unsigned count;
 	bool narrow;
-	struct device_slot *vsock, *net;           /* NULL without */
+	struct device_slot *vsock, *net, *balloon; /* NULL without */
 	struct nat *nat;                           /* of `net` */
 	struct names *names;                       /* of the members of its private networks; NULL without any */
 	struct nat_publish publish[NAT_PUBLISHED]; /* with the ports that they got */
@@ -28,6 +28,7 @@ struct device_options {
 	const int *listeners;  /* one for each private network, whose device takes it over */
 	int console_fd; /* the device's end of the console, -1 when there is none or the engine carries it; taken over
 			 */
+	bool balloon;   /* there is to be one, which the engine does not carry */
 	bool narrow;    /* workers of devices that need nothing but the descriptors they have are confined to that */
 	/* Told on the net device's worker. */
 	void (*notice)(void *owner, const struct gate_notice *notice);
@@ -47,6 +48,11 @@ void device_set__end(struct device_set *set);
 
 /* What all devices of that kind (their ops' name) have carried, bytes; false where there is none. */
 bool device_set__traffic(const struct device_set *set, const char *kind, uint64_t *from_guest, uint64_t *to_guest);
+
+/* Ask the guest for so many pages of 4 KiB. 0, -ENODEV without balloon, or -errno. */
+__attribute__((warn_unused_result)) int device_set__ask_pages(struct device_set *set, uint32_t pages);
+/* How many it says that it has given; 0 without balloon. */
+uint32_t device_set__given_pages(const struct device_set *set);
 
 /* Make a host-to-guest socket for the vsock port. 0, -EEXIST when it is there, -ENODEV without vsock, or -errno. */
 __attribute__((warn_unused_result)) int device_set__listen(struct device_set *set, uint32_t port);

@@ -16,6 +16,9 @@ void answer__succeed(const struct answer *answer);
 
 /* Handlers: 0 once they have answered, or -errno with answer->why. */
 
+/* vmm/memory_request.c */
+__attribute__((warn_unused_result)) int memory__do(struct answer *answer);
+
 /* vmm/network_requests.c */
 __attribute__((warn_unused_result)) int network__do_show(struct answer *answer);
 __attribute__((warn_unused_result)) int network__do_counters(struct answer *answer);

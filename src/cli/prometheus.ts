@@ -43,6 +43,12 @@ const families: readonly Family[] = [
     value: ({ memory }) => memory.sizeBytes,
   },
   {
+    name: "memory_current_bytes",
+    type: "gauge",
+    help: "Memory that the guest is left with, as the guest says.",
+    value: ({ memory }) => memory.currentBytes,
+  },
+  {
     name: "memory_resident_bytes",
     type: "gauge",
     help: "Memory of the host that the sandbox holds.",

@@ -3,6 +3,7 @@
 import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
+import type { SetMemoryOptions } from "./memory.ts";
 import type { SandboxSpec } from "./spec.ts";
 
 export type { ApplyOptions, ApplyResult, Change, Changes } from "../changes/api.ts";
@@ -111,6 +112,8 @@ export interface SandboxMetrics {
   readonly memory: {
     /** What the guest was given. */
     readonly sizeBytes: number;
+    /** What the guest is left with of that, see `setMemory`: as it says; absent while it is paused. */
+    readonly currentBytes?: number;
     /** What of this machine's memory it holds: of the guest's what it has touched, and the processes that serve it. */
     readonly residentBytes: number;
     /** As the guest's kernel says, which has some for itself; absent while no agent answers. */
@@ -270,6 +273,17 @@ export interface RunningSandbox extends AsyncDisposable {
    * const { cpuMs, memory } = await vm.metrics();
    */
   metrics(): Promise<SandboxMetrics>;
+
+  /**
+   * Have the guest make do with so much memory, bytes or `"512M"`, at most what it was started with: what it gives up is this
+   * machine's again, until it is set to more. Resolves once the guest has come so far, with what it has. A guest can refuse,
+   * or take it back: this is no limit to a hostile one, whose memory never exceeds what it was started with.
+   *
+   * Rejects with `SpecError` for what is no size, and with `VmmError`: `EINVAL` above what it was started with, `ETIMEDOUT`
+   * when the guest has not come so far in time (it goes on trying), `EBUSY` while it is paused.
+   * @example await vm.setMemory("256M");
+   */
+  setMemory(size: number | string, options?: SetMemoryOptions): Promise<number>;
 
   /**
    * Exit code of the main process: 128 + n when signal n ended it. `VmmError` when the sandbox ended without.

@@ -10,7 +10,7 @@ import type { SandboxMetrics } from "./api.ts";
 /** For a guest to answer; one that is busy or hostile is left out. */
 const GUEST_MS = 2000;
 
-/** `status`: the VMM's. `pid`: its process. `agent`: the Unix socket of the agent's port. */
+/** `status`: the VMM's, with `current`, the guest's memory, where it can be asked. `pid`: its process. `agent`: the Unix socket of the agent's port. */
 export async function metricsOf(status: Message, pid: number, agent: string): Promise<SandboxMetrics> {
   const state = oneOf(status, "state", ["starting", "running", "paused", "ending"]);
   const traffic = map(status.traffic, "traffic");
@@ -22,7 +22,12 @@ export async function metricsOf(status: Message, pid: number, agent: string): Pr
     state,
     uptimeMs: uint(status, "uptimeNs") / 1e6,
     cpuMs,
-    memory: { sizeBytes: uint(status, "memory"), residentBytes, ...guest },
+    memory: {
+      sizeBytes: uint(status, "memory"),
+      ...(status.current !== undefined && { currentBytes: uint(status, "current") }),
+      residentBytes,
+      ...guest,
+    },
     shares: { readBytes: shares.toGuest, writtenBytes: shares.fromGuest },
     ...(network && { network: { receivedBytes: network.toGuest, sentBytes: network.fromGuest } }),
   };

@@ -92,6 +92,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     net: spec.network === "none" ? undefined : netDevice(spec.network, placement.network),
     lans: placement.lans?.map(lanDevice),
     rng: true,
+    balloon: true,
     console: true,
     eventsPort: EVENTS_PORT,
     archive: placement.archive,

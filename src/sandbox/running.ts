@@ -29,6 +29,7 @@ import { Events } from "./events.ts";
 import { type BootMoments, type GuestEvent, GuestEvents } from "./guest_events.ts";
 import { readEventLog } from "./log.ts";
 import { type Identity, Machine, type MachineExit } from "./machine.ts";
+import type { SetMemoryOptions } from "./memory.ts";
 import { AGENT_PORT } from "./plan.ts";
 import { Tail } from "./tail.ts";
 
@@ -335,7 +336,13 @@ export class SandboxHandle implements RunningSandbox {
   async metrics(): Promise<SandboxMetrics> {
     const { metricsOf } = await import("./metrics.ts");
     const status = await this.#machine.request("status");
-    return metricsOf(status, this.pid, this.vsockSocket(AGENT_PORT).path);
+    const memory = status.state === "running" ? await this.#machine.request("memory") : {};
+    return metricsOf({ ...status, current: memory.memory }, this.pid, this.vsockSocket(AGENT_PORT).path);
+  }
+
+  async setMemory(size: number | string, options: SetMemoryOptions = {}): Promise<number> {
+    const { memorySize, setMemory } = await import("./memory.ts");
+    return setMemory((op, fields) => this.#machine.request(op, fields), memorySize(size), options);
   }
 
   async wait(): Promise<number> {

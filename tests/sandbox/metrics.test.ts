@@ -52,9 +52,33 @@ test("processor, memory, files and network are counted, each for itself", async 
   expect(after.uptimeMs).toBeGreaterThan(before.uptimeMs);
 });
 
+test("memory that the guest does not need is this machine's again, asked for or not", async () => {
+  const resident = async () => (await vm.metrics()).memory.residentBytes;
+  const patient = { timeoutMs: 60_000 };
+  const full = await resident();
+  await agent.exec("rm /tmp/fill");
+  await expect(vm.setMemory("160M", { timeoutMs: 0 })).rejects.toMatchObject({ code: "ETIMEDOUT" });
+  expect(await vm.setMemory("160M", patient)).toBe(160 * MIB); // it has not stopped trying
+  const { memory } = await vm.metrics();
+  expect(memory.currentBytes).toBe(160 * MIB);
+  expect(memory.guestTotalBytes!).toBeLessThan(160 * MIB);
+  expect(full - memory.residentBytes).toBeGreaterThan(16 * MIB);
+
+  expect(await vm.setMemory(256 * MIB, patient)).toBe(256 * MIB);
+  await agent.exec("dd if=/dev/zero of=/tmp/more bs=1M count=64");
+  const before = await resident();
+  await agent.exec("rm /tmp/more");
+  while (before - (await resident()) < 32 * MIB) await Bun.sleep(100); // the guest's kernel takes a moment to report
+
+  await expect(vm.setMemory("257M")).rejects.toMatchObject({ code: "EINVAL" });
+  for (const size of ["lots", 1024, Number.NaN, "1.5G"])
+    await expect(vm.setMemory(size)).rejects.toMatchObject({ code: "SPEC_INVALID" });
+});
+
 test("one that is paused is told without its guest", async () => {
   await vm.pause();
   const { state, memory } = await vm.metrics();
+  await expect(vm.setMemory("128M")).rejects.toMatchObject({ code: "EBUSY" });
   await vm.resume();
   expect(state).toBe("paused");
   expect(memory).toEqual({ sizeBytes: 256 * MIB, residentBytes: expect.any(Number) });

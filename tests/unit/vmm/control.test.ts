@@ -66,6 +66,7 @@ test("requests that cannot be are answered, or end their channel", async () => {
   expect(await code("listen", { port: 0 })).toBe("EINVAL");
   expect(await code("listen", { port: "52" })).toBe("EINVAL");
   expect(await code("console")).toBe("EINVAL");
+  expect(await code("memory")).toBe("ENODEV");
   const other = await Channel.to(socket());
   other.send(Buffer.from([0, 0, 0, 1, 0xff]));
   expect(await other.reply(0)).toMatchObject({ error: { code: "EINVAL" } });
