@@ -261,9 +261,11 @@ export interface RunningSandbox extends AsyncDisposable {
    * ends with `exited`. The last 1024 events are kept for who comes or reads late; what is lost beyond that is told as
    * `dropped`. Aborting ends the loop with the signal's reason.
    * @example
-   * for await (const event of vm.events({ signal })) {
+   * ```ts no_run
+   * for await (const event of vm.events()) {
    *   if (event.type === "oom") console.error(`${event.program} was killed: the sandbox has too little memory`);
    * }
+   * ```
    */
   events(options?: { readonly signal?: AbortSignal }): AsyncGenerator<SandboxEvent, void, void>;
 
@@ -281,7 +283,9 @@ export interface RunningSandbox extends AsyncDisposable {
    *
    * Rejects with `SpecError` for what is no size, and with `VmmError`: `EINVAL` above what it was started with, `ETIMEDOUT`
    * when the guest has not come so far in time (it goes on trying), `EBUSY` while it is paused.
-   * @example await vm.setMemory("256M");
+   * @example
+   * await vm.setMemory("448M");
+   * await vm.setMemory("512M");
    */
   setMemory(size: number | string, options?: SetMemoryOptions): Promise<number>;
 
