@@ -78,7 +78,8 @@ struct engine_ops {
 	int (*pause)(struct machine *machine);
 	int (*resume)(struct machine *machine);
 	/* For an engine that makes the balloon itself, where the machine has_balloon; else NULL. Ask the guest to make
-	 * do with so much memory, bytes, unless `memory` is 0; *now gets what it has. 0 or -errno. */
+	 * do with so much memory, bytes, unless `memory` is 0; *now gets what it has. 0, -ENODEV where it had no place
+	 * for one, or -errno. */
 	int (*balloon)(struct machine *machine, uint64_t memory, uint64_t *now);
 	void (*destroy)(struct machine *machine);
 };

@@ -349,6 +349,8 @@ static int qemu__balloon(struct machine *machine, uint64_t memory, uint64_t *now
 {
 	struct qemu *qemu = machine->engine;
 	char arguments[40];
+	if (!qemu_args__has_balloon(machine))
+		return -ENODEV;
 	snprintf(arguments, sizeof(arguments), "{\"value\":%llu}", (unsigned long long)memory);
 	int err = memory ? command(qemu, "balloon", arguments) : 0;
 	if (!err)

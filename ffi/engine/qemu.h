@@ -76,6 +76,9 @@ struct qemu_wires {
 	int devices[MACHINE_MAX_DEVICES]; /* for one that qemu_args__connects, the directory of its socket */
 };
 
+/* Whether there is a balloon: the one device to do without where there are many. */
+bool qemu_args__has_balloon(const struct machine *machine);
+
 /* Whether QEMU will have it only by the path of a socket: "netN.sock", N its index, in the runtime directory. */
 bool qemu_args__connects(const struct virtio_device *dev);
 #define QEMU_NET_SOCKET "net%u.sock"

@@ -15,7 +15,8 @@
 
 /* seccomp in QEMU itself: it has nothing to start and nobody to become. */
 #define SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-#define FS_TAG_MAX 36 /* virtio 1.2, section 5.11.4: the configuration begins with the tag */
+#define MICROVM_PLACES 8 /* for devices, with one interrupt controller */
+#define FS_TAG_MAX 36    /* virtio 1.2, section 5.11.4: the configuration begins with the tag */
 
 static void push(struct qemu_args *args, char *text)
 {
@@ -175,6 +176,12 @@ static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigne
 	}
 }
 
+bool qemu_args__has_balloon(const struct machine *machine)
+{
+	unsigned others = machine->device_count + (machine->console_fd >= 0);
+	return machine->has_balloon && others < MICROVM_PLACES;
+}
+
 int qemu_args__build(struct qemu_args *args, const struct machine *machine, const struct qemu_wires *wires,
 		     struct failure *why)
 {
@@ -222,7 +229,7 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 	int err = 0;
 	for (unsigned i = 0; !err && i < machine->device_count; i++)
 		err = add_device(args, machine->devices[i].dev, i, wires->devices[i], why);
-	if (machine->has_balloon) {
+	if (qemu_args__has_balloon(machine)) {
 		add(args, "-device");
 		add(args, "virtio-balloon-device,free-page-reporting=on,page-poison=off");
 	}

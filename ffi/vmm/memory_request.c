@@ -8,6 +8,9 @@ static int by_engine(struct answer *answer, uint64_t memory, uint64_t *now)
 {
 	struct vmm *vmm = answer->vmm;
 	int err = vmm->engine->balloon(&vmm->machine, memory, now);
+	if (err == -ENODEV)
+		return failure__set(&answer->why, ENODEV, NULL,
+				    "this machine has so many devices that there was no place for a balloon");
 	return err ? failure__set(&answer->why, -err, NULL, "the engine does not change the guest's memory") : 0;
 }
 

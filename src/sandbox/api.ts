@@ -282,7 +282,8 @@ export interface RunningSandbox extends AsyncDisposable {
    * or take it back: this is no limit to a hostile one, whose memory never exceeds what it was started with.
    *
    * Rejects with `SpecError` for what is no size, and with `VmmError`: `EINVAL` above what it was started with, `ETIMEDOUT`
-   * when the guest has not come so far in time (it goes on trying), `EBUSY` while it is paused.
+   * when the guest has not come so far in time (it goes on trying), `EBUSY` while it is paused, `ENODEV` where engine `qemu`
+   * had no place for the device (with a network, shares and three private networks and more).
    * @example
    * await vm.setMemory("448M");
    * await vm.setMemory("512M");

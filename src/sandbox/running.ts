@@ -336,8 +336,18 @@ export class SandboxHandle implements RunningSandbox {
   async metrics(): Promise<SandboxMetrics> {
     const { metricsOf } = await import("./metrics.ts");
     const status = await this.#machine.request("status");
-    const memory = status.state === "running" ? await this.#machine.request("memory") : {};
-    return metricsOf({ ...status, current: memory.memory }, this.pid, this.vsockSocket(AGENT_PORT).path);
+    const current = status.state === "running" ? await this.#currentMemory() : undefined;
+    return metricsOf({ ...status, current }, this.pid, this.vsockSocket(AGENT_PORT).path);
+  }
+
+  /** Undefined where there is no balloon. */
+  async #currentMemory(): Promise<unknown> {
+    try {
+      return (await this.#machine.request("memory")).memory;
+    } catch (error) {
+      if (error instanceof VmmError && error.code === "ENODEV") return undefined;
+      throw error;
+    }
   }
 
   async setMemory(size: number | string, options: SetMemoryOptions = {}): Promise<number> {

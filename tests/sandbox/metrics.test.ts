@@ -2,7 +2,15 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Agent, Capsa, MountMode, NetworkMode, type RunningSandbox, sandbox } from "../../src/index.ts";
+import {
+  type Agent,
+  Capsa,
+  MountMode,
+  NetworkMode,
+  type RunningSandbox,
+  sandbox,
+  startSandbox,
+} from "../../src/index.ts";
 import { capsa, ownRuntimeDirectory, scratch } from "../unit/cli/capsa.ts";
 
 const MIB = 1024 ** 2;
@@ -73,6 +81,16 @@ test("memory that the guest does not need is this machine's again, asked for or 
   await expect(vm.setMemory("257M")).rejects.toMatchObject({ code: "EINVAL" });
   for (const size of ["lots", 1024, Number.NaN, "1.5G"])
     await expect(vm.setMemory(size)).rejects.toMatchObject({ code: "SPEC_INVALID" });
+});
+
+test("many devices leave engine qemu no place for a balloon, and that is told", async () => {
+  const spec = Capsa.sandbox().memoryMb(128).rootfs("host").network(NetworkMode.UserNat());
+  const networks = ["a", "b", "c"].map((network) => ({ name: network, scope: name, as: "full" }));
+  await using full = await startSandbox({ ...spec.run("/bin/sleep", ["infinity"]).spec(), networks });
+  await full.ready;
+  const set = full.setMemory("120M", { timeoutMs: 60_000 }).catch(({ code }) => code);
+  expect(await set).toBe(full.engine === "qemu" ? "ENODEV" : 120 * MIB);
+  expect((await full.metrics()).memory.currentBytes).toBe(full.engine === "qemu" ? undefined : 120 * MIB);
 });
 
 test("one that is paused is told without its guest", async () => {
