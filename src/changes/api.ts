@@ -65,7 +65,7 @@ export interface Changes {
    * As `discard` of a sandbox.
    * @example
    * const [oldest] = (await pendingChanges()).reverse();
-   * await oldest?.discard(["/project/build"]);
+   * await oldest?.discard();
    */
   discard(paths?: readonly string[]): Promise<Change[]>;
 }

@@ -5,6 +5,7 @@ import {
   type Agent,
   type AgentProcess,
   Capsa,
+  MountMode,
   NetworkMode,
   type RawVm,
   type RunningSandbox,
@@ -45,12 +46,13 @@ export const RAW_PAGES: ReadonlySet<string> = new Set(
   ["RawVm", "VmConsole", "VsockListener"].map((name) => `docs/api/interfaces/${name}.md`),
 );
 
-/** The sandbox that examples share; /project in it is the directory of that name below the working directory. */
+/** The sandbox that examples share; /project in it begins as the directory of that name below the working directory. */
 export async function boot(): Promise<RunningSandbox> {
   const vm = await Capsa.sandbox()
     .name("web")
     .rootfs("host")
     .network(NetworkMode.UserNat({ allow: [] }))
+    .share("./project", "/project", MountMode.Transaction)
     .run("/bin/sleep", ["infinity"])
     .build();
   await using agent = await connect(vm);
@@ -64,7 +66,6 @@ function connect(vm: RunningSandbox): Promise<Agent> {
 
 /** The files and programs of the guest that examples name. */
 async function furnish(agent: Agent): Promise<void> {
-  await agent.upload("./project", "/project");
   for (const name of ["report.txt", "report.tmp", "plot.png", "video.mp4", "done"])
     await agent.writeFile(`/output/${name}`, name, { parents: true });
   await agent.writeFile("/output/report.pdf", "%PDF");
@@ -98,6 +99,7 @@ export async function provide(
   stack: AsyncDisposableStack,
 ): Promise<Partial<Context>> {
   const agent = stack.use(await connect(vm));
+  if (wanted.includes("vm")) await change(agent);
   const make: Record<keyof Context, () => unknown> = {
     vm: () => vm,
     agent: () => agent,
@@ -110,6 +112,12 @@ export async function provide(
   };
   const made = wanted.map(async (name) => [name, await make[name as keyof Context]()] as const);
   return Object.fromEntries(await Promise.all(made));
+}
+
+/** Something of a transactional share that has changed, whatever the example before did about it. */
+async function change(agent: Agent): Promise<void> {
+  for (const name of ["src/main.py", "build/main.o", "node_modules/index.js"])
+    await agent.writeFile(`/project/${name}`, crypto.randomUUID(), { parents: true });
 }
 
 /** The names that there are, for those who read examples as text. */

@@ -7,9 +7,11 @@ import { loadConfig } from "../../src/config/load.ts";
 import { blocksOf, pages, ROOT } from "../docs/blocks.ts";
 import { furnishHost, RAW_PAGES } from "../docs/context.ts";
 import { writeModules } from "../docs/modules.ts";
+import { ownState } from "../unit/changes/staged.ts";
 import { ownRuntimeDirectory } from "../unit/cli/capsa.ts";
 
 ownRuntimeDirectory();
+ownState(); // some examples take over all changes that are pending
 /** The working directory of the examples: what they name is in it. */
 const place = mkdtempSync(join(tmpdir(), "capsa-docs-"));
 afterAll(() => rmSync(place, { recursive: true }));
@@ -24,6 +26,7 @@ beforeAll(async () => {
   writeFileSync(list, JSON.stringify(once));
   const child = Bun.spawn([process.execPath, join(ROOT, "tests/docs/run.ts"), list, outcome], {
     cwd: place,
+    env: process.env,
     stdout: "ignore",
     stderr: "pipe",
   });
