@@ -5,6 +5,7 @@
 #include <linux/landlock.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,6 +21,10 @@ struct ruleset {
 	uint64_t handled_fs, handled_net, scoped;
 };
 
+/* What there is to allow of a file; of more than that Landlock wants a directory. */
+#define OF_FILES                                                                                                       \
+	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |                   \
+	 ACCESS_FS_TRUNCATE | ACCESS_FS_IOCTL_DEV)
 #define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define ABI_1 ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
 
@@ -45,6 +50,9 @@ static int ruleset__allow(int ruleset, const char *path, uint64_t access)
 						  .parent_fd = open(path, O_PATH | O_CLOEXEC)};
 	if (rule.parent_fd < 0)
 		return errno == ENOENT ? 0 : -errno;
+	struct stat status;
+	if (!fstat(rule.parent_fd, &status) && !S_ISDIR(status.st_mode))
+		rule.allowed_access &= OF_FILES;
 	int error = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
 	close(rule.parent_fd);
 	return error;

@@ -17,6 +17,6 @@ int tree__open(const char *path, bool read_only)
 			return fd;
 		close(fd); /* Linux before 5.12, or a mount below that may not be changed */
 	}
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = open(path, O_PATH | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }

@@ -29,7 +29,8 @@ enum fs_cache {
 
 struct fs_root {
 	const char *name; /* entry in the device's root directory, "0", "1", …; ignored when `single` */
-	int fd;           /* O_PATH descriptor of the share's directory; the device takes it over */
+	int fd;           /* O_PATH descriptor of what is shared, a directory or one regular file (then without a name:
+			   * whatever becomes of its names, it is that file); the device takes it over */
 	bool read_only;   /* refused here with EROFS, whatever the guest does */
 	bool whiteouts; /* the guest may make an overlay's whiteouts here: character devices 0/0, which open nothing */
 	bool flat; /* what the host has mounted below is shown as part of it: an overlay does not go into other mounts
@@ -42,8 +43,9 @@ struct fs_root {
 
 struct fs_options {
 	const char *tag; /* mount tag, at most 36 bytes */
-	/* single: the one root is the file system's root. Else the root is a made, read-only directory in which each
-	 * share is a sub-mount with its own device number (FUSE_ATTR_SUBMOUNT). */
+	/* single: the one root, a directory, is the file system's root. Else the root is a made, read-only directory in
+	 * which each directory is a sub-mount with its own device number (FUSE_ATTR_SUBMOUNT), and each file is a file.
+	 */
 	bool single;
 	const struct fs_root *roots; /* copied */
 	unsigned root_count;
@@ -52,7 +54,8 @@ struct fs_options {
 /*
  * Set-user-id and set-group-id bits of files reach the host only under FS_OWNER_PASSTHROUGH and FS_OWNER_MAP. The limit
  * of open files is raised as far as the process may. Needs /proc at this moment (it keeps a descriptor of
- * /proc/self/fd). 0, -EINVAL (tag, root names), -ENOTDIR (a root is no directory), -ENOMEM, or what opening /proc says.
+ * /proc/self/fd). 0, -EINVAL (tag, root names), -ENOTDIR (a root is neither a
+ * directory nor, but for `single`, a regular file), -ENOMEM, or what opening /proc says.
  * The request queue should have 1024 entries: then reads and writes of 1 MiB go in one request.
  *
  * The caller owns *out until it hands it to a transport; `ops->destroy` ends it. On failure no fd is taken. */

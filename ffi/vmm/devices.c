@@ -61,8 +61,8 @@ static int open_root(const struct config_root *root, struct fs_root *out, struct
 {
 	int fd = tree__open(root->path, root->read_only);
 	if (fd < 0)
-		return failure__set(why, -fd, NULL, "the share %s cannot be opened (%s); it must be a directory",
-				    root->path, failure__errno_name(-fd));
+		return failure__set(why, -fd, NULL, "the share %s cannot be opened (%s)", root->path,
+				    failure__errno_name(-fd));
 	*out = (struct fs_root){
 		.name = root->name,
 		.fd = fd,

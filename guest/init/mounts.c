@@ -142,15 +142,19 @@ static int mount_kernels_own(struct mount_failure *failure)
 	return 0;
 }
 
-/* A place to mount on: a directory, or for a file an empty file. */
-static int make_target(const struct plan_mount *it)
+/* A place to mount on: a directory for a directory, for a file a file, empty where it is new. */
+static int make_target(const struct plan_mount *it, const struct stage *stage)
 {
-	struct stat status;
+	struct stat source, status;
 	int error, fd;
 
+	if (fstatat(stage->shares, it->name, &source, AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW))
+		return -errno;
 	if (stat(it->target, &status) == 0)
-		return S_ISDIR(status.st_mode) == !it->file ? 0 : it->file ? -EISDIR : -ENOTDIR;
-	if (!it->file)
+		return S_ISDIR(status.st_mode) == S_ISDIR(source.st_mode) ? 0
+		       : S_ISDIR(status.st_mode)                          ? -EISDIR
+									  : -ENOTDIR;
+	if (S_ISDIR(source.st_mode))
 		return directories__make(it->target);
 	error = directories__make_above(it->target);
 	if (error)
@@ -212,7 +216,7 @@ static int mount_share(const struct plan_mount *it, size_t index, const struct s
 {
 	char source[PATH_MAX];
 	unsigned long flags = MS_NOSUID | MS_NODEV | (it->read_only ? MS_RDONLY : 0UL);
-	int error = make_target(it);
+	int error = make_target(it, stage);
 
 	if (error)
 		return fail(failure, error, "share at %s: the place cannot be made%s", it->target,

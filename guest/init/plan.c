@@ -48,7 +48,7 @@ static int take_mount(struct plan_mount *mount, const CborValue *map, const char
 {
 	int error;
 
-	*why = "mounts: name, target, readOnly, file, overlay or upper";
+	*why = "mounts: name, target, readOnly, overlay or upper";
 	error = copy(map, "name", true, &mount->name);
 	if (!error)
 		error = copy(map, "target", true, &mount->target);
@@ -56,16 +56,13 @@ static int take_mount(struct plan_mount *mount, const CborValue *map, const char
 		error = copy(map, "upper", false, &mount->upper);
 	if (error)
 		return error;
-	if (reader__bool(map, "readOnly", &mount->read_only) != 1 || reader__bool(map, "file", &mount->file) < 0 ||
-	    reader__bool(map, "overlay", &mount->overlay) < 0)
+	if (reader__bool(map, "readOnly", &mount->read_only) != 1 || reader__bool(map, "overlay", &mount->overlay) < 0)
 		return -EPROTO;
 	*why = "mounts: a name that is not an entry, or a target that is not absolute or is /";
 	if (!is_entry(mount->name) || mount->target[0] != '/' || strlen(mount->target) >= PATH_MAX ||
 	    strspn(mount->target, "/") == strlen(mount->target))
 		return -EPROTO;
-	*why = "mounts: an overlay of a file, or an upper that is not an entry, or one of a read-only mount";
-	if (mount->file && (mount->overlay || mount->upper))
-		return -EPROTO;
+	*why = "mounts: an upper that is not an entry, or one of a read-only mount or an overlay";
 	return mount->upper && (!is_entry(mount->upper) || mount->overlay || mount->read_only) ? -EPROTO : 0;
 }
 

@@ -82,7 +82,7 @@ const idRanges = (description: string) =>
 
 export const ShareSchema = Type.Object(
   {
-    host: hostPath("A directory; a relative path starts at the directory of this file."),
+    host: hostPath("A directory, or one file; a relative path starts at the directory of this file."),
     guest: guestPath("Where it appears in the guest."),
     mode: optional(
       words(
@@ -118,7 +118,7 @@ export const ShareSchema = Type.Object(
   },
   {
     ...closed,
-    description: "A directory of the host, shown in the guest.",
+    description: "A directory of the host, or one file, shown in the guest.",
     expected: "a [[sandbox.NAME.shares]] table",
   },
 );

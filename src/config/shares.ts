@@ -54,8 +54,14 @@ function resolveShare(table: ShareTable, path: Path, base: string, report: Repor
   const stat = statSync(host, { throwIfNoEntry: false });
   if (!stat) {
     report([...path, "host"], `there is no ${host}`, "relative paths start at the directory of this file");
-  } else if (!stat.isDirectory()) {
-    report([...path, "host"], `${host} is not a directory`, "share the directory it is in");
+  } else if (!stat.isDirectory() && !stat.isFile()) {
+    report([...path, "host"], `${host} is neither a directory nor a file`, "share the directory it is in");
+  } else if (stat.isFile() && table.mode === "transaction") {
+    report(
+      [...path, "mode"],
+      "a transaction is of a directory, not of one file",
+      "share the directory it is in",
+    );
   }
   const ownership = table.ownership ?? "root";
   if (table.mode === "transaction" && ownership === "caller") {

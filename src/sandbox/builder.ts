@@ -112,9 +112,11 @@ interface Settings<Self> {
    */
   memoryMb(mb: number): Self;
   /**
-   * Show a directory of the host in the guest, mounted before the main process starts. A relative host path is taken
-   * from the working directory.
+   * Show a directory of the host, or one regular file and nothing else of its directory, in the guest, mounted before
+   * the main process starts. A relative host path is taken from the working directory. A file is the one that was there
+   * at the start: one that is renamed over it later is not seen.
    * @example Capsa.sandbox().share("./src", "/src", MountMode.ReadOnly)
+   * @example Capsa.sandbox().share("./app.conf", "/etc/app.conf", MountMode.ReadOnly)
    * @example Capsa.sandbox().share("./out", "/out", { mode: MountMode.ReadWrite, ownership: "caller" })
    * @example Capsa.sandbox().share("./project", "/project", MountMode.Transaction)
    */

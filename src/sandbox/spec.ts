@@ -19,9 +19,9 @@ export interface IdRange {
 }
 
 export interface ShareSpec {
-  /** Absolute path on the host. */
+  /** Absolute path on the host, of a directory or of one regular file. */
   readonly host: string;
-  /** Absolute path in the guest; missing directories are made. */
+  /** Absolute path in the guest; missing directories are made, and a file's place too. */
   readonly guest: string;
   /** `transaction`: the guest may write, and what it writes is kept beside the directory until somebody applies it. */
   readonly mode: "ro" | "rw" | "transaction";

@@ -114,7 +114,7 @@ function shares(list: readonly ShareSpec[]): void {
   const taken = new Map<string, number>();
   list.forEach((share, index) => {
     const field = `shares[${index}]`;
-    readable(`${field}.host`, share.host, "dir");
+    readable(`${field}.host`, share.host, share.mode === "transaction" ? "dir" : "shared");
     oneOf(`${field}.mode`, share.mode, ["ro", "rw", "transaction"]);
     oneOf(`${field}.cache`, share.cache, ["auto", "always", "never"]);
     oneOf(`${field}.ownership`, share.ownership.mode, ["root", "caller", "passthrough", "map"]);
@@ -136,6 +136,13 @@ function shares(list: readonly ShareSpec[]): void {
     if (other !== undefined) throw new SpecError(`${field}.guest`, `shares[${other}] is at ${guest} already`);
     taken.set(guest, index);
   });
+  for (const [guest, index] of taken) {
+    for (let above = posix.dirname(guest); above !== "/"; above = posix.dirname(above)) {
+      const outer = taken.get(above);
+      if (outer !== undefined && !statSync(list[outer]!.host).isDirectory())
+        throw new SpecError(`shares[${index}].guest`, `it lies in shares[${outer}], which is a single file`);
+    }
+  }
 }
 
 function idRanges(field: string, ranges: readonly IdRange[]): void {
@@ -157,19 +164,23 @@ function idRanges(field: string, ranges: readonly IdRange[]): void {
 export function readable(
   field: string,
   path: unknown,
-  kind: "file" | "dir",
+  kind: "file" | "dir" | "shared",
   access: "read" | "write" = "read",
 ): void {
   const value = text(field, path);
   if (!value.startsWith("/")) throw new SpecError(field, `${quote(value)} is not an absolute path`);
   try {
-    const isDirectory = statSync(value).isDirectory();
-    if (kind === "dir" && !isDirectory) {
-      const hint = field.startsWith("shares") ? { hint: "share the directory it is in" } : {};
-      throw new SpecError(field, `${value} is not a directory`, hint);
+    const status = statSync(value);
+    const isDirectory = status.isDirectory();
+    if (kind === "shared" && !isDirectory && !status.isFile()) {
+      throw new SpecError(field, `${value} is neither a directory nor a file`, {
+        hint: "share the directory it is in",
+      });
     }
+    if (kind === "dir" && !isDirectory) throw new SpecError(field, `${value} is not a directory`);
     if (kind === "file" && isDirectory) throw new SpecError(field, `${value} is a directory, not a file`);
-    const more = kind === "dir" ? constants.X_OK : access === "write" ? constants.W_OK : 0;
+    const directory = kind === "dir" || (kind === "shared" && isDirectory);
+    const more = directory ? constants.X_OK : access === "write" ? constants.W_OK : 0;
     accessSync(value, constants.R_OK | more);
   } catch (cause) {
     if (cause instanceof SpecError) throw cause;

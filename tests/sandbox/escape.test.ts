@@ -24,6 +24,8 @@ let base: string;
 let share: string;
 /** Shared read-only as /ro. */
 let readOnly: string;
+/** Of what is in it, `rw` is shared as /made/up/rw and `ro` as /etc/ro, each by itself. */
+let beside: string;
 /** Beside the shares, not shared. */
 let outside: string;
 let vm: RunningSandbox;
@@ -33,12 +35,17 @@ beforeAll(async () => {
   base = realpathSync(mkdtempSync(join(tmpdir(), "capsa-escape-")));
   share = join(base, "share");
   readOnly = join(base, "ro");
+  beside = join(base, "beside");
   outside = join(base, "outside");
-  for (const directory of [share, readOnly, outside]) mkdirSync(directory);
+  for (const directory of [share, readOnly, beside, outside]) mkdirSync(directory);
+  for (const name of ["rw", "ro", "secret"])
+    writeFileSync(join(beside, name), name === "secret" ? secret : `${name}\n`);
   vm = await Capsa.sandbox()
     .memoryMb(256)
     .share(share, "/share", MountMode.ReadWrite)
     .share(readOnly, "/ro", MountMode.ReadOnly)
+    .share(join(beside, "rw"), "/made/up/rw", MountMode.ReadWrite)
+    .share(join(beside, "ro"), "/etc/ro", MountMode.ReadOnly)
     .run("/bin/sleep", ["infinity"])
     .build();
   agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
@@ -246,4 +253,25 @@ test("setting extended attributes and ownership stays within the share", async (
   expect(stat.mode & 0o777).toBe(0o644);
   expect(stat.uid).toBe(process.getuid!());
   expect(stat.mtime.getFullYear()).not.toBe(2001);
+});
+
+test("of a directory of which files are shared nothing else is reached", async () => {
+  expect(await guest("cat /made/up/rw /etc/ro; ls -A /made/up")).toBe("rw\nro\nrw\n");
+  await guest(`cat /made/up/secret /made/up/rw/../secret /etc/secret; echo x >/made/up/new; rm /made/up/rw /etc/ro
+    mv /made/up/rw /tmp; mv /made/up /made/other; ln /made/up/rw /share/linked; ln /etc/ro /share/linked
+    mkdir -p /tmp/all; mount --bind /made/up /tmp/all; cat /tmp/all/secret; umount /tmp/all
+    umount /made/other/rw /made/up/rw; echo y >/made/other/rw; cat /made/*/secret`);
+  expect(readdirSync(beside).sort()).toEqual(["ro", "rw", "secret"]);
+  expect(readFileSync(join(beside, "rw"), "utf8")).toBe("rw\n");
+  await guest(
+    "mount -o remount,rw /etc/ro; mount -o remount,rw,bind /etc/ro; echo x >/etc/ro; chmod 0 /etc/ro; truncate -s 0 /etc/ro",
+  );
+  expect(readFileSync(join(beside, "ro"), "utf8")).toBe("ro\n");
+  expect(lstatSync(join(beside, "ro")).mode & 0o777).toBe(0o644);
+  writeFileSync(join(beside, "ro"), "written by the host\n");
+  await guest('until [ "$(cat /etc/ro)" = "written by the host" ]; do sleep 0.1; done');
+  renameSync(join(beside, "secret"), join(beside, "ro")); // another file: the guest has the one that was shared
+  expect(await guest("echo 3 >/proc/sys/vm/drop_caches; cat /etc/ro")).toBe("written by the host\n");
+  expect(readFileSync(join(beside, "ro"), "utf8")).toBe(secret);
+  untouched();
 });

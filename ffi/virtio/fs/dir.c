@@ -124,7 +124,7 @@ static bool give(struct fs_request *req, struct entry *entry, size_t room, bool 
 	return true;
 }
 
-/* The made root: ".", "..", and a directory per share. */
+/* The made root: ".", "..", and what is shared. */
 static int list_shares(struct fs_request *req, uint64_t offset, size_t room, bool plus)
 {
 	struct fs_session *s = req->session;
@@ -135,7 +135,7 @@ static int list_shares(struct fs_request *req, uint64_t offset, size_t room, boo
 					 : s->shares[i - 2].name,
 			.ino = i < 2 ? s->top->id : s->shares[i - 2].root->key.ino,
 			.offset = i + 1,
-			.type = DT_DIR,
+			.type = i < 2 ? DT_DIR : IFTODT(s->shares[i - 2].root->type),
 		};
 		if (!give(req, &entry, room, plus))
 			return req->out_len ? 0 : -EINVAL;

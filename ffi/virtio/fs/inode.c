@@ -207,7 +207,7 @@ int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct
 	int err = inode ? hash_grow(s) : -ENOMEM;
 	if (!err && share)
 		err = stat__at(fd, "", &stx);
-	if (!err && share && !S_ISDIR(stx.stx_mode))
+	if (!err && share && !S_ISDIR(stx.stx_mode) && (s->single || !S_ISREG(stx.stx_mode)))
 		err = -ENOTDIR;
 	if (!err)
 		err = slots__add(&s->inodes, inode, FS_INODES_MAX, &inode->id);
@@ -219,7 +219,9 @@ int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct
 	inode->type = S_IFDIR;
 	if (share) {
 		describe(inode, share, &stx);
-		inode->submount = !s->single;
+		inode->submount = inode->type == S_IFDIR && !s->single;
+		if (inode->type != S_IFDIR)
+			inode->top_dev = 0; /* it is seen in the made root, whose device is none of the host's */
 		inode->fd = fd;
 		hash_in(s, inode);
 	}

@@ -22,14 +22,15 @@
 #include "check.h"
 #include "confine/tree.h"
 
-static char top[64]; /* temporary directory: runtime/ read/ write/ outside/ */
-static char share_paths[2][96];
+static char top[64]; /* temporary directory: runtime/ read/ write/ alone/ outside/ */
+static char share_paths[3][96];
 
 static struct {
 	char runtime[96], outside[96];
-	struct confine_share shares[2];
-	int roots[2]; /* as the file system device has them */
-	int listener; /* outside/socket */
+	struct confine_share shares[3]; /* read/, write/ and the file alone/file */
+	int roots[3];                   /* as the file system device has them */
+	int proc;                       /* /proc/self/fd of who is confined, as it has that too */
+	int listener;                   /* outside/socket */
 	struct confine_request request;
 	struct confine_report report;
 } room;
@@ -65,22 +66,28 @@ static void set_up(void)
 	char socket_path[128];
 	snprintf(socket_path, sizeof(socket_path), "%s/socket", room.outside);
 	room.listener = listen_at(socket_path);
-	for (int i = 0; i < 2; i++) {
-		snprintf(share_paths[i], sizeof(share_paths[i]), "%s/%s", top, i ? "write" : "read");
+	static const char *const names[] = {"read", "write", "alone"};
+	for (int i = 0; i < 3; i++) {
+		snprintf(share_paths[i], sizeof(share_paths[i]), "%s/%s", top, names[i]);
 		CHECK(mkdir(share_paths[i], 0700) == 0);
 		write_text(share_paths[i], "file", "shared");
+		if (i == 2) {
+			write_text(share_paths[i], "beside", "secret");
+			strcat(share_paths[i], "/file");
+		}
 		room.shares[i] = (struct confine_share){.path = share_paths[i], .read_only = i == 0};
 		room.roots[i] = tree__open(share_paths[i], i == 0);
 		CHECK(room.roots[i] >= 0);
 	}
 	room.request = (struct confine_request){
-		.mode = CONFINE_AUTO, .runtime_dir = room.runtime, .shares = room.shares, .share_count = 2};
+		.mode = CONFINE_AUTO, .runtime_dir = room.runtime, .shares = room.shares, .share_count = 3};
 }
 
 static void tear_down(void)
 {
 	close(room.roots[0]);
 	close(room.roots[1]);
+	close(room.roots[2]);
 	close(room.listener);
 	char command[128];
 	snprintf(command, sizeof(command), "rm -rf %s", top);
@@ -94,6 +101,7 @@ static int status_of(int (*attempt)(void))
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct failure why;
+		room.proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (confine__apply(&room.request, &room.report, &why) < 0)
 			_exit(99);
 		_exit(attempt());
@@ -183,6 +191,30 @@ static int use_own(void)
 	fd = openat(room.roots[0], "file", O_RDONLY | O_CLOEXEC);
 	bool seen = fd >= 0 && read(fd, text, sizeof(text)) == 6;
 	return written && seen && open_absolute(room.runtime, "own", O_RDWR) == ALLOWED ? ALLOWED : REFUSED;
+}
+
+static int use_file(void)
+{
+	char number[16];
+	snprintf(number, sizeof(number), "%d", room.roots[2]);
+	int fd = openat(room.proc, number, O_RDWR | O_CLOEXEC);
+	return fd >= 0 && write(fd, "x", 1) == 1 && ftruncate(fd, 0) == 0 ? ALLOWED : REFUSED;
+}
+
+static int open_beside(void)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s/alone", top);
+	return open_absolute(path, "beside", O_RDONLY) | open_absolute(path, "new", O_WRONLY | O_CREAT) |
+	       open_at(room.roots[2], "../beside", O_RDONLY) | open_at(room.roots[2], "..", O_RDONLY);
+}
+
+static void a_file_is_shared_and_nothing_beside_it(void)
+{
+	set_up();
+	CHECK_EQ(result_of(use_file), ALLOWED);
+	CHECK_EQ(result_of(open_beside), REFUSED);
+	tear_down();
 }
 
 static void files_outside_are_refused(void)
@@ -547,6 +579,7 @@ int main(void)
 	CASE(a_read_only_share_stays_as_it_is);
 	CASE(devices_are_not_made);
 	CASE(whiteouts_are_made_where_it_is_said_and_no_other_device_is);
+	CASE(a_file_is_shared_and_nothing_beside_it);
 	CASE(shares_and_the_runtime_directory_go_on_working);
 	CASE(sockets_outside_are_refused);
 	CASE(network_sockets_are_refused);

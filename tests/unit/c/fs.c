@@ -46,6 +46,10 @@ static void options_that_make_no_sense_are_refused(void)
 	CHECK_EQ(fcntl(root.fd, F_GETFD), FD_CLOEXEC); /* still ours */
 	close(root.fd);
 	root.name = "0";
+	root.fd = open("/dev/null", O_PATH | O_CLOEXEC);
+	CHECK_EQ(virtio_fs__new(&options, &dev), -ENOTDIR);
+	close(root.fd);
+	options.single = true; /* the root of a file system is a directory */
 	root.fd = open("/etc/passwd", O_PATH | O_CLOEXEC);
 	CHECK_EQ(virtio_fs__new(&options, &dev), -ENOTDIR);
 	CHECK_EQ(fcntl(root.fd, F_GETFD), FD_CLOEXEC);

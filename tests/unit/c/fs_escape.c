@@ -12,15 +12,20 @@
 
 static char outside[PATH_MAX];
 
+static void plant_secret(void)
+{
+	snprintf(outside, sizeof(outside), "%s/outside", guest.top);
+	CHECK_EQ(mkdir(outside, 0777), 0);
+	snprintf(outside, sizeof(outside), "%s/outside/secret", guest.top);
+	host__write(outside, "secret");
+}
+
 static void start(void)
 {
 	static struct fs_root root;
 	root = (struct fs_root){.name = "0"};
 	guest__start(&root, 1, true);
-	snprintf(outside, sizeof(outside), "%s/outside", guest.top);
-	CHECK_EQ(mkdir(outside, 0777), 0);
-	snprintf(outside, sizeof(outside), "%s/outside/secret", guest.top);
-	host__write(outside, "secret");
+	plant_secret();
 }
 
 static void stop(void)
@@ -332,6 +337,65 @@ static void special_bits_do_not_reach_the_host(void)
 	stop();
 }
 
+static void a_file_alone_leads_to_nothing_beside_it(void)
+{
+	static struct fs_root roots[3];
+	roots[0] = (struct fs_root){.name = "alone", .fd = GUEST_FILE};
+	roots[1] = (struct fs_root){.name = "kept", .fd = GUEST_FILE, .read_only = true};
+	roots[2] = (struct fs_root){.name = "dir"};
+	guest__start(roots, 3, false);
+	plant_secret();
+	uint64_t node, fh, made;
+	uint64_t alone = guest__lookup(ROOT, "alone"), kept = guest__lookup(ROOT, "kept"),
+		 dir = guest__lookup(ROOT, "dir");
+	CHECK(alone && kept && dir);
+	struct fuse_attr attr;
+	CHECK_EQ(guest__getattr(alone, &attr), 0);
+	CHECK_EQ(attr.mode & S_IFMT, S_IFREG);
+	CHECK_EQ(attr.flags & FUSE_ATTR_SUBMOUNT, 0);
+	struct guest_dirent entries[8];
+	CHECK_EQ(guest__list(ROOT, true, 4096, entries, 8), 5);
+	CHECK_EQ(entries[2].type, DT_REG);
+	CHECK_EQ(entries[4].type, DT_DIR);
+
+	static const char *const names[] = {"..", ".", "kept", "dir"};
+	for (unsigned i = 0; i < 4; i++) { /* it is no directory, whoever asks */
+		CHECK(guest__op(FUSE_LOOKUP, alone, NULL, 0, names[i], NULL) != 0);
+		CHECK(guest__create(alone, names[i], O_RDWR, 0644, &node, &fh) != 0);
+		CHECK(guest__mkdir(alone, names[i], 0755) != 0);
+		CHECK(guest__symlink(alone, names[i], "x") != 0);
+		CHECK(guest__op(FUSE_UNLINK, alone, NULL, 0, names[i], NULL) != 0);
+		CHECK(guest__rename(alone, names[i], dir, "x", 0) != 0);
+		CHECK(guest__link(kept, alone, names[i]) != 0);
+	}
+	CHECK_EQ(guest__opendir(alone, &fh), -ENOTDIR);
+	struct fuse_create_in tmp = {.flags = O_RDWR, .mode = S_IFREG | 0644};
+	CHECK(guest__op(FUSE_TMPFILE, alone, &tmp, sizeof(tmp), "x", NULL) != 0);
+	CHECK_EQ(guest__link(alone, dir, "x"), -EXDEV);
+	CHECK_EQ(guest__rename(ROOT, "alone", dir, "x", 0), -EROFS);
+	CHECK_EQ(guest__op(FUSE_UNLINK, ROOT, NULL, 0, "alone", NULL), -EROFS);
+
+	CHECK_EQ(guest__open(kept, O_RDWR, &fh), -EROFS);
+	CHECK_EQ(guest__truncate(kept, 0), -EROFS);
+	CHECK_EQ(guest__chmod(kept, 0), -EROFS);
+	CHECK_EQ(guest__open(kept, O_RDONLY, &fh), 0);
+	CHECK_EQ(guest__read(kept, fh, 0, 100), 4);
+	CHECK_EQ(guest__write(kept, fh, 0, "X", 1, O_RDWR), -EROFS);
+	CHECK_EQ(guest__open(alone, O_RDWR, &fh), 0);
+	CHECK_EQ(guest__write(alone, fh, 0, "A", 1, O_RDWR), 1);
+	CHECK_STR(host__read(host("alone")), "Alone");
+	CHECK_EQ(guest__release(alone, fh, false), 0);
+
+	/* another file of its name, a link to the secret too, is not what is shared */
+	CHECK_EQ(unlink(host("alone")), 0);
+	CHECK_EQ(symlink("../outside/secret", host("alone")), 0);
+	CHECK_EQ(guest__lookup(ROOT, "alone"), alone);
+	CHECK_EQ(guest__open(alone, O_RDWR, &fh), 0);
+	CHECK_EQ(guest__read(alone, fh, 0, 100), 5);
+	CHECK_EQ(guest__create(dir, "made", O_RDWR, 0644, &made, &fh), 0);
+	stop();
+}
+
 int main(void)
 {
 	CASE(names_that_are_paths_are_refused_by_every_operation);
@@ -345,5 +409,6 @@ int main(void)
 	CASE(a_mount_over_the_share_changes_nothing);
 	CASE(names_of_any_bytes_and_up_to_255_of_them_are_good);
 	CASE(special_bits_do_not_reach_the_host);
+	CASE(a_file_alone_leads_to_nothing_beside_it);
 	return check__done();
 }

@@ -147,6 +147,9 @@ CHECK__UNUSED static int guest__init(void)
 	return err;
 }
 
+/* A root that is to be a file, with its name in it, not a directory: what its `fd` says before. */
+enum { GUEST_FILE = -1 };
+
 /* Roots get their descriptors here; with `single` the one is guest.host, else host/<name> each. */
 CHECK__UNUSED static void guest__start(struct fs_root *roots, unsigned count, bool single)
 {
@@ -157,9 +160,11 @@ CHECK__UNUSED static void guest__start(struct fs_root *roots, unsigned count, bo
 	snprintf(guest.host, sizeof(guest.host), "%.50s/share", guest.top);
 	CHECK_EQ(mkdir(guest.host, 0755), 0);
 	for (unsigned i = 0; i < count; i++) {
-		if (!single)
+		if (roots[i].fd == GUEST_FILE)
+			host__write(host("%s", roots[i].name), roots[i].name);
+		else if (!single)
 			CHECK_EQ(mkdir(host("%s", roots[i].name), 0755), 0);
-		roots[i].fd = open(single ? guest.host : host("%s", roots[i].name), O_PATH | O_DIRECTORY | O_CLOEXEC);
+		roots[i].fd = open(single ? guest.host : host("%s", roots[i].name), O_PATH | O_CLOEXEC);
 		CHECK(roots[i].fd >= 0);
 	}
 	struct fs_options options = {.tag = "capsa", .single = single, .roots = roots, .root_count = count};

@@ -79,6 +79,9 @@ describe("a right file", () => {
       host = "link"
       guest = "/other"
       ownership = "caller"
+      [[sandbox.box.shares]]
+      host = "data.bin"
+      guest = "/etc/data.bin"
       [[steps]]
       exec = "make"
       timeout = "90s"
@@ -124,6 +127,13 @@ describe("a right file", () => {
             ownership: { mode: "caller" },
             cache: "auto",
           },
+          {
+            host: join(dir, "data.bin"),
+            guest: "/etc/data.bin",
+            mode: "ro",
+            ownership: { mode: "root" },
+            cache: "auto",
+          },
         ],
         network: "none",
         env: { A: "1" },
@@ -141,7 +151,7 @@ describe("a right file", () => {
         name: "make",
         sandbox: "box",
         timeoutMs: 90_000,
-        line: 27,
+        line: 30,
         argv: ["/bin/sh", "-c", "make"],
         env: { B: "2" },
         cwd: "/work",
@@ -157,7 +167,7 @@ describe("a right file", () => {
         name: "put it there",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 33,
+        line: 36,
         file: "/a",
         contents: { text: "b" },
         mode: 0o755,
@@ -167,7 +177,7 @@ describe("a right file", () => {
         name: "write /c",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 36,
+        line: 39,
         file: "/c",
         contents: { from: join(dir, "data.bin") },
         mode: 0o644,
@@ -177,7 +187,7 @@ describe("a right file", () => {
         name: "assert /a",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 38,
+        line: 41,
         file: "/a",
         exists: true,
         match: { equals: "b" },
@@ -187,7 +197,7 @@ describe("a right file", () => {
         name: "true",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 40,
+        line: 43,
         argv: ["true"],
         env: {},
         cwd: "/elsewhere",
@@ -350,10 +360,17 @@ describe("a wrong file", () => {
       "relative paths start",
     ],
     [
-      "share that is a file",
-      `${box}[[sandbox.box.shares]]\nhost = "data.bin"\nguest = "/a"`,
+      "transaction of a file",
+      `${box}[[sandbox.box.shares]]\nhost = "data.bin"\nguest = "/a"\nmode = "transaction"`,
+      ["5:8 sandbox.box.shares[1].mode"],
+      "of a directory",
+      "share the directory it is in",
+    ],
+    [
+      "share that is a device",
+      `${box}[[sandbox.box.shares]]\nhost = "/dev/null"\nguest = "/a"`,
       ["3:8 sandbox.box.shares[1].host"],
-      "is not a directory",
+      "is neither a directory nor a file",
       "share the directory it is in",
     ],
     [

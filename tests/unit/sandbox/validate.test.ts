@@ -8,6 +8,7 @@ import { SPEC, share } from "./spec.ts";
 test("what can be passes", () => {
   validateSpec(SPEC);
   validateSpec({ ...SPEC, shares: [share("/a"), share("/a/b", { mode: "rw" }), share("/var/lib/x")] });
+  validateSpec({ ...SPEC, shares: [share("/etc/app.conf", { host: "/etc/passwd" })] });
   validateSpec({ ...SPEC, rootfs: { kind: "directory", path: "/usr" }, kernel: import.meta.path });
 });
 
@@ -58,10 +59,22 @@ describe("what cannot be is refused", () => {
       "is not there",
     ],
     [
-      "a share that is a file",
-      { shares: [share("/a", { host: "/etc/passwd" })] },
+      "a share that is a device",
+      { shares: [share("/a", { host: "/dev/null" })] },
+      "shares[0].host",
+      "neither a directory nor a file",
+    ],
+    [
+      "a transaction of a file",
+      { shares: [share("/a", { host: "/etc/passwd", mode: "transaction" })] },
       "shares[0].host",
       "not a directory",
+    ],
+    [
+      "a share in one that is a file",
+      { shares: [share("/a/b/c"), share("/a", { host: "/etc/passwd" })] },
+      "shares[0].guest",
+      "shares[1], which is a single file",
     ],
     ["a share at the root", { shares: [share("/x/..")] }, "shares[0].guest", "cannot be the root"],
     ["a share over /proc", { shares: [share("/proc/x")] }, "shares[0].guest", "guest's own"],
