@@ -139,8 +139,8 @@ static void the_largest_plan(void)
 	CHECK_EQ(plan.mount_count, 4);
 	CHECK_STR(plan.mounts[0].name, "src");
 	CHECK_STR(plan.mounts[0].target, "/src");
-	CHECK(plan.mounts[0].read_only && !plan.mounts[0].file && !plan.mounts[0].overlay);
-	CHECK(!plan.mounts[1].read_only && plan.mounts[1].file);
+	CHECK(plan.mounts[0].read_only && !plan.mounts[0].overlay);
+	CHECK(!plan.mounts[1].read_only && !plan.mounts[1].overlay);
 	CHECK(plan.mounts[2].overlay && !plan.mounts[2].upper);
 	CHECK_STR(plan.mounts[3].upper, "staged");
 	CHECK(!plan.mounts[3].overlay && !plan.mounts[3].read_only);
