@@ -20,6 +20,7 @@ export type {
   ExecOptions,
   ExecResult,
   ExitStatus,
+  FileChange,
   FileStat,
   FileType,
   GlobOptions,
@@ -37,6 +38,8 @@ export type {
   TerminalSize,
   Transferred,
   UploadOptions,
+  Watcher,
+  WatchOptions,
   WriteOptions,
 } from "./agent/api.ts";
 export { Capsa } from "./capsa.ts";

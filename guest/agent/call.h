@@ -101,6 +101,6 @@ extern const struct operation operation__hello, operation__ping, operation__shut
 	operation__list_dir, operation__stat, operation__chmod, operation__chown, operation__mkdir, operation__rename,
 	operation__symlink, operation__read_link, operation__remove, operation__copy, operation__read_tree,
 	operation__list_tree, operation__write_tree, operation__info, operation__connect, operation__listen,
-	operation__accept;
+	operation__accept, operation__watch;
 
 #endif

@@ -15,6 +15,7 @@ import * as paths from "./paths.ts";
 import { exec, execOptions, spawn } from "./process.ts";
 import { ProtocolError } from "./profile.ts";
 import { FILE_MS } from "./silence.ts";
+import { watch } from "./watch.ts";
 
 const MAX_WHOLE_FILE = 2 ** 31;
 const MAX_LISTING = 256 << 20;
@@ -243,6 +244,10 @@ class AgentClient implements api.Agent {
   async glob(pattern: string, options: api.GlobOptions = {}): Promise<string[]> {
     const { glob } = await import("./glob.ts");
     return glob(this.#connection, pattern, options);
+  }
+
+  watch(path: string, options: api.WatchOptions = {}): api.Watcher {
+    return watch(this.#connection, path, options);
   }
 
   async info(options: api.CallOptions = {}): Promise<api.GuestInfo> {

@@ -27,6 +27,21 @@ export function readEntry(entry: Message): DirEntry {
   };
 }
 
+/**
+ * A path below a directory; where it is not UTF-8 the bad bytes show as U+FFFD. Throws {@link ProtocolError} for one that
+ * would lead elsewhere.
+ */
+export function relativePath(told: unknown): string {
+  const path = told instanceof Uint8Array ? new TextDecoder().decode(told) : told;
+  if (
+    typeof path !== "string" ||
+    /\0/.test(path) ||
+    path.split("/").some((name) => ["", ".", ".."].includes(name))
+  )
+    throw new ProtocolError("a path below a directory cannot be one");
+  return path;
+}
+
 /** Throws {@link ProtocolError} on what no file can be. */
 export function readStat(told: Message): FileStat {
   return {

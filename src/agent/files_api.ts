@@ -115,6 +115,37 @@ export interface ChownOptions extends CallOptions {
   readonly followSymlinks?: boolean;
 }
 
+export interface WatchOptions {
+  /** All directories below too, as they come and go (false); links are not followed. */
+  readonly recursive?: boolean;
+  /** Tell of changes of permissions, owners and times too (false). */
+  readonly attributes?: boolean;
+  /** Aborting ends the iteration, without an error. */
+  readonly signal?: AbortSignal;
+}
+
+/** What happened to a path of the guest, absolute. A byte of it that is not UTF-8 shows as U+FFFD. */
+export type FileChange =
+  | {
+      readonly type: "create" | "modify" | "delete" | "attributes";
+      readonly path: string;
+      readonly directory: boolean;
+    }
+  /** Both are watched: what comes from elsewhere is `create`, what goes there `delete`. */
+  | { readonly type: "rename"; readonly from: string; readonly to: string; readonly directory: boolean }
+  /** There were more changes than anybody took, and some were lost: look again at what is there. */
+  | { readonly type: "overflow" };
+
+/** Changes in the order in which they happened; it is read once. Ends by `break`, its signal, or with the directory. */
+export interface Watcher extends AsyncIterable<FileChange>, AsyncDisposable {
+  /** Resolves once all that is there is watched; rejects with what ended it before. */
+  readonly ready: Promise<void>;
+  /** Rejects with `AgentError`, or `GuestLostError` when the sandbox or the connection ends. */
+  next(): Promise<IteratorResult<FileChange, undefined>>;
+  /** End it. */
+  return(): Promise<IteratorResult<FileChange, undefined>>;
+}
+
 /** The calls on files of `Agent`. */
 export interface AgentFiles {
   /**
@@ -184,6 +215,22 @@ export interface AgentFiles {
    * @example const sources = await agent.glob("src/{lib,test}/*.[ch]", { cwd: "/project" });
    */
   glob(pattern: string, options?: GlobOptions): Promise<string[]>;
+
+  /**
+   * Be told of changes in a directory, or of one file by its name, from now on. Who takes them slowly loses some of very
+   * many, and is told so (`overflow`); memory is bounded. In a shared directory these are the changes that the sandbox makes.
+   * A directory that comes with things in it, or is moved in, is followed by a `create` of each of them. After `delete` of
+   * the directory itself the iteration ends. `ENOENT` where nothing is, `ENOSPC` for more directories than the guest's
+   * kernel watches (`fs.inotify.max_user_watches`), which errors of the iteration are.
+   * @example
+   * for await (const change of agent.watch("/project/src", { recursive: true })) {
+   *   if (change.type === "modify" && change.path.endsWith(".ts")) await agent.exec("make -C /project");
+   * }
+   * @example
+   * await using changes = agent.watch("/output");
+   * await changes.ready; // what happens from here on is told
+   */
+  watch(path: string, options?: WatchOptions): Watcher;
 
   /**
    * Give something another name, in one step; a file, or an empty directory, that has it already is replaced. `EXDEV`

@@ -4,8 +4,8 @@ import { AgentError } from "../errors.ts";
 import type { GlobOptions } from "./api.ts";
 import { checkPath } from "./check.ts";
 import type { Connection } from "./connection.ts";
+import { relativePath } from "./entry.ts";
 import { list, map, oneOf } from "./fields.ts";
-import { ProtocolError } from "./profile.ts";
 import { FILE_MS } from "./silence.ts";
 
 const MAGIC = /[*?[\]{}!\\]/;
@@ -56,8 +56,10 @@ export async function glob(connection: Connection, pattern: string, options: Glo
     onEvent: (event, length) => {
       oneOf(event, "ev", ["entries"]);
       for (const entry of list(event, "entries")) {
-        const name = foundPath(map(entry, "an entry").path);
-        if (name === undefined || (!hidden && /(^|\/)\./.test(name)) || !matcher.match(name)) continue;
+        const told = map(entry, "an entry").path;
+        if (told instanceof Uint8Array) continue; // not UTF-8: no pattern is for it
+        const name = relativePath(told);
+        if ((!hidden && /(^|\/)\./.test(name)) || !matcher.match(name)) continue;
         matches.push(base + name);
         total += name.length;
       }
@@ -72,15 +74,6 @@ export async function glob(connection: Connection, pattern: string, options: Glo
     if (!(error instanceof AgentError && ["ENOENT", "ENOTDIR"].includes(error.code))) throw error;
   }
   return matches.sort();
-}
-
-/** A path below a directory; undefined where it is not UTF-8. Throws `ProtocolError` for one that would lead elsewhere. */
-function foundPath(told: unknown): string | undefined {
-  if (told instanceof Uint8Array) return undefined;
-  if (typeof told !== "string" || told.split("/").some((name) => ["", ".", ".."].includes(name))) {
-    throw new ProtocolError("a path that was found cannot be one");
-  }
-  return told;
 }
 
 function endless(path: string): AgentError {

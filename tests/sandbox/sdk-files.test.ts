@@ -159,6 +159,31 @@ describe("trees", () => {
     expect(readdirSync(top)).not.toContain("copied");
   });
 
+  test("are watched, in the guest's own files and in a share", async () => {
+    await agent.mkdir("/tmp/watched/sub", { recursive: true });
+    for (const directory of ["/tmp/watched", "/share"]) {
+      await agent.mkdir(`${directory}/sub`, { recursive: true });
+      await using changes = agent.watch(directory, { recursive: true });
+      await changes.ready;
+      await agent.exec("mkdir sub/new && echo 1 >sub/new/file && mv sub/new/file . && rm -r sub", {
+        cwd: directory,
+      });
+      const seen: string[] = [];
+      for await (const change of changes) {
+        if (change.type === "modify") continue;
+        if (change.type !== "overflow")
+          seen.push(`${change.type} ${change.type === "rename" ? change.to : change.path}`);
+        if (seen.at(-1) === `delete ${directory}/sub`) break;
+      }
+      expect(seen).toEqual(
+        ["create /sub/new", "create /sub/new/file", "rename /file", "delete /sub/new", "delete /sub"].map(
+          (line) => line.replace(" ", ` ${directory}`),
+        ),
+      );
+    }
+    await agent.remove("/share/file");
+  });
+
   test("an abort ends a copy with its reason, and nothing half-made stays", async () => {
     await agent.exec("mkdir /tmp/big && dd if=/dev/zero of=/tmp/big/file bs=1M count=40");
     const reason = new Error("enough");

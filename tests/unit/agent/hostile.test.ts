@@ -282,6 +282,53 @@ describe("a directory entry that would reach elsewhere is refused", () => {
   }
 });
 
+describe("a change of what is elsewhere, or of no known kind, is refused", () => {
+  const cases: [what: string, change: object][] = [
+    ["the parent", { change: "create", path: "../x" }],
+    ["an absolute path", { change: "create", path: "/etc/passwd" }],
+    ["a rename to elsewhere", { change: "rename", path: "a", to: "b/../../c" }],
+    ["a rename to nowhere", { change: "rename", path: "a" }],
+    ["the parent, in bytes", { change: "modify", path: new Uint8Array([0x2e, 0x2e, 0x2f, 0xff]) }],
+    ["a NUL", { change: "modify", path: "a\0b" }],
+    ["no path", { change: "delete" }],
+    ["an unknown kind", { change: "explode", path: "a" }],
+  ];
+  for (const [what, change] of cases) {
+    test(what, async () => {
+      await using fake = new FakeAgent((message, peer) =>
+        peer.send({ id: message.id, ev: "entries", entries: [change] }),
+      );
+      await using agent = await fake.connect();
+      await expect(agent.watch("/here").next()).rejects.toMatchObject(LOST);
+    });
+  }
+});
+
+test("changes that nobody takes are held to the window, and credited as they are taken", async () => {
+  const entries = Array.from({ length: 100 }, (_, i) => ({
+    change: "create",
+    path: `${"x".repeat(900)}${i}`,
+  }));
+  await using fake = new FakeAgent((message, peer) => {
+    if (message.op !== "watch") return;
+    for (let i = 0; i < 2; i++) peer.send({ id: message.id, ev: "entries", entries });
+  });
+  await using agent = await fake.connect();
+  const watcher = agent.watch("/here/");
+  const credits = () => fake.received.filter((message) => message.credit !== undefined);
+  for (let i = 0; i < 99; i++) await watcher.next();
+  expect(credits()).toEqual([]);
+  expect(await watcher.next()).toMatchObject({ value: { path: `/here/${"x".repeat(900)}99` } });
+  while (credits().length === 0) await Bun.sleep(1);
+  expect(credits()[0]!.credit).toBeGreaterThan(90_000);
+
+  await using rude = new FakeAgent((message, peer) => {
+    for (let i = 0; i < 3; i++) peer.send({ id: message.id, ev: "entries", entries });
+  });
+  await using other = await rude.connect();
+  await expect(other.watch("/here").ready).rejects.toThrow("sent more than its window");
+});
+
 test("more of a file than was asked for is refused", async () => {
   await using fake = new FakeAgent((message, peer) => {
     peer.send({ id: message.id, ev: "data", data: new Uint8Array(11) });

@@ -2,7 +2,7 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
-import { lutimes, mkdir, symlink, writeFile } from "node:fs/promises";
+import { lutimes, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Agent, build, type Connection, type Frame, root } from "./agent.ts";
 
@@ -72,7 +72,7 @@ describe("requests are understood:", () => {
         host.send({ id: value.id, ev: value.stdin ? "stdin-end" : "end" });
       }
       if (value.op === "write_tree") host.send({ id: value.id, ev: "abort" }); // no tree has come: an end would be too early
-      if (value.op === "listen") host.send({ id: value.id, ev: "abort" });
+      if (value.op === "listen" || value.op === "watch") host.send({ id: value.id, ev: "abort" });
       const response = await host.response(value.id);
       // a file that is not there or a user that may not is an answer, but the request was understood
       if (response.error) expect(response.error.code).not.toMatch(/EPROTO|ENOSYS/);
@@ -102,6 +102,21 @@ async function treeListed(send: (message: Frame) => void) {
   const path = join(agent.directory, "listed");
   await mkdir(join(path, "a"), { recursive: true });
   send({ id: 32, op: "list_tree", path });
+}
+
+async function watched(send: (message: Frame) => void) {
+  const path = join(agent.directory, "watched");
+  await rm(path, { recursive: true, force: true });
+  await mkdir(path);
+  send({ id: 33, op: "watch", path });
+  await host.find((f) => f.id === 33 && f.ev === "watching");
+  // what happens in one turn of the agent's is told in one frame
+  agent.process.kill("SIGSTOP");
+  await symlink("nowhere", join(path, "a"));
+  await rename(join(path, "a"), join(path, "b"));
+  await rm(join(path, "b"));
+  await mkdir(join(path, "d"));
+  agent.process.kill("SIGCONT");
 }
 
 /** What makes the agent send each recorded frame; its number and text must lead to the same bytes. */
@@ -148,6 +163,12 @@ const causes: Record<string, (send: (message: Frame) => void) => void | Promise<
   },
   "list_tree entries": treeListed,
   "list_tree response": treeListed,
+  watching: watched,
+  "watch entries": watched,
+  "watch response": async (send) => {
+    await watched(send);
+    await rm(join(agent.directory, "watched"), { recursive: true });
+  },
   "read_tree data": treeRead,
   "read_tree response": treeRead,
   "shutdown response": (send) => send({ id: 12, op: "shutdown" }),

@@ -1,0 +1,237 @@
+/* watch: changes of what is in a directory, or of one file by its name, as inotify(7) tells of them, until the host has
+ * enough. While the host takes nothing nothing is read: the kernel's queue is bounded, and says when it was too short.
+ */
+#include "watching.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+	BATCH = 32768, /* bytes of changes in a frame, a longer one aside */
+	STEPS = 512,   /* names and events a turn */
+};
+
+#define ALWAYS (IN_CREATE | IN_MODIFY | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_EXCL_UNLINK)
+
+static struct watching *watching_of(struct call *call)
+{
+	return container_of(call, struct watching, call);
+}
+
+/* Have `place` be that of `name` in `dir`. Returns what the host knows it by, or NULL without memory. */
+static const char *locate(struct watching *watching, const struct watched_dir *dir, const char *name)
+{
+	if (watching->only || !dir)
+		return "";
+	if (tree_path__set(&watching->place, watching->path) || watched__descend(dir, &watching->place) ||
+	    (*name && tree_path__push(&watching->place, name)))
+		return NULL;
+	return tree_path__below(&watching->place);
+}
+
+static int put_name(struct writer *writer, const char *key, const char *path)
+{
+	if (!path)
+		return -ENOMEM;
+	if (strlen(path) >= PATH_MAX)
+		return -ENAMETOOLONG; /* no call takes it, and no window need hold it */
+	writer__text(writer, key);
+	writer__name(writer, path, strlen(path));
+	return 0;
+}
+
+int watching__put(struct watching *watching, const char *change, bool directory, const struct watched_dir *dir,
+		  const char *name, const struct watched_dir *to, const char *to_name)
+{
+	const size_t size = 2 * PATH_MAX + 128;
+	uint8_t *room = buffer__reserve(&watching->batch, size);
+	struct writer writer = {.at = room, .limit = room + size};
+	int error = 0;
+
+	if (!room)
+		return -ENOMEM;
+	writer__map(&writer, 1U + (name != NULL) + (to != NULL) + directory);
+	writer__text(&writer, "change");
+	writer__text(&writer, change);
+	if (name)
+		error = put_name(&writer, "path", locate(watching, dir, name));
+	if (!error && to)
+		error = put_name(&writer, "to", locate(watching, to, to_name));
+	if (error)
+		return error;
+	if (directory) {
+		writer__text(&writer, "directory");
+		writer__bool(&writer, true);
+	}
+	buffer__commit(&watching->batch, (size_t)(writer.at - room));
+	watching->batch_count++;
+	return 0;
+}
+
+static void send_batch(struct watching *watching)
+{
+	size_t length = buffer__pending(&watching->batch);
+
+	call__tell_entries(&watching->call, watching->batch_count, buffer__head(&watching->batch), length);
+	buffer__consume(&watching->batch, length);
+	watching->batch_count = 0;
+}
+
+int watching__end(struct watching *watching)
+{
+	watching->over = true;
+	return watching__put(watching, "delete", true, NULL, "", NULL, "");
+}
+
+void watching__begun(struct watching *watching)
+{
+	struct frame frame;
+
+	if (call__begin_event(&watching->call, &frame, "watching", 0, 0) == 0)
+		call__tell(&watching->call, &frame);
+}
+
+static int step(struct watching *watching)
+{
+	int error;
+
+	if (watching->search == SEARCH_NONE)
+		return watching__event_next(watching);
+	error = watching__search_next(watching);
+	return error && !walk__vanished(&watching->walk, error) ? error : 1;
+}
+
+static void fail(struct watching *watching, int error)
+{
+	if (error == -ENOSPC)
+		call__fail(&watching->call, error,
+			   "%s: %zu directories are watched, the limit of this sandbox's kernel: raise "
+			   "fs.inotify.max_user_watches",
+			   watching->path, watching->watched.count);
+	else if (error == -EMFILE)
+		call__fail(&watching->call, error, "%s: too many watch already: raise fs.inotify.max_user_instances",
+			   watching->path);
+	else
+		call__fail_at(&watching->call, error,
+			      watching->search && watching->walk.path.text ? watching->walk.path.text : watching->path);
+}
+
+static bool produce(struct call *call)
+{
+	struct watching *watching = watching_of(call);
+	size_t room = call__room(call), most = room < BATCH ? room : BATCH;
+	int more = room > 0;
+
+	for (int i = 0; i < STEPS && more > 0 && !watching->over && buffer__pending(&watching->batch) < most; i++) {
+		more = step(watching);
+		if (more == -ELOOP && (watching->search == SEARCH_NONE || watching->search == SEARCH_NEW)) {
+			more = watching__search_again(watching);
+			more = more ? more : 1;
+		}
+	}
+	watching->ready.events = room && !more ? POLLIN : 0;
+	if (more < 0) {
+		fail(watching, more);
+		return true;
+	}
+	if (watching->batch_count) {
+		send_batch(watching);
+		return true;
+	}
+	if (watching->over) {
+		call__succeed(call);
+		return true;
+	}
+	return more > 0;
+}
+
+/* produce() is called after every round of the loop, or once the connection is congested no more. */
+static void ready(struct watch *watch, short revents)
+{
+	(void)revents;
+	watch->events = 0;
+}
+
+static void lose_patience(struct timer *timer)
+{
+	(void)timer;
+}
+
+/* A link to something is that; of a file, the directory it is in is watched, so that its name may come and go. Returns
+ * 0 or -errno. */
+static int resolve(struct watching *watching)
+{
+	char *resolved = realpath(watching->path, NULL), *slash;
+	struct stat status;
+	int error = !resolved || stat(resolved, &status) ? -errno : 0;
+
+	if (!error && !S_ISDIR(status.st_mode)) {
+		slash = strrchr(resolved, '/');
+		watching->only = strdup(slash + 1);
+		slash[slash == resolved] = '\0';
+		watching->recursive = false;
+		error = watching->only ? 0 : -ENOMEM;
+	}
+	if (!error)
+		memcpy(watching->path, resolved, strlen(resolved) + 1);
+	free(resolved);
+	return error;
+}
+
+static void start(struct call *call, const CborValue *request)
+{
+	struct watching *watching = watching_of(call);
+	bool attributes = false;
+	int error;
+
+	watching->watched.fd = -1;
+	watching->ready = (struct watch){.fd = -1, .ready = ready};
+	watching->patience.fire = lose_patience;
+	if (call__take_path(call, request, "path", watching->path) || call__take_window(call, request) ||
+	    call__take_bool(call, request, "recursive", &watching->recursive) ||
+	    call__take_bool(call, request, "attributes", &attributes))
+		return;
+	error = resolve(watching);
+	if (!error)
+		error = watched__begin(&watching->watched, ALWAYS | (attributes ? IN_ATTRIB : 0));
+	if (!error) {
+		watching->ready.fd = watching->watched.fd;
+		loop__add(&call->connection->agent->loop, &watching->ready);
+		error = watching__search(watching, SEARCH_FIRST, NULL, "");
+	}
+	if (error)
+		fail(watching, error);
+}
+
+static void event(struct call *call, struct span ev, const CborValue *message)
+{
+	(void)message;
+	if (span__equals(ev, "abort"))
+		call__give_up(call, watching_of(call)->path);
+}
+
+static void release(struct call *call)
+{
+	struct watching *watching = watching_of(call);
+
+	timer__clear(&watching->patience);
+	watch__remove(&watching->ready);
+	watched__end(&watching->watched);
+	walk__end(&watching->walk);
+	tree_path__free(&watching->place);
+	buffer__free(&watching->told);
+	buffer__free(&watching->batch);
+	free(watching->only);
+}
+
+const struct operation operation__watch = {
+	.op = "watch",
+	.size = sizeof(struct watching),
+	.passive = true,
+	.start = start,
+	.event = event,
+	.produce = produce,
+	.release = release,
+};
