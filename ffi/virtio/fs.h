@@ -41,6 +41,9 @@ struct fs_root {
 	unsigned uid_map_count, gid_map_count;
 };
 
+/* The host watches no more than `count` files: -ENOSPC or -EMFILE. Called once, on the worker. */
+typedef void (*fs_notice_fn)(void *arg, int error, unsigned count);
+
 struct fs_options {
 	const char *tag; /* mount tag, at most 36 bytes */
 	/* single: the one root, a directory, is the file system's root. Else the root is a made, read-only directory in
@@ -49,9 +52,14 @@ struct fs_options {
 	bool single;
 	const struct fs_root *roots; /* copied */
 	unsigned root_count;
+	fs_notice_fn notice; /* or NULL */
+	void *notice_arg;
 };
 
 /*
+ * What the guest watches (inotify) is watched here too, in shares that the host may change: a guest with capsa's kernel
+ * sees the host's changes. The process's working directory is then the kept /proc/self/fd.
+ *
  * Set-user-id and set-group-id bits of files reach the host only under FS_OWNER_PASSTHROUGH and FS_OWNER_MAP. The limit
  * of open files is raised as far as the process may. Needs /proc at this moment (it keeps a descriptor of
  * /proc/self/fd). 0, -EINVAL (tag, root names), -ENOTDIR (a root is neither a

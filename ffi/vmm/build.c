@@ -115,6 +115,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.balloon = config->balloon && !vmm->engine->balloon,
 		.narrow = !vmm->engine->maps_on_workers,
 		.notice = network__notice,
+		.watches = notice__watches,
 		.owner = vmm,
 	};
 	err = device_set__build(&vmm->devices, config, &options, why);

@@ -79,7 +79,8 @@ static int open_root(const struct config_root *root, struct fs_root *out, struct
 	return 0;
 }
 
-static int add_fs(struct device_set *set, const struct config_fs *fs, struct failure *why)
+static int add_fs(struct device_set *set, const struct config_fs *fs, const struct device_options *device,
+		  struct failure *why)
 {
 	struct fs_root *roots = calloc(fs->root_count ? fs->root_count : 1, sizeof(*roots));
 	if (!roots)
@@ -92,8 +93,12 @@ static int add_fs(struct device_set *set, const struct config_fs *fs, struct fai
 	}
 	struct virtio_device *dev;
 	if (!err) {
-		struct fs_options options = {
-			.tag = fs->tag, .single = fs->single, .roots = roots, .root_count = fs->root_count};
+		struct fs_options options = {.tag = fs->tag,
+					     .single = fs->single,
+					     .roots = roots,
+					     .root_count = fs->root_count,
+					     .notice = device->watches,
+					     .notice_arg = device->owner};
 		err = virtio_fs__new(&options, &dev);
 		if (err)
 			(void)!failure__set(why, -err, NULL, "the file system device \"%s\" cannot be made", fs->tag);
@@ -248,7 +253,7 @@ int device_set__build(struct device_set *set, const struct vmm_config *config, c
 	*set = (struct device_set){.narrow = options->narrow};
 	int err = config->vsock.present ? add_vsock(set, &config->vsock, options->vsock_dir, why) : 0;
 	for (unsigned i = 0; !err && i < config->fs_count; i++)
-		err = add_fs(set, &config->fs[i], why);
+		err = add_fs(set, &config->fs[i], options, why);
 	for (unsigned i = 0; !err && i < config->disk_count; i++)
 		err = add_disk(set, &config->disks[i], i, why);
 	if (!err && config->rng) {

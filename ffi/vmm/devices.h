@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 #include "failure.h"
 #include "os/worker.h"
+#include "virtio/fs.h"
 #include "vmm/config.h"
 
 struct device_slot {
@@ -32,6 +33,8 @@ struct device_options {
 	bool narrow;    /* workers of devices that need nothing but the descriptors they have are confined to that */
 	/* Told on the net device's worker. */
 	void (*notice)(void *owner, const struct gate_notice *notice);
+	/* Told on the file system device's worker. */
+	fs_notice_fn watches;
 	void *owner;
 };
 

@@ -66,7 +66,9 @@ void vmm__machine_ended(struct machine *machine, enum machine_end end, const str
 
 /* vmm/network.c: the net device refused something, or let it through and tells of it; on its worker. `arg`: the VMM. */
 void network__notice(void *arg, const struct gate_notice *notice);
-/* Add "ports": what was published, where anything was. */
+/* vmm/notice.c: the file system device watches no more files, see fs_notice_fn; on its worker. `arg`: the VMM. */
+void notice__watches(void *arg, int error, unsigned count);
+/* vmm/network.c: add "ports": what was published, where anything was. */
 void network__add_ports(struct frame *frame, const struct device_set *devices);
 
 /* control_ops.request: vmm/requests.c */

@@ -163,21 +163,21 @@ static void lose_patience(struct timer *timer)
  * 0 or -errno. */
 static int resolve(struct watching *watching)
 {
-	char *resolved = realpath(watching->path, NULL), *slash;
+	char resolved[PATH_MAX], *slash;
 	struct stat status;
-	int error = !resolved || stat(resolved, &status) ? -errno : 0;
 
-	if (!error && !S_ISDIR(status.st_mode)) {
+	if (!realpath(watching->path, resolved) || stat(resolved, &status))
+		return -errno;
+	if (!S_ISDIR(status.st_mode)) {
 		slash = strrchr(resolved, '/');
 		watching->only = strdup(slash + 1);
 		slash[slash == resolved] = '\0';
 		watching->recursive = false;
-		error = watching->only ? 0 : -ENOMEM;
+		if (!watching->only)
+			return -ENOMEM;
 	}
-	if (!error)
-		memcpy(watching->path, resolved, strlen(resolved) + 1);
-	free(resolved);
-	return error;
+	memcpy(watching->path, resolved, strlen(resolved) + 1);
+	return 0;
 }
 
 static void start(struct call *call, const CborValue *request)

@@ -37,7 +37,7 @@ static int hash_grow(struct watched *watched)
 
 	if (watched->count < old_count)
 		return 0;
-	grown = calloc(old_count ? old_count * 2 : FIRST_BUCKETS, sizeof(*grown));
+	grown = calloc(old_count ? old_count * 2 : FIRST_BUCKETS, sizeof(struct watched_dir *));
 	if (!grown)
 		return old ? 0 : -ENOMEM;
 	watched->buckets = grown;

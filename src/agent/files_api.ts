@@ -218,7 +218,7 @@ export interface AgentFiles {
 
   /**
    * Be told of changes in a directory, or of one file by its name, from now on. Who takes them slowly loses some of very
-   * many, and is told so (`overflow`); memory is bounded. In a shared directory these are the changes that the sandbox makes.
+   * many, and is told so (`overflow`); memory is bounded. In a share changes that this machine makes are told as well.
    * A directory that comes with things in it, or is moved in, is followed by a `create` of each of them. After `delete` of
    * the directory itself the iteration ends. `ENOENT` where nothing is, `ENOSPC` for more directories than the guest's
    * kernel watches (`fs.inotify.max_user_watches`), which errors of the iteration are.

@@ -17,6 +17,7 @@ export type VmmEvent =
   | { readonly event: "started"; readonly engine: string; readonly ports: readonly PublishedPort[] }
   | { readonly event: "paused" | "resumed" }
   | { readonly event: "network"; readonly refusal: NetworkRefusal }
+  | { readonly event: "notice"; readonly code: string; readonly message: string }
   | { readonly event: "access"; readonly access: NetworkAccess }
   | { readonly event: "guest" | "console"; readonly data: Uint8Array }
   | { readonly event: "failed"; readonly code: string; readonly message: string }
@@ -110,6 +111,7 @@ function readEvent(message: Message): VmmEvent {
     "guest",
     "console",
     "network",
+    "notice",
     "failed",
     "exited",
   ]);
@@ -126,6 +128,7 @@ function readEvent(message: Message): VmmEvent {
       return message.passed === true
         ? { event: "access", access: readAccess(message) }
         : { event, refusal: readRefusal(message) };
+    case "notice":
     case "failed":
       return { event, ...failure(message) };
     case "exited":

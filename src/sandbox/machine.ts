@@ -7,6 +7,7 @@ import { Control, type EndReason, type VmmEvent } from "../engine/control.ts";
 import { reapVmm } from "../engine/library.ts";
 import { BootError } from "../errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
+import type { Notice } from "./api.ts";
 import { orAfter } from "./or_after.ts";
 import { LastText, Tail } from "./tail.ts";
 
@@ -35,6 +36,8 @@ export interface MachineListener {
   onRefusal?(refusal: NetworkRefusal): void;
   /** Something that it let through and tells of. */
   onAccess?(access: NetworkAccess): void;
+  /** A line for the user. */
+  onNotice?(notice: Notice): void;
   /** Bytes of the guest's event stream. */
   onGuest?(data: Uint8Array): void;
   onConsole?(data: Uint8Array): void;
@@ -141,6 +144,9 @@ export class Machine {
         break;
       case "access":
         this.#listener.onAccess?.(event.access);
+        break;
+      case "notice":
+        this.#listener.onNotice?.({ code: event.code, message: event.message });
         break;
       case "failed":
         this.blame({ code: event.code, message: event.message });

@@ -15,6 +15,7 @@ import type {
   Change,
   NetworkAccess,
   NetworkRefusal,
+  Notice,
   PublishedPort,
   RunningSandbox,
   SandboxEntry,
@@ -42,8 +43,8 @@ interface MainExit {
   readonly signal: string | null;
 }
 
-/** Who is told what the network refused, and what it tells of. */
-type NetworkListener = Pick<StartOptions, "onRefusal" | "onAccess">;
+/** Who is told what the network refused, what it tells of, and what the user should know. */
+type Listener = Pick<StartOptions, "onRefusal" | "onAccess" | "onNotice">;
 
 export class SandboxHandle implements RunningSandbox {
   readonly id: string;
@@ -72,9 +73,9 @@ export class SandboxHandle implements RunningSandbox {
   /** Of its transactional shares, where it has some. */
   #staged: StagedChanges | undefined;
 
-  readonly #tell: NetworkListener;
+  readonly #tell: Listener;
 
-  private constructor(identity: Identity, began: number, tell: NetworkListener = {}) {
+  private constructor(identity: Identity, began: number, tell: Listener = {}) {
     this.#tell = tell;
     ({
       id: this.id,
@@ -92,7 +93,7 @@ export class SandboxHandle implements RunningSandbox {
     identity: Identity,
     control: number,
     began: number,
-    tell: NetworkListener,
+    tell: Listener,
     staged?: StagedChanges,
   ): Promise<SandboxHandle> {
     const handle = new SandboxHandle(identity, began, tell);
@@ -138,6 +139,7 @@ export class SandboxHandle implements RunningSandbox {
         this.#happened.add({ type: "access", access });
         this.#tell.onAccess?.(access);
       },
+      onNotice: (notice: Notice) => this.#tell.onNotice?.(notice),
       onGuest: (data: Uint8Array) => {
         if (this.#early === undefined) this.#onGuestData(data);
         else this.#early.push(data);

@@ -2,11 +2,13 @@
 
 import { describe, expect, test } from "bun:test";
 import {
+  appendFileSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -16,6 +18,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Watcher } from "../../src/index.ts";
 import { agent, shareSandbox, top } from "./shared.ts";
 
 shareSandbox();
@@ -160,12 +163,11 @@ describe("trees", () => {
   });
 
   test("are watched, in the guest's own files and in a share", async () => {
-    await agent.mkdir("/tmp/watched/sub", { recursive: true });
     for (const directory of ["/tmp/watched", "/share"]) {
-      await agent.mkdir(`${directory}/sub`, { recursive: true });
+      await agent.mkdir(`${directory}/sub/new`, { recursive: true });
       await using changes = agent.watch(directory, { recursive: true });
       await changes.ready;
-      await agent.exec("mkdir sub/new && echo 1 >sub/new/file && mv sub/new/file . && rm -r sub", {
+      await agent.exec("echo 1 >sub/new/file && mv sub/new/file . && rm -r sub", {
         cwd: directory,
       });
       const seen: string[] = [];
@@ -176,8 +178,8 @@ describe("trees", () => {
         if (seen.at(-1) === `delete ${directory}/sub`) break;
       }
       expect(seen).toEqual(
-        ["create /sub/new", "create /sub/new/file", "rename /file", "delete /sub/new", "delete /sub"].map(
-          (line) => line.replace(" ", ` ${directory}`),
+        ["create /sub/new/file", "rename /file", "delete /sub/new", "delete /sub"].map((line) =>
+          line.replace(" ", ` ${directory}`),
         ),
       );
     }
@@ -194,5 +196,54 @@ describe("trees", () => {
     await agent.ping(); // the agent has heard of it before
     expect((await agent.exec("ls -A /tmp/aborted 2>/dev/null")).stdout).toBe("");
     await agent.remove("/tmp/big", { recursive: true });
+  });
+});
+
+describe("what this machine changes in a share", () => {
+  /** One line a change, from the start of `directory`, until the host has made `mark` in it. */
+  async function until(changes: Watcher, directory: string, mark: string): Promise<string[]> {
+    mkdirSync(join(top, directory, mark));
+    const short = (path: string) => path.slice(`/share/${directory}/`.length);
+    const seen: string[] = [];
+    for (;;) {
+      const { value } = await changes.next();
+      if (value === undefined || value.type === "overflow") throw new Error(`no ${mark}: ${seen.join(", ")}`);
+      if (value.type === "rename") seen.push(`rename ${short(value.from)} ${short(value.to)}`);
+      else if (short(value.path) === mark) return seen;
+      else seen.push(`${value.type} ${short(value.path)}`);
+    }
+  }
+
+  test("is seen by who watches it there, at once and once; and so is what the sandbox changes", async () => {
+    mkdirSync(join(top, "seen/sub"), { recursive: true });
+    writeFileSync(join(top, "seen/sub/old"), "1");
+    await using changes = agent.watch("/share/seen", { recursive: true });
+    await changes.ready;
+    expect(await agent.readTextFile("/share/seen/sub/old")).toBe("1"); // and so it is cached there
+
+    appendFileSync(join(top, "seen/sub/old"), " and more");
+    renameSync(join(top, "seen/sub/old"), join(top, "seen/moved"));
+    mkdirSync(join(top, "seen/deep/er"), { recursive: true });
+    expect(await until(changes, "seen", "first")).toEqual([
+      ...["modify sub/old", "rename sub/old moved", "create deep", "create deep/er"],
+    ]);
+    expect(await agent.readTextFile("/share/seen/moved")).toBe("1 and more");
+    expect(await agent.exists("/share/seen/sub/old")).toBe(false);
+
+    symlinkSync("nowhere", join(top, "seen/deep/er/link"));
+    rmSync(join(top, "seen/moved"));
+    await agent.exec(
+      "echo 1 >sub/own && mv sub/own sub/file && mkdir new && rmdir new && chmod 600 sub/file",
+      {
+        cwd: "/share/seen",
+      },
+    );
+    appendFileSync(join(top, "seen/sub/file"), "2");
+    expect((await until(changes, "seen", "second")).toSorted()).toEqual(
+      [
+        ...["create deep/er/link", "delete moved", "create sub/own", "modify sub/own"],
+        ...["rename sub/own sub/file", "create new", "delete new", "modify sub/file"],
+      ].toSorted(),
+    );
   });
 });

@@ -2,12 +2,16 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
+  appendFileSync,
   chmodSync,
+  closeSync,
   cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -47,6 +51,47 @@ describe("host", () => {
     );
     const built = await agent.exec("cd /tmp && cc -o hello hello.c && ./hello", { timeoutMs: 60_000 });
     expect(built).toMatchObject({ stdout: "compiled\n", exitCode: 3 });
+  });
+
+  test("a program's own inotify sees what this machine changes in a share, a replaced file too", async () => {
+    mkdirSync(join(top, "watched"));
+    writeFileSync(join(top, "watched/file"), "1");
+    const program = `import ctypes, os, struct
+libc = ctypes.CDLL(None)
+fd = libc.inotify_init()
+for path in b"/share/watched", b"/share/watched/file": assert libc.inotify_add_watch(fd, path, 0x7c2) > 0
+print("ready", flush=True)
+while True:
+    events, at = os.read(fd, 4096), 0
+    while at < len(events):
+        wd, mask, _, length = struct.unpack_from("iIII", events, at)
+        print(wd, hex(mask), events[at + 16:at + 16 + length].rstrip(b"\\0").decode(), flush=True)
+        at += 16 + length`;
+    await using child = await agent.spawn(["python3", "-c", program]);
+    const seen: string[] = [];
+    for await (const line of child.stdout.lines()) {
+      if (line === "ready") {
+        appendFileSync(join(top, "watched/file"), "2");
+        closeSync(openSync(join(top, "watched/new"), "wx"));
+        renameSync(join(top, "watched/new"), join(top, "watched/file"));
+        mkdirSync(join(top, "watched/end"));
+      } else {
+        seen.push(line.trim());
+        if (line.endsWith("end")) break;
+      }
+    }
+    const [MODIFY, FROM, TO, CREATE, DELETE_SELF, DIRECTORY] = [0x2, 0x40, 0x80, 0x100, 0x400, 0x40000000];
+    const told = (watch: number, mask: number, name = "") => `${watch} 0x${mask.toString(16)} ${name}`.trim();
+    expect(seen.filter((line) => line !== told(2, 0x8000))).toEqual([
+      ...[
+        told(1, MODIFY, "file"),
+        told(2, MODIFY),
+        told(1, CREATE, "new"),
+        told(1, FROM, "new"),
+        told(1, TO, "file"),
+      ],
+      ...[told(2, DELETE_SELF), told(1, CREATE | DIRECTORY, "end")],
+    ]);
   });
 
   test("what is mapped of a share is on the host after a sync, and not only at the end", async () => {

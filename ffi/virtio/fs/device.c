@@ -26,6 +26,14 @@ struct virtio_fs {
 	struct virtio_device dev;
 	struct fs_config config;
 	struct fs_session *session;
+	bool listening; /* to the session's inotify */
+	struct {
+		bool held;
+		uint16_t head;
+		uint64_t unique;
+		unsigned room_count;
+		struct iovec room[FS_WAIT_ROOM];
+	} waiting; /* the request that is answered when there are changes */
 };
 
 static struct virtio_fs *fs_of(struct virtio_device *dev)
@@ -62,6 +70,49 @@ static int fs_activate(struct virtio_device *dev)
 	return dev->queues[QUEUE_REQUESTS].enabled ? 0 : -EINVAL;
 }
 
+/* The request waits: what its reply needs outlives the queue's next request. */
+static void hold(struct virtio_fs *fs, const struct virtqueue_chain *chain)
+{
+	struct fuse_in_header header;
+	iov__read(chain->readable, chain->readable_count, 0, &header, sizeof(header));
+	fs->waiting.held = true;
+	fs->waiting.head = chain->head;
+	fs->waiting.unique = header.unique;
+	fs->waiting.room_count = chain->writable_count;
+	memcpy(fs->waiting.room, chain->writable, chain->writable_count * sizeof(*chain->writable));
+}
+
+/* Answer the request that waits, if there is one and something to tell it. */
+static void answer(struct virtio_fs *fs)
+{
+	struct virtqueue *vq = &fs->dev.queues[QUEUE_REQUESTS];
+	if (!fs->waiting.held) {
+		changes__read(fs->session, NULL);
+		return;
+	}
+	uint32_t len = session__answer(fs->session, fs->waiting.unique, fs->waiting.room, fs->waiting.room_count);
+	if (!len)
+		return;
+	fs->waiting.held = false;
+	virtqueue__push(vq, fs->waiting.head, len);
+	virtqueue__notify(vq);
+}
+
+static void host_changed(void *arg, int fd, unsigned ready)
+{
+	(void)fd;
+	(void)ready;
+	answer(arg);
+}
+
+/* The session's inotify is there from the first watch on. */
+static void listen_to_host(struct virtio_fs *fs)
+{
+	int fd = fs->session->changes.fd;
+	if (fd >= 0 && !fs->listening)
+		fs->listening = loop__add(fs->dev.loop, fd, LOOP_READ, host_changed, fs) == 0;
+}
+
 /* Serve up to BATCH requests of a queue. */
 static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 {
@@ -70,7 +121,11 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 	unsigned count = 0;
 	while (count < BATCH && virtqueue__pop(vq, &chain) == 1) {
 		moved += chain.readable_bytes + chain.writable_bytes;
-		virtqueue__push(vq, chain.head, session__handle(fs->session, &chain));
+		uint32_t len = session__handle(fs->session, &chain);
+		if (len == FS_WAITS)
+			hold(fs, &chain);
+		else
+			virtqueue__push(vq, chain.head, len);
 		count++;
 		if (moved >= NOTIFY_BYTES) {
 			virtqueue__notify(vq);
@@ -78,6 +133,8 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 		}
 	}
 	virtqueue__notify(vq);
+	listen_to_host(fs);
+	answer(fs); /* what a request has found on its way, or that none is to wait any more */
 	atomic_store_explicit(&fs->dev.traffic.from_guest, fs->session->written, memory_order_relaxed);
 	atomic_store_explicit(&fs->dev.traffic.to_guest, fs->session->read, memory_order_relaxed);
 	if (count == BATCH) /* there may be more: come back by way of the loop */
@@ -94,12 +151,17 @@ static void fs_queue_ready(struct virtio_device *dev, unsigned index)
 
 static void fs_reset(struct virtio_device *dev)
 {
-	session__reset(fs_of(dev)->session);
+	struct virtio_fs *fs = fs_of(dev);
+	session__reset(fs->session);
+	fs->waiting.held = fs->session->changes.waiting = false; /* it went with the queues */
 }
 
 static void fs_destroy(struct virtio_device *dev)
 {
-	session__free(fs_of(dev)->session);
+	struct virtio_fs *fs = fs_of(dev);
+	if (fs->listening)
+		loop__del(dev->loop, fs->session->changes.fd);
+	session__free(fs->session);
 	free(dev);
 }
 

@@ -159,6 +159,7 @@ void inode__moved(struct fs_session *s, struct fs_inode *inode, struct fs_inode 
 	inode->parent = parent;
 	inode->name = copy;
 	inode->doomed = false;
+	inode->astray = false;
 	fd__placed(s, inode);
 }
 
@@ -280,6 +281,7 @@ void inode__put(struct fs_session *s, struct fs_inode *inode)
 		struct fs_inode *parent = inode->parent;
 		if (inode->doomed)
 			owner__forget(s, inode);
+		changes__unwatch(s, inode);
 		hash_out(s, inode);
 		fd__close(s, inode);
 		slots__remove(&s->inodes, inode->id);

@@ -15,6 +15,10 @@
 /* Newer than the oldest <linux/fuse.h> we build with (7.38). */
 #define FS_DIRECT_IO_ALLOW_MMAP (1ULL << 36) /* FUSE_DIRECT_IO_ALLOW_MMAP, protocol 7.39 */
 
+/* Of capsa's own kernel, kernel/patches/0005: which inodes are watched, and what others change in them. */
+#define FS_HAS_WATCH (1ULL << 62)
+enum { FS_OP_WATCH = 120, FS_OP_UNWATCH = 121, FS_OP_CHANGES = 122 };
+
 enum {
 	FS_BODY_MAX = 80 * 1024,     /* a request without its file data: an xattr value of 64 KiB and its name */
 	FS_REPLY_MAX = 64 * 1024,    /* a reply without file data */
@@ -59,6 +63,9 @@ struct fs_inode {
 	int fd;                               /* O_PATH; -1 until needed */
 	uint32_t used;                        /* serial of the last request that asked for fd */
 	struct fs_inode *lru_prev, *lru_next; /* while fd is open and may be closed */
+	int wd;                               /* of inotify; 0: not watched */
+	bool astray;                          /* watched, and not where it was last seen */
+	struct fs_inode *next_watched;        /* in its bucket of fs_changes */
 	uint64_t lookups;                     /* references the guest holds */
 	unsigned refs;                        /* children that name it as parent, and handles */
 	struct fs_handle *handles;
@@ -105,6 +112,19 @@ struct fs_share {
 	struct fs_inode *root;
 };
 
+/* What others change in what the guest watches, until the guest takes it. */
+struct fs_changes {
+	int fd;                    /* of inotify; -1 until something is watched */
+	struct fs_inode **watched; /* by wd */
+	unsigned count, limit;     /* of them */
+	uint8_t *pending;          /* changes as the guest reads them */
+	size_t start, end, capacity, last;
+	bool lost;    /* what waits began with saying that there was too much */
+	bool refused; /* the host's limit was met, and told */
+	bool stopped; /* the guest wants none any more */
+	bool waiting; /* a request of the guest waits for them */
+};
+
 struct fs_session {
 	struct fs_share *shares;
 	unsigned share_count;
@@ -122,6 +142,10 @@ struct fs_session {
 	struct fs_inode lru;   /* sentinel; most recent first */
 	unsigned lru_count, lru_max, handles_max;
 	unsigned pinned_count; /* descriptors of inodes that have no known place; at most lru_max */
+
+	struct fs_changes changes;
+	fs_notice_fn notice;
+	void *notice_arg;
 
 	struct fs_owner **owners;
 	uint32_t owner_buckets, owner_count;
@@ -153,8 +177,25 @@ int session__new(const struct fs_options *options, struct fs_session **out);
 void session__free(struct fs_session *s);
 /* Forget all the guest holds; remembered owners stay. */
 void session__reset(struct fs_session *s);
-/* Serve one request; returns the bytes written to the chain (0: no reply). */
+/* What an operation returns in place of an error: the request is answered later. */
+enum { FS_WAIT = 1, FS_WAIT_ROOM = 8 /* buffers of its reply at most */ };
+/* Bytes written to the chain (0: no reply), or this: the chain is kept, and given back with session__answer. */
+#define FS_WAITS UINT32_MAX
 uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain);
+
+/* The reply to the request that waits, `unique`, once there is one: bytes written, or 0 (it goes on waiting). */
+uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct iovec *iov, unsigned count);
+
+/* changes.c */
+void changes__init(struct fs_changes *changes);
+/* Take what inotify has; `own` (NULL: none) is a request that was served since that was done last. */
+void changes__read(struct fs_session *s, const struct fs_request *own);
+/* Move whole changes to `to`; returns their bytes. */
+size_t changes__take(struct fs_changes *changes, void *to, size_t room);
+void changes__unwatch(struct fs_session *s, struct fs_inode *inode);
+/* Watch nothing, and have no request wait. */
+void changes__reset(struct fs_session *s);
+void changes__end(struct fs_changes *changes);
 
 /* slots.c: find by number; NULL for a number that names nothing. */
 void *slots__get(const struct fs_slots *slots, uint64_t id);
@@ -232,6 +273,7 @@ void owner__free_all(struct fs_session *s);
 /* The operations; each returns 0 or -errno. */
 int op__access(struct fs_request *req);
 int op__batch_forget(struct fs_request *req);
+int op__changes(struct fs_request *req);
 int op__copy_file_range(struct fs_request *req);
 int op__create(struct fs_request *req);
 int op__fallocate(struct fs_request *req);
@@ -265,6 +307,8 @@ int op__symlink(struct fs_request *req);
 int op__syncfs(struct fs_request *req);
 int op__tmpfile(struct fs_request *req);
 int op__unlink(struct fs_request *req);
+int op__unwatch(struct fs_request *req);
+int op__watch(struct fs_request *req);
 int op__write(struct fs_request *req);
 
 #endif

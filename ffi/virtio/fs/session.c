@@ -14,6 +14,7 @@ enum op_flags {
 	NODELESS = 4, /* is about no particular node */
 	SILENT = 8,   /* has no reply */
 	STREAM = 16,  /* what follows the fixed part is not copied */
+	TOUCH = 32,   /* changes files too, where what it is about may be */
 };
 
 struct op {
@@ -46,11 +47,11 @@ static const struct op ops[] = {
 	[FUSE_RMDIR] = {op__rmdir, .names = 1, .components = 1, .flags = MODIFY},
 	[FUSE_RENAME] = {op__rename, IN(fuse_rename_in), .names = 2, .components = 2, .flags = MODIFY},
 	[FUSE_LINK] = {op__link, IN(fuse_link_in), OUT(fuse_entry_out), 1, 1, MODIFY},
-	[FUSE_OPEN] = {op__open, IN(fuse_open_in), OUT(fuse_open_out)},
+	[FUSE_OPEN] = {op__open, IN(fuse_open_in), OUT(fuse_open_out), .flags = TOUCH},
 	[FUSE_READ] = {op__read, IN(fuse_read_in)},
 	[FUSE_WRITE] = {op__write, IN(fuse_write_in), OUT(fuse_write_out), .flags = MODIFY | STREAM},
 	[FUSE_STATFS] = {op__statfs, OUT(fuse_statfs_out), .flags = TOP},
-	[FUSE_RELEASE] = {op__release, IN(fuse_release_in)},
+	[FUSE_RELEASE] = {op__release, IN(fuse_release_in), .flags = TOUCH},
 	[FUSE_FSYNC] = {op__fsync, IN(fuse_fsync_in)},
 	[FUSE_SETXATTR] = {op__setxattr, .fixed = FUSE_COMPAT_SETXATTR_IN_SIZE, .names = 1, .flags = MODIFY},
 	[FUSE_GETXATTR] = {op__getxattr, IN(fuse_getxattr_in), OUT(fuse_getxattr_out), .names = 1},
@@ -70,9 +71,13 @@ static const struct op ops[] = {
 	[FUSE_READDIRPLUS] = {op__readdirplus, IN(fuse_read_in), .flags = TOP},
 	[FUSE_RENAME2] = {op__rename2, IN(fuse_rename2_in), .names = 2, .components = 2, .flags = MODIFY},
 	[FUSE_LSEEK] = {op__lseek, IN(fuse_lseek_in), OUT(fuse_lseek_out)},
-	[FUSE_COPY_FILE_RANGE] = {op__copy_file_range, IN(fuse_copy_file_range_in), OUT(fuse_write_out)},
+	[FUSE_COPY_FILE_RANGE] = {op__copy_file_range, IN(fuse_copy_file_range_in), OUT(fuse_write_out),
+				  .flags = TOUCH},
 	[FUSE_SYNCFS] = {op__syncfs, IN(fuse_syncfs_in), .flags = TOP},
 	[FUSE_TMPFILE] = {op__tmpfile, IN(fuse_create_in), .reply = 144, .names = 1, .flags = MODIFY},
+	[FS_OP_WATCH] = {op__watch, .flags = TOP},
+	[FS_OP_UNWATCH] = {op__unwatch, .flags = NODELESS},
+	[FS_OP_CHANGES] = {op__changes, .flags = NODELESS},
 };
 
 /* --- life --- */
@@ -142,6 +147,9 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 		return -ENOMEM;
 	s->lru.lru_next = s->lru.lru_prev = &s->lru;
 	s->serial = 1;
+	changes__init(&s->changes);
+	s->notice = options->notice;
+	s->notice_arg = options->notice_arg;
 	s->single = options->single;
 	s->shares = calloc(options->root_count, sizeof(*s->shares));
 	s->proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -152,7 +160,7 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 	for (unsigned i = 0; !err && i < options->root_count; i++)
 		err = add_share(s, &options->roots[i]);
 	if (err) {
-		for (unsigned i = 0; i < s->share_count; i++)
+		for (unsigned i = 0; s->shares && i < s->share_count; i++)
 			if (s->shares[i].root)
 				s->shares[i].root->fd = -1; /* it is still the caller's */
 		session__free(s);
@@ -167,6 +175,7 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 void session__reset(struct fs_session *s)
 {
 	handle__free_all(s);
+	changes__reset(s);
 	inode__free_all(s, false);
 	s->started = false;
 }
@@ -174,7 +183,9 @@ void session__reset(struct fs_session *s)
 void session__free(struct fs_session *s)
 {
 	handle__free_all(s);
+	changes__reset(s);
 	inode__free_all(s, true);
+	changes__end(&s->changes);
 	slots__free(&s->handles);
 	slots__free(&s->inodes);
 	free(s->buckets);
@@ -197,7 +208,7 @@ static int op__init(struct fs_request *req)
 	static const uint64_t wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
 				       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
 				       FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS |
-				       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FS_DIRECT_IO_ALLOW_MMAP;
+				       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FS_DIRECT_IO_ALLOW_MMAP | FS_HAS_WATCH;
 	const struct fuse_init_in *in = req->in;
 	struct fuse_init_out *out = req->out;
 	uint64_t offered = in->flags;
@@ -286,7 +297,15 @@ static int run(struct fs_request *req, const struct op *op)
 		return -EOPNOTSUPP;
 	if (op->components && req->inode->type != S_IFDIR)
 		return -ENOTDIR;
-	return op->fn(req);
+	if (!(op->flags & (MODIFY | TOUCH)) || !s->changes.count)
+		return op->fn(req);
+	req->inode->refs++; /* what it is about stays until it has been told apart */
+	changes__read(s, NULL);
+	err = op->fn(req);
+	changes__read(s, req);
+	req->inode->refs--;
+	inode__put(s, req->inode);
+	return err;
 }
 
 uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain)
@@ -309,10 +328,34 @@ uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *cha
 	head.error = op && op->fn ? run(&req, op) : -ENOSYS;
 	if (silent)
 		return 0;
+	if (head.error == FS_WAIT) {
+		s->changes.waiting = true;
+		return FS_WAITS;
+	}
 	if (head.error)
 		req.out_len = req.direct = 0;
 	head.len = (uint32_t)(sizeof(head) + req.out_len + req.direct);
 	memcpy(s->reply, &head, sizeof(head));
 	iov__write(chain->writable, chain->writable_count, 0, s->reply, sizeof(head) + req.out_len);
+	return head.len;
+}
+
+uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct iovec *iov, unsigned count)
+{
+	struct fuse_out_header head = {.unique = unique};
+	size_t room = 0;
+	for (unsigned i = 0; i < count; i++)
+		room += iov[i].iov_len;
+	room -= sizeof(head);
+	changes__read(s, NULL);
+	size_t len = changes__take(&s->changes, s->reply + sizeof(head), room < FS_REPLY_MAX ? room : FS_REPLY_MAX);
+	if (!len && !s->changes.stopped)
+		return 0;
+	if (!len)
+		head.error = -ENOTCONN;
+	s->changes.waiting = false;
+	head.len = (uint32_t)(sizeof(head) + len);
+	memcpy(s->reply, &head, sizeof(head));
+	iov__write(iov, count, 0, s->reply, head.len);
 	return head.len;
 }

@@ -2,6 +2,7 @@
  *
  * A request is: opcode, node, patch, length, then `length` bytes of body. `node` picks one of the node numbers seen so
  * far; `patch` may put a number seen so far at the body's start, where many operations have a handle or a second node.
+ * What is no operation of the guest's, HOST_CHANGES, has the host change something.
  * What must hold: no reply is longer than its room, all descriptors come back, and what lies beside the share is as it
  * was.
  */
@@ -23,12 +24,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 enum {
 	PATCH_HANDLE = 0x80,
 	PATCH_NODE = 0x40,
+	HOST_CHANGES = 200,
 	SEEN = 32,
 	REQUESTS = 64,      /* of one input */
 	FILE_MAX = 1 << 20, /* bytes a file of the share may have */
 };
 
 static char top[] = "fuse-XXXXXX", secret[64], share[64];
+static int home; /* the working directory, from which a session that watches goes away */
 static const char words[] = "not to be changed";
 
 static void require(bool holds)
@@ -61,7 +64,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	struct rlimit limit = {.rlim_cur = FILE_MAX, .rlim_max = RLIM_INFINITY};
 	(void)argc;
 	(void)argv;
-	require(mkdtemp(top) != NULL);
+	home = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	require(home >= 0 && mkdtemp(top) != NULL);
 	atexit(clean_up);
 	snprintf(secret, sizeof(secret), "%s/secret", top);
 	snprintf(share, sizeof(share), "%s/share", top);
@@ -115,6 +119,8 @@ static void send(struct fs_session *s, const struct fuse_in_header *head, const 
 	memcpy(first, head, sizeof(*head));
 	memcpy(second, body, len);
 	uint32_t written = session__handle(s, &chain);
+	if (written == FS_WAITS)
+		written = session__answer(s, head->unique, writable, 2);
 	require(written <= room);
 	if (written) {
 		size_t got = iov__read(writable, 2, 0, &reply, written < sizeof(reply) ? written : sizeof(reply));
@@ -136,6 +142,27 @@ static void send(struct fs_session *s, const struct fuse_in_header *head, const 
 	free(out[1]);
 }
 
+static void host_changes(uint8_t what)
+{
+	char path[80], other[80];
+	require(!fchdir(home));
+	snprintf(path, sizeof(path), "%s/%c", share, 'a' + what % 4);
+	snprintf(other, sizeof(other), "%s/%c", share, 'a' + (what >> 2) % 4);
+	switch (what >> 4 & 3) {
+	case 0:
+		(void)!mkdir(path, 0700);
+		break;
+	case 1:
+		(void)!remove(path);
+		break;
+	case 2:
+		(void)!rename(path, other);
+		break;
+	default:
+		close(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+	}
+}
+
 static void run(struct fs_session *s, const uint8_t *data, size_t len)
 {
 	struct seen nodes = {0}, handles = {0};
@@ -152,6 +179,8 @@ static void run(struct fs_session *s, const uint8_t *data, size_t len)
 		uint64_t number = pick(patch & PATCH_HANDLE ? &handles : &nodes, patch & 0x3f);
 		if (patch & (PATCH_HANDLE | PATCH_NODE) && n >= sizeof(number))
 			memcpy(body, &number, sizeof(number));
+		if (op == HOST_CHANGES)
+			host_changes(node);
 		if (op == FUSE_SYNCFS || op == FUSE_FSYNC || op == FUSE_FSYNCDIR) /* slow, and nothing to find */
 			continue;
 		if ((op == FUSE_OPEN || op == FUSE_CREATE || op == FUSE_TMPFILE) && n >= 4) { /* O_SYNC: slow, too */
@@ -197,6 +226,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	require(root.fd >= 0 && !session__new(&options, &s));
 	run(s, data + 1, len - 1);
 	session__free(s);
+	require(!fchdir(home));
 	int after = dup(0);
 	close(after);
 	require(after == root.fd); /* the lowest free number is the one the root had */

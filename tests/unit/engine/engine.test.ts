@@ -135,7 +135,7 @@ test("requests get their own replies, events come in order", async () => {
   );
 });
 
-test("published ports and refusals are read as what they are", async () => {
+test("published ports, refusals and notices are read as what they are", async () => {
   const published = { protocol: "udp", address: "::1", port: 5353, guestPort: 53 };
   const refusal = { protocol: "tcp", address: "192.0.2.1", port: 443, why: "no\u001brule", allow: "x:443" };
   await withVmm(
@@ -147,6 +147,7 @@ test("published ports and refusals are read as what they are", async () => {
         ports: { 10: published, 9: { ...published, port: 1 } },
       });
       send({ event: "network", ...refusal });
+      send({ event: "notice", code: "WATCH_LIMIT", message: "no\u001bmore" });
       send({ reply: request.id, result: {} });
     },
     async (control, events) => {
@@ -154,6 +155,7 @@ test("published ports and refusals are read as what they are", async () => {
       expect(events).toEqual([
         { event: "started", engine: "qemu", ports: [{ ...published, port: 1 }, published] },
         { event: "network", refusal: { ...refusal, why: "no rule" } },
+        { event: "notice", code: "WATCH_LIMIT", message: "no more" },
       ] as never);
     },
   );
