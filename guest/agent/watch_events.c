@@ -125,6 +125,16 @@ static int change(struct watching *watching, const struct inotify_event *event, 
 	return 0;
 }
 
+static int change_of_mounted(struct watching *watching, const struct inotify_event *event)
+{
+	const char *what = event->mask & IN_DELETE_SELF ? "delete"
+			   : event->mask & IN_MODIFY    ? "modify"
+			   : event->mask & IN_ATTRIB    ? "attributes"
+							: NULL;
+
+	return what ? watching__put(watching, what, false, NULL, "", NULL, "") : 0;
+}
+
 static int handle(struct watching *watching, struct inotify_event *event)
 {
 	struct watched_dir *dir = watched__find(&watching->watched, event->wd);
@@ -132,6 +142,8 @@ static int handle(struct watching *watching, struct inotify_event *event)
 
 	if (event->mask & IN_Q_OVERFLOW)
 		return watching__search_again(watching);
+	if (watching->only_wd > 0 && event->wd == watching->only_wd)
+		return change_of_mounted(watching, event);
 	if (!dir)
 		return 0;
 	if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)) {

@@ -81,6 +81,23 @@ static int enter(struct watching *watching, const struct walk_step *step, struct
 	return found < 0 ? found : 0;
 }
 
+/* A file that is mounted by itself has another directory, which is out of sight. Returns 0 or -errno. */
+static int watch_mounted(struct watching *watching)
+{
+	uint32_t mask = (watching->watched.mask & (IN_MODIFY | IN_ATTRIB)) | IN_DELETE_SELF;
+	struct stat directory, file;
+
+	watching->only_wd = 0;
+	if (!watching->only || !watching->watched.root)
+		return 0;
+	if (tree_path__set(&watching->place, watching->path) || tree_path__push(&watching->place, watching->only))
+		return -ENOMEM;
+	if (stat(watching->path, &directory) || stat(watching->place.text, &file) || directory.st_dev == file.st_dev)
+		return 0;
+	watching->only_wd = inotify_add_watch(watching->watched.fd, watching->place.text, mask);
+	return watching->only_wd < 0 ? -errno : 0;
+}
+
 static int end_search(struct watching *watching)
 {
 	enum search what = watching->search;
@@ -89,6 +106,9 @@ static int end_search(struct watching *watching)
 	walk__end(&watching->walk);
 	watching->walk = (struct walk){.depth = 0};
 	watching->search = SEARCH_NONE;
+	error = watch_mounted(watching);
+	if (error)
+		return error;
 	if (what == SEARCH_FIRST && watching->watched.root)
 		watching__begun(watching);
 	if (what == SEARCH_FIRST && !watching->watched.root)

@@ -25,6 +25,7 @@ struct watching {
 	struct timer patience;
 	char path[PATH_MAX]; /* of the directory */
 	char *only;          /* of a file: its name in that; NULL: the directory is meant */
+	int only_wd;         /* of that file, where it is a mount point: its directory does not hear of it; 0 */
 	bool recursive, over;
 	struct tree_path place; /* scratch */
 

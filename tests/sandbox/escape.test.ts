@@ -1,6 +1,7 @@
 /** Ways out of a share that a hostile guest, or a host that changes files meanwhile, might find: none leads anywhere. */
 import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
 import {
+  appendFileSync,
   existsSync,
   linkSync,
   lstatSync,
@@ -253,6 +254,17 @@ test("setting extended attributes and ownership stays within the share", async (
   expect(stat.mode & 0o777).toBe(0o644);
   expect(stat.uid).toBe(process.getuid!());
   expect(stat.mtime.getFullYear()).not.toBe(2001);
+});
+
+test("a file that is shared by itself is watched by its name, whoever changes it", async () => {
+  await using changes = agent.watch("/made/up/rw");
+  await changes.ready;
+  const modified = { done: false, value: { type: "modify", path: "/made/up/rw", directory: false } } as const;
+  appendFileSync(join(beside, "rw"), "from the host\n");
+  expect(await changes.next()).toEqual(modified);
+  await agent.writeFile("/made/up/rw", "from the sandbox\n", { append: true });
+  expect(await changes.next()).toEqual(modified);
+  writeFileSync(join(beside, "rw"), "rw\n");
 });
 
 test("of a directory of which files are shared nothing else is reached", async () => {
