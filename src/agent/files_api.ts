@@ -140,9 +140,22 @@ export type FileChange =
 export interface Watcher extends AsyncIterable<FileChange>, AsyncDisposable {
   /** Resolves once all that is there is watched; rejects with what ended it before. */
   readonly ready: Promise<void>;
-  /** Rejects with `AgentError`, or `GuestLostError` when the sandbox or the connection ends. */
+  /**
+   * The next change, once there is one. Rejects with `AgentError`, or `GuestLostError` when the sandbox or the connection
+   * ends.
+   * @example
+   * await using changes = agent.watch("/output");
+   * await changes.ready;
+   * await agent.mkdir("/output/next");
+   * const { value } = await changes.next(); // { type: "create", path: "/output/next", directory: true }
+   */
   next(): Promise<IteratorResult<FileChange, undefined>>;
-  /** End it. */
+  /**
+   * End it.
+   * @example
+   * const changes = agent.watch("/output");
+   * await changes.return();
+   */
   return(): Promise<IteratorResult<FileChange, undefined>>;
 }
 
@@ -223,12 +236,12 @@ export interface AgentFiles {
    * the directory itself the iteration ends. `ENOENT` where nothing is, `ENOSPC` for more directories than the guest's
    * kernel watches (`fs.inotify.max_user_watches`), which errors of the iteration are.
    * @example
-   * for await (const change of agent.watch("/project/src", { recursive: true })) {
-   *   if (change.type === "modify" && change.path.endsWith(".ts")) await agent.exec("make -C /project");
-   * }
-   * @example
-   * await using changes = agent.watch("/output");
+   * await using changes = agent.watch("/project", { recursive: true, signal: AbortSignal.timeout(30_000) });
    * await changes.ready; // what happens from here on is told
+   * await agent.writeFile("/project/made.txt", "1");
+   * for await (const change of changes) {
+   *   if (change.type === "create") break;
+   * }
    */
   watch(path: string, options?: WatchOptions): Watcher;
 

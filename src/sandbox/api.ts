@@ -22,7 +22,7 @@ export type {
 
 /** Something worth a line to the user, told once: capsa itself never prints. */
 export interface Notice {
-  /** Stable name: `"ENGINE_QEMU"`, … */
+  /** Stable name: `"ENGINE_QEMU"`, `"WATCH_LIMIT"`, … */
   readonly code: string;
   readonly message: string;
 }
