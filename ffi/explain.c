@@ -48,7 +48,11 @@ static int add_explanation(struct frame *frame, const struct offline_question *a
 	if (policy__new(asked->net.rules.at, asked->net.rules.count, asked->net.otherwise, &policy))
 		return failure__set(why, ENOMEM, NULL, "no memory for the rules");
 	const struct egress egress = {
-		.addresses = &asked->net.addresses, .policy = policy, .host_loopback = asked->net.host_loopback};
+		.addresses = &asked->net.addresses,
+		.policy = policy,
+		.host_loopback = asked->net.host_loopback,
+		.services = asked->net.services,
+	};
 	const struct explain_question question = {
 		.host = asked->host, .protocol = asked->protocol, .port = asked->port};
 	frame__open(frame, "result");

@@ -60,12 +60,13 @@ __attribute__((warn_unused_result)) int confine__apply(const struct confine_requ
 
 /* What a thread still needs. */
 enum confine_thread {
-	CONFINE_VCPU,    /* runs the guest: no files, no sockets */
-	CONFINE_QUIET,   /* a device that only reads and writes descriptors it has */
-	CONFINE_DISK,    /* the same, and at a place in a file */
-	CONFINE_LAN,     /* a private network: as a quiet device, and whoever joins is let in */
-	CONFINE_NETWORK, /* the net device: sockets of the network, no files */
-	CONFINE_OFFLINE, /* all that the process may do but for sockets of the network */
+	CONFINE_VCPU,     /* runs the guest: no files, no sockets */
+	CONFINE_QUIET,    /* a device that only reads and writes descriptors it has */
+	CONFINE_DISK,     /* the same, and at a place in a file */
+	CONFINE_LAN,      /* a private network: as a quiet device, and whoever joins is let in */
+	CONFINE_NETWORK,  /* the net device: sockets of the network, no files */
+	CONFINE_SERVICES, /* the same, and streams to Unix sockets */
+	CONFINE_OFFLINE,  /* all that the process may do but for sockets of the network */
 };
 
 /* Narrow the calling thread, and those it makes from now on, for good; nothing happens in a process whose system calls

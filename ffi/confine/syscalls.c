@@ -319,9 +319,17 @@ static int fill_basic(scmp_filter_ctx filter)
 	return error ? error : allow_own_signals(filter);
 }
 
-static int fill_network(scmp_filter_ctx filter)
+static int allow_unix_streams(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
+}
+
+static int fill_network(scmp_filter_ctx filter, bool services)
 {
 	int error = fill_basic(filter);
+	if (!error && services)
+		error = allow_unix_streams(filter);
 	if (!error)
 		error = allow_streams(filter);
 	if (!error)
@@ -378,9 +386,10 @@ void confine__narrow(enum confine_thread kind)
 	scmp_filter_ctx filter = new_filter(kind == CONFINE_OFFLINE ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
 	int error = filter ? 0 : -ENOMEM;
 	if (!error)
-		error = kind == CONFINE_OFFLINE   ? refuse_network_sockets(filter)
-			: kind == CONFINE_NETWORK ? fill_network(filter)
-						  : fill_basic(filter);
+		error = kind == CONFINE_OFFLINE ? refuse_network_sockets(filter)
+			: kind == CONFINE_NETWORK || kind == CONFINE_SERVICES
+				? fill_network(filter, kind == CONFINE_SERVICES)
+				: fill_basic(filter);
 	if (!error && (kind == CONFINE_QUIET || kind == CONFINE_DISK || kind == CONFINE_LAN))
 		error = allow_streams(filter);
 	if (!error && kind == CONFINE_LAN)

@@ -20,10 +20,24 @@ static bool is_near(const struct net_addresses *known, const struct address *to)
 	return network__holds(&known->network[0], to) || network__holds(&known->network[1], to) || link_local6;
 }
 
+#define OTHER_PORT "the name is one with a secret, and is reached at the secret's port only"
+
+static struct egress_verdict to_service(const struct egress *egress, enum policy_protocol protocol, const char *name,
+					const struct address *to, uint16_t port)
+{
+	if (protocol != POLICY_TCP || !services__find(&egress->services, to, port))
+		return (struct egress_verdict){.why = OTHER_PORT};
+	const struct policy_rule *rule = policy__match_name(egress->policy, protocol, name, port);
+	return (struct egress_verdict){.why = policy_rule__refuses(rule), .rule = rule, .mend = !rule->allow};
+}
+
 static struct egress_verdict to_near(const struct egress *egress, enum policy_protocol protocol,
 				     const struct address *to, uint16_t port, uint64_t now)
 {
 	const struct net_addresses *known = egress->addresses;
+	const char *service = services__name_of(&egress->services, to);
+	if (service)
+		return to_service(egress, protocol, service, to, port);
 	if (egress__is(to, known->name_server) && port == EGRESS_DNS_PORT)
 		return (struct egress_verdict){.why = protocol == POLICY_UDP ? NULL
 									     : "the name server answers over UDP only"};
@@ -50,11 +64,22 @@ struct egress_verdict egress__to_address(const struct egress *egress, enum polic
 	return verdict;
 }
 
+bool egress__may_stay(const struct egress *egress, const struct address *to, uint16_t port)
+{
+	const char *service = services__name_of(&egress->services, to);
+	return (service ? policy__match_name(egress->policy, POLICY_TCP, service, port)
+			: policy__match_open(egress->policy, POLICY_TCP, to, port))
+		->allow;
+}
+
 struct egress_verdict egress__to_name(const struct egress *egress, enum policy_protocol protocol, const char *name,
 				      uint16_t port)
 {
 	const struct policy_rule *asked = policy__match_question(egress->policy, name);
 	const struct policy_rule *rule = policy__match_name(egress->policy, protocol, name, port);
+	const struct address *service = services__address_of(&egress->services, name);
+	if (asked->allow && service)
+		return to_service(egress, protocol, name, service, port);
 	if (asked->allow)
 		return (struct egress_verdict){.why = policy_rule__refuses(rule), .rule = rule, .mend = !rule->allow};
 	/* a rule that refuses the packets as well says more than that none allows the name */

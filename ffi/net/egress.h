@@ -4,6 +4,7 @@
 
 #include "net/packet.h"
 #include "net/policy.h"
+#include "net/services.h"
 
 #define EGRESS_DNS_PORT 53
 
@@ -17,7 +18,8 @@ struct net_addresses {
 struct egress {
 	const struct net_addresses *addresses;
 	struct policy *policy;
-	bool host_loopback; /* the gateway's address leads to the host's loopback */
+	bool host_loopback;       /* the gateway's address leads to the host's loopback */
+	struct services services; /* on the guest's network; the policy judges them by name */
 };
 
 struct egress_verdict {
@@ -30,6 +32,9 @@ struct egress_verdict {
 /* Packets to an address; port 0 for ICMP. `now` as in policy__match. */
 struct egress_verdict egress__to_address(const struct egress *egress, enum policy_protocol protocol,
 					 const struct address *to, uint16_t port, uint64_t now);
+
+/* Whether a TCP connection that is open may stay. */
+bool egress__may_stay(const struct egress *egress, const struct address *to, uint16_t port);
 
 /* Packets to wherever a name leads, if that is somewhere in the Internet; the name as in policy__match_question. */
 struct egress_verdict egress__to_name(const struct egress *egress, enum policy_protocol protocol, const char *name,

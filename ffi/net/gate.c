@@ -78,8 +78,10 @@ static void tell(struct gate *gate, const struct packet *packet, const char *why
 		address__print(&packet->destination, notice.address);
 	if (has_port(packet))
 		notice.port = packet->destination_port;
-	notice.inside = address__is_inside(&packet->destination);
-	notice.name = policy__name_of(gate->options.egress->policy, &packet->destination);
+	notice.name = services__name_of(&gate->options.egress->services, &packet->destination);
+	notice.inside = !notice.name && address__is_inside(&packet->destination);
+	if (!notice.name)
+		notice.name = policy__name_of(gate->options.egress->policy, &packet->destination);
 	if (!is_news(gate, &notice))
 		return;
 	if (mend)
@@ -348,8 +350,7 @@ static bool segment_to_guest(struct gate *gate, const struct packet *packet)
 void gate__recheck(struct gate *gate)
 {
 	for (struct flow *flow = flows__each(gate->flows, NULL); flow; flow = flows__each(gate->flows, flow)) {
-		if (!flow->by_guest ||
-		    policy__match_open(gate->options.egress->policy, POLICY_TCP, &flow->peer, flow->peer_port)->allow)
+		if (!flow->by_guest || egress__may_stay(gate->options.egress, &flow->peer, flow->peer_port))
 			continue;
 		struct flow cut = take_out(gate, flow);
 		/* one that is opening hears of it when it asks again, and ends for the host with its connecting */
@@ -444,6 +445,7 @@ int gate__new(const struct gate_options *options, struct gate **out)
 		.loop = options->loop,
 		.policy = options->egress->policy,
 		.names = options->names,
+		.services = &options->egress->services,
 		.server_count = options->server_count,
 		.now = options->now,
 		.answer = answer,

@@ -412,6 +412,18 @@ static Slirp *make_slirp(struct nat *nat)
 	return slirp_new(&config, &callbacks, nat);
 }
 
+/* libslirp connects a stream of the guest to the socket when it has come about. */
+static int add_services(struct nat *nat)
+{
+	for (unsigned i = 0; i < nat->egress.services.count; i++) {
+		const struct service *service = &nat->egress.services.at[i];
+		struct in_addr address = as4(&service->address);
+		if (slirp_add_unix(nat->slirp, service->socket, &address, service->port) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
 int nat__replace_rules(struct nat *nat, const struct policy_rule *rules, unsigned count, bool otherwise)
 {
 	int err = policy__replace(nat->policy, rules, count, otherwise);
@@ -454,11 +466,12 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 		err = policy__new(options->rules, options->rule_count, options->otherwise, &nat->policy);
 		nat->egress = (struct egress){.addresses = &nat->options.addresses,
 					      .policy = nat->policy,
-					      .host_loopback = options->host_loopback};
+					      .host_loopback = options->host_loopback,
+					      .services = options->services};
 	}
 	if (!err) {
 		nat->slirp = make_slirp(nat);
-		err = nat->slirp ? 0 : -EINVAL;
+		err = nat->slirp ? add_services(nat) : -EINVAL;
 	}
 	if (err)
 		(void)!failure__set(why, -err, NULL, "the network cannot be made (%s)", failure__errno_name(-err));

@@ -24,6 +24,7 @@ struct nat_options {
 	unsigned rule_count;
 	bool otherwise; /* what holds where no rule matches */
 	bool host_loopback;
+	struct services services; /* their texts live as long as the device */
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
 	struct names *names; /* of the guest's private networks; NULL without any */

@@ -304,6 +304,12 @@ static bool answer_name(struct resolver *resolver, const struct packet *packet, 
 	return len > 0;
 }
 
+static void answer_for(struct query *query, const struct dns_question *question, const struct address *service)
+{
+	size_t len = dns__answer(query->message, question, service, question->type == DNS_A);
+	reply(query->resolver, &query->packet, query->message, len);
+}
+
 void resolver__ask(struct resolver *resolver, const struct packet *packet)
 {
 	const struct resolver_options *options = &resolver->options;
@@ -330,8 +336,11 @@ void resolver__ask(struct resolver *resolver, const struct packet *packet)
 	}
 	if (policy__match_question(options->policy, question.name)->log)
 		options->told(options->arg, question.name, NULL, NULL);
+	const struct address *service = services__address_of(options->services, question.name);
 	query->server = 0;
-	if (!options->server_count)
+	if (service)
+		answer_for(query, &question, service);
+	else if (!options->server_count)
 		refuse(query);
 	else if (!ask(query))
 		ask_next(query);

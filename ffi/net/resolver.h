@@ -6,6 +6,7 @@
 #include "net/names.h"
 #include "net/packet.h"
 #include "net/policy.h"
+#include "net/services.h"
 #include "os/loop.h"
 
 #define RESOLVER_SERVERS 3 /* as many as the C library asks */
@@ -23,6 +24,7 @@ struct resolver_options {
 	struct loop *loop;
 	struct policy *policy;
 	struct names *names; /* answered from here, whatever the policy; NULL: none */
+	const struct services *services; /* whose names nobody else is asked for */
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
 	uint64_t (*now)(void); /* milliseconds */

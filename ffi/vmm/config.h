@@ -59,6 +59,7 @@ struct config_net {
 	unsigned server_count;
 	struct config_rules rules;
 	bool otherwise;
+	struct services services;
 	struct nat_publish publish[NAT_PUBLISHED];
 	unsigned publish_count;
 	uint64_t max_connections; /* 0: GATE_CONNECTIONS */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "vmm/config.h"
 
@@ -259,6 +260,73 @@ static int read_ports(struct cbor_reader *reader, const CborValue *value, void *
 	return cbor_array__read(reader, value, NAT_PUBLISHED, where, read_port, member);
 }
 
+struct service_fields {
+	const char *name, *socket;
+	struct address address;
+	uint64_t port;
+};
+
+static int read_service(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index,
+			const char *where)
+{
+#define SERVICE(member) offsetof(struct service_fields, member)
+	static const struct cbor_field fields[] = {
+		{.key = "name", .kind = CBOR_KIND_TEXT, .required = true, .offset = SERVICE(name)},
+		{.key = "address",
+		 .kind = CBOR_KIND_OTHER,
+		 .required = true,
+		 .offset = SERVICE(address),
+		 .read = read_address},
+		{.key = "port",
+		 .kind = CBOR_KIND_UINT,
+		 .required = true,
+		 .offset = SERVICE(port),
+		 .min = 1,
+		 .max = UINT16_MAX},
+		{.key = "socket", .kind = CBOR_KIND_TEXT, .required = true, .offset = SERVICE(socket)},
+	};
+#undef SERVICE
+	struct services *services = arg;
+	struct service_fields given = {.name = NULL};
+	int err = cbor_map__read(reader, value, fields, sizeof(fields) / sizeof(fields[0]), true, &given, where);
+	if (err)
+		return err;
+	if (!*given.name || strlen(given.name) > POLICY_NAME_MAX)
+		return wrong(reader, where, "has a name of no length, or more than 253 bytes");
+	if (given.socket[0] != '/' || strlen(given.socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return wrong(reader, where, "has a socket that is no absolute path, or one of more than 107 bytes");
+	services->at[index] = (struct service){
+		.name = given.name, .address = given.address, .port = (uint16_t)given.port, .socket = given.socket};
+	services->count = index + 1;
+	return 0;
+}
+
+static int read_services(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
+{
+	return cbor_array__read(reader, value, SERVICES, where, read_service, member);
+}
+
+/* Each name has one address, which is nobody else's, and each port of it one socket. */
+static int check_services(struct cbor_reader *reader, const struct config_net *net, const char *where)
+{
+	const struct net_addresses *known = &net->addresses;
+	for (unsigned i = 0; i < net->services.count; i++) {
+		const struct service *one = &net->services.at[i];
+		if (!address__is4(&one->address) || !network__holds(&known->network[0], &one->address) ||
+		    egress__is(&one->address, known->guest) || egress__is(&one->address, known->host) ||
+		    egress__is(&one->address, known->name_server))
+			return wrong(reader, where, "has a service outside of its IPv4 network, or in another's place");
+		for (unsigned j = 0; j < i; j++) {
+			const struct service *other = &net->services.at[j];
+			bool same_name = strcmp(one->name, other->name) == 0;
+			bool same_address = address__equal(&one->address, &other->address);
+			if (same_name != same_address || (same_name && one->port == other->port))
+				return wrong(reader, where, "has services in each other's place");
+		}
+	}
+	return 0;
+}
+
 int config_net__read(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
 {
 #define NET(member) offsetof(struct config_net, member)
@@ -290,10 +358,12 @@ int config_net__read(struct cbor_reader *reader, const CborValue *value, void *m
 		 .offset = NET(bandwidth),
 		 .min = MIN_BANDWIDTH,
 		 .max = MAX_BANDWIDTH},
+		{.key = "services", .kind = CBOR_KIND_OTHER, .offset = NET(services), .read = read_services},
 		{.key = "publish", .kind = CBOR_KIND_OTHER, .required = true, .offset = 0, .read = read_ports},
 	};
 #undef NET
 	struct config_net *net = member;
 	net->present = true;
-	return cbor_map__read(reader, value, fields, sizeof(fields) / sizeof(fields[0]), true, net, where);
+	int err = cbor_map__read(reader, value, fields, sizeof(fields) / sizeof(fields[0]), true, net, where);
+	return err ? err : check_services(reader, net, where);
 }

@@ -766,6 +766,94 @@ static void what_a_rule_tells_of_is_told(void)
 	tear_down();
 }
 
+/* Services: names that lead to Unix sockets of the host */
+
+static void add_service(const char *name, const char *address, uint16_t port)
+{
+	world.egress.services.at[world.egress.services.count++] =
+		(struct service){.name = name, .address = at(address), .port = port, .socket = "/run/it"};
+}
+
+/* The answer's first address, "" without one. */
+static const char *answered_address(void)
+{
+	static char text[ADDRESS_TEXT];
+	const uint8_t *dns = world.answer + 14 + 28;
+	struct dns_question question;
+	CHECK(dns__question(dns, world.answer_len - 14 - 28, true, &question));
+	if (!dns[7])
+		return "";
+	struct address address = address__from4(dns + question.len + 12);
+	CHECK_EQ(world.answer_len, 14 + 28 + question.len + DNS_ANSWER_MAX - 12);
+	return address__print(&address, text);
+}
+
+static void a_service_is_reached_by_its_name_at_its_ports(void)
+{
+	rules[0] = by_name(true, "api.example", 443);
+	rules[1] = by_name(true, "api.example", 8443);
+	set_up(2, false);
+	add_service("api.example", "10.0.2.64", 443);
+	add_service("api.example", "10.0.2.64", 8443);
+	unsigned answers = world.answered;
+	ask("API.example", 7); /* nobody is asked for it: there is no server here */
+	CHECK_EQ(world.answered, answers + 1);
+	CHECK_EQ(dns__id(world.answer + 14 + 28), 7);
+	CHECK_EQ(rcode(), 0);
+	CHECK_STR(answered_address(), "10.0.2.64");
+	size_t len = dns_message(message, 8, "api.example", NULL);
+	message[len - 3] = 28; /* AAAA: there is none */
+	CHECK(!passes(frame__udp(frame, GUEST4, 5000, NAMES4, 53, message, len)));
+	CHECK_EQ(world.answered, answers + 2);
+	CHECK_EQ(rcode(), 0);
+	CHECK_STR(answered_address(), "");
+	CHECK(passes(frame__tcp(frame, GUEST4, "10.0.2.64", 443, SYN)));
+	CHECK(passes(frame__tcp(frame, GUEST4, "10.0.2.64", 8443, SYN)));
+	is_refused(frame__tcp(frame, GUEST4, "10.0.2.64", 22, SYN), "secret's port only");
+	CHECK_STR(world.name, "api.example");
+	CHECK_STR(world.last.allow, "");
+	is_refused(frame__udp(frame, GUEST4, 5000, "10.0.2.64", 443, "quic", 4), "secret's port only");
+	is_refused(frame__tcp(frame, GUEST4, "10.0.2.65", 443, SYN), "there is nothing at this address");
+	CHECK(!egress__to_name(&world.egress, POLICY_TCP, "api.example", 443).why);
+	CHECK(egress__to_name(&world.egress, POLICY_TCP, "api.example", 22).why);
+	tear_down();
+}
+
+static void connect_to_service(const char *address)
+{
+	CHECK(passes(frame__tcp(frame, GUEST4, address, 443, SYN)));
+	size_t len = frame__tcp(frame, address, GUEST4, 40000, SYN | ACK);
+	put16(frame + 14 + 20, 443);
+	CHECK(gate__to_guest(world.gate, frame, len));
+	CHECK(passes(frame__tcp(frame, GUEST4, address, 443, ACK)));
+}
+
+static void rules_for_its_name_decide_about_a_service(void)
+{
+	rules[0] = by_name(false, "api.example", 443);
+	rules[1] = by_network(true, "0.0.0.0/0", 0);
+	rules[2] = by_name(true, "*.example", 0);
+	rules[2].log = true;
+	set_up(2, true);
+	add_service("api.example", "10.0.2.64", 443);
+	is_refused(frame__tcp(frame, GUEST4, "10.0.2.64", 443, SYN), "a rule denies it");
+	CHECK_EQ(policy__replace(world.policy, rules + 1, 2, false), 0);
+	connect_to_service("10.0.2.64");
+	unsigned answers = world.answered, passed = world.passed;
+	CHECK_EQ(policy__replace(world.policy, rules + 2, 1, false), 0);
+	gate__recheck(world.gate);
+	CHECK_EQ(world.answered, answers); /* it may stay */
+	CHECK_EQ(policy__replace(world.policy, rules, 1, false), 0);
+	gate__recheck(world.gate);
+	CHECK_EQ(world.answered, answers + 1); /* both sides are reset */
+	CHECK_EQ(world.passed, passed + 1);
+	/* a name that may not be asked for is not answered */
+	CHECK_EQ(policy__replace(world.policy, rules, 0, false), 0);
+	ask("api.example", 9);
+	CHECK_EQ(rcode(), 5);
+	tear_down();
+}
+
 static void a_name_does_not_lead_inside(void)
 {
 	static const char *const places[] = {"127.0.0.1",       "10.1.2.3",   "192.168.1.1",   "172.20.0.1",
@@ -976,6 +1064,8 @@ int main(void)
 	CASE(addresses_are_told_apart);
 	CASE(a_name_that_is_allowed_leads_to_its_address);
 	CASE(other_names_are_not_even_asked_for);
+	CASE(a_service_is_reached_by_its_name_at_its_ports);
+	CASE(rules_for_its_name_decide_about_a_service);
 	CASE(a_name_does_not_lead_inside);
 	CASE(a_tunnel_in_names_is_narrow);
 	CASE(what_a_rule_tells_of_is_told);
