@@ -8,6 +8,7 @@
 #include "oom.h"
 #include "plan.h"
 #include "system.h"
+#include "trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -230,6 +231,9 @@ static void boot(struct init *init, uint64_t first_line)
 	error = lan__configure(&init->plan.lans, &why);
 	if (!error)
 		error = network__configure(&init->plan.network, &why);
+	if (error)
+		give_up(init, error, "%s: %s", why, strerror(-error));
+	error = trust__add(init->plan.trust, &why);
 	if (error)
 		give_up(init, error, "%s: %s", why, strerror(-error));
 	error = open_ears(init);

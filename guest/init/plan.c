@@ -199,6 +199,10 @@ int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const ch
 		error = lan_plan__take(&plan->lans, &message.map, why);
 	if (error)
 		return error;
+	*why = "trust";
+	error = copy(&message.map, "trust", false, &plan->trust);
+	if (error)
+		return error;
 	*why = "rootfs and mounts need fsTag";
 	if (!plan->fs_tag && (plan->lower.count || plan->mount_count))
 		return -EPROTO;
@@ -247,6 +251,7 @@ void plan__free(struct plan *plan)
 	free(plan->hostname);
 	free(plan->fs_tag);
 	free(plan->main_cwd);
+	free(plan->trust);
 	for (size_t i = 0; plan->mounts && i < plan->mount_count; i++) {
 		free(plan->mounts[i].name);
 		free(plan->mounts[i].target);

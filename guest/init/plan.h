@@ -29,6 +29,7 @@ struct plan {
 	struct strings environment; /* of the sandbox, defaults included */
 	struct network_plan network;
 	struct lan_plan lans;
+	char *trust; /* NULL: nobody beside those of the root file system */
 	bool has_main;
 	struct strings main_argv, main_environment; /* whole */
 	char *main_cwd;                             /* NULL: / */

@@ -155,6 +155,18 @@ static void the_largest_plan(void)
 	plan__free(&plan);
 }
 
+static void a_plan_with_an_authority_to_trust(void)
+{
+	uint8_t bytes[4096];
+	struct plan plan;
+	const char *why = "";
+	size_t length = vector("plan.json", "plan with an authority to trust", bytes, sizeof(bytes));
+
+	CHECK_EQ(plan__parse(&plan, bytes, length, &why), 0);
+	CHECK_STR(plan.trust, "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n");
+	plan__free(&plan);
+}
+
 static void a_plan_with_a_network(void)
 {
 	uint8_t bytes[4096];
@@ -290,6 +302,7 @@ int main(void)
 	CASE(no_one_to_tell_is_no_failure);
 	CASE(the_smallest_plan);
 	CASE(the_largest_plan);
+	CASE(a_plan_with_an_authority_to_trust);
 	CASE(a_plan_with_a_network);
 	CASE(a_plan_with_private_networks);
 	CASE(a_plan_with_an_end);
