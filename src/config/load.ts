@@ -5,6 +5,7 @@ import { SpecError } from "../errors.ts";
 import { type McpLimits, validateLimits } from "../mcp/limits.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { validateSpec } from "../sandbox/validate.ts";
+import { readSecret } from "../secrets/value.ts";
 import type { Step } from "../steps/step.ts";
 import { resolveMcp } from "./mcp.ts";
 import { checkNetworks } from "./networks.ts";
@@ -26,14 +27,19 @@ export interface Config {
   readonly mcp: McpLimits;
 }
 
+export interface LoadOptions {
+  /** `unread`: for those who start nothing, values of secrets need not be there. */
+  readonly values?: "read" | "unread";
+}
+
 /**
  * Read and check a file.
  *
  * @throws ConfigError
  */
-export function loadConfig(file: string): Config {
+export function loadConfig(file: string, options: LoadOptions = {}): Config {
   const path = resolve(file);
-  return parseConfig(readText(path), path);
+  return parseConfig(readText(path), path, options);
 }
 
 /**
@@ -41,7 +47,7 @@ export function loadConfig(file: string): Config {
  *
  * @throws ConfigError `CONFIG_INVALID`
  */
-export function parseConfig(text: string, path: string): Config {
+export function parseConfig(text: string, path: string, { values = "read" }: LoadOptions = {}): Config {
   const fail = (problems: readonly Problem[]) => {
     const sorted = sortProblems(problems);
     return new ConfigError("CONFIG_INVALID", path, formatProblems(shown(path), text, sorted), {
@@ -70,12 +76,20 @@ export function parseConfig(text: string, path: string): Config {
     for (const spec of config.sandboxes) check(["sandbox", spec.name], () => validateSpec(spec), report);
     check(["mcp"], () => validateLimits(config.mcp), report);
   }
+  if (problems.length === 0 && values === "read")
+    for (const spec of config.sandboxes) checkSecrets(spec, report);
   if (problems.length > 0) throw fail(problems);
   return config;
 }
 
+/** All values that cannot be had. */
+function checkSecrets(spec: SandboxSpec, report: Reporter): void {
+  for (const [name, { from }] of Object.entries(spec.secrets ?? {}))
+    check(["sandbox", spec.name], () => readSecret(`secrets.${name}.from`, from), report);
+}
+
 /** What those would refuse that use it, told with its place, which is below `path`. */
-function check(path: Path, validate: () => void, report: Reporter): void {
+function check(path: Path, validate: () => unknown, report: Reporter): void {
   try {
     validate();
   } catch (error) {

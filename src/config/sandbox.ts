@@ -3,11 +3,11 @@ import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import type { NetworkSpec, RootfsSpec, SandboxSpec, UserNetwork } from "../sandbox/spec.ts";
+import type { NetworkSpec, RootfsSpec, SandboxSpec, Secrets, UserNetwork } from "../sandbox/spec.ts";
 import { MAX_LIFE_MS } from "../sandbox/validate.ts";
 import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
-import { SandboxSchema, type SandboxTable, ShareSchema } from "./schema.ts";
+import { SandboxSchema, type SandboxTable, type SecretTable, ShareSchema } from "./schema.ts";
 import { resolveShares } from "./shares.ts";
 import { parseBandwidth, parseDuration, parseMemory } from "./units.ts";
 
@@ -77,6 +77,7 @@ export function resolveSandbox(
       ? {}
       : { networks: table.networks.map((network) => ({ name: network, scope: place.file, as: name })) }),
     env: table.env ?? {},
+    ...(table.secrets === undefined ? {} : { secrets: resolveSecrets(table.secrets, base) }),
     ...(table.run === undefined
       ? {}
       : {
@@ -114,6 +115,15 @@ function resolveNetwork(
   if (bytesPerSecond > BANDWIDTH.most)
     report([...path, "bandwidth"], "more than 1000GB is no limit to anything");
   return { ...none, ...rest, bytesPerSecond };
+}
+
+/** A relative path starts at the directory of this file. */
+function resolveSecrets(tables: Readonly<Record<string, SecretTable>>, base: string): Secrets {
+  const absolute = (from: string) =>
+    from.startsWith("file:") ? `file:${resolve(base, from.slice("file:".length))}` : from;
+  return Object.fromEntries(
+    Object.entries(tables).map(([name, secret]) => [name, { ...secret, from: absolute(secret.from) }]),
+  );
 }
 
 function resolveRootfs(given: string, path: Path, base: string, report: Reporter): RootfsSpec {

@@ -188,6 +188,37 @@ export const NetworkSchema = Type.Object(
   },
 );
 
+export const SecretSchema = Type.Object(
+  {
+    from: Type.String({
+      pattern: "^(env:[^=]+|file:.+)$",
+      description:
+        "Where the value is, on this machine: env:NAME, a variable of capsa's own environment, or file:PATH, where a " +
+        "relative path starts at the directory of this file. It is read at the start.",
+      expected: '"env:NAME" or "file:PATH"',
+    }),
+    hosts: Type.Array(Type.String({ expected: 'a host such as "api.example.org:443"' }), {
+      minItems: 1,
+      description:
+        "Who is given the value, and nobody else: names, with a port or 443, reached over TLS. They need no rule in " +
+        "network.allow.",
+      expected: 'a list of hosts such as ["api.example.org:443"]',
+    }),
+    header: optional(
+      Type.String({
+        minLength: 1,
+        description: 'The one header of a request that it may be in, such as "Authorization" (default: any).',
+        expected: 'the name of a header, such as "Authorization"',
+      }),
+    ),
+  },
+  {
+    ...closed,
+    description: "A value that programs of the sandbox use without having it.",
+    expected: 'a table such as { from = "env:TOKEN", hosts = ["api.example.org:443"] }',
+  },
+);
+
 export const SandboxSchema = Type.Object(
   {
     cpus: optional(
@@ -250,6 +281,16 @@ export const SandboxSchema = Type.Object(
       ),
     ),
     env: optional(environment("Environment of the main process and of every command.")),
+    secrets: optional(
+      Type.Record(Type.String({ pattern: "^[A-Za-z_][A-Za-z0-9_]*$" }), SecretSchema, {
+        ...closed,
+        description:
+          "Secrets that never enter the guest: the variable NAME holds a placeholder, which becomes the value on its way " +
+          "to the secret's hosts.",
+        names: "that of a variable, such as API_TOKEN",
+        expected: "[sandbox.NAME.secrets.SECRET] tables",
+      }),
+    ),
     run: optional(
       command(
         "The main process. When it ends, the sandbox ends. Without it the sandbox lives until it is stopped.",
@@ -437,6 +478,7 @@ export const FileSchema = Type.Object(
 
 export type ConfigFile = Static<typeof FileSchema>;
 export type SandboxTable = Static<typeof SandboxSchema>;
+export type SecretTable = Static<typeof SecretSchema>;
 export type ShareTable = Static<typeof ShareSchema>;
 export type McpTable = Static<typeof McpSchema>;
 export type StepTable = Static<typeof StepSchema>;

@@ -19,6 +19,11 @@ export const IPV4: Side = {
   nameServer: "10.0.2.3",
 };
 
+/** Of the host of the guest's that has this number from 0 on, and is none: a service (ffi/vmm.cddl). */
+export function serviceAddress(index: number): string {
+  return `10.0.2.${64 + index}`;
+}
+
 /** A unique local prefix (RFC 4193); its digits spell "capsa". */
 export const IPV6: Side = {
   network: "fd63:6170:7361::",

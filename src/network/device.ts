@@ -1,15 +1,24 @@
 /** From a network's specification to the device that the VMM makes of it. */
 
-import { IPV4, IPV6, MAC, MTU, type Side } from "./addresses.ts";
+import { IPV4, IPV6, MAC, MTU, type Side, serviceAddress } from "./addresses.ts";
 import type { HostNetwork } from "./host.ts";
 import { parsePublish } from "./publish.ts";
 import { compileRules } from "./rules.ts";
 import type { UserNetwork } from "./spec.ts";
 
+/** A port of a host for which whoever listens on a Unix socket speaks. */
+export interface Service {
+  readonly name: string;
+  readonly port: number;
+  /** Path. */
+  readonly socket: string;
+}
+
 /** `net-device` of ffi/vmm.cddl. */
 export function netDevice(
   network: UserNetwork,
   host: HostNetwork = { nameServers: [], addresses: [] },
+  services: readonly Service[] = [],
 ): object {
   const side = ({ network, bits, guest, host, nameServer }: Side) => ({
     network: `${network}/${bits}`,
@@ -28,6 +37,13 @@ export function netDevice(
     otherwise: network.allow === undefined,
     maxConnections: network.maxConnections,
     bandwidth: network.bytesPerSecond,
+    services: services.length > 0 ? services.map(addressed) : undefined,
     publish: network.publish.map((text, index) => parsePublish(`network.publish[${index}]`, text)),
   };
+}
+
+/** With an address for each name. */
+function addressed(service: Service, _index: number, all: readonly Service[]): object {
+  const names = [...new Set(all.map(({ name }) => name))];
+  return { ...service, address: serviceAddress(names.indexOf(service.name)) };
 }

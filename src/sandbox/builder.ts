@@ -11,6 +11,8 @@ import type {
   ProcessSpec,
   RootfsSpec,
   SandboxSpec,
+  SecretSpec,
+  Secrets,
   ShareSpec,
   UserNetwork,
 } from "./spec.ts";
@@ -70,6 +72,7 @@ interface Draft {
   readonly network: NetworkSpec;
   readonly networks: readonly (PrivateNetwork & { readonly as?: string })[];
   readonly env: Readonly<Record<string, string>>;
+  readonly secrets?: Secrets;
   readonly kernel?: string;
   readonly initrd?: string;
   readonly bootTimeoutMs: number;
@@ -132,6 +135,13 @@ interface Settings<Self> {
    * @example Capsa.sandbox().env({ LANG: "C.UTF-8" })
    */
   env(variables: Readonly<Record<string, string>>): Self;
+  /**
+   * A secret that never enters the guest: the variable `name` holds a placeholder there, which becomes the value in
+   * headers of requests to the secret's hosts, and stays a placeholder in all others. It needs a network.
+   * @example Capsa.sandbox().secret("API_TOKEN", { from: "env:API_TOKEN", hosts: ["api.example.org:443"] })
+   * @example Capsa.sandbox().secret("KEY", { from: "file:./key", hosts: ["api.example.org"], header: "X-Api-Key" })
+   */
+  secret(name: string, secret: SecretSpec): Self;
   /**
    * A kernel of your own: an uncompressed ELF with a PVH note, or a bzImage.
    * @example Capsa.sandbox().kernel("./vmlinux")
@@ -263,6 +273,12 @@ class Builder implements SandboxBuilder, RunnableSandbox {
 
   env(variables: Readonly<Record<string, string>>): this {
     return this.#with({ env: { ...this.#draft.env, ...variables } });
+  }
+
+  secret(name: string, secret: SecretSpec): this {
+    const { from } = secret;
+    const absolute = from.startsWith("file:") ? `file:${resolve(from.slice("file:".length))}` : from;
+    return this.#with({ secrets: { ...this.#draft.secrets, [name]: { ...secret, from: absolute } } });
   }
 
   kernel(path: string): this {

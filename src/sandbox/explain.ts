@@ -8,14 +8,23 @@ import { placeFields, readExplanation } from "../network/control.ts";
 import { netDevice } from "../network/device.ts";
 import { hostNetwork } from "../network/host.ts";
 import type { NetworkExplanation, NetworkPlace, UserNetwork } from "../network/spec.ts";
+import { secretNetwork } from "../secrets/guest.ts";
+import type { Secrets } from "../secrets/spec.ts";
+import { hostsOf } from "../secrets/validate.ts";
 
 /**
  * What would become of packets to a place, by the VMM's own policy: `vm.network.explain` without a sandbox. Throws
- * {@link VmmError} for a place that is none.
+ * {@link VmmError} for a place that is none. `secrets`: the sandbox's, whose hosts are allowed, at their ports only.
  * @example explainNetwork(NetworkMode.UserNat({ allow: ["*.example.org"] }), { host: "a.example.org", port: 443, protocol: "tcp" });
  */
-export function explainNetwork(network: UserNetwork, place: NetworkPlace): NetworkExplanation {
-  const question = encodeCbor({ net: netDevice(network, hostNetwork()), ...placeFields(place) });
+export function explainNetwork(
+  network: UserNetwork,
+  place: NetworkPlace,
+  secrets: Secrets = {},
+): NetworkExplanation {
+  const services = hostsOf(secrets).map((host) => ({ ...host, socket: "/" }));
+  const net = netDevice(secretNetwork(network, secrets), hostNetwork(), services);
+  const question = encodeCbor({ net, ...placeFields(place) });
   const answer = decodeCbor(explainOffline(question));
   if (answer.error !== undefined) {
     const { code, message } = failure(answer.error);

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import type { Engine } from "../engine/choose.ts";
 import type { RootfsParts } from "../image/rootfs.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
-import { netDevice } from "../network/device.ts";
+import { netDevice, type Service } from "../network/device.ts";
 import type { HostNetwork } from "../network/host.ts";
 import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
+import { secretNetwork } from "../secrets/guest.ts";
 import type { Ownership, SandboxSpec } from "./spec.ts";
 import { guestPath } from "./validate.ts";
 
@@ -44,6 +45,16 @@ export interface Placement {
   readonly network?: HostNetwork;
   /** Its places on private networks. */
   readonly lans?: readonly Lan[];
+  /** Hosts of its secrets. */
+  readonly services?: readonly Service[];
+}
+
+/** What the guest is told besides the specification, where that has secrets. */
+export interface GuestAddition {
+  /** The whole environment of the sandbox. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The certificate of an authority that it is to believe, PEM. */
+  readonly trust: string;
 }
 
 interface FsRoot {
@@ -76,6 +87,7 @@ interface Layout {
 /** `vmm-config` of ffi/vmm.cddl. */
 export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Placement) {
   const { roots } = layout(spec, rootfs, placement.staging);
+  const network = spec.network === "none" ? undefined : secretNetwork(spec.network, spec.secrets ?? {});
   return {
     version: 1,
     name: spec.name,
@@ -89,7 +101,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     detached: placement.detached,
     fs: roots.length > 0 ? [{ tag: FS_TAG, roots }] : undefined,
     vsock: { cid: GUEST_CID, ports: [AGENT_PORT] },
-    net: spec.network === "none" ? undefined : netDevice(spec.network, placement.network),
+    net: network && netDevice(network, placement.network, placement.services),
     lans: placement.lans?.map(lanDevice),
     rng: true,
     balloon: true,
@@ -103,7 +115,12 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
 }
 
 /** `plan` of guest/protocol.cddl. */
-export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts, lans: readonly Lan[] = []): object {
+export function guestPlan(
+  spec: SandboxSpec,
+  rootfs: RootfsParts,
+  lans: readonly Lan[] = [],
+  addition?: GuestAddition,
+): object {
   const { roots, lower, mounts } = layout(spec, rootfs);
   return {
     version: 1,
@@ -120,7 +137,8 @@ export function guestPlan(spec: SandboxSpec, rootfs: RootfsParts, lans: readonly
       lans.length === 0
         ? undefined
         : lans.map((lan, index) => guestLan(lan, spec.network === "none" && index === 0)),
-    env: spec.env,
+    trust: addition?.trust,
+    env: addition?.env ?? spec.env,
     main: spec.run,
   };
 }

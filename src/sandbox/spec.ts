@@ -2,9 +2,11 @@
 
 import type { JoinedNetwork } from "../network/lan.ts";
 import type { NetworkSpec } from "../network/spec.ts";
+import type { Secrets } from "../secrets/spec.ts";
 
 export type { JoinedNetwork, PrivateNetwork } from "../network/lan.ts";
 export type { NetworkSpec, UserNetwork } from "../network/spec.ts";
+export type { SecretSpec, Secrets } from "../secrets/spec.ts";
 
 /** Who the guest sees as owner of a share's files; see `capsa.toml.example`. */
 export type Ownership =
@@ -63,6 +65,8 @@ export interface SandboxSpec extends MachineSpec {
   readonly networks?: readonly JoinedNetwork[];
   /** Environment of the main process and of every exec. */
   readonly env: Readonly<Record<string, string>>;
+  /** Values that its programs use without having them. */
+  readonly secrets?: Secrets;
   /** The main process; its end ends the sandbox. Absent: the sandbox lives until it is stopped. */
   readonly run?: ProcessSpec;
   /** Absolute paths that replace capsa's own kernel and base initramfs. */

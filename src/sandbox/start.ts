@@ -8,10 +8,12 @@ import { initramfsPath, kernelPath } from "../engine/installation.ts";
 import { cpio } from "../image/cpio.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
 import { hostNetwork } from "../network/host.ts";
+import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
+import { SecretProxy } from "../secrets/proxy.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
 import { launch } from "./launch.ts";
-import { guestPlan, vmmConfig } from "./plan.ts";
+import { type GuestAddition, guestPlan, vmmConfig } from "./plan.ts";
 import type { Place } from "./registry.ts";
 import { SandboxHandle } from "./running.ts";
 import type { SandboxSpec } from "./spec.ts";
@@ -33,6 +35,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   const base = spec.initrd ?? initramfsPath();
   let staged: StagedChanges | undefined;
   const span = recordBoot(spec);
+  let secrets: StartedSecrets | undefined;
   const starting = launch(
     { name: spec.name, spec },
     spec.engine,
@@ -40,13 +43,15 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
     async (place, choice) => {
       const rootfs = prepareRootfs(spec.rootfs, place.runtimeDir);
       staged = await stage(place, spec, options);
+      secrets = await startSecrets(spec, place, options);
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,
-        initrd: writeInitrd(place, base, guestPlan(spec, rootfs, place.lans)),
+        initrd: writeInitrd(place, base, guestPlan(spec, rootfs, place.lans, secrets?.addition)),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
         ...(spec.network === "none" ? {} : { network: hostNetwork() }),
+        ...(secrets === undefined ? {} : { services: secrets.proxy.services }),
         ...(place.lans.length === 0 ? {} : { lans: place.lans }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),
         ...(staged === undefined ? {} : { staging: staged.directory }),
@@ -59,10 +64,15 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
     },
   );
   span?.follow(starting);
-  return starting.catch((error) => {
+  try {
+    const vm = await starting;
+    if (secrets !== undefined) await bind(secrets.proxy, vm, options);
+    return vm;
+  } catch (error) {
     staged?.drop();
+    await secrets?.proxy.leave();
     throw error;
-  });
+  }
 }
 
 /** A place for what the guest changes in its transactional shares, where it has some. */
@@ -74,6 +84,35 @@ async function stage(
   if (!shares.some(({ mode }) => mode === "transaction")) return undefined;
   const { stageChanges } = await import("../changes/changes.ts");
   return stageChanges(place, name, shares, keepChanges);
+}
+
+interface StartedSecrets {
+  readonly proxy: SecretProxy;
+  readonly addition: GuestAddition;
+}
+
+/** The proxy of the sandbox's secrets, if it has any, and what its guest is told. */
+async function startSecrets(
+  { secrets = {}, network, env }: SandboxSpec,
+  { runtimeDir }: Place,
+  { signal }: StartOptions,
+): Promise<StartedSecrets | undefined> {
+  if (Object.keys(secrets).length === 0 || network === "none") return undefined;
+  const placeholders = makePlaceholders(secrets);
+  const { nameServers } = network;
+  const proxy = await SecretProxy.start({ secrets, placeholders, runtimeDir, nameServers, signal });
+  return { proxy, addition: { env: secretEnvironment(placeholders, env), trust: proxy.authority } };
+}
+
+/** From now on the two end together. */
+async function bind(proxy: SecretProxy, vm: SandboxHandle, { onRefusal }: StartOptions): Promise<void> {
+  try {
+    await proxy.follow(onRefusal);
+  } catch (error) {
+    await vm.kill();
+    throw error;
+  }
+  void vm.exited.then(() => proxy.leave());
 }
 
 /** The base and, behind it, the guest's plan: the kernel unpacks one after the other. Megabytes, copied by the kernel. */

@@ -7,6 +7,7 @@ import { SpecError } from "../errors.ts";
 import { validateNetworks } from "../network/lan.ts";
 import { validatePublish } from "../network/publish.ts";
 import { validateRules } from "../network/rules.ts";
+import { validateSecrets } from "../secrets/validate.ts";
 import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "./spec.ts";
 
 /** As a host name, a directory entry and an argument of the command line. */
@@ -49,6 +50,8 @@ export function validateSpec(spec: SandboxSpec): void {
     if (spec.run.cwd !== undefined) guestPath("run.cwd", spec.run.cwd);
   }
   shares(spec.shares);
+  const taken = [...Object.keys(spec.env), ...Object.keys(spec.run?.env ?? {})];
+  if (spec.secrets !== undefined) validateSecrets(spec.secrets, spec.network, taken);
 }
 
 /** What a sandbox's machine and a raw one have in common. Throws {@link SpecError}. */

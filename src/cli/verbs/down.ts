@@ -55,6 +55,6 @@ async function run(names: string[], options: Options, { terminal }: Cli): Promis
 async function running({ all, file }: Options): Promise<string[]> {
   const entries = await list();
   if (all) return entries.map(({ id }) => id);
-  const named = new Set(loadConfig(file).sandboxes.map(({ name }) => name));
+  const named = new Set(loadConfig(file, { values: "unread" }).sandboxes.map(({ name }) => name));
   return entries.filter(({ name, detached }) => detached && named.has(name)).map(({ id }) => id);
 }

@@ -97,8 +97,9 @@ async function offline(options: Options, cli: Cli): Promise<void> {
   if (explain === undefined || listsOf(options))
     throw new UsageError("the name of a running sandbox is wanted", "`capsa ps` lists them");
   const place = parsePlace("--explain", explain);
-  const found = loadConfig(file).sandboxes.flatMap(({ name, network }) =>
-    network === "none" ? [] : [{ name, place, told: explainNetwork(network, place) }],
+  const { sandboxes } = loadConfig(file, { values: "unread" });
+  const found = sandboxes.flatMap(({ name, network, secrets }) =>
+    network === "none" ? [] : [{ name, place, told: explainNetwork(network, place, secrets) }],
   );
   if (found.length === 0) throw new UsageError(`no sandbox of ${file} has a network`);
   await tell(found, options, cli);

@@ -1,0 +1,183 @@
+/** The proxy of a sandbox's secrets, as seen by who starts the sandbox. */
+
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { packagePath } from "../engine/installation.ts";
+import { HostError } from "../errors.ts";
+import type { NetworkRefusal } from "../network/spec.ts";
+import { lines, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";
+import type { Secrets } from "./spec.ts";
+import { hostsOf, parseHost, type SecretHost } from "./validate.ts";
+import { readSecret } from "./value.ts";
+
+/** From its start to its first word: Bun, some modules, and a key for each host. */
+const START_MS = 20_000;
+
+type Child = Bun.Subprocess<"pipe", "pipe", "ignore">;
+
+/** A host and the Unix socket where the proxy speaks for it. */
+export interface SecretService extends SecretHost {
+  readonly socket: string;
+}
+
+export interface ProxyOptions {
+  readonly secrets: Secrets;
+  /** What the guest has for each. */
+  readonly placeholders: Readonly<Record<string, string>>;
+  readonly runtimeDir: string;
+  readonly nameServers?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Runs, and ends with this process until it follows a VMM. */
+export class SecretProxy {
+  readonly services: readonly SecretService[];
+  /** The certificate of its authority, PEM. */
+  readonly authority: string;
+  readonly #child: Child;
+  readonly #words: Words;
+
+  private constructor(services: readonly SecretService[], authority: string, child: Child, words: Words) {
+    this.services = services;
+    this.authority = authority;
+    this.#child = child;
+    this.#words = words;
+  }
+
+  /**
+   * Read the values, and start it. Rejects with `SpecError` where a value cannot be had, and with {@link HostError}
+   * `SECRETS_PROXY` when it does not start.
+   */
+  static async start(options: ProxyOptions): Promise<SecretProxy> {
+    const { runtimeDir, signal } = options;
+    const directory = join(runtimeDir, "secrets");
+    const services = hostsOf(options.secrets).map((host, index) => ({
+      ...host,
+      socket: join(directory, `${index}.sock`),
+    }));
+    const task = makeTask(options, services);
+    mkdirSync(directory, { mode: 0o700 });
+    const child = spawnProxy();
+    const words = new Words(child.stdout);
+    const limit = setTimeout(() => child.kill("SIGKILL"), START_MS);
+    const abort = () => child.kill("SIGKILL");
+    signal?.addEventListener("abort", abort);
+    try {
+      child.stdin.write(`${JSON.stringify(task)}\n`);
+      await child.stdin.flush();
+      const word = await words.next();
+      signal?.throwIfAborted();
+      if (!("ready" in word)) throw failed("failed" in word ? word.failed : "it ended without a word");
+      return new SecretProxy(services, word.ready.authority, child, words);
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    } finally {
+      clearTimeout(limit);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Settles when it has ended. */
+  get exited(): Promise<unknown> {
+    return this.#child.exited;
+  }
+
+  /** The VMM runs: from now on it ends with that, whatever becomes of this process. What it refuses is told meanwhile. */
+  async follow(onRefusal: ((refusal: NetworkRefusal) => void) | undefined): Promise<void> {
+    this.#child.stdin.write("\n");
+    await this.#child.stdin.flush();
+    const word = await this.#words.next();
+    if (!("following" in word)) throw failed("failed" in word ? word.failed : "it did not find the VMM");
+    void this.#tell(onRefusal);
+  }
+
+  async #tell(onRefusal: ((refusal: NetworkRefusal) => void) | undefined): Promise<void> {
+    for (let word = await this.#words.next(); "refused" in word; word = await this.#words.next()) {
+      const { name, port, why } = word.refused;
+      onRefusal?.({ protocol: "tcp", name, port, why });
+    }
+  }
+
+  /** Nothing more is heard of it here. One that follows no VMM ends. */
+  async leave(): Promise<void> {
+    await this.#words.end();
+    await this.#child.stdin.end();
+  }
+}
+
+function makeTask(options: ProxyOptions, services: readonly SecretService[]): ProxyTask {
+  const { secrets, placeholders, runtimeDir, nameServers } = options;
+  const all = Object.entries(secrets).map(([name, { from, hosts, header }]) => {
+    const value = readSecret(`secrets.${name}.from`, from);
+    const secret: ProxySecret = {
+      placeholder: placeholders[name]!,
+      value,
+      ...(header === undefined ? {} : { header: header.toLowerCase() }),
+    };
+    return { secret, hosts: hosts.map((host) => parseHost(`secrets.${name}.hosts`, host)) };
+  });
+  const isOf = (service: SecretService) => (host: SecretHost) =>
+    host.name === service.name && host.port === service.port;
+  return {
+    services: services.map((service) => ({
+      ...service,
+      secrets: all.filter(({ hosts }) => hosts.some(isOf(service))).map(({ secret }) => secret),
+    })),
+    ...(nameServers === undefined ? {} : { nameServers }),
+    control: join(runtimeDir, "control.sock"),
+  };
+}
+
+/**
+ * In a session of its own, so that Ctrl-C is not for it; without core files; with nothing of the environment but what
+ * says whose certificates to believe; at home in /, as a directory's .env and bunfig.toml may be anybody's.
+ */
+function spawnProxy(): Child {
+  const program = packagePath("src", "secrets", "proxy", "main.ts");
+  const believed = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"].flatMap((name) => {
+    const path = process.env[name];
+    return path ? [[name, resolve(path)]] : [];
+  });
+  const child = Bun.spawn(["/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh", process.execPath, program], {
+    cwd: "/",
+    env: { ...Object.fromEntries(believed), ...(Bun.isStandaloneExecutable ? { BUN_BE_BUN: "1" } : {}) },
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "ignore",
+    detached: true,
+  });
+  child.unref();
+  return child;
+}
+
+/** What it says, until somebody has heard enough. */
+class Words {
+  readonly #reader: { cancel(): Promise<void> };
+  readonly #lines: AsyncIterator<string, void, void>;
+
+  constructor(stream: ReadableStream<Uint8Array>) {
+    const reader = stream.getReader();
+    this.#reader = reader;
+    this.#lines = lines(reader);
+  }
+
+  async next(): Promise<ProxyWord> {
+    const { done, value } = await this.#lines.next();
+    return done ? { failed: "it ended without a word" } : JSON.parse(value);
+  }
+
+  end(): Promise<void> {
+    return this.#reader.cancel();
+  }
+}
+
+function failed(why: string): HostError {
+  return new HostError("SECRETS_PROXY", `the proxy of the sandbox's secrets could not be started: ${why}`, {
+    hint: "run `make setup` in capsa's directory, which installs what it is made of",
+  });
+}

@@ -1,0 +1,69 @@
+/**
+ * The proxy of one sandbox's secrets, a process of its own: it has their values, which are nowhere else while the sandbox
+ * runs, and ends with the sandbox's VMM.
+ */
+
+import { makeAuthority } from "./authority.ts";
+import { hostServer } from "./server.ts";
+import { lines, type ProxyTask, type ProxyWord } from "./talk.ts";
+import { makeAgent } from "./upstream.ts";
+
+/** The same is told once in so long, and so many different things. */
+const QUIET_MS = 10_000;
+const MOST_TOLD = 100;
+
+/** Nobody has to listen: who started the sandbox may have left it. */
+function say(word: ProxyWord): void {
+  process.stdout.write(`${JSON.stringify(word)}\n`);
+}
+
+process.stdout.on("error", () => {});
+
+const told = new Map<string, number>();
+
+function tellRefusal(name: string, port: number, why: string): void {
+  const now = performance.now();
+  for (const [key, at] of told) if (now - at > QUIET_MS) told.delete(key);
+  const key = `${name}:${port} ${why}`;
+  if (told.has(key) || told.size >= MOST_TOLD) return;
+  told.set(key, now);
+  say({ refused: { name, port, why } });
+}
+
+async function serve({ services, nameServers }: ProxyTask): Promise<void> {
+  const authority = await makeAuthority();
+  const agent = makeAgent(nameServers);
+  for (const { name, port, socket, secrets } of services) {
+    const identity = await authority.issue(name);
+    const onRefusal = (why: string) => tellRefusal(name, port, why);
+    const server = hostServer({ name, port, secrets, identity, agent, onRefusal });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(socket, resolve);
+    });
+  }
+  say({ ready: { authority: authority.certificate } });
+}
+
+/** The VMM ends the connection when it does, however it does. */
+async function endWith(control: string): Promise<void> {
+  await Bun.connect({ unix: control, socket: { data() {}, close: () => process.exit() } });
+  say({ following: true });
+}
+
+let following = false;
+try {
+  let task: ProxyTask | undefined;
+  for await (const line of lines(Bun.stdin.stream().getReader())) {
+    if (task === undefined) {
+      task = JSON.parse(line) as ProxyTask;
+      await serve(task);
+    } else {
+      await endWith(task.control);
+      following = true;
+    }
+  }
+} catch (error) {
+  say({ failed: (error as Error).message });
+}
+if (!following) process.exit(1); // who started it has gone, or there is nothing to serve

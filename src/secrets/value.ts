@@ -1,0 +1,47 @@
+/** The value of a secret, from where its specification says. */
+
+import { readFileSync } from "node:fs";
+import { SpecError } from "../errors.ts";
+
+/** Less would be found in all kinds of text, and be starred out there. */
+const MIN_BYTES = 8;
+/** A header of more is refused by most servers. */
+const MAX_BYTES = 8192;
+/** What a header's value may have in it, RFC 9110 section 5.5: a line's end would begin a header of its own. */
+const VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
+
+/**
+ * Read it; the newline that ends a file is not part of it. `field` is the `from` of the specification. Throws
+ * {@link SpecError}, never with the value in it.
+ */
+export function readSecret(field: string, from: string): string {
+  const place = from.slice(from.indexOf(":") + 1);
+  const value = from.startsWith("env:") ? fromEnvironment(field, place) : fromFile(field, place);
+  const wrong = (why: string) => new SpecError(field, `the value in ${from} ${why}`);
+  if (value === "") throw wrong("is empty");
+  if (/[\r\n]/.test(value)) throw wrong("has a line's end in it, which a header cannot have");
+  if (!VALUE.test(value)) throw wrong("has something else in it than printable ASCII, or a space at an end");
+  if (value.length < MIN_BYTES)
+    throw wrong(`is shorter than ${MIN_BYTES} bytes: other texts would have it in them`);
+  if (value.length > MAX_BYTES) throw wrong(`is longer than ${MAX_BYTES} bytes`);
+  return value;
+}
+
+function fromEnvironment(field: string, name: string): string {
+  const value = process.env[name];
+  if (value !== undefined) return value;
+  throw new SpecError(field, `there is no ${name} in the environment`, {
+    hint: `set it where capsa is started: \`export ${name}=…\``,
+  });
+}
+
+function fromFile(field: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    const why =
+      code === "ENOENT" ? "is not there" : code === "EACCES" ? "may not be read" : `cannot be read (${code})`;
+    throw new SpecError(field, `${path} ${why}`, { cause });
+  }
+}

@@ -1,0 +1,293 @@
+/** The proxy of secrets as its process, between a guest's end, which is a Unix socket, and a host of the test's own. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import type { NetworkRefusal } from "../../../src/index.ts";
+import { SecretProxy } from "../../../src/secrets/proxy.ts";
+import { startUpstream, type Upstream } from "./upstream.ts";
+
+const TOKEN = "s3cret-value-of-the-test";
+const OTHER = "another-secret-value";
+const shown = { TOKEN: "capsa-secret-0123456789abcdef", KEY: "capsa-secret-fedcba9876543210" };
+const NAME = "localhost"; // the one name of a host that every machine knows
+
+let directory: string;
+let upstream: Upstream;
+let proxy: SecretProxy;
+let child: number;
+const refusals: NetworkRefusal[] = [];
+/** The end of its control channel that is the VMM's. */
+const vmm: Socket[] = [];
+const control = createServer((socket) => vmm.push(socket));
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "capsa-secrets-"));
+  upstream = await startUpstream(NAME);
+  writeFileSync(join(directory, "ca.pem"), upstream.authority);
+  writeFileSync(join(directory, "key"), `${OTHER}\n`);
+  const before = process.env.NODE_EXTRA_CA_CERTS;
+  process.env.NODE_EXTRA_CA_CERTS = join(directory, "ca.pem");
+  process.env.CAPSA_TEST_TOKEN = TOKEN;
+  await new Promise<void>((resolve) => control.listen(join(directory, "control.sock"), resolve));
+  proxy = await SecretProxy.start({
+    secrets: {
+      TOKEN: { from: "env:CAPSA_TEST_TOKEN", hosts: [`${NAME}:${upstream.port}`] },
+      KEY: {
+        from: `file:${join(directory, "key")}`,
+        hosts: [`${NAME}:${upstream.port}`, `${NAME}:1`, "other.test:443"],
+        header: "X-Api-Key",
+      },
+    },
+    placeholders: shown,
+    runtimeDir: directory,
+  });
+  if (before === undefined) delete process.env.NODE_EXTRA_CA_CERTS;
+  else process.env.NODE_EXTRA_CA_CERTS = before;
+  delete process.env.CAPSA_TEST_TOKEN;
+  await proxy.follow((refusal) => refusals.push(refusal));
+  child = proxy.pid;
+});
+
+afterAll(async () => {
+  await upstream[Symbol.asyncDispose]();
+  control.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+interface Said {
+  /** As the TLS name; false: none. */
+  readonly servername?: string | false;
+  /** Which of the proxy's hosts. */
+  readonly service?: number;
+  /** Called with all there is so far, whenever more comes; what it returns is sent. */
+  readonly reply?: (soFar: string) => string | undefined;
+}
+
+/** Send it through the proxy; everything that came back until the connection's end. */
+function say(text: string, { servername = NAME, service = 0, reply }: Said = {}): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const socket = connect({
+    path: proxy.services[service]!.socket,
+    ca: proxy.authority,
+    ...(servername === false ? { checkServerIdentity: () => undefined } : { servername }),
+    rejectUnauthorized: servername === NAME,
+  } as Parameters<typeof connect>[0]);
+  let got = "";
+  let left = reply;
+  socket.on("secureConnect", () => socket.write(text));
+  socket.on("data", (chunk) => {
+    got += chunk.toString("latin1");
+    const more = left?.(got);
+    if (more === undefined) return;
+    left = undefined;
+    socket.write(more);
+  });
+  socket.on("close", () => resolve(got));
+  socket.on("error", reject);
+  return promise;
+}
+
+const host = () => `Host: ${NAME}:${upstream.port}`;
+const get = (path: string, ...headers: string[]) =>
+  [`GET ${path} HTTP/1.1`, host(), "Connection: close", ...headers, "", ""].join("\r\n");
+
+/** What the host has seen of a header. */
+function seen(name: string): string[] {
+  return upstream.seen.filter((_, index) => index % 2 === 1 && upstream.seen[index - 1] === name);
+}
+
+describe("a placeholder becomes the value", () => {
+  test("in any header, where none is named, and anywhere in it", async () => {
+    const answer = await say(
+      get("/headers", `Authorization: Bearer ${shown.TOKEN}`, `x-a: <${shown.TOKEN}>`),
+    );
+    expect(answer).toStartWith("HTTP/1.1 200 OK\r\n");
+    expect(seen("Authorization")).toEqual([`Bearer ${TOKEN}`]);
+    expect(seen("x-a")).toEqual([`<${TOKEN}>`]);
+  });
+
+  test("in the named header, and in no other", async () => {
+    await say(get("/headers", `x-api-key: ${shown.KEY}`, `Authorization: Bearer ${shown.KEY}`));
+    expect(seen("x-api-key")).toEqual([OTHER]);
+    expect(seen("Authorization")).toEqual([`Bearer ${shown.KEY}`]);
+  });
+
+  test("in user and password of Basic", async () => {
+    const encode = (token: string) => `Basic ${Buffer.from(`x-access-token:${token}`).toString("base64")}`;
+    const answer = await say(get("/headers", `Authorization: ${encode(shown.TOKEN)}`));
+    expect(seen("Authorization")).toEqual([encode(TOKEN)]);
+    expect(answer).not.toContain(encode(TOKEN));
+    expect(answer).toContain(encode(shown.TOKEN));
+  });
+
+  test("and no answer has it: in headers it is a placeholder again, in bodies stars", async () => {
+    const answer = await say(
+      get("/headers", `Authorization: Bearer ${shown.TOKEN}`, "Accept-Encoding: gzip"),
+    );
+    const [head, body] = answer.split("\r\n\r\n");
+    expect(answer).not.toContain(TOKEN);
+    expect(head).toContain(`Bearer ${shown.TOKEN}`);
+    expect(body).toContain(`Bearer ${"*".repeat(TOKEN.length)}`);
+    expect(seen("Accept-Encoding")).toEqual(["identity"]);
+  });
+
+  test("bodies go as they are", async () => {
+    const body = `{"token":"${shown.TOKEN}"}`;
+    const answer = await say(
+      `POST /echo HTTP/1.1\r\n${host()}\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    expect(answer).toContain(`\r\n${body}\r\n`);
+  });
+});
+
+describe("HTTP passes", () => {
+  test("headers twice, and several requests on a connection", async () => {
+    const twice = `GET /headers HTTP/1.1\r\n${host()}\r\nX-Two: a\r\nX-Two: b\r\n\r\n`;
+    const answer = await say(twice, { reply: () => get("/headers") });
+    expect(answer.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(2);
+    expect(answer).toContain("X-Twice: 1\r\nX-Twice: 2\r\n");
+    expect(answer).toContain('"X-Two","a","X-Two","b"');
+  });
+
+  test("an answer streams while the request does", async () => {
+    const answer = await say(
+      `POST /stream HTTP/1.1\r\n${host()}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`,
+      { reply: (got) => (got.includes("first") ? "0\r\n\r\n" : undefined) },
+    );
+    expect(answer).toContain("second");
+  });
+
+  test("Expect: 100-continue is the host's to answer", async () => {
+    const ask = (path: string) =>
+      `POST ${path} HTTP/1.1\r\n${host()}\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n`;
+    const body = (got: string) => (got.includes("100 Continue\r\n\r\n") ? "body" : undefined);
+    expect(await say(ask("/echo"), { reply: body })).toContain("\r\nbody\r\n");
+    const unwanted = await say(ask("/unwanted"), { reply: body });
+    expect(unwanted).toStartWith("HTTP/1.1 417");
+    expect(unwanted).not.toContain("100 Continue");
+  });
+
+  test("an upgrade becomes a stream, searched like a body", async () => {
+    const ask = `GET /upgrade HTTP/1.1\r\n${host()}\r\nConnection: Upgrade\r\nUpgrade: echo\r\nAuthorization: ${shown.TOKEN}\r\n\r\n`;
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const socket = connect({
+      path: proxy.services[0]!.socket,
+      ca: proxy.authority,
+      servername: NAME,
+    } as never);
+    let got = "";
+    socket.on("data", (chunk) => {
+      got += chunk;
+      if (got.includes("ping")) socket.end();
+    });
+    socket.on("close", () => resolve(got));
+    socket.write(`${ask}early `);
+    socket.write("ping");
+    const answer = await promise;
+    expect(answer).toStartWith("HTTP/1.1 101 ");
+    expect(answer).toContain(`X-Token: ${shown.TOKEN}\r\n`);
+    expect(answer).toContain(`you are ${"*".repeat(TOKEN.length)}\nearly ping`);
+    expect(seen("Authorization")).toEqual([TOKEN]);
+  });
+});
+
+describe("what is not for the host alone is refused", () => {
+  const cases: [what: string, text: () => string, said: Said, status: number][] = [
+    ["another SNI than the host", () => get("/headers"), { servername: "other.test" }, 421],
+    ["no SNI", () => get("/headers"), { servername: false }, 421],
+    ["another Host than the SNI", () => get("/").replace(host(), "Host: other.test"), {}, 421],
+    ["another port in Host", () => get("/").replace(host(), `Host: ${NAME}:4`), {}, 421],
+    ["no Host's port where it is not 443", () => get("/").replace(host(), `Host: ${NAME}`), {}, 421],
+    ["two Hosts", () => get("/headers", "Host: other.test"), {}, 421],
+    ["an absolute target", () => get("https://other.test/headers"), {}, 400],
+    ["TRACE", () => get("/headers").replace("GET", "TRACE"), {}, 405],
+    ["CONNECT", () => `CONNECT other.test:443 HTTP/1.1\r\n${host()}\r\n\r\n`, {}, 405],
+    [
+      "two framings",
+      () =>
+        `${get("/echo", "Content-Length: 5", "Transfer-Encoding: chunked").replace("GET", "POST")}0\r\n\r\n`,
+      {},
+      400,
+    ],
+    [
+      "two lengths",
+      () => `${get("/echo", "Content-Length: 3", "Content-Length: 4").replace("GET", "POST")}abc`,
+      {},
+      400,
+    ],
+    [
+      "a framing that nobody knows",
+      () => `${get("/echo", "Transfer-Encoding: xchunked").replace("GET", "POST")}0\r\n\r\n`,
+      {},
+      400,
+    ],
+    ["a space before a colon", () => get("/headers", "Content-Length : 3"), {}, 400],
+    ["no HTTP", () => "nonsense\r\n\r\n", {}, 400],
+  ];
+  test.each(cases)("%s", async (_what, text, said, status) => {
+    const before = upstream.seen;
+    expect(await say(text(), said)).toStartWith(`HTTP/1.1 ${status} `);
+    expect(upstream.seen).toBe(before);
+  });
+
+  test("and told", async () => {
+    const deadline = performance.now() + 10_000;
+    while (refusals.length === 0 && performance.now() < deadline) await Bun.sleep(5);
+    const where = { protocol: "tcp", name: NAME, port: upstream.port } as const;
+    expect(refusals).toContainEqual({
+      ...where,
+      why: `the TLS name (SNI) is another or none: this is ${NAME}:${upstream.port}`,
+    });
+  });
+
+  test("a host that cannot be reached is a 502 that says so", async () => {
+    const answer = await say(`GET / HTTP/1.1\r\nHost: ${NAME}:1\r\nConnection: close\r\n\r\n`, {
+      service: 1,
+    });
+    expect(answer).toStartWith("HTTP/1.1 502 ");
+    expect(answer).toContain(`capsa: ${NAME}:1 cannot be reached: `);
+  });
+
+  test("a host with a certificate that this machine does not believe", async () => {
+    await using stranger = await startUpstream(NAME);
+    const secret = { from: `file:${join(directory, "key")}`, hosts: [`${NAME}:${stranger.port}`] };
+    const away = join(directory, "stranger");
+    await Bun.write(join(away, "x"), "");
+    const one = await SecretProxy.start({ secrets: { KEY: secret }, placeholders: shown, runtimeDir: away });
+    const socket = connect({ path: one.services[0]!.socket, ca: one.authority, servername: NAME } as never);
+    let got = "";
+    socket.on("data", (chunk) => {
+      got += chunk;
+    });
+    socket.write(
+      `GET / HTTP/1.1\r\nHost: ${NAME}:${stranger.port}\r\nConnection: close\r\nX: ${shown.KEY}\r\n\r\n`,
+    );
+    await new Promise((resolve) => socket.on("close", resolve));
+    expect(got).toStartWith("HTTP/1.1 502 ");
+    expect(got).toContain("certificate");
+    expect(stranger.seen).toEqual([]);
+    await one.leave(); // follows nobody, so ends with this
+    await one.exited;
+  });
+});
+
+describe("the process", () => {
+  test("has nothing of it where others look", () => {
+    for (const file of ["cmdline", "environ"]) {
+      const text = readFileSync(`/proc/${child}/${file}`, "latin1");
+      expect(text).not.toContain(TOKEN);
+      expect(text).not.toContain(OTHER);
+    }
+    expect(readFileSync(`/proc/${child}/limits`, "utf8")).toMatch(/Max core file size\s+0\s+0/);
+  });
+
+  test("ends with the VMM whose control channel it follows", async () => {
+    for (const socket of vmm) socket.destroy();
+    await proxy.exited;
+    await proxy.leave();
+  });
+});
