@@ -9,7 +9,7 @@ import { cpio } from "../image/cpio.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
 import { hostNetwork } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
-import { SecretProxy } from "../secrets/proxy.ts";
+import type { SecretProxy } from "../secrets/proxy.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
 import { launch } from "./launch.ts";
@@ -98,6 +98,7 @@ async function startSecrets(
   { signal }: StartOptions,
 ): Promise<StartedSecrets | undefined> {
   if (Object.keys(secrets).length === 0 || network === "none") return undefined;
+  const { SecretProxy } = await import("../secrets/proxy.ts"); // few need it
   const placeholders = makePlaceholders(secrets);
   const { nameServers } = network;
   const proxy = await SecretProxy.start({ secrets, placeholders, runtimeDir, nameServers, signal });

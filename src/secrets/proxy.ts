@@ -57,7 +57,7 @@ export class SecretProxy {
     }));
     const task = makeTask(options, services);
     mkdirSync(directory, { mode: 0o700 });
-    const child = spawnProxy();
+    const child = spawnProxy(runtimeDir);
     const words = new Words(child.stdout);
     const limit = setTimeout(() => child.kill("SIGKILL"), START_MS);
     const abort = () => child.kill("SIGKILL");
@@ -134,23 +134,27 @@ function makeTask(options: ProxyOptions, services: readonly SecretService[]): Pr
 }
 
 /**
- * In a session of its own, so that Ctrl-C is not for it; without core files; with nothing of the environment but what
- * says whose certificates to believe; at home in /, as a directory's .env and bunfig.toml may be anybody's.
+ * By its last argument one knows whose it is. In a session of its own, so that Ctrl-C is not for it; without core files;
+ * with nothing of the environment but what says whose certificates to believe; at home in /, as the .env and bunfig.toml
+ * of a directory may be anybody's.
  */
-function spawnProxy(): Child {
+function spawnProxy(runtimeDir: string): Child {
   const program = packagePath("src", "secrets", "proxy", "main.ts");
   const believed = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"].flatMap((name) => {
     const path = process.env[name];
     return path ? [[name, resolve(path)]] : [];
   });
-  const child = Bun.spawn(["/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh", process.execPath, program], {
-    cwd: "/",
-    env: { ...Object.fromEntries(believed), ...(Bun.isStandaloneExecutable ? { BUN_BE_BUN: "1" } : {}) },
-    stdin: "pipe",
-    stdout: "pipe",
-    stderr: "ignore",
-    detached: true,
-  });
+  const child = Bun.spawn(
+    ["/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh", process.execPath, program, runtimeDir],
+    {
+      cwd: "/",
+      env: { ...Object.fromEntries(believed), ...(Bun.isStandaloneExecutable ? { BUN_BE_BUN: "1" } : {}) },
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "ignore",
+      detached: true,
+    },
+  );
   child.unref();
   return child;
 }

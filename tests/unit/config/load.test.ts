@@ -13,6 +13,8 @@ beforeAll(async () => {
   await mkdir(join(dir, "src"));
   await mkdir(join(dir, "rootfs"));
   await writeFile(join(dir, "data.bin"), "x");
+  await writeFile(join(dir, "secret"), "of one line\n");
+  await writeFile(join(dir, "two-lines"), "of two lines\r\nInjected: header\n");
   await symlink("src", join(dir, "link"));
 });
 afterAll(() => rm(dir, { recursive: true }));
@@ -613,5 +615,101 @@ describe("a file that cannot be read", () => {
   test("is not text", async () => {
     await writeFile(join(dir, "binary.toml"), new Uint8Array([0x61, 0xff, 0xfe]));
     expect(() => loadConfig(join(dir, "binary.toml"))).toThrow(/is not UTF-8/);
+  });
+});
+
+describe("secrets", () => {
+  const box = (secrets: string, network = "network = { allow = [] }") =>
+    `[sandbox.box]\n${network}\n[sandbox.box.secrets.TOKEN]\n${secrets}`;
+  const hosts = 'hosts = ["api.example.org"]';
+
+  test("are read as references, a file from the directory of capsa.toml", () => {
+    process.env.CAPSA_TEST_SECRET = "long enough";
+    const { sandboxes } = parse(`${box(`from = "env:CAPSA_TEST_SECRET"\n${hosts}\nheader = "X-Key"`)}
+      [sandbox.box.secrets.KEY]
+      from = "file:secret"
+      hosts = ["api.example.org:8443"]
+    `);
+    delete process.env.CAPSA_TEST_SECRET;
+    expect(sandboxes[0]?.secrets).toEqual({
+      TOKEN: { from: "env:CAPSA_TEST_SECRET", hosts: ["api.example.org"], header: "X-Key" },
+      KEY: { from: `file:${join(dir, "secret")}`, hosts: ["api.example.org:8443"] },
+    });
+  });
+
+  test("need not be there for those who start nothing", () => {
+    const text = box(`from = "env:CAPSA_NONESUCH"\n${hosts}`);
+    expect(parseConfig(text, file, { values: "unread" }).sandboxes).toHaveLength(1);
+  });
+
+  test("that cannot be had are told, all of them, with their places", () => {
+    const { at, said } = problems(`${box(`from = "env:CAPSA_NONESUCH"\n${hosts}`)}
+[sandbox.box.secrets.KEY]
+from = "file:nonesuch"
+${hosts}
+[sandbox.box.secrets.TWO]
+from = "file:two-lines"
+${hosts}`);
+    expect(at).toEqual([
+      "4:8 sandbox.box.secrets.TOKEN.from",
+      "7:8 sandbox.box.secrets.KEY.from",
+      "10:8 sandbox.box.secrets.TWO.from",
+    ]);
+    expect(said).toContain("there is no CAPSA_NONESUCH in the environment");
+    expect(said).toContain("export CAPSA_NONESUCH=");
+    expect(said).toContain("nonesuch is not there");
+    expect(said).toContain("has a line's end in it");
+    expect(said).not.toContain("Injected");
+  });
+
+  const cases: [what: string, text: string, at: string, said: string][] = [
+    [
+      "an unknown place",
+      box(`from = "vault:x"\n${hosts}`),
+      "4:8 sandbox.box.secrets.TOKEN.from",
+      '"env:NAME"',
+    ],
+    [
+      "no host",
+      box('from = "env:HOME"\nhosts = []'),
+      "5:9 sandbox.box.secrets.TOKEN.hosts",
+      "a list of hosts",
+    ],
+    [
+      "an address",
+      box('from = "env:HOME"\nhosts = ["a.example", "192.0.2.1:443"]'),
+      "5:23 sandbox.box.secrets.TOKEN.hosts[2]",
+      "is an address",
+    ],
+    [
+      "a whole domain",
+      box('from = "env:HOME"\nhosts = ["*.example:443"]'),
+      "5:10 sandbox.box.secrets.TOKEN.hosts[1]",
+      "more than one host",
+    ],
+    [
+      "a header that is none",
+      box(`from = "env:HOME"\n${hosts}\nheader = "a b"`),
+      "6:10 sandbox.box.secrets.TOKEN.header",
+      "no name of a header",
+    ],
+    [
+      "a header of the connection",
+      box(`from = "env:HOME"\n${hosts}\nheader = "Host"`),
+      "6:10 sandbox.box.secrets.TOKEN.header",
+      "holds no secret",
+    ],
+    ["no network", box(`from = "env:HOME"\n${hosts}`, ""), "3:14 sandbox.box.secrets", "has no network"],
+    [
+      "a variable of the same name",
+      box(`from = "env:HOME"\n${hosts}`, 'network = "user"\nenv = { TOKEN = "x" }'),
+      "4:22 sandbox.box.secrets.TOKEN",
+      "a variable of that name",
+    ],
+  ];
+  test.each(cases)("with %s are refused", (_what, text, at, said) => {
+    const found = problems(text);
+    expect(found.at).toEqual([at]);
+    expect(found.said).toContain(said);
   });
 });

@@ -23,6 +23,17 @@ const within = {
   log: ["told.example"],
 };
 
+test("a secret's host is allowed, at its port only", () => {
+  const secrets = { TOKEN: { from: "env:TOKEN", hosts: ["api.example:8443"] } };
+  const ask = (network: UserNatOptions, place: string) => {
+    const parsed = parsePlace("place", place);
+    return describeExplanation(parsed, explainNetwork(NetworkMode.UserNat(network), parsed, secrets));
+  };
+  expect(ask({ allow: [] }, "api.example:8443")).toContain('by the rule allow = ["api.example:8443"]');
+  expect(ask({}, "api.example:443")).toContain("at the secret's port only");
+  expect(ask({ allow: [], deny: ["api.example"] }, "api.example:8443")).toContain('deny = ["api.example"]');
+});
+
 describe("within limits", () => {
   const cases: [place: string, said: string][] = [
     ["told.example:1", 'is allowed and told, by the rule log = ["told.example"]'],

@@ -17,6 +17,8 @@ test("every call lands in the specification", () => {
     .env({ Y: "2" })
     .kernel("vmlinux")
     .initrd("/i.cpio")
+    .secret("KEY", { from: "file:key", hosts: ["api.example"] })
+    .secret("TOKEN", { from: "env:T", hosts: ["api.example:8443"], header: "X" })
     .noNetwork()
     .network(NetworkMode.None)
     .engine("qemu")
@@ -36,6 +38,10 @@ test("every call lands in the specification", () => {
     run: { argv: ["/bin/app", "--port", "80"], env: { A: "1" }, cwd: "/src" },
     rootfs: { kind: "host" },
     env: { X: "1", Y: "2" },
+    secrets: {
+      KEY: { from: `file:${resolve("key")}`, hosts: ["api.example"] },
+      TOKEN: { from: "env:T", hosts: ["api.example:8443"], header: "X" },
+    },
     kernel: resolve("vmlinux"),
     initrd: "/i.cpio",
     network: "none",

@@ -16,7 +16,8 @@ export interface Upstream extends AsyncDisposable {
 
 /**
  * /headers answers with the request's headers, in a body and in `X-Seen`; /echo with its body; /stream with a line at
- * once and a second when the request's body has ended; /upgrade echoes behind a 101.
+ * once and a second when the request's body has ended; /upgrade echoes behind a 101; /repository is one of Git's, for
+ * who has a name.
  */
 export async function startUpstream(
   name: string,
@@ -43,6 +44,10 @@ export async function startUpstream(
     } else if (request.url === "/stream") {
       response.write("first\n");
       request.resume().on("end", () => response.end("second\n"));
+    } else if (request.url?.startsWith("/repository/info/refs")) {
+      const known = request.headers.authorization !== undefined;
+      response.writeHead(known ? 200 : 401, known ? {} : { "WWW-Authenticate": "Basic" });
+      response.end(known ? `${"0123456789".repeat(4)}\trefs/heads/main\n` : "");
     } else request.pipe(response);
   };
   const server = createServer(await issuer.issue(name), serve);
