@@ -36,8 +36,8 @@ export class SpecError extends CapsaError {
 
 /**
  * This machine, or this installation, lacks something. Codes: `LIBRARY_MISSING`, `ABI_MISMATCH`, `VMM_MISSING`,
- * `KERNEL_MISSING`, `GUEST_MISSING`, `QEMU_MISSING`, `KVM_UNUSABLE`, `RUNTIME_DIR`, `ROOTFS_UNSUPPORTED`, `SECRETS_PROXY`; of a forward
- * `PORT_IN_USE`, or the errno name of what could not be listened on or reached.
+ * `KERNEL_MISSING`, `GUEST_MISSING`, `QEMU_MISSING`, `KVM_UNUSABLE`, `RUNTIME_DIR`, `ROOTFS_UNSUPPORTED`, `SECRETS_PROXY`;
+ * of a forward `PORT_IN_USE`, or the errno name of what could not be listened on or reached.
  */
 export class HostError extends CapsaError {
   override readonly name = "HostError";

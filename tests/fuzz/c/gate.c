@@ -36,6 +36,8 @@ static struct address at(const char *text)
 }
 
 /* From the guest's address, whole, and where a rule lets it go or nothing begins. */
+#define SERVICE "api.example"
+
 static void on_pass(void *arg, const uint8_t *frame, size_t len)
 {
 	struct packet packet;
@@ -50,6 +52,12 @@ static void on_pass(void *arg, const uint8_t *frame, size_t len)
 	if (packet.kind == PACKET_ECHO && (address__equal(&packet.destination, &known.host[0]) ||
 					   address__equal(&packet.destination, &known.host[1])))
 		return;
+	const struct address service = at("10.0.2.64");
+	if (address__equal(&packet.destination, &service)) {
+		require(packet.kind == PACKET_TCP && packet.destination_port == 443);
+		require(policy__match_name(policy, POLICY_TCP, SERVICE, 443)->allow);
+		return;
+	}
 	require(!address__is_local(&packet.destination));
 	enum policy_protocol protocol = packet.kind == PACKET_TCP   ? POLICY_TCP
 					: packet.kind == PACKET_UDP ? POLICY_UDP
@@ -107,7 +115,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct gate *gate;
 	require(loop__new(&loop) == 0);
 	require(policy__new(rules, 4, false, &policy) == 0);
-	const struct egress egress = {.addresses = &known, .policy = policy};
+	const struct egress egress = {
+		.addresses = &known,
+		.policy = policy,
+		.services = {.count = 1, .at = {{SERVICE, at("10.0.2.64"), 443, "/run/it"}}},
+	};
 	struct gate_options options = {
 		.egress = &egress,
 		.max_connections = 4,

@@ -463,7 +463,7 @@ static int narrowed_still_runs(void)
 	return fd == REFUSED && memory ? ALLOWED : REFUSED;
 }
 
-/* 1: TCP and UDP sockets of both families; 2: others; 4: files */
+/* 1: TCP and UDP sockets of both families; 2: others; 4: files; 8: streams to Unix sockets, 16: datagrams */
 static int reach(void)
 {
 	int can = 0;
@@ -475,7 +475,15 @@ static int reach(void)
 		can |= 2;
 	if (open_absolute(room.runtime, "own", O_RDONLY) == ALLOWED)
 		can |= 4;
+	if (socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0)
+		can |= socket(AF_UNIX, SOCK_DGRAM, 0) >= 0 ? 8 | 16 : 8;
 	return can;
+}
+
+static int reach_with_services(void)
+{
+	confine__narrow(CONFINE_SERVICES);
+	return reach();
 }
 
 static int reach_as_network(void)
@@ -494,11 +502,11 @@ static void *reach_in_thread(void *arg)
 static int reach_offline(void)
 {
 	pthread_t thread;
-	int can = 8;
+	int can = 32;
 	confine__narrow(CONFINE_OFFLINE);
 	return pthread_create(&thread, NULL, reach_in_thread, &can) == 0 && pthread_join(thread, NULL) == 0
 		       ? can | reach()
-		       : 16;
+		       : 64;
 }
 
 static void one_thread_has_the_network_and_nothing_else(void)
@@ -507,7 +515,8 @@ static void one_thread_has_the_network_and_nothing_else(void)
 	need(LAYER(SYSCALLS));
 	room.request.network = true;
 	CHECK_EQ(result_of(reach_as_network), 1);
-	CHECK_EQ(result_of(reach_offline), 4);
+	CHECK_EQ(result_of(reach_with_services), 1 | 8);
+	CHECK_EQ(result_of(reach_offline), 4 | 8 | 16);
 	room.request.network = false;
 	CHECK_EQ(result_of(reach_as_network), 0);
 	tear_down();

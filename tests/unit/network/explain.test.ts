@@ -1,9 +1,12 @@
 /** What rules would do, asked without a sandbox: the monitor's own policy answers. */
 
 import { describe, expect, test } from "bun:test";
+import { decodeCbor, encodeCbor } from "../../../src/agent/framing.ts";
 import { describeExplanation } from "../../../src/cli/network_words.ts";
 import { changed } from "../../../src/cli/verbs/network.ts";
+import { explainOffline } from "../../../src/engine/library.ts";
 import { explainNetwork, NetworkMode, type UserNatOptions } from "../../../src/index.ts";
+import { netDevice } from "../../../src/network/device.ts";
 import { parsePlace } from "../../../src/network/rules.ts";
 
 function explain(network: UserNatOptions, place: string): string {
@@ -32,6 +35,39 @@ test("a secret's host is allowed, at its port only", () => {
   expect(ask({ allow: [] }, "api.example:8443")).toContain('by the rule allow = ["api.example:8443"]');
   expect(ask({}, "api.example:443")).toContain("at the secret's port only");
   expect(ask({ allow: [], deny: ["api.example"] }, "api.example:8443")).toContain('deny = ["api.example"]');
+});
+
+describe("services that cannot be are refused by the monitor", () => {
+  const whole = { name: "api.example", address: "10.0.2.64", port: 443, socket: "/run/it" };
+  const other = { ...whole, name: "other.example", address: "10.0.2.65" };
+  const cases: [what: string, services: object[], why: string][] = [
+    ["without a name", [{ ...whole, name: "" }], "no length"],
+    ["at a relative path", [{ ...whole, socket: "it" }], "absolute path"],
+    ["at a path too long", [{ ...whole, socket: `/${"x".repeat(108)}` }], "more than 107 bytes"],
+    ["outside of the network", [{ ...whole, address: "192.0.2.1" }], "outside of its IPv4 network"],
+    ["of IPv6", [{ ...whole, address: "fd63:6170:7361::64" }], "outside of its IPv4 network"],
+    ["in the gateway's place", [{ ...whole, address: "10.0.2.2" }], "another's place"],
+    ["in the guest's", [{ ...whole, address: "10.0.2.15" }], "another's place"],
+    ["twice", [whole, whole], "each other's place"],
+    ["of one name at two addresses", [whole, { ...whole, address: "10.0.2.66" }], "each other's place"],
+    ["of two names at one address", [whole, { ...other, address: "10.0.2.64" }], "each other's place"],
+    [
+      "too many",
+      Array.from({ length: 65 }, (_, index) => ({ ...whole, port: 1 + index })),
+      "more than 64 items",
+    ],
+  ];
+  const ask = (services: object[]): { result?: unknown; error?: { message: string } } => {
+    const net = { ...netDevice(NetworkMode.UserNat()), services };
+    return decodeCbor(explainOffline(encodeCbor({ net, host: "a.example", protocol: "tcp", port: 1 })));
+  };
+  test.each(cases)("%s", (_what, services, why) => {
+    expect(ask(services).error?.message).toContain(why);
+  });
+
+  test("and others are not", () => {
+    expect(ask([whole, { ...whole, port: 8443 }, other]).result).toBeDefined();
+  });
 });
 
 describe("within limits", () => {

@@ -3,6 +3,8 @@
 import { expect, test } from "bun:test";
 import { decodeCbor, encodeCbor } from "../../../src/agent/framing.ts";
 import { guestPlan, vmmConfig } from "../../../src/sandbox/plan.ts";
+import { makePlaceholders, secretEnvironment } from "../../../src/secrets/guest.ts";
+import { hostsOf } from "../../../src/secrets/validate.ts";
 import { SPEC, share } from "./spec.ts";
 
 const PLACEMENT = {
@@ -85,6 +87,53 @@ test("a network is a device, addresses for the guest, and a table of rules", () 
     ipv4: { address: "10.0.2.15", prefix: 24, gateway: "10.0.2.2" },
     ipv6: { address: "fd63:6170:7361::15", prefix: 64, gateway: "fd63:6170:7361::2" },
     nameServers: ["10.0.2.3"],
+  });
+});
+
+test("secrets are services of the network, whose hosts are allowed, and what the guest is told of them", () => {
+  const network = {
+    mode: "user",
+    allow: ["a.example:443"],
+    deny: [],
+    log: [],
+    publish: [],
+    hostLoopback: false,
+  } as const;
+  const secrets = {
+    ONE: { from: "env:ONE", hosts: ["api.example", "other.example:8443"] },
+    TWO: { from: "env:TWO", hosts: ["api.example:443", "api.example:444"] },
+  };
+  const spec = { ...SPEC, network, secrets };
+  const hosts = hostsOf(secrets);
+  expect(hosts.map(({ name, port }) => `${name}:${port}`)).toEqual([
+    "api.example:443",
+    "other.example:8443",
+    "api.example:444",
+  ]);
+  const services = hosts.map((host) => ({ ...host, socket: `/run/x/${host.port}` }));
+  const config = decodeCbor(encodeCbor(vmmConfig(spec, { overlays: [] }, { ...PLACEMENT, services })));
+  const net = config.net as { services: object[]; rules: { text?: string }[] };
+  expect(net.services).toEqual([
+    { name: "api.example", port: 443, socket: "/run/x/443", address: "10.0.2.64" },
+    { name: "other.example", port: 8443, socket: "/run/x/8443", address: "10.0.2.65" },
+    { name: "api.example", port: 444, socket: "/run/x/444", address: "10.0.2.64" },
+  ]);
+  expect(net.rules.flatMap(({ text }) => text ?? [])).toEqual([
+    "a.example:443",
+    "api.example:443",
+    "other.example:8443",
+    "api.example:444",
+  ]);
+  const placeholders = makePlaceholders(secrets);
+  expect(placeholders.ONE).not.toBe(placeholders.TWO);
+  const env = secretEnvironment(placeholders, { LANG: "C", SSL_CERT_FILE: "/own" });
+  const plan = decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }, { env, trust: "PEM" })));
+  expect(plan.trust).toBe("PEM");
+  expect(plan.env).toMatchObject({
+    ...placeholders,
+    LANG: "C",
+    SSL_CERT_FILE: "/own",
+    NODE_EXTRA_CA_CERTS: "/etc/ssl/certs/capsa.pem",
   });
 });
 
