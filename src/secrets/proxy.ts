@@ -106,7 +106,7 @@ export class SecretProxy {
   /** Nothing more is heard of it here. One that follows no VMM ends. */
   async leave(): Promise<void> {
     await this.#words.end();
-    await this.#child.stdin.end();
+    await Promise.resolve(this.#child.stdin.end()).catch(() => {}); // it may have ended before
   }
 }
 

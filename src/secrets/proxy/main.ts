@@ -6,7 +6,7 @@
 import { makeAuthority } from "./authority.ts";
 import { hostServer } from "./server.ts";
 import { lines, type ProxyTask, type ProxyWord } from "./talk.ts";
-import { makeAgent } from "./upstream.ts";
+import { agentMaker } from "./upstream.ts";
 
 /** The same is told once in so long, and so many different things. */
 const QUIET_MS = 10_000;
@@ -32,11 +32,11 @@ function tellRefusal(name: string, port: number, why: string): void {
 
 async function serve({ services, nameServers }: ProxyTask): Promise<void> {
   const authority = await makeAuthority();
-  const agent = makeAgent(nameServers);
+  const makeAgent = agentMaker(nameServers);
   for (const { name, port, socket, secrets } of services) {
     const identity = await authority.issue(name);
     const onRefusal = (why: string) => tellRefusal(name, port, why);
-    const server = hostServer({ name, port, secrets, identity, agent, onRefusal });
+    const server = hostServer({ name, port, secrets, identity, makeAgent, onRefusal });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(socket, resolve);
@@ -50,6 +50,9 @@ async function endWith(control: string): Promise<void> {
   await Bun.connect({ unix: control, socket: { data() {}, close: () => process.exit() } });
   say({ following: true });
 }
+
+// a connection may break in ways that nobody has thought of, which is no affair of the others
+process.on("uncaughtException", () => {});
 
 let following = false;
 try {

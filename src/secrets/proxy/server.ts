@@ -22,21 +22,29 @@ export interface HostOptions {
   readonly port: number;
   readonly secrets: readonly ProxySecret[];
   readonly identity: Identity;
-  readonly agent: Agent;
+  readonly makeAgent: () => Agent;
   /** Told why a request was refused, or could not be passed on. */
   readonly onRefusal: (why: string) => void;
 }
 
 /** The server, which is not listening yet. */
 export function hostServer(options: HostOptions): Server {
-  const { identity, onRefusal } = options;
+  const { identity, onRefusal, makeAgent } = options;
   const server = createServer({ ...identity, maxHeaderSize: HEADERS_MAX });
+  // a connection of the guest's has one of its own to the host: what becomes of the one becomes of the other
+  const agents = new WeakMap<Duplex, Agent>();
+  const begin = (asked: IncomingMessage) => {
+    const agent = agents.get(asked.socket) ?? makeAgent();
+    if (!agents.has(asked.socket)) asked.socket.once("close", () => agent.destroy());
+    agents.set(asked.socket, agent);
+    return new Exchange(options, agent, asked);
+  };
   server.headersTimeout = HEADERS_MS;
   server.keepAliveTimeout = IDLE_MS;
   server.requestTimeout = 0; // an upload takes as long as it takes
   const serve = (asked: IncomingMessage, answer: ServerResponse) => {
     const refused = refusal(options, asked);
-    if (refused === undefined) return new Exchange(options, asked).answer(answer);
+    if (refused === undefined) return begin(asked).answer(answer);
     onRefusal(refused.why);
     // what the client still sends is not read: it is the connection's last request
     answer.writeHead(refused.status, { "Content-Type": "text/plain", Connection: "close" });
@@ -51,7 +59,7 @@ export function hostServer(options: HostOptions): Server {
   server.on("upgrade", (asked, socket, early) => {
     socket.on("error", () => {});
     const refused = refusal(options, asked);
-    if (refused === undefined) return new Exchange(options, asked).upgrade(socket, early);
+    if (refused === undefined) return begin(asked).upgrade(socket, early);
     onRefusal(refused.why);
     socket.end(`${head(refused.status, ["Connection", "close"])}capsa: ${refused.why}\n`);
   });
@@ -94,12 +102,14 @@ function isHost(host: string, name: string, port: number): boolean {
 /** A request of the guest, passed on, and its answer. */
 class Exchange {
   readonly #options: HostOptions;
+  readonly #agent: Agent;
   readonly #asked: IncomingMessage;
   readonly #swapped: readonly Swapped[];
   readonly #headers: readonly string[];
 
-  constructor(options: HostOptions, asked: IncomingMessage) {
+  constructor(options: HostOptions, agent: Agent, asked: IncomingMessage) {
     this.#options = options;
+    this.#agent = agent;
     this.#asked = asked;
     const { headers, swapped } = swapIn(withoutHop(asked.rawHeaders), options.secrets);
     // an answer that is compressed could not be searched
@@ -123,7 +133,9 @@ class Exchange {
       });
     });
     upstream.on("error", (error: NodeJS.ErrnoException) => {
-      if (answer.headersSent || error.code === "ECONNRESET") return void asked.socket.destroy();
+      // where the host has closed what it had kept open, clients know what to do
+      const closed = error.code === "ECONNRESET" && upstream.reusedSocket;
+      if (answer.headersSent || closed) return void asked.socket.destroy();
       answer.writeHead(502, { "Content-Type": "text/plain", Connection: "close" });
       answer.end(`capsa: ${this.#blame(error)}\n`);
     });
@@ -163,14 +175,14 @@ class Exchange {
   }
 
   #request(headers: RawHeaders): ClientRequest {
-    const { name, port, agent } = this.#options;
+    const { name, port } = this.#options;
     const { method, url: path } = this.#asked;
     // a list and not an object: names keep their letters, and may be there twice
     return request({
       host: name,
       port,
       servername: name,
-      agent,
+      agent: this.#agent,
       method,
       path,
       setHost: false,

@@ -3,22 +3,14 @@
 import { Resolver } from "node:dns/promises";
 import { Agent } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
-import { getCACertificates } from "node:tls";
-
-/** Connections that are kept for the next request, and how long: less than most servers keep them. */
-const KEPT = 8;
-const KEPT_MS = 4000;
+import { createSecureContext, getCACertificates } from "node:tls";
 
 /** Verified by this machine's trust store, and what NODE_EXTRA_CA_CERTS adds to it. */
-export function makeAgent(nameServers: readonly string[] | undefined): Agent {
+export function agentMaker(nameServers: readonly string[] | undefined): () => Agent {
   const ca = [...getCACertificates("system"), ...getCACertificates("extra")];
-  return new Agent({
-    ca,
-    keepAlive: true,
-    maxFreeSockets: KEPT,
-    timeout: KEPT_MS,
-    ...(nameServers === undefined ? {} : { lookup: lookupAt(nameServers) }),
-  });
+  const secureContext = createSecureContext({ ca });
+  const lookup = nameServers === undefined ? {} : { lookup: lookupAt(nameServers) };
+  return () => new Agent({ secureContext, keepAlive: true, ...lookup });
 }
 
 /** By these name servers alone; without an IPv4 address an IPv6 one. */

@@ -153,6 +153,13 @@ describe("HTTP passes", () => {
     expect(answer).toContain('"X-Two","a","X-Two","b"');
   });
 
+  test("a connection that the host ends, in place of another answer, ends: who asked may ask again", async () => {
+    const first = `GET /headers HTTP/1.1\r\n${host()}\r\n\r\n`;
+    const answer = await say(first, { reply: () => get("/hang-up") });
+    expect(answer.match(/HTTP\/1\.1 /g)).toHaveLength(1);
+    expect(await say(get("/hang-up"))).toStartWith("HTTP/1.1 502 ");
+  });
+
   test("an answer streams while the request does", async () => {
     const answer = await say(
       `POST /stream HTTP/1.1\r\n${host()}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`,

@@ -16,7 +16,7 @@ export interface Upstream extends AsyncDisposable {
 
 /**
  * /headers answers with the request's headers, in a body and in `X-Seen`; /echo with its body; /stream with a line at
- * once and a second when the request's body has ended; /upgrade echoes behind a 101; /repository is one of Git's, for
+ * once and a second when the request's body has ended; /hang-up not at all; /upgrade echoes behind a 101; /repository is one of Git's, for
  * who has a name.
  */
 export async function startUpstream(
@@ -44,6 +44,8 @@ export async function startUpstream(
     } else if (request.url === "/stream") {
       response.write("first\n");
       request.resume().on("end", () => response.end("second\n"));
+    } else if (request.url === "/hang-up") {
+      request.socket.destroy();
     } else if (request.url?.startsWith("/repository/info/refs")) {
       const known = request.headers.authorization !== undefined;
       response.writeHead(known ? 200 : 401, known ? {} : { "WWW-Authenticate": "Basic" });
