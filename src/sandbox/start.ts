@@ -35,23 +35,25 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   const base = spec.initrd ?? initramfsPath();
   let staged: StagedChanges | undefined;
   const span = recordBoot(spec);
-  let secrets: StartedSecrets | undefined;
-  const starting = launch(
+  let secrets: Promise<StartedSecrets | undefined> = Promise.resolve(undefined);
+  const launched = launch(
     { name: spec.name, spec },
     spec.engine,
     options,
     async (place, choice) => {
+      secrets = startSecrets(spec, place, options);
+      secrets.catch(() => {}); // a process of its own: it starts meanwhile, and is awaited below
       const rootfs = prepareRootfs(spec.rootfs, place.runtimeDir);
       staged = await stage(place, spec, options);
-      secrets = await startSecrets(spec, place, options);
+      const { proxy, addition } = (await secrets) ?? {};
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,
-        initrd: writeInitrd(place, base, guestPlan(spec, rootfs, place.lans, secrets?.addition)),
+        initrd: writeInitrd(place, base, guestPlan(spec, rootfs, place.lans, addition)),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
         ...(spec.network === "none" ? {} : { network: hostNetwork() }),
-        ...(secrets === undefined ? {} : { services: secrets.proxy.services }),
+        ...(proxy === undefined ? {} : { services: proxy.services }),
         ...(place.lans.length === 0 ? {} : { lans: place.lans }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),
         ...(staged === undefined ? {} : { staging: staged.directory }),
@@ -63,14 +65,16 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       return handle;
     },
   );
-  span?.follow(starting);
+  span?.follow(launched);
   try {
-    const vm = await starting;
-    if (secrets !== undefined) await bind(secrets.proxy, vm, options);
+    const vm = await launched;
+    const { proxy } = (await secrets) ?? {};
+    if (proxy !== undefined) await bind(proxy, vm, options);
     return vm;
   } catch (error) {
     staged?.drop();
-    await secrets?.proxy.leave();
+    const started = await secrets.catch(() => undefined);
+    await started?.proxy.leave();
     throw error;
   }
 }

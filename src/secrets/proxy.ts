@@ -10,8 +10,8 @@ import type { Secrets } from "./spec.ts";
 import { hostsOf, parseHost, type SecretHost } from "./validate.ts";
 import { readSecret } from "./value.ts";
 
-/** From its start to its first word: Bun, some modules, and a key for each host. */
-const START_MS = 20_000;
+/** From its start to its first word, which takes a tenth of a second where nothing is emulated. */
+const START_MS = 60_000;
 
 type Child = Bun.Subprocess<"pipe", "pipe", "ignore">;
 

@@ -34,6 +34,7 @@ describe.skipIf(!possible)("a sandbox with secrets", () => {
       `[sandbox.keyed]
       rootfs = "host"
       memory = "512M"
+      bootTimeout = "2m"
       run = ["sleep", "infinity"]
       network = { allow = ["peer.test:7000"], nameServers = ["${peer}"] }
       [sandbox.keyed.secrets.API_TOKEN]
@@ -48,7 +49,7 @@ describe.skipIf(!possible)("a sandbox with secrets", () => {
     const env = { CAPSA_TEST_TOKEN: TOKEN, NODE_EXTRA_CA_CERTS: join(directory.path, "ca.pem") };
     const up = await capsa(["up", "-d"], { cwd: directory.path, env });
     expect(up.stderr + up.stdout).not.toContain(TOKEN);
-    expect(up.exitCode).toBe(0);
+    expect(up).toMatchObject({ exitCode: 0 });
     vm = await Capsa.attach("keyed");
     agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
   });

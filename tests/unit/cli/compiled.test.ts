@@ -55,6 +55,19 @@ test("it does what the sources do, without Bun or packages", async () => {
   });
 });
 
+test("it is Bun to the proxy of secrets", async () => {
+  const stdin = new Blob([`${JSON.stringify({ services: [], control: "/nonesuch" })}\n`]);
+  const argv = [program, join(root, "src/secrets/proxy/main.ts")];
+  const child = Bun.spawn(argv, {
+    cwd: "/",
+    env: { BUN_BE_BUN: "1" },
+    stdin,
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  expect(await child.stdout.text()).toStartWith('{"ready":{"authority":"-----BEGIN CERTIFICATE-----');
+});
+
 test("it finds the parts of its package, by a link too", async () => {
   const link = join(root, "link");
   await symlink(program, link);
