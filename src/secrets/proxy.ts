@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { packagePath } from "../engine/installation.ts";
 import { HostError } from "../errors.ts";
 import type { NetworkRefusal } from "../network/spec.ts";
-import { lines, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";
+import { lines, PROXY, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";
 import type { Secrets } from "./spec.ts";
 import { hostsOf, parseHost, type SecretHost } from "./validate.ts";
 import { readSecret } from "./value.ts";
@@ -139,7 +139,11 @@ function makeTask(options: ProxyOptions, services: readonly SecretService[]): Pr
  * of a directory may be anybody's.
  */
 function spawnProxy(runtimeDir: string): Child {
-  const program = packagePath("src", "secrets", "proxy", "main.ts");
+  // the compiled command line has it in itself, which starts twice as fast
+  const program =
+    process.execPath === packagePath("build", "capsa")
+      ? PROXY
+      : packagePath("src", "secrets", "proxy", "main.ts");
   const believed = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"].flatMap((name) => {
     const path = process.env[name];
     return path ? [[name, resolve(path)]] : [];

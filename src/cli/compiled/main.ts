@@ -2,12 +2,16 @@
 import { existsSync } from "node:fs";
 import { packagePath } from "../../engine/installation.ts";
 import { become } from "../../engine/libc.ts";
+import { PROXY } from "../../secrets/proxy/talk.ts";
 import { isFresh } from "./sources.ts";
 
 /** A command that takes longer than this is worth compiling (see build.ts). */
 const SHORT_MS = 1000;
 
-if (isFresh(packagePath())) {
+if (process.argv[2] === PROXY) {
+  setTimeout(() => Bun.unsafe.setJITPolicy(1), SHORT_MS).unref();
+  await import("../../secrets/proxy/main.ts"); // of the program that has started it, which was fresh
+} else if (isFresh(packagePath())) {
   setTimeout(() => Bun.unsafe.setJITPolicy(1), SHORT_MS).unref();
   await import("../main.ts");
 } else {

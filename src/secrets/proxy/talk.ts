@@ -1,5 +1,8 @@
 /** What whoever starts a sandbox and the proxy of its secrets say to each other: lines of JSON, on the proxy's pipes. */
 
+/** The first argument of the compiled command line where it is not a command but the proxy. */
+export const PROXY = "--secrets-proxy";
+
 /** The first line to the proxy. What follows once the VMM runs is an empty line. */
 export interface ProxyTask {
   readonly services: readonly {

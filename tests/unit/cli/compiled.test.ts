@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { PROXY } from "../../../src/secrets/proxy/talk.ts";
 
 const PACKAGE = resolve(import.meta.dirname, "../../..");
 let root: string;
@@ -55,17 +56,15 @@ test("it does what the sources do, without Bun or packages", async () => {
   });
 });
 
-test("it is Bun to the proxy of secrets", async () => {
-  const stdin = new Blob([`${JSON.stringify({ services: [], control: "/nonesuch" })}\n`]);
-  const argv = [program, join(root, "src/secrets/proxy/main.ts")];
-  const child = Bun.spawn(argv, {
-    cwd: "/",
-    env: { BUN_BE_BUN: "1" },
-    stdin,
-    stdout: "pipe",
-    stderr: "inherit",
-  });
-  expect(await child.stdout.text()).toStartWith('{"ready":{"authority":"-----BEGIN CERTIFICATE-----');
+test("it is the proxy of secrets, too; and Bun to one that comes with another program", async () => {
+  const task = `${JSON.stringify({ services: [], control: "/nonesuch" })}\n`;
+  const sources = join(root, "src/secrets/proxy/main.ts");
+  for (const [argument, env] of [[PROXY, {}] as const, [sources, { BUN_BE_BUN: "1" }] as const]) {
+    const stdin = new Blob([task]);
+    const child = Bun.spawn([program, argument], { cwd: "/", env, stdin, stdout: "pipe", stderr: "inherit" });
+    expect(await child.stdout.text()).toStartWith('{"ready":{"authority":"-----BEGIN CERTIFICATE-----');
+    expect(await child.exited).toBe(1); // whoever started it has gone, and it follows no VMM
+  }
 });
 
 test("it finds the parts of its package, by a link too", async () => {
