@@ -145,6 +145,18 @@ describe("a placeholder becomes the value", () => {
 });
 
 describe("HTTP passes", () => {
+  test("1.1 is agreed on, whatever else is offered", async () => {
+    const socket = connect({
+      path: proxy.services[0]!.socket,
+      ca: proxy.authority,
+      servername: NAME,
+      ALPNProtocols: ["h2", "http/1.1"],
+    } as Parameters<typeof connect>[0]);
+    await new Promise((resolve) => socket.once("secureConnect", resolve));
+    expect(socket.alpnProtocol).toBe("http/1.1");
+    socket.destroy();
+  });
+
   test("headers twice, and several requests on a connection", async () => {
     const twice = `GET /headers HTTP/1.1\r\n${host()}\r\nX-Two: a\r\nX-Two: b\r\n\r\n`;
     const answer = await say(twice, { reply: () => get("/headers") });
@@ -229,6 +241,15 @@ describe("what is not for the host alone is refused", () => {
     [
       "a framing that nobody knows",
       () => `${get("/echo", "Transfer-Encoding: xchunked").replace("GET", "POST")}0\r\n\r\n`,
+      {},
+      400,
+    ],
+    ["a header over two lines", () => get("/headers", "X-Long: a\r\n b"), {}, 400],
+    ["a header with a control character", () => get("/headers", "X-Odd: a\x01b"), {}, 400],
+    ["a path that is none", () => get("/a\x7fb"), {}, 400],
+    [
+      "HTTP/2 on the same connection",
+      () => get("/upgrade", "Upgrade: h2c").replace("Connection: close", "Connection: Upgrade"),
       {},
       400,
     ],
