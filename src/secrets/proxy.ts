@@ -63,8 +63,7 @@ export class SecretProxy {
     const abort = () => child.kill("SIGKILL");
     signal?.addEventListener("abort", abort);
     try {
-      child.stdin.write(`${JSON.stringify(task)}\n`);
-      await child.stdin.flush();
+      await send(child, JSON.stringify(task));
       const word = await words.next();
       signal?.throwIfAborted();
       if (!("ready" in word)) throw failed("failed" in word ? word.failed : "it ended without a word");
@@ -89,15 +88,17 @@ export class SecretProxy {
 
   /** The VMM runs: from now on it ends with that, whatever becomes of this process. What it refuses is told meanwhile. */
   async follow(onRefusal: ((refusal: NetworkRefusal) => void) | undefined): Promise<void> {
-    this.#child.stdin.write("\n");
-    await this.#child.stdin.flush();
-    const word = await this.#words.next();
+    await send(this.#child, "");
+    const word = await this.#tell(onRefusal);
     if (!("following" in word)) throw failed("failed" in word ? word.failed : "it did not find the VMM");
     void this.#tell(onRefusal);
   }
 
-  async #tell(onRefusal: ((refusal: NetworkRefusal) => void) | undefined): Promise<void> {
-    for (let word = await this.#words.next(); "refused" in word; word = await this.#words.next()) {
+  /** Until it says something else than what it refuses. */
+  async #tell(onRefusal: ((refusal: NetworkRefusal) => void) | undefined): Promise<ProxyWord> {
+    for (;;) {
+      const word = await this.#words.next();
+      if (!("refused" in word)) return word;
       const { name, port, why } = word.refused;
       onRefusal?.({ protocol: "tcp", name, port, why });
     }
@@ -161,6 +162,14 @@ function spawnProxy(runtimeDir: string): Child {
   );
   child.unref();
   return child;
+}
+
+/** A line; one that has ended has said why, or says nothing any more. */
+async function send({ stdin }: Child, line: string): Promise<void> {
+  try {
+    stdin.write(`${line}\n`);
+    await stdin.flush();
+  } catch {}
 }
 
 /** What it says, until somebody has heard enough. */
