@@ -188,6 +188,8 @@ say("${HOST}", "${HOST}")'`);
 const PAGE = 4096;
 const PIECE = 4 << 20;
 const PRESENT = 1n << 63n;
+/** Only what a sanitizer keeps account of memory in is larger. */
+const HUGE = 2 ** 36;
 
 /** The process, and those that it has started: under QEMU the guest's memory is in one of them. */
 function family(pid: number): number[] {
@@ -207,8 +209,9 @@ function* memoryOf(pid: number): Generator<Buffer> {
   for (const line of contents(`/proc/${pid}/maps`).split("\n")) {
     const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
     if (from === undefined || to === undefined) continue;
-    const end = Number.parseInt(to, 16);
-    for (let at = Number.parseInt(from, 16); at < end; at += PIECE) {
+    const [start, end] = [Number.parseInt(from, 16), Number.parseInt(to, 16)];
+    if (end - start > HUGE) continue;
+    for (let at = start; at < end; at += PIECE) {
       const count = Math.min(PIECE, end - at) / PAGE;
       readSync(pages, entries, 0, count * 8, (at / PAGE) * 8);
       const isThere = (page: number) => (entries.readBigUInt64LE(page * 8) & PRESENT) !== 0n;
