@@ -33,10 +33,13 @@ export function valuesOf(headers: RawHeaders, name: string): string[] {
   return [...pairs(headers)].filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
 }
 
+/** What says whom a message is for and where it ends stays, whoever calls it a header of the connection. */
+const KEPT = ["host", "content-length"];
+
 export function withoutHop(headers: RawHeaders): string[] {
-  const named = valuesOf(headers, "connection").flatMap((value) =>
-    value.split(",").map((word) => word.trim().toLowerCase()),
-  );
+  const named = valuesOf(headers, "connection")
+    .flatMap((value) => value.split(",").map((word) => word.trim().toLowerCase()))
+    .filter((name) => !KEPT.includes(name));
   return [...pairs(headers)].filter(([name]) => ![...HOP, ...named].includes(name.toLowerCase())).flat();
 }
 

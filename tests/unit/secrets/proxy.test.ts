@@ -172,6 +172,16 @@ describe("HTTP passes", () => {
     expect(await say(get("/hang-up"))).toStartWith("HTTP/1.1 502 ");
   });
 
+  test("a request cannot be hidden in another's body by a Connection that takes the length away", async () => {
+    const hidden = "GET /headers HTTP/1.1\r\nHost: other.test\r\n\r\n";
+    const length = `Content-Length: ${hidden.length}`;
+    const answer = await say(`${get("/echo", "Connection: Content-Length, Host", length)}${hidden}`);
+    expect(answer).toContain(`\r\n${hidden}`);
+    expect(answer.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(1);
+    expect(seen("Content-Length")).toEqual([String(hidden.length)]);
+    expect(seen("Host")).toEqual([`${NAME}:${upstream.port}`]);
+  });
+
   test("an answer streams while the request does", async () => {
     const answer = await say(
       `POST /stream HTTP/1.1\r\n${host()}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n`,
