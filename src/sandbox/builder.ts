@@ -138,7 +138,7 @@ interface Settings<Self> {
   /**
    * A secret that never enters the guest: the variable `name` holds a placeholder there, which becomes the value in
    * headers of requests to the secret's hosts, and stays a placeholder in all others. It needs a network.
-   * @example Capsa.sandbox().secret("API_TOKEN", { from: "env:API_TOKEN", hosts: ["api.example.org:443"] })
+   * @example Capsa.sandbox().secret("TOKEN", { from: "env:TOKEN", hosts: ["api.example.org:443"] })
    * @example Capsa.sandbox().secret("KEY", { from: "file:./key", hosts: ["api.example.org"], header: "X-Api-Key" })
    */
   secret(name: string, secret: SecretSpec): Self;

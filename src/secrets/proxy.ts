@@ -145,10 +145,10 @@ function spawnProxy(runtimeDir: string): Child {
     process.execPath === packagePath("build", "capsa")
       ? PROXY
       : packagePath("src", "secrets", "proxy", "main.ts");
-  const believed = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"].flatMap((name) => {
-    const path = process.env[name];
-    return path ? [[name, resolve(path)]] : [];
-  });
+  const { NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR } = process.env;
+  const believed = Object.entries({ NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR }).flatMap(
+    ([name, path]) => (path ? [[name, resolve(path)]] : []),
+  );
   const child = Bun.spawn(
     ["/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh", process.execPath, program, runtimeDir],
     {
