@@ -23,7 +23,7 @@ typedef void (*resolver_told_fn)(void *arg, const char *name, const struct addre
 struct resolver_options {
 	struct loop *loop;
 	struct policy *policy;
-	struct names *names; /* answered from here, whatever the policy; NULL: none */
+	struct names *names;             /* answered from here, whatever the policy; NULL: none */
 	const struct services *services; /* whose names nobody else is asked for */
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;

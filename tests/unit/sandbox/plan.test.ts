@@ -127,7 +127,7 @@ test("secrets are services of the network, whose hosts are allowed, and what the
   const placeholders = makePlaceholders(secrets);
   expect(placeholders.ONE).not.toBe(placeholders.TWO);
   const env = secretEnvironment(placeholders, { LANG: "C", SSL_CERT_FILE: "/own" });
-  const plan = decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }, { env, trust: "PEM" })));
+  const plan = decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }, [], { env, trust: "PEM" })));
   expect(plan.trust).toBe("PEM");
   expect(plan.env).toMatchObject({
     ...placeholders,
