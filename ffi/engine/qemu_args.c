@@ -176,10 +176,21 @@ static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigne
 	}
 }
 
+/* Devices without the balloon. */
+static unsigned count_devices(const struct machine *machine)
+{
+	return machine->device_count + (machine->console_fd >= 0);
+}
+
+/* With ACPI QEMU adds a second interrupt controller, and has places for more than a machine can have. */
+static unsigned places(const struct machine *machine)
+{
+	return machine->config->acpi ? MACHINE_MAX_DEVICES + 2 : MICROVM_PLACES;
+}
+
 bool qemu_args__has_balloon(const struct machine *machine)
 {
-	unsigned others = machine->device_count + (machine->console_fd >= 0);
-	return machine->has_balloon && others < MICROVM_PLACES;
+	return machine->has_balloon && count_devices(machine) < places(machine);
 }
 
 int qemu_args__build(struct qemu_args *args, const struct machine *machine, const struct qemu_wires *wires,
@@ -197,6 +208,11 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 		"-sandbox",    SANDBOX,
 	};
 	*args = (struct qemu_args){.argv = NULL};
+	if (count_devices(machine) > places(machine))
+		return failure__set(why, ENOSPC, NULL,
+				    "engine \"qemu\" has places for %u devices, and this machine has %u: each of its "
+				    "networks is one",
+				    places(machine), count_devices(machine));
 	add(args, config->qemu);
 	for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		add(args, fixed[i]);
