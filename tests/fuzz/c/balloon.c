@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "input.h"
 #include "virtio/balloon.h"
 
 #define BASE 0x100000U
@@ -15,15 +16,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
 struct run {
-	const uint8_t *data;
-	size_t len;
+	struct input in;
 	unsigned steps;
 	struct loop *loop;
 	struct virtio_device *dev;
@@ -31,22 +25,6 @@ struct run {
 	uint8_t *ram;
 	uint16_t avail_idx[QUEUES];
 };
-
-static uint8_t next8(struct run *r)
-{
-	if (!r->len)
-		return 0;
-	r->len--;
-	return *r->data++;
-}
-
-static uint32_t next32(struct run *r)
-{
-	uint32_t value = 0;
-	for (unsigned i = 0; i < 4; i++)
-		value = value << 8 | next8(r);
-	return value;
-}
 
 /* The rings of queue i are in page i. */
 static void boot(struct run *r)
@@ -81,11 +59,11 @@ static void offer(struct run *r, uint8_t what)
 		uint64_t addr;
 		uint32_t len;
 		uint16_t flags, next;
-	} d = {BASE + next8(r) * 1031ULL, next8(r) * 67U, next8(r) & 7, next8(r) % QUEUE};
+	} d = {BASE + next8(&r->in) * 1031ULL, next8(&r->in) * 67U, next8(&r->in) & 7, next8(&r->in) % QUEUE};
 	if (what & 0x40)
-		d.addr = next32(r);
+		d.addr = next32(&r->in);
 	if (d.addr >= BASE && d.addr + 64 <= BASE + RAM) {
-		uint32_t number = BASE / BALLOON_PAGE + next8(r) - 64U;
+		uint32_t number = BASE / BALLOON_PAGE + next8(&r->in) - 64U;
 		for (unsigned i = 0; i < 16; i++, number += (what & 0x80) ? 1U : UINT32_MAX)
 			memcpy(r->ram + (d.addr - BASE) + i * 4UL, &number, sizeof(number));
 	}
@@ -100,18 +78,18 @@ static void step(void *arg)
 {
 	struct run *r = arg;
 	uint32_t words[2] = {0, 0};
-	if (!r->len || r->steps++ == STEPS) {
+	if (!r->in.len || r->steps++ == STEPS) {
 		loop__stop(r->loop);
 		return;
 	}
-	uint8_t what = next8(r);
+	uint8_t what = next8(&r->in);
 	switch (what >> 4 & 3) {
 	case 0:
-		virtio_balloon__ask(r->dev, next32(r));
+		virtio_balloon__ask(r->dev, next32(&r->in));
 		r->dev->ops->read_config(r->dev, what & 7, words, 8U - (what & 7));
 		break;
 	case 1:
-		words[0] = next32(r);
+		words[0] = next32(&r->in);
 		r->dev->ops->write_config(r->dev, what & 7, words, 8U - (what & 7));
 		break;
 	case 2:
@@ -119,7 +97,7 @@ static void step(void *arg)
 			reset(r);
 			boot(r);
 		} else {
-			r->ram[next32(r) % RAM] ^= next8(r);
+			r->ram[next32(&r->in) % RAM] ^= next8(&r->in);
 		}
 		break;
 	default:
@@ -130,7 +108,7 @@ static void step(void *arg)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct run r = {.data = data, .len = len};
+	struct run r = {.in = {data, len}};
 	/* a page before and one behind, which no guest can name */
 	uint8_t *all = mmap(NULL, RAM + 2UL * BALLOON_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	require(all != MAP_FAILED);

@@ -1,5 +1,6 @@
 /* Fuzzes virtio-blk: requests of the input's making, with the disk's bytes counted before and after. */
 #include "virtio/blk.h"
+#include "input.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +16,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
 struct desc {
 	uint64_t addr;
 	uint32_t len;
@@ -28,26 +23,17 @@ struct desc {
 };
 
 struct run {
-	const uint8_t *data;
-	size_t len;
+	struct input in;
 	uint8_t *ram;
 	struct virtio_device *dev;
 };
 
-static uint8_t next8(struct run *r)
-{
-	if (!r->len)
-		return 0;
-	r->len--;
-	return *r->data++;
-}
-
 /* A header now and then as it should be, so that the input need not guess one. */
 static void put_header(struct run *r, uint8_t *at)
 {
-	uint8_t choice = next8(r);
+	uint8_t choice = next8(&r->in);
 	uint32_t type = choice & 0x80 ? choice : (const uint32_t[]){0, 1, 4, 8}[choice & 3];
-	uint64_t sector = next8(r) & 15;
+	uint64_t sector = next8(&r->in) & 15;
 	if (choice & 0x40)
 		sector = UINT64_MAX - sector;
 	memcpy(at, &type, sizeof(type));
@@ -59,14 +45,15 @@ static void offer(struct run *r)
 {
 	struct desc *table = (struct desc *)r->ram;
 	uint16_t *avail = (uint16_t *)(r->ram + 1024);
-	unsigned count = 1 + (next8(r) & 3), head = (avail[1] * 4U) % QUEUE;
+	unsigned count = 1 + (next8(&r->in) & 3), head = (avail[1] * 4U) % QUEUE;
 	for (unsigned i = 0; i < count; i++) {
-		unsigned offset = 4096 + 16U * next8(r);
-		uint32_t size = next8(r) & 1 ? 512U * (next8(r) & 15) : next8(r);
+		unsigned offset = 4096 + 16U * next8(&r->in);
+		uint32_t size = next8(&r->in) & 1 ? 512U * (next8(&r->in) & 15) : next8(&r->in);
 		table[head + i] = (struct desc){
 			.addr = BASE + offset,
-			.len = i ? size : (next8(r) & 7 ? 16 : size),
-			.flags = (uint16_t)((i + 1 < count ? 1 : 0) | (next8(r) & 3 ? (i ? 2 : 0) : next8(r) & 6)),
+			.len = i ? size : (next8(&r->in) & 7 ? 16 : size),
+			.flags = (uint16_t)((i + 1 < count ? 1 : 0) |
+					    (next8(&r->in) & 3 ? (i ? 2 : 0) : next8(&r->in) & 6)),
 			.next = (uint16_t)(head + i + 1),
 		};
 		if (i == 0)
@@ -88,9 +75,9 @@ static uint64_t sum(int fd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct run r = {.data = data, .len = len, .ram = calloc(1, MEMORY)};
+	struct run r = {.in = {data, len}, .ram = calloc(1, MEMORY)};
 	struct guest_memory mem = {.count = 1, .regions = {{.gpa = BASE, .size = MEMORY, .host = r.ram}}};
-	bool read_only = next8(&r) & 1;
+	bool read_only = next8(&r.in) & 1;
 	int disk = memfd_create("disk", MFD_CLOEXEC);
 	require(disk >= 0 && ftruncate(disk, (SECTORS + 1) * BLK_SECTOR) == 0);
 	const struct blk_options options = {.fd = dup(disk), .read_only = read_only, .sectors = SECTORS, .id = "disk0"};
@@ -98,14 +85,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct loop *loop;
 	require(loop__new(&loop) == 0 && virtio_blk__new(&options, &r.dev) == 0);
 	r.dev->loop = loop;
-	r.dev->driver_features = next8(&r) & 1 ? r.dev->ops->features : 0;
+	r.dev->driver_features = next8(&r.in) & 1 ? r.dev->ops->features : 0;
 	struct virtqueue *vq = &r.dev->queues[0];
-	*vq = (struct virtqueue){.mem = &mem, .size = QUEUE, .indirect = next8(&r) & 1, .notify = {.fd = -1}};
+	*vq = (struct virtqueue){.mem = &mem, .size = QUEUE, .indirect = next8(&r.in) & 1, .notify = {.fd = -1}};
 	require(virtqueue__enable(vq, r.ram, r.ram + 1024, r.ram + 2048) == 0);
 	require(r.dev->ops->activate(r.dev) == 0);
-	for (unsigned step = 0; step < STEPS && r.len; step++) {
+	for (unsigned step = 0; step < STEPS && r.in.len; step++) {
 		offer(&r);
-		if (next8(&r) & 1)
+		if (next8(&r.in) & 1)
 			r.dev->ops->queue_ready(r.dev, 0);
 	}
 	r.dev->ops->reset(r.dev);

@@ -6,16 +6,11 @@
 #include <unistd.h>
 
 #include "capsa.h"
+#include "input.h"
 #include "vmm/config.h"
 #include "vmm/control.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static void on_request(void *owner, struct control_channel *from, const struct control_request *request)
 {

@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "input.h"
 #include "virtio/fs/internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -33,12 +34,6 @@ enum {
 static char top[] = "fuse-XXXXXX", secret[64], share[64];
 static int home; /* the working directory, from which a session that watches goes away */
 static const char words[] = "not to be changed";
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
 {

@@ -5,18 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input.h"
 #include "net/dns.h"
 
 #define FRAMES 64 /* a bound for inputs that are long */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static struct net_addresses known;
 static struct policy_rule rules[4];
@@ -132,16 +127,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.notice = on_notice,
 	};
 	require(gate__new(&options, &gate) == 0);
-	for (unsigned i = 0; i < FRAMES && len >= 3; i++) {
-		uint8_t what = data[0];
-		size_t n = (size_t)(data[1] << 8 | data[2]);
-		data += 3;
-		len -= 3;
-		if (n > len)
-			n = len;
-		uint8_t *frame = malloc(n ? n : 1); /* of its exact size, so that a read past its end is seen */
-		require(frame != NULL);
-		memcpy(frame, data, n);
+	struct input in = {data, len};
+	for (unsigned i = 0; i < FRAMES && in.len >= 3; i++) {
+		uint8_t what = next8(&in);
+		size_t n;
+		uint8_t *frame = next_frame(&in, &n);
 		struct dns_question question;
 		if (what % 4 == 0)
 			gate__from_guest(gate, frame, n);
@@ -156,8 +146,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			gate__recheck(gate);
 		}
 		free(frame);
-		data += n;
-		len -= n;
 	}
 	gate__free(gate);
 	policy__free(policy);

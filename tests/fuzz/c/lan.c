@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "input.h"
 #include "net/lan_hello.h"
 #include "net/packet.h"
 
@@ -16,12 +17,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static const struct lan_member own = {.name = "own", .mac = {2, 0x63, 0x70, 0x6e, 1, 2}},
 			       peer = {.name = "peer", .mac = {2, 0x63, 0x70, 0x6e, 1, 3}};
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static struct address at(const char *text)
 {
@@ -114,16 +109,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	require(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, known) == 0);
 	require(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, new) == 0);
 	require(lan_switch__add(lan, known[0], &there) == 0 && lan_switch__add(lan, new[0], NULL) == 0);
-	for (unsigned i = 0; i < FRAMES && len >= 3; i++) {
-		uint8_t what = data[0] % 3;
-		size_t n = (size_t)(data[1] << 8 | data[2]);
-		data += 3;
-		len -= 3;
-		if (n > len)
-			n = len;
-		uint8_t *frame = malloc(n ? n : 1); /* of its exact size, so that a read past its end is seen */
-		require(frame != NULL);
-		memcpy(frame, data, n);
+	struct input in = {data, len};
+	for (unsigned i = 0; i < FRAMES && in.len >= 3; i++) {
+		uint8_t what = next8(&in) % 3;
+		size_t n;
+		uint8_t *frame = next_frame(&in, &n);
 		by_port = what == 1;
 		if (what == 0 && !lan_switch__wait(lan))
 			lan_switch__from_guest(lan, frame, n);
@@ -132,8 +122,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		turn(lan);
 		check_sent(known[1]);
 		free(frame);
-		data += n;
-		len -= n;
 	}
 	lan_switch__free(lan);
 	close(known[1]);

@@ -1,5 +1,6 @@
 /* Fuzzes virtio-net: the input is what a guest has written to its rings and buffers, and what happens to the device. */
 #include "virtio/net.h"
+#include "input.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,6 @@
 #define STEPS 64 /* a bound for inputs that are long */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static unsigned ups, downs, destroyed;
 static volatile uint8_t sink;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/vhost_user_protocol.h"
+#include "input.h"
 
 #define MEMORY 65536
 #define GPA 0x10000U
@@ -23,12 +24,6 @@ struct probe {
 	struct loop *loop;
 	bool active;
 };
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static int probe__activate(struct virtio_device *dev)
 {

@@ -1,4 +1,5 @@
 /* Fuzzes the split virtqueue: guest memory is the input, the device's calls follow the bytes after it. */
+#include "input.h"
 #include "virtio/queue.h"
 
 #include <stdlib.h>
@@ -8,12 +9,6 @@
 #define BASE 0x1000U
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 /* Whether the iovec lies whole in one region. */
 static bool inside(const struct guest_memory *mem, const struct iovec *iov)

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "input.h"
 #include "virtio/vsock_stream.h"
 
 #define CID 3
@@ -23,12 +24,6 @@
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static void require(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static char dir[] = "vsock.XXXXXX"; /* in the working directory */
 static int dir_fd = -1;
@@ -65,8 +60,7 @@ struct queue {
 };
 
 struct run {
-	const uint8_t *data;
-	size_t len;
+	struct input in;
 	unsigned steps;
 	struct loop *loop;
 	struct virtio_device *dev;
@@ -78,22 +72,6 @@ struct run {
 	int server, peer;
 	bool scribbled; /* the rings are not what the device wrote */
 };
-
-static uint8_t next8(struct run *r)
-{
-	if (!r->len)
-		return 0;
-	r->len--;
-	return *r->data++;
-}
-
-static uint32_t next32(struct run *r)
-{
-	uint32_t value = 0;
-	for (unsigned i = 0; i < 4; i++)
-		value = value << 8 | next8(r);
-	return value;
-}
 
 static void boot(struct run *r)
 {
@@ -138,7 +116,7 @@ static void guest_packet(struct run *r)
 {
 	struct queue *q = &r->queues[VSOCK_TX];
 	uint16_t slot = q->avail_idx % (QUEUE / 2);
-	uint8_t kind = next8(r), ports = next8(r);
+	uint8_t kind = next8(&r->in), ports = next8(&r->in);
 	const uint32_t guest_ports[] = {GUEST_PORT, 100, 101, ports},
 		       host_ports[] = {r->seen_port, HOST_PORT, 7, ports};
 	struct vsock_hdr hdr = {.src_cid = CID,
@@ -148,16 +126,16 @@ static void guest_packet(struct run *r)
 				.type = VSOCK_TYPE_STREAM,
 				.op = kind & 15,
 				.flags = kind >> 6,
-				.buf_alloc = ports & 0x80 ? next32(r) : 1U << 18,
-				.fwd_cnt = ports & 0x40 ? next32(r) : 0};
-	uint32_t payload = hdr.op == VSOCK_OP_RW ? next8(r) * 17U : 0;
+				.buf_alloc = ports & 0x80 ? next32(&r->in) : 1U << 18,
+				.fwd_cnt = ports & 0x40 ? next32(&r->in) : 0};
+	uint32_t payload = hdr.op == VSOCK_OP_RW ? next8(&r->in) * 17U : 0;
 	hdr.len = payload;
 	if (kind & 0x10)
-		hdr.len = next32(r);
+		hdr.len = next32(&r->in);
 	if (kind & 0x20)
-		hdr.src_cid = next8(r);
+		hdr.src_cid = next8(&r->in);
 	memcpy(r->ram + (q->bufs + (uint64_t)slot * q->buf_len - BASE), &hdr, sizeof(hdr));
-	uint32_t split = ports & 0x20 ? next8(r) % (sizeof(hdr) + payload) + 1 : sizeof(hdr);
+	uint32_t split = ports & 0x20 ? next8(&r->in) % (sizeof(hdr) + payload) + 1 : sizeof(hdr);
 	offer(q, slot, split, (uint32_t)sizeof(hdr) + payload - split, 0);
 	r->dev->ops->queue_ready(r->dev, VSOCK_TX);
 }
@@ -236,11 +214,11 @@ static void step(void *arg)
 {
 	struct run *r = arg;
 	const struct vsock *v = (const struct vsock *)r->dev;
-	if (!r->len || r->steps++ == STEPS) {
+	if (!r->in.len || r->steps++ == STEPS) {
 		loop__stop(r->loop);
 		return;
 	}
-	uint8_t what = next8(r);
+	uint8_t what = next8(&r->in);
 	switch (what & 7) {
 	case 0:
 	case 1:
@@ -248,8 +226,8 @@ static void step(void *arg)
 		break;
 	case 2: {
 		struct queue *q = &r->queues[VSOCK_RX];
-		uint32_t first = what & 0x80 ? 44 : 1 + next8(r) * 16U;
-		offer(q, q->avail_idx % (QUEUE / 2), first, what & 0x40 ? next8(r) : 0, what & 0x20 ? 0 : 2);
+		uint32_t first = what & 0x80 ? 44 : 1 + next8(&r->in) * 16U;
+		offer(q, q->avail_idx % (QUEUE / 2), first, what & 0x40 ? next8(&r->in) : 0, what & 0x20 ? 0 : 2);
 		r->dev->ops->queue_ready(r->dev, VSOCK_RX);
 		break;
 	}
@@ -257,15 +235,15 @@ static void step(void *arg)
 		guest_take(r);
 		break;
 	case 4:
-		client(r, next8(r));
+		client(r, next8(&r->in));
 		break;
 	case 5:
-		server(r, next8(r));
+		server(r, next8(&r->in));
 		break;
 	case 6: /* the guest scribbles over its rings */
 		if (what & 0x80) {
 			r->scribbled = true;
-			r->ram[next32(r) % 8192] ^= next8(r);
+			r->ram[next32(&r->in) % 8192] ^= next8(&r->in);
 		}
 		break;
 	default:
@@ -289,7 +267,7 @@ static int lowest_free(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	int before = lowest_free();
-	struct run r = {.data = data, .len = len, .peer = -1};
+	struct run r = {.in = {data, len}, .peer = -1};
 	for (unsigned i = 0; i < CLIENTS; i++)
 		r.clients[i] = -1;
 	r.ram = calloc(1, RAM);
