@@ -10,15 +10,11 @@ import {
   type RunningSandbox,
   sandbox,
 } from "../../src/index.ts";
-import { tag, until } from "./network_machines.ts";
+import { type Programs, programs, tag, until } from "./network_machines.ts";
 
-interface Member {
+interface Member extends Programs {
   readonly vm: RunningSandbox;
   readonly agent: Agent;
-  /** Run it in the guest's shell; what it printed, and its exit code where that is not 0. */
-  run(script: string): Promise<string>;
-  /** Run Python in the guest: what it printed, or the last line of its complaint. */
-  python(script: string): Promise<string>;
 }
 
 async function start(
@@ -31,15 +27,7 @@ async function start(
   const connected = reaches ? joined.network(NetworkMode.UserNat({ allow: [] })) : joined;
   const vm = await connected.run("/bin/sleep", ["infinity"]).build();
   const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
-  const run = async (script: string) => {
-    const { stdout, stderr, exitCode } = await agent.exec(script, { timeoutMs: 60_000 });
-    return exitCode === 0 ? stdout.trim() : `exit code ${exitCode}: ${stdout}${stderr}`;
-  };
-  const python = async (script: string) => {
-    const { stdout, stderr } = await agent.exec(["python3", "-c", `from socket import *\n${script}`]);
-    return stdout.trim() || stderr.trim().split("\n").at(-1)!;
-  };
-  return { vm, agent, run, python };
+  return { vm, agent, ...programs(agent) };
 }
 
 const backend = Capsa.network("backend");

@@ -100,17 +100,34 @@ export function usePeers(): boolean {
   return true;
 }
 
-export interface Machine extends AsyncDisposable {
+/** Short programs of a guest, for what they print. */
+export interface Programs {
+  /** Run it in the guest's shell; its standard output, or what went wrong. */
+  run(script: string): Promise<string>;
+  /** Run Python in the guest: what it printed, or the last line of its complaint. */
+  python(script: string): Promise<string>;
+}
+
+export function programs(agent: Agent): Programs {
+  return {
+    async run(script) {
+      const { stdout, stderr, exitCode } = await agent.exec(script, { timeoutMs: 60_000 });
+      return exitCode === 0 ? stdout.trim() : `exit code ${exitCode}: ${stdout}${stderr}`;
+    },
+    async python(script) {
+      const { stdout, stderr } = await agent.exec(["python3", "-c", `from socket import *\n${script}`]);
+      return stdout.trim() || stderr.trim().split("\n").at(-1)!;
+    },
+  };
+}
+
+export interface Machine extends AsyncDisposable, Programs {
   readonly vm: RunningSandbox;
   readonly agent: Agent;
   readonly refusals: NetworkRefusal[];
   readonly accesses: NetworkAccess[];
   /** Wait until a refusal like this was told: it comes another way than what the guest says. */
   told(refusal: Partial<NetworkRefusal>): Promise<void>;
-  /** Run it in the guest's shell; its standard output, or what went wrong. */
-  run(script: string): Promise<string>;
-  /** Run Python in the guest: what it printed, or the last line of its complaint. */
-  python(script: string): Promise<string>;
 }
 
 /** `names: "host"`: the host's name servers and not the test's. */
@@ -131,14 +148,6 @@ export async function machine(
       onAccess: (access) => accesses.push(access),
     });
   const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
-  const run = async (script: string) => {
-    const { stdout, stderr, exitCode } = await agent.exec(script, { timeoutMs: 60_000 });
-    return exitCode === 0 ? stdout.trim() : `exit code ${exitCode}: ${stdout}${stderr}`;
-  };
-  const python = async (script: string) => {
-    const { stdout, stderr } = await agent.exec(["python3", "-c", `from socket import *\n${script}`]);
-    return stdout.trim() || stderr.trim().split("\n").at(-1)!;
-  };
   const told = async (refusal: Partial<NetworkRefusal>) => {
     const isTold = () => refusals.some((one) => isLike(one, refusal));
     await until(isTold);
@@ -151,8 +160,7 @@ export async function machine(
     refusals,
     accesses,
     told,
-    run,
-    python,
+    ...programs(agent),
     [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose](),
   };
 }
