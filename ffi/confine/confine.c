@@ -60,6 +60,8 @@ int confine__apply(const struct confine_request *request, struct confine_report 
 			detail__say(detail, "confine = \"none\"");
 		else
 			report->layers[i].applied = layers[i].apply(&work, detail) == 0;
+		if (i == CONFINE_NAMESPACES)
+			work.alone = report->layers[i].applied;
 	}
 	return request->mode == CONFINE_REQUIRE ? confine__check(report, why) : 0;
 }

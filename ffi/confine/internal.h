@@ -16,6 +16,7 @@ struct confine_work {
 	const struct confine_request *request;
 	int ruleset;  /* Landlock's, filled in while paths still lead somewhere; -errno where there is none */
 	int landlock; /* its version, 0 for none */
+	bool alone;   /* in mounts of its own: no path leads outside */
 };
 
 /* All return 0 or -errno. */

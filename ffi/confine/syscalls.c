@@ -158,14 +158,14 @@ static const char *const whole[] = {"pread64",
 				    "clock_getres",
 				    "wait4",
 				    "waitid",
-				    "fchdir", /* inotify takes no directory to begin at */
-				    "inotify_init1",
-				    "inotify_add_watch",
-				    "inotify_rm_watch",
 				    "memfd_create",
 				    "seccomp",
 				    "close_range",
 				    NULL};
+
+/* What changes in a share, as long as no path leads elsewhere: Landlock has no say in what is watched. */
+static const char *const watching[] = {"fchdir", /* inotify takes no directory to begin at */
+				       "inotify_init1", "inotify_add_watch", "inotify_rm_watch", NULL};
 
 /* A device that makes sockets of the network; and what its transport under QEMU needs. */
 static const char *const sockets[] = {"connect",    "bind",        "listen",      "accept", "accept4",    "getsockopt",
@@ -337,13 +337,16 @@ static int fill_network(scmp_filter_ctx filter, bool services)
 	return error ? error : allow_network_sockets(filter);
 }
 
-static int fill_whole(scmp_filter_ctx filter, const struct confine_request *request)
+static int fill_whole(scmp_filter_ctx filter, const struct confine_work *work)
 {
+	const struct confine_request *request = work->request;
 	int error = fill_basic(filter);
 	if (!error)
 		error = allow_streams(filter);
 	if (!error)
 		error = allow_all(filter, whole, SCMP_ACT_ALLOW);
+	if (!error && work->alone)
+		error = allow_all(filter, watching, SCMP_ACT_ALLOW);
 	if (!error)
 		error = allow_threads(filter);
 	if (!error)
@@ -366,7 +369,7 @@ static scmp_filter_ctx new_filter(uint32_t otherwise)
 int layer__syscalls(struct confine_work *work, struct confine_detail detail)
 {
 	scmp_filter_ctx filter = new_filter(SCMP_ACT_ERRNO(EPERM));
-	int error = filter ? fill_whole(filter, work->request) : -ENOMEM;
+	int error = filter ? fill_whole(filter, work) : -ENOMEM;
 	if (!error)
 		error = seccomp_load(filter);
 	if (filter)

@@ -51,6 +51,8 @@ const ATTEMPTS = {
     "the machine's memory": "read /dev/mem",
     "/dev/kvm again": "read /dev/kvm",
     "a terminal": "write /dev/tty",
+    "what happens outside": `watch ${outside}`,
+    "what happens in /etc": "watch /etc",
   },
   sockets: {
     "a Unix socket outside": `unix ${outside}/socket`,
@@ -147,7 +149,6 @@ const ATTEMPTS = {
       "mount_setattr",
       "name_to_handle_at",
       "fanotify_init",
-      "inotify_init1",
       "pkey_mprotect 0 0 4",
       "remap_file_pages",
       "vmsplice",
@@ -327,7 +328,7 @@ describe.skipIf(!inLab)("a VMM taken over", () => {
       processes["code in old memory"],
       "call setpriority 0 VICTIM 19",
       "call pidfd_open VICTIM",
-      "call inotify_init1",
+      files["what happens outside"],
       signals["kill this process"],
       signals["a signal on input"],
     ].map((attempt) => `main ${order(attempt, another.pid)}`);

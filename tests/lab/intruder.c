@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -72,6 +73,13 @@ static int do_follow(const char *path)
 			unlinkat(fd, "trap", 0);
 	}
 	return result;
+}
+
+/* Be told of what happens there. */
+static int do_watch(const char *path)
+{
+	int fd = inotify_init1(IN_CLOEXEC);
+	return fd < 0 ? errno : outcome(inotify_add_watch(fd, path, IN_ALL_EVENTS));
 }
 
 /* A device of that number in every directory there is, and open it. */
@@ -284,6 +292,7 @@ static const struct {
 	{"list", do_list},
 	{"climb", do_climb},
 	{"follow", do_follow},
+	{"watch", do_watch},
 	{"device", do_device},
 	{"unix", do_unix},
 	{"abstract", do_abstract},
