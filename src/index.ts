@@ -81,6 +81,7 @@ export type {
   SandboxExit,
   SandboxMetrics,
   SandboxNetwork,
+  ShareUse,
   StartOptions,
   VsockPort,
   VsockSocket,

@@ -69,4 +69,14 @@ struct fs_options {
  * The caller owns *out until it hands it to a transport; `ops->destroy` ends it. On failure no fd is taken. */
 __attribute__((warn_unused_result)) int virtio_fs__new(const struct fs_options *options, struct virtio_device **out);
 
+/* What the guest has done with a root since the device was made, or has tried to. */
+struct fs_use {
+	const char *name; /* the root's; lives as long as the device */
+	bool used;        /* looked at, read or written; looking it up by its name, to mount it, is no use */
+	bool written; /* made, changed or removed something in it, or opened a file for that; refused where read_only */
+};
+
+/* Of one root, in the order of the options; from any thread. False where there is none of that index. */
+bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_use *use);
+
 #endif

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "vmm/requests.h"
+#include "vmm/share_use.h"
 
 #define REPLY_ROOM 4096
 
@@ -93,7 +94,7 @@ static int do_status(struct answer *answer)
 {
 	const struct vmm *vmm = answer->vmm;
 	struct frame frame;
-	frame__begin(&frame, REPLY_ROOM);
+	frame__begin(&frame, REPLY_ROOM + share_use__room(&vmm->devices));
 	frame__uint(&frame, "reply", answer->request->id);
 	frame__open(&frame, "result");
 	frame__text(&frame, "name", vmm->config->name);
@@ -110,6 +111,7 @@ static int do_status(struct answer *answer)
 	frame__close(&frame);
 	add_confinement(&frame, &vmm->confinement);
 	add_traffic(&frame, &vmm->devices);
+	share_use__add(&frame, &vmm->devices);
 	frame__close(&frame);
 	control__reply(answer->to, &frame);
 	if (answer->request->follow)

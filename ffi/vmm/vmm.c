@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/share_use.h"
+
 #define DELIVER_MS 10000 /* for the starter to take what the guest sent before it ended */
 
 /* Events */
@@ -216,6 +218,11 @@ static void take_down(struct vmm *vmm)
 		console__drain(vmm->console); /* the guest's last words */
 	if (vmm->guest)
 		guest_stream__drain(vmm->guest);
+	struct frame frame;
+	frame__begin(&frame, 64 + share_use__room(&vmm->devices));
+	frame__text(&frame, "event", "exited");
+	frame__text(&frame, "reason", vmm->reason);
+	share_use__add(&frame, &vmm->devices);
 	device_set__end(&vmm->devices);
 	guest_stream__free(vmm->guest);
 	console__free(vmm->console);
@@ -223,11 +230,6 @@ static void take_down(struct vmm *vmm)
 	log__free(vmm->events_log);
 	log__free(vmm->console_log);
 	keeper__clean(vmm->keeper);
-
-	struct frame frame;
-	frame__begin(&frame, 64);
-	frame__text(&frame, "event", "exited");
-	frame__text(&frame, "reason", vmm->reason);
 	control__finish(vmm->control, &frame, DELIVER_MS);
 	control__free(vmm->control);
 	if (vmm->signals >= 0)

@@ -1,6 +1,6 @@
 /** The client of a VMM's control channel (ffi/vmm.cddl): requests with replies, and events. */
 
-import { bytes, failure, map, oneOf, printable, text, uint } from "../agent/fields.ts";
+import { bytes, failure, flag, list, map, oneOf, printable, text, uint } from "../agent/fields.ts";
 import { encodeFrame, type Message } from "../agent/framing.ts";
 import { FrameSocket } from "../agent/socket.ts";
 import { VmmError } from "../errors.ts";
@@ -12,6 +12,13 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Why a machine ended; `expired`: the time it was given was over, and its guest had not ended by itself. */
 export type EndReason = "shutdown" | "stopped" | "expired" | "failed";
 
+/** `root-use`: what a guest has done with a root of its file system devices. */
+export interface RootUse {
+  readonly root: string;
+  readonly used: boolean;
+  readonly written: boolean;
+}
+
 /** What a VMM tells unasked. */
 export type VmmEvent =
   | { readonly event: "started"; readonly engine: string; readonly ports: readonly PublishedPort[] }
@@ -21,7 +28,7 @@ export type VmmEvent =
   | { readonly event: "access"; readonly access: NetworkAccess }
   | { readonly event: "guest" | "console"; readonly data: Uint8Array }
   | { readonly event: "failed"; readonly code: string; readonly message: string }
-  | { readonly event: "exited"; readonly reason: EndReason };
+  | { readonly event: "exited"; readonly reason: EndReason; readonly use?: readonly RootUse[] };
 
 export interface ControlHandler {
   onEvent(event: VmmEvent): void;
@@ -132,8 +139,20 @@ function readEvent(message: Message): VmmEvent {
     case "failed":
       return { event, ...failure(message) };
     case "exited":
-      return { event, reason: oneOf(message, "reason", ["shutdown", "stopped", "expired", "failed"]) };
+      return {
+        event,
+        reason: oneOf(message, "reason", ["shutdown", "stopped", "expired", "failed"]),
+        ...(message.use !== undefined && { use: readUse(message) }),
+      };
   }
+}
+
+/** `use` of the result of "status" and of "exited". */
+export function readUse(message: Message): RootUse[] {
+  return list(message, "use").map((item) => {
+    const use = map(item, "use");
+    return { root: text(use, "root", 255), used: flag(use, "used"), written: flag(use, "written") };
+  });
 }
 
 function readRefusal(message: Message): NetworkRefusal {

@@ -127,6 +127,16 @@ export interface SandboxMetrics {
   readonly network?: { readonly receivedBytes: number; readonly sentBytes: number };
 }
 
+/** What a guest has done with a share, as the host's side saw it: what it has tried counts, whatever came of it. */
+export interface ShareUse {
+  /** The share, by its place in the guest. */
+  readonly guest: string;
+  /** Anything at all: looked at, read or written. That it was mounted is no use. */
+  readonly used: boolean;
+  /** Something was made, changed or removed, or a file was opened for that. In a read-only share that was refused. */
+  readonly written: boolean;
+}
+
 /** A guest's vsock port as a Unix socket on the host; wherever a path is wanted, `${socket}` gives it. */
 export interface VsockPort {
   readonly port: number;
@@ -275,6 +285,14 @@ export interface RunningSandbox extends AsyncDisposable {
    * const { cpuMs, memory } = await vm.metrics();
    */
   metrics(): Promise<SandboxMetrics>;
+
+  /**
+   * Which of its shares were used so far or, once it has ended, until then; in the order of the specification, without those
+   * in mode `transaction`, whose changes `changes()` tells. Rejects with `VmmError` `VMM_GONE` where its VMM was killed.
+   * @example
+   * const unused = (await vm.shareUse()).filter(({ used }) => !used);
+   */
+  shareUse(): Promise<ShareUse[]>;
 
   /**
    * Have the guest make do with so much memory, bytes or `"512M"`, at most what it was started with: what it gives up is this

@@ -3,7 +3,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Message } from "../agent/framing.ts";
-import { Control, type EndReason, type VmmEvent } from "../engine/control.ts";
+import { Control, type EndReason, type RootUse, readUse, type VmmEvent } from "../engine/control.ts";
 import { reapVmm } from "../engine/library.ts";
 import { BootError } from "../errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
@@ -71,6 +71,7 @@ export class Machine {
   readonly #open: Map<number, Promise<void>>;
   #failure: { code: string; message: string } | undefined;
   #reason: EndReason | undefined;
+  #use: readonly RootUse[] | undefined;
   #leaving = false; // the connection, not the machine
 
   private constructor(identity: Identity, listener: MachineListener, openPorts: readonly number[]) {
@@ -153,6 +154,7 @@ export class Machine {
         break;
       case "exited":
         this.#reason = event.reason;
+        this.#use = event.use;
         break;
     }
   }
@@ -193,6 +195,18 @@ export class Machine {
   /** A request of ffi/vmm.cddl. Rejects with `VmmError`. */
   request(op: string, fields: Message = {}): Promise<Message> {
     return this.#control.request(op, fields);
+  }
+
+  /**
+   * What the guest has done with each root of its file system device so far or, once it has ended, until then. Rejects
+   * with `VmmError` where it ended without a word.
+   */
+  async use(): Promise<readonly RootUse[]> {
+    if (this.#use === undefined) {
+      const asked = this.request("status").then(readUse);
+      return asked.catch((error) => this.#use ?? Promise.reject(error)); // it may have ended meanwhile
+    }
+    return this.#use;
   }
 
   /** The Unix socket of a guest's port, which the call opens. Throws `TypeError` for what is no port. */

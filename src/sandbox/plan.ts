@@ -149,12 +149,16 @@ function guestNetwork(): object {
   return { ipv4: side(IPV4), ipv6: side(IPV6), nameServers: [IPV4.nameServer] };
 }
 
+/** Name of the root that a share is, by its index in the specification; one in mode `transaction` is two, of other names. */
+export function shareRoot(index: number): string {
+  return `share${index}`;
+}
+
 /** `staging`: the guest finds what is there by name, and is not told where that is. */
 function layout(spec: SandboxSpec, rootfs: RootfsParts, staging = ""): Layout {
   const roots: FsRoot[] = [];
   const mounts: Mount[] = [];
-  const add = (root: Omit<FsRoot, "name">): string => {
-    const name = String(roots.length);
+  const add = (root: Omit<FsRoot, "name">, name = String(roots.length)): string => {
     roots.push({ name, ...root });
     return name;
   };
@@ -178,7 +182,8 @@ function layout(spec: SandboxSpec, rootfs: RootfsParts, staging = ""): Layout {
       const upper = add({ path, readOnly: false, whiteouts: true, cache: "always", ...owned });
       mounts.push({ name, target: share.guest, readOnly, upper });
     } else {
-      mounts.push({ name: add({ ...shared, readOnly }), target: share.guest, readOnly });
+      const name = add({ ...shared, readOnly }, shareRoot(share.index));
+      mounts.push({ name, target: share.guest, readOnly });
     }
   }
   return { roots, lower, mounts };

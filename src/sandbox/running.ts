@@ -22,6 +22,7 @@ import type {
   SandboxEvent,
   SandboxExit,
   SandboxMetrics,
+  ShareUse,
   StartOptions,
   VsockSocket,
 } from "./api.ts";
@@ -31,7 +32,8 @@ import { type BootMoments, type GuestEvent, GuestEvents } from "./guest_events.t
 import { readEventLog } from "./log.ts";
 import { type Identity, Machine, type MachineExit } from "./machine.ts";
 import type { SetMemoryOptions } from "./memory.ts";
-import { AGENT_PORT } from "./plan.ts";
+import { AGENT_PORT, shareRoot } from "./plan.ts";
+import type { ShareSpec } from "./spec.ts";
 import { Tail } from "./tail.ts";
 
 const GRACE_MS = 5000;
@@ -70,12 +72,15 @@ export class SandboxHandle implements RunningSandbox {
   #expired: "ttl" | "idle" | undefined;
   #asked = false; // to shut down, by us
 
+  readonly #shares: readonly ShareSpec[];
+
   /** Of its transactional shares, where it has some. */
   #staged: StagedChanges | undefined;
 
   readonly #tell: Listener;
 
-  private constructor(identity: Identity, began: number, tell: Listener = {}) {
+  private constructor(identity: Identity, shares: readonly ShareSpec[], began: number, tell: Listener = {}) {
+    this.#shares = shares;
     this.#tell = tell;
     ({
       id: this.id,
@@ -91,12 +96,13 @@ export class SandboxHandle implements RunningSandbox {
   /** Take over a VMM that was just started, by its control channel. */
   static async adopt(
     identity: Identity,
+    shares: readonly ShareSpec[],
     control: number,
     began: number,
     tell: Listener,
     staged?: StagedChanges,
   ): Promise<SandboxHandle> {
-    const handle = new SandboxHandle(identity, began, tell);
+    const handle = new SandboxHandle(identity, shares, began, tell);
     handle.#staged = staged;
     await handle.#connect(identity, { fd: control });
     return handle;
@@ -104,12 +110,12 @@ export class SandboxHandle implements RunningSandbox {
 
   /** Follow a VMM that another process started. Rejects with `VmmError` when it has just ended. */
   static async attach(entry: SandboxEntry): Promise<SandboxHandle> {
-    const { id, name, engine, pid, runtimeDir } = entry;
+    const { id, name, engine, pid, runtimeDir, spec } = entry;
     const identity = { id, name, engine, pid, runtimeDir, attached: true };
     const age = Math.max(0, Date.now() - entry.created.getTime());
-    const handle = new SandboxHandle(identity, performance.now() - age);
+    const handle = new SandboxHandle(identity, spec.shares, performance.now() - age);
     handle.ports = entry.ports;
-    if (entry.spec.shares.some(({ mode }) => mode === "transaction"))
+    if (spec.shares.some(({ mode }) => mode === "transaction"))
       handle.#staged = (await import("../changes/changes.ts")).changesOf(id);
     handle.#early = [];
     try {
@@ -333,6 +339,15 @@ export class SandboxHandle implements RunningSandbox {
 
   events(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<SandboxEvent, void, void> {
     return this.#happened.read(options.signal);
+  }
+
+  async shareUse(): Promise<ShareUse[]> {
+    if (this.#shares.every(({ mode }) => mode === "transaction")) return [];
+    const use = await this.#machine.use();
+    return this.#shares.flatMap(({ guest }, index) => {
+      const its = use.find(({ root }) => root === shareRoot(index));
+      return its === undefined ? [] : [{ guest, used: its.used, written: its.written }];
+    });
   }
 
   async metrics(): Promise<SandboxMetrics> {

@@ -60,7 +60,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       });
     },
     async (identity, control) => {
-      const handle = await SandboxHandle.adopt(identity, control, began, options, staged);
+      const handle = await SandboxHandle.adopt(identity, spec.shares, control, began, options, staged);
       handle.boot.limit(spec.bootTimeoutMs, () => void handle.kill());
       return handle;
     },

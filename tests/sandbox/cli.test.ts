@@ -1,6 +1,6 @@
 /** The command line against real sandboxes. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Capsa } from "../../src/index.ts";
@@ -354,6 +354,72 @@ test("exec waits for the agent of a sandbox that is starting", async () => {
   await using vm = await Capsa.sandbox().memoryMb(128).run("/bin/sleep", ["1000"]).build();
   const ended = await capsa(["exec", vm.name, "--", "echo", "here"]);
   expect(ended).toEqual({ exitCode: 0, stdout: "here\n", stderr: "" });
+});
+
+test("capsa learn prints the shares with which steps and main process pass again, without what they need not", async () => {
+  const share = (host: string, guest: string) =>
+    `[[sandbox.box.shares]]\nhost = "${host}"\nguest = "${guest}"\nmode = "rw"\n`;
+  const file = (rest: string) => `[sandbox.main]
+memory = "128M"
+run = "cp /in/file /out/main"
+${box()}
+${rest}
+[[steps]]
+sandbox = "box"
+exec = "test -d /seen && test -f /etc/file && cp /in/file /out/box && cmp /out/box /etc/file"
+`;
+  const given = [share("in", "/in"), share("seen", "/seen"), share("out", "/out"), share("spare", "/spare")];
+  const files = [share("in/file", "/etc/file"), share("in/file", "/etc/other")];
+  const inMain = [...given, ...files].map((table) => table.replace(".box.", ".main."));
+  await using dir = await write(file([...inMain, ...given, ...files].join("")));
+  for (const name of ["in", "seen", "out", "spare"]) await mkdir(join(dir.path, name));
+  await writeFile(join(dir.path, "in/file"), "text");
+  const learned = await capsa(["learn", "main", "box"], { cwd: dir.path });
+  const needed = (sandbox: string, shares: [how: string, host: string, guest: string, mode: string][]) =>
+    shares.map(([how, host, guest, mode]) => {
+      return `[[sandbox.${sandbox}.shares]] # ${how}\nhost = "./${host}"\nguest = "${guest}"\nmode = "${mode}"\n\n`;
+    });
+  const read = 'only read: "ro" is enough';
+  expect(learned).toMatchObject({
+    exitCode: 0,
+    stdout: [
+      ...needed("main", [
+        [read, "in", "/in", "ro"],
+        ["written", "out", "/out", "rw"],
+      ]),
+      '# not used, so left out: "./seen" at "/seen"\n',
+      '# not used, so left out: "./spare" at "/spare"\n',
+      '# not used, so left out: "./in/file" at "/etc/file"\n',
+      '# not used, so left out: "./in/file" at "/etc/other"\n',
+      "\n[sandbox.main.network]\nallow = []\n",
+      ...needed("box", [
+        [read, "in", "/in", "ro"],
+        [read, "seen", "/seen", "ro"],
+        ["written", "out", "/out", "rw"],
+        [read, "in/file", "/etc/file", "ro"],
+      ]),
+      '# not used, so left out: "./spare" at "/spare"\n',
+      '# not used, so left out: "./in/file" at "/etc/other"\n',
+      "\n[sandbox.box.network]\nallow = []\n",
+    ].join(""),
+  });
+
+  await writeFile(join(dir.path, "capsa.toml"), file(learned.stdout));
+  for (const name of ["main", "box"]) await rm(join(dir.path, "out", name));
+  const runs = ["main", "box"].map((name) => capsa(["up", name], { cwd: dir.path }));
+  for (const run of await Promise.all(runs)) expect(run).toMatchObject({ exitCode: 0 });
+  for (const name of ["main", "box"])
+    expect(await readFile(join(dir.path, "out", name), "utf8")).toBe("text");
+  const again = await capsa(["learn", "box", "--json"], { cwd: dir.path });
+  const [{ shares }] = JSON.parse(again.stdout);
+  expect(
+    shares.map(({ guest, use, mode, needs }: Record<string, string>) => [guest, use, mode, needs]),
+  ).toEqual([
+    ["/in", "read", "ro", "ro"],
+    ["/seen", "read", "ro", "ro"],
+    ["/out", "written", "rw", "rw"],
+    ["/etc/file", "read", "ro", "ro"],
+  ]);
 });
 
 test("doctor says which engine runs here and why, and that a sandbox can start", async () => {

@@ -73,7 +73,9 @@ static int open_inode(struct fs_request *req, struct fs_inode *inode, uint32_t f
 		      struct fuse_open_out *out)
 {
 	struct statx stx;
-	if (req->share->read_only && ((flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC))
+	bool writes = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
+	share__used(req->share, writes);
+	if (writes && req->share->read_only)
 		return -EROFS;
 	if (inode->type != S_IFREG)
 		return inode->type == S_IFDIR ? -EISDIR : inode->type == S_IFLNK ? -ELOOP : -ENXIO;

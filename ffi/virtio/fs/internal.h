@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <linux/fuse.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -110,6 +111,7 @@ struct fs_share {
 	struct fs_id_range *uid_map, *gid_map;
 	unsigned uid_map_count, gid_map_count;
 	struct fs_inode *root;
+	_Atomic bool used, written; /* by the guest, or it has tried; read from anywhere */
 };
 
 /* What others change in what the guest watches, until the guest takes it. */
@@ -182,6 +184,9 @@ enum { FS_WAIT = 1, FS_WAIT_ROOM = 8 /* buffers of its reply at most */ };
 /* Bytes written to the chain (0: no reply), or this: the chain is kept, and given back with session__answer. */
 #define FS_WAITS UINT32_MAX
 uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain);
+
+/* The guest looks at something of the share, or means to change something. */
+void share__used(struct fs_share *share, bool writes);
 
 /* The reply to the request that waits, `unique`, once there is one: bytes written, or 0 (it goes on waiting). */
 uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct iovec *iov, unsigned count);

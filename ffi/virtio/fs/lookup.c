@@ -16,7 +16,9 @@ static int lookup_share(struct fs_request *req)
 		int err = inode__stat(s, s->shares[i].root, &stx);
 		if (err)
 			return err;
-		attr__entry(req, s->shares[i].root, &stx, req->out);
+		struct fuse_entry_out *out = req->out;
+		attr__entry(req, s->shares[i].root, &stx, out);
+		out->attr_valid = 0; /* who mounts it needs no more than that; who looks at it then asks */
 		req->out_len = sizeof(struct fuse_entry_out);
 		return 0;
 	}

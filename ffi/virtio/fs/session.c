@@ -15,6 +15,7 @@ enum op_flags {
 	SILENT = 8,   /* has no reply */
 	STREAM = 16,  /* what follows the fixed part is not copied */
 	TOUCH = 32,   /* changes files too, where what it is about may be */
+	UPKEEP = 64,  /* is no use of a share by itself: the guest's kernel gives back, or mounts and unmounts */
 };
 
 struct op {
@@ -36,7 +37,7 @@ static int op__interrupt(struct fs_request *req);
 #define OUT(type) .reply = sizeof(struct type)
 static const struct op ops[] = {
 	[FUSE_LOOKUP] = {op__lookup, OUT(fuse_entry_out), .names = 1, .components = 1, .flags = TOP},
-	[FUSE_FORGET] = {op__forget, IN(fuse_forget_in), .flags = TOP | SILENT},
+	[FUSE_FORGET] = {op__forget, IN(fuse_forget_in), .flags = TOP | SILENT | UPKEEP},
 	[FUSE_GETATTR] = {op__getattr, IN(fuse_getattr_in), OUT(fuse_attr_out), .flags = TOP},
 	[FUSE_SETATTR] = {op__setattr, IN(fuse_setattr_in), OUT(fuse_attr_out), .flags = MODIFY},
 	[FUSE_READLINK] = {op__readlink},
@@ -51,7 +52,7 @@ static const struct op ops[] = {
 	[FUSE_READ] = {op__read, IN(fuse_read_in)},
 	[FUSE_WRITE] = {op__write, IN(fuse_write_in), OUT(fuse_write_out), .flags = MODIFY | STREAM},
 	[FUSE_STATFS] = {op__statfs, OUT(fuse_statfs_out), .flags = TOP},
-	[FUSE_RELEASE] = {op__release, IN(fuse_release_in), .flags = TOUCH},
+	[FUSE_RELEASE] = {op__release, IN(fuse_release_in), .flags = TOUCH | UPKEEP},
 	[FUSE_FSYNC] = {op__fsync, IN(fuse_fsync_in)},
 	[FUSE_SETXATTR] = {op__setxattr, .fixed = FUSE_COMPAT_SETXATTR_IN_SIZE, .names = 1, .flags = MODIFY},
 	[FUSE_GETXATTR] = {op__getxattr, IN(fuse_getxattr_in), OUT(fuse_getxattr_out), .names = 1},
@@ -60,7 +61,7 @@ static const struct op ops[] = {
 	[FUSE_INIT] = {op__init, .fixed = 16, OUT(fuse_init_out), .flags = NODELESS},
 	[FUSE_OPENDIR] = {op__opendir, IN(fuse_open_in), OUT(fuse_open_out), .flags = TOP},
 	[FUSE_READDIR] = {op__readdir, IN(fuse_read_in), .flags = TOP},
-	[FUSE_RELEASEDIR] = {op__releasedir, IN(fuse_release_in), .flags = TOP},
+	[FUSE_RELEASEDIR] = {op__releasedir, IN(fuse_release_in), .flags = TOP | UPKEEP},
 	[FUSE_FSYNCDIR] = {op__fsyncdir, IN(fuse_fsync_in), .flags = TOP},
 	[FUSE_ACCESS] = {op__access, IN(fuse_access_in), .flags = TOP},
 	[FUSE_CREATE] = {op__create, IN(fuse_create_in), .reply = 144, .names = 1, .components = 1, .flags = MODIFY},
@@ -73,7 +74,7 @@ static const struct op ops[] = {
 	[FUSE_LSEEK] = {op__lseek, IN(fuse_lseek_in), OUT(fuse_lseek_out)},
 	[FUSE_COPY_FILE_RANGE] = {op__copy_file_range, IN(fuse_copy_file_range_in), OUT(fuse_write_out),
 				  .flags = TOUCH},
-	[FUSE_SYNCFS] = {op__syncfs, IN(fuse_syncfs_in), .flags = TOP},
+	[FUSE_SYNCFS] = {op__syncfs, IN(fuse_syncfs_in), .flags = TOP | UPKEEP},
 	[FUSE_TMPFILE] = {op__tmpfile, IN(fuse_create_in), .reply = 144, .names = 1, .flags = MODIFY},
 	[FS_OP_WATCH] = {op__watch, .flags = TOP},
 	[FS_OP_UNWATCH] = {op__unwatch, .flags = NODELESS},
@@ -247,6 +248,16 @@ static int op__interrupt(struct fs_request *req)
 	return 0;
 }
 
+/* Attempts count, whatever comes of them: without the share, or the right to write there, they would end in another
+ * way.
+ */
+void share__used(struct fs_share *share, bool writes)
+{
+	atomic_store_explicit(&share->used, true, memory_order_relaxed);
+	if (writes)
+		atomic_store_explicit(&share->written, true, memory_order_relaxed);
+}
+
 /* Point the request at its parts, which are in s->body now. */
 static int parse(struct fs_request *req, const struct op *op, size_t len)
 {
@@ -291,6 +302,8 @@ static int run(struct fs_request *req, const struct op *op)
 	if (!req->inode)
 		return -ESTALE;
 	req->share = req->inode->share;
+	if (req->share && !(op->flags & UPKEEP))
+		share__used(req->share, op->flags & MODIFY);
 	if (op->flags & MODIFY && (!req->share || req->share->read_only))
 		return -EROFS;
 	if (!req->share && !(op->flags & TOP))

@@ -1,10 +1,11 @@
-/** `capsa learn`: run a sandbox once with everything let through, and print the rules that it needs. */
+/** `capsa learn`: run a sandbox once with every network rule let through, and print the shares and rules that it needs. */
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import { learnedToml, learn as learnFrom } from "../../network/learn.ts";
 import { openAndTold } from "../../network/rules.ts";
 import type { NetworkAccess, NetworkRefusal } from "../../sandbox/api.ts";
 import { describeRefusal } from "../../sandbox/describe.ts";
+import { type LearnedShare, learnShares, sharesToml } from "../../sandbox/learn.ts";
 import { describeStep } from "../../steps/report/terminal.ts";
 import { runSteps } from "../../steps/run.ts";
 import type { Step } from "../../steps/step.ts";
@@ -22,11 +23,12 @@ interface Options {
 export function learn(program: Command, cli: Cli): void {
   program
     .command("learn")
-    .summary("run a sandbox once and print the network rules that it needs")
+    .summary("run a sandbox once and print the shares and network rules that it needs")
     .description(
       "Run the steps of a sandbox (of all that have steps, or those named), or wait for its main process (or Ctrl-C) " +
-        "where it has none, with everything let through but what only a rule for its address opens; then print what it reached as the " +
-        "smallest `allow`, by name where a name led there. What it did not do this time is not in it.",
+        "where it has none, with everything let through but what only a rule for its address opens; then print, for " +
+        "capsa.toml, the shares that it used, read-only where it wrote nothing, and what it reached as the smallest " +
+        "`allow`, by name where a name led there. What it did not do this time is not in it.",
     )
     .argument("[name...]", "sandboxes of the file")
     .option("-f, --file <file>", "the file", "capsa.toml")
@@ -35,18 +37,20 @@ export function learn(program: Command, cli: Cli): void {
     .action((names: string[], options: Options) => run(names, options, cli));
 }
 
-/** What one sandbox's network told. */
+/** What one sandbox's network told, and what was seen of its shares. */
 interface Heard {
+  shares: readonly LearnedShare[];
   readonly accesses: NetworkAccess[];
   readonly refusals: NetworkRefusal[];
 }
 
 async function run(names: readonly string[], { file, json }: Options, cli: Cli): Promise<void> {
-  const { specs, steps } = choose(loadConfig(file), names);
+  const config = loadConfig(file);
+  const { specs, steps } = choose(config, names);
   const idle = specs.find(({ name, run }) => !run && !steps.some(({ sandbox }) => sandbox === name));
   if (idle)
     throw new UsageError(`sandbox "${idle.name}" has no steps and no main process: it would reach nothing`);
-  const heard = new Map(specs.map(({ name }) => [name, { accesses: [], refusals: [] } as Heard]));
+  const heard = new Map(specs.map(({ name }) => [name, { shares: [], accesses: [], refusals: [] } as Heard]));
   const open = specs.map((spec) => ({ ...spec, network: openAndTold(spec.network) }));
   const booting = bootAll(open, {
     signal: cli.signal,
@@ -60,16 +64,18 @@ async function run(names: readonly string[], { file, json }: Options, cli: Cli):
   try {
     const failed = await perform(booted, steps, file, cli);
     if (failed) cli.exitCode = exitCodes.failed;
+    for (const { spec, vm } of booted)
+      heard.get(spec.name)!.shares = learnShares(spec.shares, await vm.shareUse());
   } finally {
     await Promise.all(booted.map(({ vm }) => vm.stop()));
   }
   if (json) {
-    const documents = [...heard].map(([sandbox, { accesses, refusals }]) => {
-      return { sandbox, ...learnFrom(accesses), refusals };
+    const documents = [...heard].map(([sandbox, { shares, accesses, refusals }]) => {
+      return { sandbox, shares: shares.map(shareDocument), ...learnFrom(accesses), refusals };
     });
     return cli.terminal.json(documents);
   }
-  for (const [name, what] of heard) await tell(name, what, cli);
+  for (const [name, what] of heard) await tell(name, config.file, what, cli);
 }
 
 /** Whether something failed. */
@@ -103,10 +109,19 @@ function interrupted(signal: AbortSignal): Promise<number[]> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve([]), { once: true }));
 }
 
-async function tell(name: string, { accesses, refusals }: Heard, cli: Cli): Promise<void> {
+function shareDocument({ share: { host, guest, mode: given }, use, mode }: LearnedShare) {
+  return { host, guest, mode: given, use, ...(mode !== undefined && { needs: mode }) };
+}
+
+async function tell(
+  name: string,
+  file: string,
+  { shares, accesses, refusals }: Heard,
+  cli: Cli,
+): Promise<void> {
   if (cli.exitCode !== 0)
-    await cli.terminal.say("capsa: it failed: what would have come behind that is not in these rules");
+    await cli.terminal.say("capsa: it failed: what would have come behind that is not in what follows");
   for (const refusal of refusals)
     await cli.terminal.say(`capsa: ${name}: network refused ${describeRefusal(refusal)}`);
-  await cli.terminal.write(learnedToml(name, learnFrom(accesses)));
+  await cli.terminal.write(sharesToml(name, file, shares) + learnedToml(name, learnFrom(accesses)));
 }

@@ -166,10 +166,10 @@ test("rootfs and shares get names, nested shares come after what they are in", (
       roots: [
         { name: "0", path: "/run/x/rootfs", ...system },
         { name: "1", path: "/usr", ...system },
-        { name: "2", path: "/opt", readOnly: true, cache: "auto", ownership: "root" },
-        { name: "3", path: "/usr", readOnly: false, cache: "never", ownership: "root" },
+        { name: "share1", path: "/opt", readOnly: true, cache: "auto", ownership: "root" },
+        { name: "share0", path: "/usr", readOnly: false, cache: "never", ownership: "root" },
         {
-          name: "4",
+          name: "share2",
           path: "/usr",
           readOnly: true,
           cache: "auto",
@@ -184,9 +184,9 @@ test("rootfs and shares get names, nested shares come after what they are in", (
   expect(plan).toMatchObject({ fsTag: "capsa", rootfs: { lower: ["0"] } });
   expect(plan.mounts).toEqual([
     { name: "1", target: "/usr", readOnly: true, overlay: true },
-    { name: "2", target: "/project", readOnly: true },
-    { name: "3", target: "/project/data", readOnly: false },
-    { name: "4", target: "/a/b/c", readOnly: true },
+    { name: "share1", target: "/project", readOnly: true },
+    { name: "share0", target: "/project/data", readOnly: false },
+    { name: "share2", target: "/a/b/c", readOnly: true },
   ]);
 });
 
@@ -201,7 +201,7 @@ test("a transaction is a read-only share and a place beside it for what is chang
   ]);
   const plan = decodeCbor(encodeCbor(guestPlan({ ...SPEC, shares }, { overlays: [] })));
   expect(plan.mounts).toEqual([
-    { name: "0", target: "/b", readOnly: true },
+    { name: "share0", target: "/b", readOnly: true },
     { name: "1", target: "/a", readOnly: false, upper: "2" },
   ]);
 });

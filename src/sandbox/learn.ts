@@ -1,0 +1,74 @@
+/** From what a sandbox has used of its shares to those that it needs. */
+
+import { dirname, relative } from "node:path";
+import type { ShareUse } from "./api.ts";
+import type { Ownership, ShareSpec } from "./spec.ts";
+
+/** What one has learned of a share from a run. */
+export interface LearnedShare {
+  readonly share: ShareSpec;
+  /** `kept`: a transactional one, which stays as it is. */
+  readonly use: "unused" | "read" | "written" | "kept";
+  /** The mode that is enough for what was done; absent: the share is not needed. */
+  readonly mode?: ShareSpec["mode"];
+}
+
+/** `uses`: of all shares but those in mode `transaction`. */
+export function learnShares(shares: readonly ShareSpec[], uses: readonly ShareUse[]): LearnedShare[] {
+  return shares.map((share) => {
+    if (share.mode === "transaction") return { share, use: "kept", mode: share.mode };
+    const { used, written } = uses.find(({ guest }) => guest === share.guest)!;
+    if (!used) return { share, use: "unused" };
+    return written ? { share, use: "written", mode: share.mode } : { share, use: "read", mode: "ro" };
+  });
+}
+
+/** `[[sandbox.NAME.shares]]` tables for the `capsa.toml` that is `file`; what is left out is a comment. */
+export function sharesToml(sandbox: string, file: string, learned: readonly LearnedShare[]): string {
+  const kept = learned.flatMap(({ share, use, mode }) => {
+    if (mode === undefined) return [];
+    return [
+      `[[sandbox.${sandbox}.shares]] # ${describe(share, use)}`,
+      `host = ${quote(shown(share.host, file))}`,
+      `guest = ${quote(share.guest)}`,
+      `mode = "${mode}"`,
+      ...(share.ownership.mode === "root" ? [] : [`ownership = ${ownership(share.ownership)}`]),
+      ...(share.cache === "auto" ? [] : [`cache = "${share.cache}"`]),
+      "",
+    ];
+  });
+  const unused = learned.filter(({ mode }) => mode === undefined);
+  const notes = unused.map(
+    ({ share }) => `# not used, so left out: ${quote(shown(share.host, file))} at ${quote(share.guest)}`,
+  );
+  return [...kept, ...notes, ...(notes.length > 0 ? [""] : [])].map((line) => `${line}\n`).join("");
+}
+
+function describe({ mode }: ShareSpec, use: LearnedShare["use"]): string {
+  switch (use) {
+    case "kept":
+      return 'changes in it wait for a yes: "capsa diff" tells them';
+    case "written":
+      return mode === "ro" ? "read; it tried to write as well, and was refused" : "written";
+    default:
+      return mode === "rw" ? 'only read: "ro" is enough' : "read";
+  }
+}
+
+function ownership(given: Ownership): string {
+  if (given.mode !== "map") return quote(given.mode);
+  const ranges = (list: typeof given.uids) =>
+    list.map(({ guest, host, count }) => `{ guest = ${guest}, host = ${host}, count = ${count} }`).join(", ");
+  return `{ uids = [${ranges(given.uids)}], gids = [${ranges(given.gids)}] }`;
+}
+
+/** As the file may say it: relative where that does not lead out of its directory. */
+function shown(host: string, file: string): string {
+  const path = relative(dirname(file), host);
+  return path === "" ? "." : path.startsWith("..") ? host : `./${path}`;
+}
+
+/** A basic string of TOML: JSON's, but that DEL is escaped as well. */
+function quote(text: string): string {
+  return JSON.stringify(text).replaceAll("\x7f", "\\u007f");
+}

@@ -1,0 +1,77 @@
+/** From what was used of shares to those that are needed, as text for a file. */
+
+import { expect, test } from "bun:test";
+import { parseToml } from "../../../src/config/toml.ts";
+import { learnShares, sharesToml } from "../../../src/sandbox/learn.ts";
+import { share } from "./spec.ts";
+
+const use = (guest: string, used: boolean, written = false) => ({ guest, used, written });
+
+test("a share that nothing used goes, one that was only read is read-only, the rest stays as it was", () => {
+  const shares = [
+    share("/unused", { mode: "rw" }),
+    share("/read", { mode: "rw" }),
+    share("/written", { mode: "rw" }),
+    share("/tried"),
+    share("/staged", { mode: "transaction" }),
+  ];
+  const uses = [
+    use("/unused", false),
+    use("/read", true),
+    use("/written", true, true),
+    use("/tried", true, true),
+  ];
+  expect(learnShares(shares, uses).map(({ use, mode }) => [use, mode])).toEqual([
+    ["unused", undefined],
+    ["read", "ro"],
+    ["written", "rw"],
+    ["written", "ro"],
+    ["kept", "transaction"],
+  ]);
+});
+
+test("as tables they hold what the shares held, by paths of the file", () => {
+  const name = 'a "quoted"\nname \x7f \u{1f600}';
+  const map = {
+    mode: "map",
+    uids: [{ guest: 0, host: 1000, count: 1 }],
+    gids: [
+      { guest: 0, host: 100, count: 2 },
+      { guest: 5, host: 5, count: 1 },
+    ],
+  } as const;
+  const shares = [
+    share("/here", { host: "/home/me", mode: "rw" }),
+    share("/below", { host: `/home/me/${name}`, ownership: map, cache: "never" }),
+    share("/out", { host: "/home/other", ownership: { mode: "caller" } }),
+    share("/unused", { host: `/home/me/${name}` }),
+  ];
+  const uses = [use("/here", true, true), use("/below", true), use("/out", true), use("/unused", false)];
+  const text = sharesToml("box", "/home/me/capsa.toml", learnShares(shares, uses));
+  expect(parseToml(text)).toEqual({
+    value: {
+      sandbox: {
+        box: {
+          shares: [
+            { host: ".", guest: "/here", mode: "rw" },
+            {
+              host: `./${name}`,
+              guest: "/below",
+              mode: "ro",
+              ownership: { uids: map.uids, gids: map.gids },
+              cache: "never",
+            },
+            { host: "/home/other", guest: "/out", mode: "ro", ownership: "caller" },
+          ],
+        },
+      },
+    },
+  });
+  expect(text).toStartWith("[[sandbox.box.shares]] # written\n");
+  expect(text).toContain("\n# not used, so left out: ");
+  expect(text).toEndWith('at "/unused"\n\n');
+});
+
+test("without shares there is nothing to say", () => {
+  expect(sharesToml("box", "/home/me/capsa.toml", learnShares([], []))).toBe("");
+});
