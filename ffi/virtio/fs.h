@@ -70,10 +70,16 @@ struct fs_options {
 __attribute__((warn_unused_result)) int virtio_fs__new(const struct fs_options *options, struct virtio_device **out);
 
 /* What the guest has done with a root since the device was made, or has tried to. */
+enum { FS_ROOT_WROTE_MAX = 1024 };
 struct fs_use {
-	const char *name; /* the root's; lives as long as the device */
+	const char *name; /* the root's; this and `wrote` live as long as the device */
 	bool used;        /* looked at, read or written; looking it up by its name, to mount it, is no use */
 	bool written; /* made, changed or removed something in it, or opened a file for that; refused where read_only */
+	/* Names of the root's entries in and below which that was, each with its NUL: the first FS_ROOT_WROTE_MAX bytes
+	 * of them, 64 KiB of all roots together. */
+	const char *wrote;
+	size_t wrote_end; /* bytes there */
+	bool wrote_more;  /* there were others */
 };
 
 /* Of one root, in the order of the options; from any thread. False where there is none of that index. */

@@ -110,6 +110,12 @@ void frame__item_text(struct frame *frame, const char *value)
 		cbor_encode_text_stringz(&frame->maps[frame->depth].encoder, value);
 }
 
+void frame__item_bytes(struct frame *frame, const void *data, size_t len)
+{
+	if (frame->bytes)
+		cbor_encode_byte_string(&frame->maps[frame->depth].encoder, data, len);
+}
+
 void frame__failure(struct frame *frame, const struct failure *failure)
 {
 	frame__text(frame, "code", failure->code);

@@ -21,7 +21,7 @@ struct frame {
 		uint8_t *head; /* the byte that holds the map's count, which is known at its end; at most 23. NULL: a
 				* list, whose count is known */
 		unsigned count;
-	} maps[4];
+	} maps[5];
 	unsigned depth; /* of the map being filled */
 	CborEncoder root;
 };
@@ -32,14 +32,15 @@ void frame__text(struct frame *frame, const char *key, const char *value);
 void frame__uint(struct frame *frame, const char *key, uint64_t value);
 void frame__bool(struct frame *frame, const char *key, bool value);
 void frame__bytes(struct frame *frame, const char *key, const void *data, size_t len);
-/* A map inside the map being filled (three levels at most); what follows goes into it until frame__close. */
+/* A map inside the map being filled (four levels at most); what follows goes into it until frame__close. */
 void frame__open(struct frame *frame, const char *key);
 void frame__close(struct frame *frame);
-/* A list of `count` items inside the map being filled, which counts as a level: a text or a map each (frame__item, then
+/* A list of `count` items inside the map being filled, which counts as a level: a text, bytes or a map each (frame__item, then
  * its entries, then frame__close). frame__close ends the list, too. */
 void frame__list(struct frame *frame, const char *key, unsigned count);
 void frame__item(struct frame *frame);
 void frame__item_text(struct frame *frame, const char *value);
+void frame__item_bytes(struct frame *frame, const void *data, size_t len);
 void frame__failure(struct frame *frame, const struct failure *failure); /* code and message */
 /* Finish: true when frame->bytes holds frame->len bytes to send, which the caller frees; else nothing is held. */
 __attribute__((warn_unused_result)) bool frame__end(struct frame *frame);

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
-enum { ITEM_ROOM = 64 }; /* beside the name */
+/* Beside the root's name. The guest goes on meanwhile: there is room for what it may yet write. A name of one letter
+ * takes as much again. */
+enum { ITEM_ROOM = 96 + 2 * FS_ROOT_WROTE_MAX };
 
 /* The next root of all file system devices; false after the last. *slot and *root begin at 0. */
 static bool next(const struct device_set *devices, unsigned *slot, unsigned *root, struct fs_use *use)
@@ -25,6 +27,18 @@ size_t share_use__room(const struct device_set *devices)
 	return room;
 }
 
+static void add_entries(struct frame *frame, const struct fs_use *use)
+{
+	const char *end = use->wrote + use->wrote_end;
+	unsigned count = 0;
+	for (const char *at = use->wrote; at < end; at += strlen(at) + 1)
+		count++;
+	frame__list(frame, "entries", count);
+	for (const char *at = use->wrote; at < end; at += strlen(at) + 1)
+		frame__item_bytes(frame, at, strlen(at));
+	frame__close(frame);
+}
+
 void share_use__add(struct frame *frame, const struct device_set *devices)
 {
 	struct fs_use use;
@@ -39,6 +53,8 @@ void share_use__add(struct frame *frame, const struct device_set *devices)
 		frame__text(frame, "root", use.name);
 		frame__bool(frame, "used", use.used);
 		frame__bool(frame, "written", use.written);
+		add_entries(frame, &use);
+		frame__bool(frame, "more", use.wrote_more);
 		frame__close(frame);
 	}
 	frame__close(frame);

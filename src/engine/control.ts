@@ -17,6 +17,9 @@ export interface RootUse {
   readonly root: string;
   readonly used: boolean;
   readonly written: boolean;
+  /** Names, as the guest made them. */
+  readonly entries: readonly Uint8Array[];
+  readonly more: boolean;
 }
 
 /** What a VMM tells unasked. */
@@ -151,7 +154,13 @@ function readEvent(message: Message): VmmEvent {
 export function readUse(message: Message): RootUse[] {
   return list(message, "use").map((item) => {
     const use = map(item, "use");
-    return { root: text(use, "root", 255), used: flag(use, "used"), written: flag(use, "written") };
+    return {
+      root: text(use, "root", 255),
+      used: flag(use, "used"),
+      written: flag(use, "written"),
+      entries: list(use, "entries").map((entry) => bytes({ entry }, "entry")),
+      more: flag(use, "more"),
+    };
   });
 }
 

@@ -135,6 +135,13 @@ export interface ShareUse {
   readonly used: boolean;
   /** Something was made, changed or removed, or a file was opened for that. In a read-only share that was refused. */
   readonly written: boolean;
+  /**
+   * The share's own entries in and below which that was, sorted: the first of them, 1 KiB of names. What is not UTF-8, or
+   * what a terminal would obey, shows as `\xNN`, a backslash as `\x5c`.
+   */
+  readonly entries: readonly string[];
+  /** There were others. */
+  readonly more: boolean;
 }
 
 /** A guest's vsock port as a Unix socket on the host; wherever a path is wanted, `${socket}` gives it. */

@@ -11,24 +11,32 @@ export interface LearnedShare {
   readonly use: "unused" | "read" | "written" | "kept";
   /** The mode that is enough for what was done; absent: the share is not needed. */
   readonly mode?: ShareSpec["mode"];
+  /** In and below which of its entries it wrote: the first of them; `more`: there were others. */
+  readonly entries: readonly string[];
+  readonly more: boolean;
 }
 
 /** `uses`: of all shares but those in mode `transaction`. */
 export function learnShares(shares: readonly ShareSpec[], uses: readonly ShareUse[]): LearnedShare[] {
   return shares.map((share) => {
-    if (share.mode === "transaction") return { share, use: "kept", mode: share.mode };
-    const { used, written } = uses.find(({ guest }) => guest === share.guest)!;
-    if (!used) return { share, use: "unused" };
-    return written ? { share, use: "written", mode: share.mode } : { share, use: "read", mode: "ro" };
+    if (share.mode === "transaction")
+      return { share, use: "kept", mode: share.mode, entries: [], more: false };
+    const { used, written, entries, more } = uses.find(({ guest }) => guest === share.guest)!;
+    const learned = { share, entries, more };
+    if (!used) return { ...learned, use: "unused" };
+    return written
+      ? { ...learned, use: "written", mode: share.mode }
+      : { ...learned, use: "read", mode: "ro" };
   });
 }
 
 /** `[[sandbox.NAME.shares]]` tables for the `capsa.toml` that is `file`; what is left out is a comment. */
 export function sharesToml(sandbox: string, file: string, learned: readonly LearnedShare[]): string {
-  const kept = learned.flatMap(({ share, use, mode }) => {
+  const kept = learned.flatMap((one) => {
+    const { share, mode } = one;
     if (mode === undefined) return [];
     return [
-      `[[sandbox.${sandbox}.shares]] # ${describe(share, use)}`,
+      `[[sandbox.${sandbox}.shares]] # ${describe(one)}`,
       `host = ${quote(shown(share.host, file))}`,
       `guest = ${quote(share.guest)}`,
       `mode = "${mode}"`,
@@ -44,14 +52,17 @@ export function sharesToml(sandbox: string, file: string, learned: readonly Lear
   return [...kept, ...notes, ...(notes.length > 0 ? [""] : [])].map((line) => `${line}\n`).join("");
 }
 
-function describe({ mode }: ShareSpec, use: LearnedShare["use"]): string {
+function describe({ share, use, entries, more }: LearnedShare): string {
   switch (use) {
     case "kept":
       return 'changes in it wait for a yes: "capsa diff" tells them';
-    case "written":
-      return mode === "ro" ? "read; it tried to write as well, and was refused" : "written";
+    case "written": {
+      const where = entries.join(", ") + (more ? " and others" : "");
+      const how = share.mode === "ro" ? "read; it tried to write as well, and was refused" : "written";
+      return where === "" ? how : `${how}: ${where}`;
+    }
     default:
-      return mode === "rw" ? 'only read: "ro" is enough' : "read";
+      return share.mode === "rw" ? 'only read: "ro" is enough' : "read";
   }
 }
 

@@ -5,6 +5,7 @@ import { connectAgent } from "../agent/client.ts";
 import { uint } from "../agent/fields.ts";
 import { signalNumber } from "../agent/signals.ts";
 import type { StagedChanges } from "../changes/changes.ts";
+import { shownName } from "../changes/names.ts";
 import { CapsaError, VmmError } from "../errors.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import { sandboxNetwork } from "../network/control.ts";
@@ -346,7 +347,9 @@ export class SandboxHandle implements RunningSandbox {
     const use = await this.#machine.use();
     return this.#shares.flatMap(({ guest }, index) => {
       const its = use.find(({ root }) => root === shareRoot(index));
-      return its === undefined ? [] : [{ guest, used: its.used, written: its.written }];
+      if (its === undefined) return [];
+      const { used, written, more } = its;
+      return [{ guest, used, written, entries: its.entries.map(shownName).sort(), more }];
     });
   }
 

@@ -385,7 +385,7 @@ exec = "test -d /seen && test -f /etc/file && cp /in/file /out/box && cmp /out/b
     stdout: [
       ...needed("main", [
         [read, "in", "/in", "ro"],
-        ["written", "out", "/out", "rw"],
+        ["written: main", "out", "/out", "rw"],
       ]),
       '# not used, so left out: "./seen" at "/seen"\n',
       '# not used, so left out: "./spare" at "/spare"\n',
@@ -395,7 +395,7 @@ exec = "test -d /seen && test -f /etc/file && cp /in/file /out/box && cmp /out/b
       ...needed("box", [
         [read, "in", "/in", "ro"],
         [read, "seen", "/seen", "ro"],
-        ["written", "out", "/out", "rw"],
+        ["written: box", "out", "/out", "rw"],
         [read, "in/file", "/etc/file", "ro"],
       ]),
       '# not used, so left out: "./spare" at "/spare"\n',

@@ -37,10 +37,14 @@ afterAll(async () => {
   await share[Symbol.asyncDispose]();
 });
 
+const written = { guest: "/share", used: true, written: true, entries: ["out"], more: false };
+
 test("processor, memory, files and network are counted, each for itself", async () => {
   const before = await vm.metrics();
   expect(before).toMatchObject({ state: "running", shares: { readBytes: 0, writtenBytes: 0 } });
   expect(before.cpuMs).toBeGreaterThan(0);
+  // it has been mounted, which is no use of it
+  expect(await vm.shareUse()).toEqual([{ ...written, used: false, written: false, entries: [] }]);
   const { memory } = before;
   expect(memory.sizeBytes).toBe(256 * MIB);
   expect(memory.guestTotalBytes!).toBeLessThan(memory.sizeBytes);
@@ -53,6 +57,7 @@ test("processor, memory, files and network are counted, each for itself", async 
   await agent.exec("ping -c 1 -W 1 -s 1000 10.0.2.2 || true");
   const after = await vm.metrics();
   expect(after.shares).toEqual({ readBytes: 3 * MIB, writtenBytes: 2 * MIB });
+  expect(await vm.shareUse()).toEqual([written]);
   expect(after.memory.residentBytes - memory.residentBytes).toBeGreaterThan(24 * MIB);
   expect(memory.guestAvailableBytes! - after.memory.guestAvailableBytes!).toBeGreaterThan(24 * MIB);
   expect(after.network!.sentBytes - before.network!.sentBytes).toBeGreaterThanOrEqual(1000);
@@ -123,7 +128,8 @@ test("the command line tells people, programs and Prometheus", async () => {
   expect((await capsa(["metrics", "--json", "--prometheus"])).exitCode).toBe(2);
 });
 
-test("after its end there are none", async () => {
+test("after its end there are none, but what it had used of its shares is known", async () => {
   await vm.kill();
+  expect(await vm.shareUse()).toEqual([written]);
   await expect(vm.metrics()).rejects.toMatchObject({ code: "VMM_GONE" });
 });

@@ -151,16 +151,7 @@ static void fs_queue_ready(struct virtio_device *dev, unsigned index)
 
 bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_use *use)
 {
-	const struct fs_session *s = ((const struct virtio_fs *)dev)->session;
-	if (index >= s->share_count)
-		return false;
-	struct fs_share *share = &s->shares[index];
-	*use = (struct fs_use){
-		.name = share->name,
-		.used = atomic_load_explicit(&share->used, memory_order_relaxed),
-		.written = atomic_load_explicit(&share->written, memory_order_relaxed),
-	};
-	return true;
+	return use__get(((const struct virtio_fs *)dev)->session, index, use);
 }
 
 static void fs_reset(struct virtio_device *dev)

@@ -74,7 +74,8 @@ static int open_inode(struct fs_request *req, struct fs_inode *inode, uint32_t f
 {
 	struct statx stx;
 	bool writes = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
-	share__used(req->share, writes);
+	if (writes)
+		use__write(req->session, req->share, inode, NULL);
 	if (writes && req->share->read_only)
 		return -EROFS;
 	if (inode->type != S_IFREG)

@@ -28,6 +28,7 @@ enum {
 	FS_DEPTH_MAX = PATH_MAX,     /* directories above one another: each takes a step to reach */
 	FS_HANDLES_MAX = 32768,      /* files and directories the guest may have open */
 	FS_OWNERS_MAX = 1024 * 1024, /* remembered owners */
+	FS_WROTE_MAX = 64 * 1024,    /* bytes of names of entries that were written, of all shares */
 };
 
 /*
@@ -111,7 +112,10 @@ struct fs_share {
 	struct fs_id_range *uid_map, *gid_map;
 	unsigned uid_map_count, gid_map_count;
 	struct fs_inode *root;
-	_Atomic bool used, written; /* by the guest, or it has tried; read from anywhere */
+	_Atomic bool used, written;    /* by the guest, or it has tried */
+	char wrote[FS_ROOT_WROTE_MAX]; /* names of entries of its root in and below which it wrote, each with its NUL */
+	_Atomic size_t wrote_end;
+	_Atomic bool wrote_more; /* than there was room for */
 };
 
 /* What others change in what the guest watches, until the guest takes it. */
@@ -136,6 +140,7 @@ struct fs_session {
 	int proc;       /* /proc/self/fd */
 	uint32_t serial;
 	uint64_t written, read; /* bytes of files, by the guest */
+	size_t wrote;           /* bytes of all shares' `wrote` */
 
 	struct fs_slots inodes, handles;
 	struct fs_inode **buckets;
@@ -185,9 +190,6 @@ enum { FS_WAIT = 1, FS_WAIT_ROOM = 8 /* buffers of its reply at most */ };
 #define FS_WAITS UINT32_MAX
 uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain);
 
-/* The guest looks at something of the share, or means to change something. */
-void share__used(struct fs_share *share, bool writes);
-
 /* The reply to the request that waits, `unique`, once there is one: bytes written, or 0 (it goes on waiting). */
 uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct iovec *iov, unsigned count);
 
@@ -201,6 +203,14 @@ void changes__unwatch(struct fs_session *s, struct fs_inode *inode);
 /* Watch nothing, and have no request wait. */
 void changes__reset(struct fs_session *s);
 void changes__end(struct fs_changes *changes);
+
+/* use.c: attempts count, whatever comes of them: without the share, or the right to write there, they would end in
+ * another way. */
+void use__look(struct fs_share *share);
+/* `dir`, an inode of the share, is to be changed, or its entry `name` where that is not NULL. */
+void use__write(struct fs_session *s, struct fs_share *share, const struct fs_inode *dir, const char *name);
+/* Of one share, from any thread; false where there is none of that index. */
+bool use__get(const struct fs_session *s, unsigned index, struct fs_use *use);
 
 /* slots.c: find by number; NULL for a number that names nothing. */
 void *slots__get(const struct fs_slots *slots, uint64_t id);

@@ -152,6 +152,7 @@ static int rename_entry(struct fs_request *req, uint64_t newdir, unsigned flags)
 		return -ESTALE;
 	if (to->share != req->share)
 		return -EXDEV;
+	use__write(s, req->share, to, req->name[1]);
 	int from_fd = inode__fd(s, req->inode);
 	int to_fd = from_fd < 0 ? from_fd : inode__fd(s, to);
 	if (to_fd < 0)

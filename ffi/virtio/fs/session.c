@@ -248,16 +248,6 @@ static int op__interrupt(struct fs_request *req)
 	return 0;
 }
 
-/* Attempts count, whatever comes of them: without the share, or the right to write there, they would end in another
- * way.
- */
-void share__used(struct fs_share *share, bool writes)
-{
-	atomic_store_explicit(&share->used, true, memory_order_relaxed);
-	if (writes)
-		atomic_store_explicit(&share->written, true, memory_order_relaxed);
-}
-
 /* Point the request at its parts, which are in s->body now. */
 static int parse(struct fs_request *req, const struct op *op, size_t len)
 {
@@ -302,8 +292,10 @@ static int run(struct fs_request *req, const struct op *op)
 	if (!req->inode)
 		return -ESTALE;
 	req->share = req->inode->share;
-	if (req->share && !(op->flags & UPKEEP))
-		share__used(req->share, op->flags & MODIFY);
+	if (req->share && op->flags & MODIFY)
+		use__write(s, req->share, req->inode, op->components ? req->name[0] : NULL);
+	else if (req->share && !(op->flags & UPKEEP))
+		use__look(req->share);
 	if (op->flags & MODIFY && (!req->share || req->share->read_only))
 		return -EROFS;
 	if (!req->share && !(op->flags & TOP))

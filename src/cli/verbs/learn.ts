@@ -109,8 +109,8 @@ function interrupted(signal: AbortSignal): Promise<number[]> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve([]), { once: true }));
 }
 
-function shareDocument({ share: { host, guest, mode: given }, use, mode }: LearnedShare) {
-  return { host, guest, mode: given, use, ...(mode !== undefined && { needs: mode }) };
+function shareDocument({ share: { host, guest, mode: given }, use, mode, entries, more }: LearnedShare) {
+  return { host, guest, mode: given, use, ...(mode !== undefined && { needs: mode }), entries, more };
 }
 
 async function tell(

@@ -134,6 +134,95 @@ static void a_refused_write_is_told(void)
 	guest__stop();
 }
 
+/* "a,b": in the order in which they were written first. */
+static const char *entries_of(unsigned index)
+{
+	static char text[2 * FS_ROOT_WROTE_MAX];
+	struct fs_use use = use_of(index);
+	memcpy(text, use.wrote, use.wrote_end);
+	text[use.wrote_end] = 0;
+	for (size_t i = 0; i + 1 < use.wrote_end; i++)
+		if (!text[i])
+			text[i] = ',';
+	return text;
+}
+
+static void entries_are_those_of_the_root(void)
+{
+	start();
+	uint64_t node, fh, rw = guest__lookup(ROOT, "rw");
+	CHECK_EQ(mkdir(host("rw/dir"), 0755), 0);
+	CHECK_EQ(mkdir(host("rw/dir/below"), 0755), 0);
+	CHECK_EQ(mkdir(host("rw/other"), 0755), 0);
+	uint64_t dir = guest__lookup(rw, "dir"), below = guest__lookup(dir, "below"),
+		 other = guest__lookup(rw, "other");
+	CHECK_STR(entries_of(RW), ""); /* looking is no writing */
+	CHECK_EQ(guest__chmod(rw, 0700), 0);
+	check_use(RW, true, true);
+	CHECK_STR(entries_of(RW), ""); /* that is the root itself */
+	CHECK_EQ(guest__create(below, "deep", O_RDWR, 0644, &node, &fh), 0);
+	CHECK_EQ(guest__write(node, fh, 0, "x", 1, O_RDWR), 1);
+	CHECK_STR(entries_of(RW), "dir");
+	CHECK_EQ(guest__mkdir(rw, "new", 0755), 0);
+	CHECK_STR(entries_of(RW), "dir,new");
+	CHECK_EQ(guest__rename(below, "deep", other, "moved", 0), 0);
+	CHECK_STR(entries_of(RW), "dir,new,other");
+	CHECK_EQ(guest__rename(rw, "new", rw, "renamed", 0), 0);
+	CHECK_STR(entries_of(RW), "dir,new,other,renamed");
+	CHECK_EQ(guest__op(FUSE_UNLINK, other, NULL, 0, "moved", NULL), 0);
+	CHECK_EQ(guest__write(node, fh, 0, "x", 1, O_RDWR), 1); /* it has no place any more */
+	CHECK_STR(entries_of(RW), "dir,new,other,renamed");
+	CHECK(!use_of(RW).wrote_more);
+	CHECK_STR(entries_of(RO), "");
+	guest__stop();
+}
+
+static void a_guest_that_makes_up_names_fills_its_share_of_them(void)
+{
+	start();
+	char name[NAME_MAX + 1];
+	uint64_t rw = guest__lookup(ROOT, "rw");
+	memset(name, 'n', NAME_MAX);
+	name[NAME_MAX] = 0;
+	for (unsigned i = 0; i < 1000; i++) {
+		for (unsigned at = 0, rest = i; at < 3; at++, rest /= 10)
+			name[at] = (char)('0' + rest % 10);
+		CHECK_EQ(guest__op(FUSE_UNLINK, rw, NULL, 0, name, NULL), -ENOENT);
+	}
+	CHECK_EQ(use_of(RW).wrote_end, FS_ROOT_WROTE_MAX); /* four of the longest names there are */
+	CHECK(use_of(RW).wrote_more);
+	CHECK_EQ(use_of(RO).wrote_end, 0);
+	CHECK(!use_of(RO).wrote_more);
+	guest__stop();
+}
+
+static void all_shares_have_names_for_64_kib_together(void)
+{
+	enum { MANY = 70 };
+	static struct fs_root roots[MANY];
+	static char names[MANY][8];
+	char name[NAME_MAX + 1];
+	size_t kept = 0;
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(names[i], sizeof(names[i]), "%u", i);
+		roots[i] = (struct fs_root){.name = names[i]};
+	}
+	guest__start(roots, MANY, false);
+	memset(name, 'n', NAME_MAX);
+	name[NAME_MAX] = 0;
+	for (unsigned i = 0; i < MANY; i++) {
+		uint64_t root = guest__lookup(ROOT, names[i]);
+		for (name[0] = 'a'; name[0] < 'e'; name[0]++)
+			CHECK_EQ(guest__op(FUSE_UNLINK, root, NULL, 0, name, NULL), -ENOENT);
+		kept += use_of(i).wrote_end;
+	}
+	CHECK_EQ(kept, 64 * 1024);
+	CHECK(!use_of(0).wrote_more);
+	check_use(MANY - 1, true, true);
+	CHECK(use_of(MANY - 1).wrote_more);
+	guest__stop();
+}
+
 static void what_names_nothing_is_no_use(void)
 {
 	start();
@@ -153,6 +242,9 @@ int main(void)
 	CASE(reading_is_no_writing);
 	CASE(writing_in_any_way_is_seen);
 	CASE(a_refused_write_is_told);
+	CASE(entries_are_those_of_the_root);
+	CASE(a_guest_that_makes_up_names_fills_its_share_of_them);
+	CASE(all_shares_have_names_for_64_kib_together);
 	CASE(what_names_nothing_is_no_use);
 	return check__done();
 }

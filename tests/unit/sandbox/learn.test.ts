@@ -5,7 +5,9 @@ import { parseToml } from "../../../src/config/toml.ts";
 import { learnShares, sharesToml } from "../../../src/sandbox/learn.ts";
 import { share } from "./spec.ts";
 
-const use = (guest: string, used: boolean, written = false) => ({ guest, used, written });
+const use = (guest: string, used: boolean, ...entries: string[]) => {
+  return { guest, used, written: entries.length > 0, entries, more: false };
+};
 
 test("a share that nothing used goes, one that was only read is read-only, the rest stays as it was", () => {
   const shares = [
@@ -18,8 +20,8 @@ test("a share that nothing used goes, one that was only read is read-only, the r
   const uses = [
     use("/unused", false),
     use("/read", true),
-    use("/written", true, true),
-    use("/tried", true, true),
+    use("/written", true, "a"),
+    use("/tried", true, "a"),
   ];
   expect(learnShares(shares, uses).map(({ use, mode }) => [use, mode])).toEqual([
     ["unused", undefined],
@@ -46,7 +48,12 @@ test("as tables they hold what the shares held, by paths of the file", () => {
     share("/out", { host: "/home/other", ownership: { mode: "caller" } }),
     share("/unused", { host: `/home/me/${name}` }),
   ];
-  const uses = [use("/here", true, true), use("/below", true), use("/out", true), use("/unused", false)];
+  const uses = [
+    { ...use("/here", true, "a", "b c"), more: true },
+    use("/below", true),
+    use("/out", true),
+    use("/unused", false),
+  ];
   const text = sharesToml("box", "/home/me/capsa.toml", learnShares(shares, uses));
   expect(parseToml(text)).toEqual({
     value: {
@@ -67,7 +74,7 @@ test("as tables they hold what the shares held, by paths of the file", () => {
       },
     },
   });
-  expect(text).toStartWith("[[sandbox.box.shares]] # written\n");
+  expect(text).toStartWith("[[sandbox.box.shares]] # written: a, b c and others\n");
   expect(text).toContain("\n# not used, so left out: ");
   expect(text).toEndWith('at "/unused"\n\n');
 });
