@@ -7,11 +7,11 @@ import type { Ownership, ShareSpec } from "./spec.ts";
 /** What one has learned of a share from a run. */
 export interface LearnedShare {
   readonly share: ShareSpec;
-  /** `kept`: a transactional one, which stays as it is. */
-  readonly use: "unused" | "read" | "written" | "kept";
+  /** `refused`: it tried to write a read-only one; `kept`: a transactional one, which stays as it is. */
+  readonly use: "unused" | "read" | "written" | "refused" | "kept";
   /** The mode that is enough for what was done; absent: the share is not needed. */
   readonly mode?: ShareSpec["mode"];
-  /** In and below which of its entries it wrote: the first of them; `more`: there were others. */
+  /** In and below which of its entries it wrote, or tried to: the first of them; `more`: there were others. */
   readonly entries: readonly string[];
   readonly more: boolean;
 }
@@ -24,9 +24,8 @@ export function learnShares(shares: readonly ShareSpec[], uses: readonly ShareUs
     const { used, written, entries, more } = uses.find(({ guest }) => guest === share.guest)!;
     const learned = { share, entries, more };
     if (!used) return { ...learned, use: "unused" };
-    return written
-      ? { ...learned, use: "written", mode: share.mode }
-      : { ...learned, use: "read", mode: "ro" };
+    if (!written) return { ...learned, use: "read", mode: "ro" };
+    return { ...learned, use: share.mode === "ro" ? "refused" : "written", mode: share.mode };
   });
 }
 
@@ -53,14 +52,14 @@ export function sharesToml(sandbox: string, file: string, learned: readonly Lear
 }
 
 function describe({ share, use, entries, more }: LearnedShare): string {
+  const where = entries.length === 0 ? "" : `: ${entries.join(", ")}${more ? " and others" : ""}`;
   switch (use) {
     case "kept":
       return 'changes in it wait for a yes: "capsa diff" tells them';
-    case "written": {
-      const where = entries.join(", ") + (more ? " and others" : "");
-      const how = share.mode === "ro" ? "read; it tried to write as well, and was refused" : "written";
-      return where === "" ? how : `${how}: ${where}`;
-    }
+    case "written":
+      return `written${where}`;
+    case "refused":
+      return `read; writing was tried, and refused${where}`;
     default:
       return share.mode === "rw" ? 'only read: "ro" is enough' : "read";
   }

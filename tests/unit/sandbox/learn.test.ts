@@ -27,7 +27,7 @@ test("a share that nothing used goes, one that was only read is read-only, the r
     ["unused", undefined],
     ["read", "ro"],
     ["written", "rw"],
-    ["written", "ro"],
+    ["refused", "ro"],
     ["kept", "transaction"],
   ]);
 });
