@@ -35,8 +35,8 @@ void frame__bytes(struct frame *frame, const char *key, const void *data, size_t
 /* A map inside the map being filled (four levels at most); what follows goes into it until frame__close. */
 void frame__open(struct frame *frame, const char *key);
 void frame__close(struct frame *frame);
-/* A list of `count` items inside the map being filled, which counts as a level: a text, bytes or a map each (frame__item, then
- * its entries, then frame__close). frame__close ends the list, too. */
+/* A list of `count` items inside the map being filled, which counts as a level: a text, bytes or a map each
+ * (frame__item, then its entries, then frame__close). frame__close ends the list, too. */
 void frame__list(struct frame *frame, const char *key, unsigned count);
 void frame__item(struct frame *frame);
 void frame__item_text(struct frame *frame, const char *value);
