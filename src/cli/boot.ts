@@ -14,6 +14,7 @@ import { describeExit } from "../sandbox/describe.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { startSandbox } from "../sandbox/start.ts";
+import type { Step } from "../steps/step.ts";
 
 const LONGEST_NAME = 32;
 const MOST_OF_A_NAME = 1000;
@@ -82,12 +83,16 @@ export async function connect({ spec, vm }: Booted, signal: AbortSignal): Promis
   return waitReadyTimeout(vm.vsockSocket(agentPort()), spec.bootTimeoutMs, limits);
 }
 
-/** As {@link connect}, to the agents of all, by the names that the file gives their sandboxes. */
+/** As {@link connect}, to the agents of all that have steps, by the names that the file gives their sandboxes. */
 export async function connectAll(
+  steps: readonly Step[],
   booted: readonly Booted[],
   signal: AbortSignal,
 ): Promise<Map<string, Agent>> {
-  const agents = booted.map(async (one) => [one.spec.name, await connect(one, signal)] as const);
+  const wanted = new Set(steps.map(({ sandbox }) => sandbox));
+  const agents = booted
+    .filter(({ spec }) => wanted.has(spec.name))
+    .map(async (one) => [one.spec.name, await connect(one, signal)] as const);
   return new Map(await Promise.all(agents));
 }
 

@@ -135,6 +135,17 @@ describe("up", () => {
     expect(exitCode).toBe(0);
   });
 
+  test("a main process beside those with steps may end when it likes", async () => {
+    await using dir = await write(
+      '[sandbox.main]\nmemory = "128M"\nrun = "true"\n[sandbox.b]\nmemory = "128M"\n' +
+        '[[steps]]\nsandbox = "b"\nexec = "sleep 1; hostname"\n',
+    );
+    const { exitCode, stdout, stderr } = await capsa(["up", "main", "b"], { cwd: dir.path });
+    expect(stderr).not.toContain("before its steps");
+    expect(stdout).toContain("✓ sleep 1; hostname");
+    expect(exitCode).toBe(0);
+  });
+
   test("a main process that ends under the steps is told", async () => {
     await using dir = await write(
       `${box('run = "sleep 1; exit 9"')}[[steps]]\nexec = "sleep 60"\n[[steps]]\nexec = "true"\n`,

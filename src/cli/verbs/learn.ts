@@ -85,10 +85,7 @@ async function perform(
   file: string,
   { terminal, signal }: Cli,
 ): Promise<boolean> {
-  const agents = await connectAll(
-    booted.filter(({ spec }) => steps.some(({ sandbox }) => sandbox === spec.name)),
-    signal,
-  );
+  const agents = await connectAll(steps, booted, signal);
   const colors = await terminal.colors();
   try {
     const result = await runSteps(steps, agents, {

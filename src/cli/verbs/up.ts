@@ -171,7 +171,7 @@ async function script(
   const calm = options.verbose || booted.some(({ spec }) => spec.run);
   let progress: { stop(): void } | undefined;
   const colors = await terminal.colors();
-  const agents = await connectAll(booted, signal);
+  const agents = await connectAll(steps, booted, signal);
   const result = await runSteps(steps, agents, {
     signal,
     ...(options.keepGoing ? { keepGoing: true } : {}),
