@@ -1,10 +1,10 @@
 /** One `[sandbox.NAME]` table into a specification. */
-import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import type { NetworkSpec, RootfsSpec, SandboxSpec, Secrets, UserNetwork } from "../sandbox/spec.ts";
 import { MAX_LIFE_MS } from "../sandbox/validate.ts";
+import { lookUp } from "./host_path.ts";
 import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import { SandboxSchema, type SandboxTable, type SecretTable, ShareSchema } from "./schema.ts";
@@ -55,10 +55,11 @@ export function resolveSandbox(
     const given = table[key];
     if (given === undefined) return {};
     const absolute = resolve(base, given);
-    if (!statSync(absolute, { throwIfNoEntry: false })?.isFile()) {
+    const found = lookUp(absolute, "file ");
+    if ("why" in found || !found.isFile()) {
       report(
         [...path, key],
-        `there is no file ${absolute}`,
+        "why" in found ? found.why : `there is no file ${absolute}`,
         "relative paths start at the directory of this file",
       );
     }
@@ -129,8 +130,13 @@ function resolveSecrets(tables: Readonly<Record<string, SecretTable>>, base: str
 function resolveRootfs(given: string, path: Path, base: string, report: Reporter): RootfsSpec {
   if (given === "base" || given === "host") return { kind: given };
   const directory = resolve(base, given);
-  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
-    report(path, `there is no directory ${directory}`, "relative paths start at the directory of this file");
+  const found = lookUp(directory, "directory ");
+  if ("why" in found || !found.isDirectory()) {
+    report(
+      path,
+      "why" in found ? found.why : `there is no directory ${directory}`,
+      "relative paths start at the directory of this file",
+    );
   }
   return { kind: "directory", path: directory };
 }

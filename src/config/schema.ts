@@ -29,10 +29,14 @@ const duration = (description: string) =>
   });
 
 const guestPath = (description: string) =>
-  Type.String({ description, pattern: "^/", expected: 'an absolute path in the guest, such as "/project"' });
+  Type.String({
+    description,
+    pattern: "^/[^\\x00]*$",
+    expected: 'an absolute path in the guest, such as "/project"',
+  });
 
 const hostPath = (description: string) =>
-  Type.String({ description, minLength: 1, expected: 'a path on the host, such as "./src"' });
+  Type.String({ description, pattern: "^[^\\x00]+$", expected: 'a path on the host, such as "./src"' });
 
 const text = (description: string) => Type.String({ description, expected: "text in quotes" });
 
@@ -51,8 +55,8 @@ const environment = (description: string) =>
 const command = (description: string) =>
   Type.Union(
     [
-      Type.String({ minLength: 1 }),
-      Type.Array(Type.String({ expected: "text in quotes" }), {
+      Type.String({ pattern: "^[^\\x00]+$" }),
+      Type.Array(Type.String({ pattern: "^[^\\x00]*$", expected: "text in quotes, without a NUL in it" }), {
         minItems: 1,
         expected: "a program and its arguments",
       }),
@@ -251,7 +255,7 @@ export const SandboxSchema = Type.Object(
     ),
     rootfs: optional(
       Type.String({
-        pattern: "^(base|host|\\.{0,2}/.*|\\.{1,2})$",
+        pattern: "^(base|host|\\.{0,2}/[^\\x00]*|\\.{1,2})$",
         description:
           'What the guest\'s / is: "base" (the default; busybox), "host" (this machine\'s /usr, read-only) or a ' +
           "directory (a path with a slash). The guest's changes stay in its memory.",

@@ -1,7 +1,7 @@
 /** The shares of one sandbox: from tables to specifications, and whether they can be mounted beside each other. */
-import { statSync } from "node:fs";
 import { posix, resolve } from "node:path";
 import type { ShareSpec } from "../sandbox/spec.ts";
+import { lookUp } from "./host_path.ts";
 import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import type { ShareTable } from "./schema.ts";
@@ -51,9 +51,9 @@ export function resolveShares(
 
 function resolveShare(table: ShareTable, path: Path, base: string, report: Reporter): ShareSpec {
   const host = resolve(base, table.host);
-  const stat = statSync(host, { throwIfNoEntry: false });
-  if (!stat) {
-    report([...path, "host"], `there is no ${host}`, "relative paths start at the directory of this file");
+  const stat = lookUp(host);
+  if ("why" in stat) {
+    report([...path, "host"], stat.why, "relative paths start at the directory of this file");
   } else if (!stat.isDirectory() && !stat.isFile()) {
     report([...path, "host"], `${host} is neither a directory nor a file`, "share the directory it is in");
   } else if (stat.isFile() && table.mode === "transaction") {

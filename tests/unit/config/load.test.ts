@@ -16,6 +16,7 @@ beforeAll(async () => {
   await writeFile(join(dir, "secret"), "of one line\n");
   await writeFile(join(dir, "two-lines"), "of two lines\r\nInjected: header\n");
   await symlink("src", join(dir, "link"));
+  await symlink("circle", join(dir, "circle"));
 });
 afterAll(() => rm(dir, { recursive: true }));
 
@@ -352,6 +353,36 @@ describe("a wrong file", () => {
     ["relative cwd", `${box}cwd = "work"`, ["2:7 sandbox.box.cwd"], "an absolute path in the guest"],
     ["rootfs word", `${box}rootfs = "debian"`, ["2:10 sandbox.box.rootfs"], '"base", "host" or a directory'],
     ["missing rootfs", `${box}rootfs = "./none"`, ["2:10 sandbox.box.rootfs"], "there is no directory"],
+    [
+      "rootfs below a file",
+      `${box}rootfs = "./data.bin/x"`,
+      ["2:10 sandbox.box.rootfs"],
+      "there is no directory",
+    ],
+    ["rootfs in a circle", `${box}rootfs = "./circle"`, ["2:10 sandbox.box.rootfs"], "lead in a circle"],
+    ["kernel with a long name", `${box}kernel = "${"n".repeat(256)}"`, ["2:10 sandbox.box.kernel"], "longer"],
+    ["NUL in a path", `${box}initrd = "a\\u0000"`, ["2:10 sandbox.box.initrd"], "a path on the host"],
+    ["NUL in rootfs", `${box}rootfs = "./a\\u0000"`, ["2:10 sandbox.box.rootfs"], "a directory such as"],
+    ["NUL in run", `${box}run = ["a", "\\u0000"]`, ["2:13 sandbox.box.run[2]"], "without a NUL"],
+    ["NUL in a shell command", `${box}[[steps]]\nexec = "\\u0000"`, ["3:8 steps[1].exec"], "a shell command"],
+    [
+      "NUL in the paths of a write",
+      `${box}[[steps]]\nwrite = { file = "/\\u0000", from = "\\u0000" }`,
+      ["3:18 steps[1].write.file", "3:36 steps[1].write.from"],
+      "an absolute path in the guest",
+    ],
+    [
+      "write from a circle",
+      `${box}[[steps]]\nwrite = { file = "/a", from = "circle" }`,
+      ["3:31 steps[1].write.from"],
+      "lead in a circle",
+    ],
+    [
+      "host path in a circle",
+      `${box}[[sandbox.box.shares]]\nhost = "circle/a"\nguest = "/a"`,
+      ["3:8 sandbox.box.shares[1].host"],
+      "lead in a circle",
+    ],
     ["missing kernel", `${box}kernel = "none"`, ["2:10 sandbox.box.kernel"], "there is no file"],
     ["initrd that is a directory", `${box}initrd = "src"`, ["2:10 sandbox.box.initrd"], "there is no file"],
     [
