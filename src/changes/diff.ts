@@ -3,7 +3,7 @@
 import type { Change } from "./api.ts";
 import type { Found } from "./collect.ts";
 import { type Delta, enterAbove, fill, openFile, openLower, openUpper, why } from "./compare.ts";
-import { shownPath } from "./names.ts";
+import { patchPath } from "./names.ts";
 import type { Staging } from "./staging.ts";
 
 /** A file that is larger is not shown. */
@@ -58,18 +58,17 @@ export async function contents(
     return { reason: why(error) };
   }
   if (old === undefined || made === undefined) return { reason: "binary" };
-  const { createTwoFilesPatch, FILE_HEADERS_ONLY } = await import("diff"); // seldom needed, and slow to load
-  const path = shownPath(delta.share, delta.path);
-  const text = createTwoFilesPatch(
-    before === undefined ? "/dev/null" : `a${path}`,
-    after === undefined ? "/dev/null" : `b${path}`,
-    old,
-    made,
-    undefined,
-    undefined,
-    { context: CONTEXT, maxEditLength: MOST_EDITS, headerOptions: FILE_HEADERS_ONLY },
-  );
-  return text === undefined ? { reason: `more than ${MOST_EDITS} lines differ, not shown` } : { text };
+  const { createTwoFilesPatch, OMIT_HEADERS } = await import("diff"); // seldom needed, and slow to load
+  const hunks = createTwoFilesPatch("", "", old, made, undefined, undefined, {
+    context: CONTEXT,
+    maxEditLength: MOST_EDITS,
+    headerOptions: OMIT_HEADERS,
+  });
+  if (hunks === undefined) return { reason: `more than ${MOST_EDITS} lines differ, not shown` };
+  if (!hunks.startsWith("@@")) return undefined; // a new file that is empty: its line says all
+  const side = (name: "a" | "b", there: unknown) =>
+    there === undefined ? "/dev/null" : patchPath(name, delta.share, delta.path);
+  return { text: `--- ${side("a", before)}\n+++ ${side("b", after)}\n${hunks}` };
 }
 
 /** Undefined where it is no text. A guest may have replaced it, or made it longer, meanwhile. */

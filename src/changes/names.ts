@@ -29,6 +29,16 @@ export function shownPath(share: StagedShare, path: readonly Uint8Array[]): stri
   return [share.guest, ...path.map(shownName)].join("/");
 }
 
+/** The path behind "a" or "b" as git writes and reads it in a patch: what it does not print is quoted, byte by byte. */
+export function patchPath(side: "a" | "b", share: StagedShare, path: readonly Uint8Array[]): string {
+  const parts: readonly Uint8Array[] = [Buffer.from(side + share.guest), ...path];
+  const plain = parts.map((part) => Buffer.from(part).toString("latin1")).join("/");
+  const quoted = plain.replaceAll(/[^ !#-[\]-~]/g, (byte) =>
+    byte === '"' || byte === "\\" ? `\\${byte}` : `\\${byte.charCodeAt(0).toString(8).padStart(3, "0")}`,
+  );
+  return quoted === plain ? plain : `"${quoted}"`;
+}
+
 /** Whether a path is `chosen`, or lies below it. */
 export function isWithin(path: string, chosen: string): boolean {
   const end = chosen.endsWith("/") ? chosen.slice(0, -1) : chosen;

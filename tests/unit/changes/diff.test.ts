@@ -1,6 +1,6 @@
 /** Changes as people read them. */
 import { expect, test } from "bun:test";
-import { symlinkSync, truncateSync } from "node:fs";
+import { readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownState, staged } from "./staged.ts";
 
@@ -43,6 +43,22 @@ test("git apply takes it", async () => {
   const done = Bun.spawnSync(["git", "apply", "-p2", "-"], { cwd: one.lower, stdin: Buffer.from(patch) });
   expect(done.stderr.toString()).toBe("");
   expect(one.seen()).toEqual({ b: "new\n", "src/": "", "src/a": "one\n2\n" });
+});
+
+test("git apply makes the very names of a guest, whatever bytes they are of", async () => {
+  const one = await staged({ "old\n\\": "x\n" });
+  const odd = Buffer.from([0x6e, 0x22, 0x5c, 0x0a, 0x1b, 0x20, 0xff, 0xc3, 0xbc]); // n"\, a newline, ESC, no UTF-8
+  const path = (directory: string) => Buffer.concat([Buffer.from(`${directory}/`), odd]);
+  writeFileSync(path(one.upper), "new\n");
+  one.put("old\n\\", "y\n");
+  one.put("empty", "");
+  const patch = await one.changes.diff();
+  expect(patch).toContain('\n+++ "b/s/n\\"\\\\\\012\\033 \\377\\303\\274"\n');
+  expect(patch).toStartWith("created /s/empty (0 bytes)\ncreated ");
+  const done = Bun.spawnSync(["git", "apply", "-p2", "-"], { cwd: one.lower, stdin: Buffer.from(patch) });
+  expect(done.stderr.toString()).toBe("");
+  expect(readFileSync(path(one.lower), "utf8")).toBe("new\n");
+  expect(readFileSync(join(one.lower, "old\n\\"), "utf8")).toBe("y\n");
 });
 
 test("what is no text, is too much, or leads elsewhere has a line", async () => {
