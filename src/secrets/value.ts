@@ -1,6 +1,6 @@
 /** The value of a secret, from where its specification says. */
 
-import { readFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { SpecError } from "../errors.ts";
 
 /** Less would be found in all kinds of text, and be starred out there. */
@@ -36,12 +36,25 @@ function fromEnvironment(field: string, name: string): string {
 }
 
 function fromFile(field: string, path: string): string {
+  let fd: number | undefined;
   try {
-    return readFileSync(path, "utf8").replace(/\r?\n$/, "");
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK); // else a fifo is waited for, for ever
+    const status = fstatSync(fd);
+    if (!status.isFile()) {
+      throw new SpecError(field, `${path} is no regular file`, {
+        hint: 'for what a program prints: `export NAME=$(program)`, and from = "env:NAME"',
+      });
+    }
+    if (status.size > MAX_BYTES + "\r\n".length)
+      throw new SpecError(field, `the value in ${path} is longer than ${MAX_BYTES} bytes`);
+    return readFileSync(fd, "utf8").replace(/\r?\n$/, "");
   } catch (cause) {
+    if (cause instanceof SpecError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code;
     const why =
       code === "ENOENT" ? "is not there" : code === "EACCES" ? "may not be read" : `cannot be read (${code})`;
     throw new SpecError(field, `${path} ${why}`, { cause });
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
 }

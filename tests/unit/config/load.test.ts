@@ -693,6 +693,21 @@ ${hosts}`);
     expect(said).not.toContain("Injected");
   });
 
+  test("are not waited for, nor read where they have no end", () => {
+    Bun.spawnSync(["mkfifo", join(dir, "fifo")]);
+    Bun.spawnSync(["truncate", "-s", "1T", join(dir, "large")]);
+    const { at, said } = problems(`${box(`from = "file:fifo"\n${hosts}`)}
+[sandbox.box.secrets.ZERO]
+from = "file:/dev/zero"
+${hosts}
+[sandbox.box.secrets.LARGE]
+from = "file:large"
+${hosts}`);
+    expect(at).toHaveLength(3);
+    for (const words of ["fifo is no regular file", "/dev/zero is no regular file", "longer than 8192 bytes"])
+      expect(said).toContain(words);
+  });
+
   const cases: [what: string, text: string, at: string, said: string][] = [
     [
       "an unknown place",
