@@ -90,13 +90,33 @@ function ids(): string[] {
     return readdirSync(changesBase());
   } catch (error) {
     if (errorCode(error) === "ENOENT") return [];
-    throw error;
+    throw unusable(error);
+  }
+}
+
+/** No error of the file system's that has no hint: the place is the user's to choose. */
+function unusable(error: unknown): HostError {
+  return new HostError(
+    "STAGING_UNSUPPORTED",
+    `changes cannot be kept in ${changesBase()}: ${(error as Error).message}`,
+    {
+      hint: "set XDG_STATE_HOME to a directory of yours",
+      cause: error,
+    },
+  );
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw unusable(error);
   }
 }
 
 /**
  * A place for the changes of a sandbox that is about to start, of its transactional shares. Throws
- * {@link HostError} `STAGING_UNSUPPORTED` where the file system cannot hold an overlay's upper layer, and
+ * {@link HostError} `STAGING_UNSUPPORTED` where there can be no directory, or no overlay's upper layer in it, and
  * {@link SpecError} where a share holds the place itself.
  */
 export function createStaging(
@@ -118,7 +138,7 @@ export function createStaging(
     }
   }
   const directory = join(base, id);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   try {
     probe(directory);
     for (const share of staged) makeLayer(join(directory, String(share.index)), share);
@@ -141,10 +161,10 @@ export function createStaging(
   }
 }
 
-/** Where changes would be kept. Throws as {@link createStaging} does, and what making a directory there does. */
+/** Where changes would be kept. Throws as {@link createStaging} does. */
 export function checkStaging(): string {
   const base = changesBase();
-  mkdirSync(base, { recursive: true, mode: 0o700 });
+  makeDirectory(base);
   const directory = mkdtempSync(join(base, "check-"));
   try {
     probe(directory);

@@ -95,3 +95,21 @@ test("a share that would hold its own changes is refused", async () => {
   );
   expect(openStaging("20000004")).toBeUndefined();
 });
+
+test("a state directory that cannot be one says so, and what to do", async () => {
+  const { lower } = await staged();
+  const before = process.env.XDG_STATE_HOME;
+  writeFileSync(join(lower, "file"), "");
+  process.env.XDG_STATE_HOME = join(lower, "file"); // root may go wherever there is a directory
+  try {
+    const refusal = expect.objectContaining({
+      code: "STAGING_UNSUPPORTED",
+      message: expect.stringContaining(`changes cannot be kept in ${lower}/file/capsa/changes: ENOTDIR`),
+      hint: expect.stringContaining("XDG_STATE_HOME"),
+    });
+    expect(() => createStaging(place("20000005"), "box", [share("/usr")], false)).toThrow(refusal);
+    await expect(pendingChanges()).rejects.toEqual(refusal);
+  } finally {
+    process.env.XDG_STATE_HOME = before;
+  }
+});
