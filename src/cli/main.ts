@@ -39,14 +39,17 @@ const cli: Cli = { terminal: new Terminal(outputLost), signal, exitCode: 0 };
 
 /** Output that nobody reads any more has ended the command already; what is still to be said is dropped. */
 const quietly = (work: Promise<void>) => work.catch(() => {});
+/** On stderr, where there is more to say than the exit code. */
+const tell = async (text: string) => text && cli.terminal.say(text);
 
 try {
   await (await build(process.argv[2])).parseAsync();
 } catch (error) {
   const failure = describeFailure(cli.signal.aborted ? cli.signal.reason : error);
   cli.exitCode = failure.exitCode;
-  if (failure.exitCode !== 0 && wantsJson()) await quietly(cli.terminal.json(failure.document));
-  else if (failure.text) await cli.terminal.say(failure.text);
+  if (failure.exitCode !== 0 && wantsJson())
+    await cli.terminal.json(failure.document).catch(() => tell(failure.text));
+  else await tell(failure.text);
 }
 await cli.terminal.drain();
 process.exit(cli.exitCode);

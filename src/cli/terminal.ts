@@ -60,7 +60,8 @@ export class Terminal {
 
   /** Resolves when all that was written has been taken, or cannot be. */
   async drain(): Promise<void> {
-    await Promise.allSettled([this.#out?.flush(), this.#error?.flush()]);
+    // in functions of their own: flush throws at once where what a failed write has left cannot be written either
+    await Promise.allSettled([this.#out, this.#error].map(async (sink) => sink?.flush()));
   }
 }
 

@@ -114,6 +114,30 @@ describe("the command line", () => {
   });
 });
 
+describe("on a full disk", () => {
+  /** `capsa` with its stdout on a disk that is full, whatever it is sent. */
+  async function full(args: readonly string[]) {
+    const child = Bun.spawn(["sh", "-c", 'exec "$0" "$@" >/dev/full', process.execPath, MAIN, ...args], {
+      stderr: "pipe",
+    });
+    const [exitCode, stderr] = await Promise.all([child.exited, child.stderr.text()]);
+    return { exitCode, stderr };
+  }
+  const said = "capsa: stdout cannot be written to: ENOSPC: no space left on device, write\n";
+
+  test("an error that should have been JSON is told on stderr", async () => {
+    expect(await full(["schema"])).toEqual({ exitCode: 125, stderr: said });
+    expect(await full(["check", "--json", "capsa.toml.example"])).toEqual({ exitCode: 125, stderr: said });
+  });
+
+  test("a long text beyond ASCII is one error, and no crash", async () => {
+    await using directory = await scratch();
+    const file = join(directory.path, "capsa.toml");
+    await writeFile(file, `[sandbox.box]\n[[steps]]\nexec = "${"ü\ufffd".repeat(100_000)}"\n`);
+    expect(await full(["check", "--json", file])).toEqual({ exitCode: 125, stderr: said });
+  });
+});
+
 describe("check", () => {
   const wrong = "[sandbox.box]\nmemroy = 1\ncpus = 0\n";
 
