@@ -381,6 +381,9 @@ const Write = Type.Object(
   },
 );
 
+/** As `headline` of the changes words one: another text would never hold. */
+const CHANGE = "^((created|modified|deleted|type|mode) /|renamed /.* to /)";
+
 const Assert = Type.Object(
   {
     file: optional(guestPath("The file.")),
@@ -392,7 +395,7 @@ const Assert = Type.Object(
     ),
     ...TextMatchSchema.properties,
     changes: optional(
-      Type.Array(Type.String({ expected: 'a change such as "created /project/a.txt"' }), {
+      Type.Array(Type.String({ pattern: CHANGE, expected: 'a change such as "created /project/a.txt"' }), {
         description:
           'Or: all that has changed in shares with mode = "transaction", in any order, as `capsa diff --summary` tells ' +
           'it without what is in brackets: "created /project/a.txt", "renamed /project/a to /project/b"; [] for nothing.',

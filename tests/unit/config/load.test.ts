@@ -383,6 +383,17 @@ describe("a wrong file", () => {
       ["3:8 sandbox.box.shares[1].host"],
       "lead in a circle",
     ],
+    [
+      "changes that none can be",
+      `${box}shares = [{ host = ".", guest = "/a", mode = "transaction" }]
+[[steps]]\nassert = { changes = ["mode /a", "creatd /a", "created a", "renamed /a"] }`,
+      [
+        "4:34 steps[1].assert.changes[2]",
+        "4:47 steps[1].assert.changes[3]",
+        "4:60 steps[1].assert.changes[4]",
+      ],
+      'a change such as "created /project/a.txt", not "creatd /a"',
+    ],
     ["missing kernel", `${box}kernel = "none"`, ["2:10 sandbox.box.kernel"], "there is no file"],
     ["initrd that is a directory", `${box}initrd = "src"`, ["2:10 sandbox.box.initrd"], "there is no file"],
     [
