@@ -2,6 +2,7 @@
 import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { suggest } from "../config/suggest.ts";
+import { CapsaError } from "../errors.ts";
 import { jsonReport } from "../steps/report/json.ts";
 import { junitReport } from "../steps/report/junit.ts";
 import { tapReport } from "../steps/report/tap.ts";
@@ -47,21 +48,32 @@ export function checkReportFiles(files: readonly ReportFile[]): void {
   }
 }
 
-/** `source`: the file with the steps. A report is there whole or not at all; into a device or a pipe it is just written. */
+/**
+ * `source`: the file with the steps. A report is there whole or not at all; into a device or a pipe it is just
+ * written. Throws {@link CapsaError} `REPORT`.
+ */
 export function writeReportFiles(files: readonly ReportFile[], run: RunResult, source: string): void {
   for (const { format, path } of files) {
-    const report = FORMATS[format]!(run, source);
-    if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) {
-      writeFileSync(path, report);
-      continue;
-    }
-    const unfinished = `${path}.${process.pid}.tmp`;
     try {
-      writeFileSync(unfinished, report);
-      renameSync(unfinished, path);
-    } catch (error) {
-      rmSync(unfinished, { force: true });
-      throw error;
+      writeReport(path, FORMATS[format]!(run, source));
+    } catch (cause) {
+      const message = `--report: ${path} cannot be written: ${(cause as Error).message}`;
+      throw new CapsaError("REPORT", message, { hint: "the steps have run; their exit code is lost", cause });
     }
+  }
+}
+
+function writeReport(path: string, report: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) {
+    writeFileSync(path, report);
+    return;
+  }
+  const unfinished = `${path}.${process.pid}.tmp`;
+  try {
+    writeFileSync(unfinished, report);
+    renameSync(unfinished, path);
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    throw error;
   }
 }
