@@ -110,8 +110,8 @@ export class StagedChanges implements Changes {
     return { applied: applied.map(({ change }) => change), refused: refused.map(({ change }) => change) };
   }
 
-  async discard(paths: readonly string[] = []): Promise<Change[]> {
-    if (paths.length === 0 && !this.#runs) {
+  async discard(paths?: readonly string[]): Promise<Change[]> {
+    if (paths === undefined && !this.#runs) {
       const all = await this.list().catch(() => []); // the share's directory may be gone: no reason to keep them
       this.drop();
       return all;
@@ -170,8 +170,10 @@ export class StagedChanges implements Changes {
 }
 
 /** Each path is of a change. Throws `CapsaError` `NO_SUCH_CHANGE`. */
-function named(found: readonly Found[], paths: readonly string[] = []): Found[] {
-  for (const path of paths) {
+function named(found: readonly Found[], paths?: readonly string[]): Found[] {
+  if (paths !== undefined && !Array.isArray(paths))
+    throw new TypeError(`paths should be a list, such as ["/project/src"], not ${JSON.stringify(paths)}`);
+  for (const path of paths ?? []) {
     if (choose(found, [path]).length > 0) continue;
     throw new CapsaError("NO_SUCH_CHANGE", `nothing has changed at ${path}`, {
       hint: "paths are absolute, and the guest's: those that `capsa diff` shows",

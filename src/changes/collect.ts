@@ -35,9 +35,9 @@ export async function collect(staging: Staging): Promise<Found[]> {
   return renames(staging, deltas).map((pair) => ({ deltas: pair, change: describe(pair, settled) }));
 }
 
-/** Those at the paths, or below them, and the new directories that they are in. */
+/** Those at the paths, or below them, and the new directories that they are in; all without a list, none of an empty one. */
 export function choose(found: readonly Found[], paths: readonly string[] | undefined): Found[] {
-  if (paths === undefined || paths.length === 0) return [...found];
+  if (paths === undefined) return [...found];
   const named = (path: string | undefined) => path !== undefined && paths.some((one) => isWithin(path, one));
   const chosen = found.filter(({ change }) => named(change.path) || named(change.from));
   const needed = ({ change }: Found) =>

@@ -9,11 +9,11 @@ import type { Terminal } from "./terminal.ts";
 
 /**
  * `words`: a name or id, which may be left out where only one sandbox has changes, and paths in the guest, which begin with
- * a slash. Without a name and without any changes there is none.
+ * a slash; undefined without any. Without a name and without any changes there is none.
  */
 export async function chooseChanges(
   words: readonly string[],
-): Promise<{ changes: StagedChanges | undefined; paths: string[] }> {
+): Promise<{ changes: StagedChanges | undefined; paths: string[] | undefined }> {
   const [first, ...rest] = words;
   const name = first?.startsWith("/") ? undefined : first;
   const paths = name === undefined ? [...words] : rest;
@@ -25,7 +25,8 @@ export async function chooseChanges(
     );
   }
   const all = await allChanges();
-  return { changes: name === undefined ? await onlyOne(all) : named(all, name), paths };
+  const changes = name === undefined ? await onlyOne(all) : named(all, name);
+  return { changes, paths: paths.length === 0 ? undefined : paths };
 }
 
 /** The newest: a name may have been used many times. */

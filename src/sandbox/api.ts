@@ -250,7 +250,7 @@ export interface RunningSandbox extends AsyncDisposable {
 
   /**
    * The same for people: a line a change and, for text, what differs, as `diff -u` has it. `paths`: those of the guest, or
-   * of directories above; all without. Rejects as {@link changes} does, and with `NO_SUCH_CHANGE` for a path at which
+   * of directories above; without a list all changes, of an empty one none. Rejects as {@link changes} does, and with `NO_SUCH_CHANGE` for a path at which
    * nothing has changed.
    * @example console.log(await vm.diff(["/project/src"]));
    */

@@ -69,6 +69,19 @@ test("something of another type", async () => {
   ]);
 });
 
+test("no paths are all changes, an empty list of them is none, and a text is no list", async () => {
+  const one = await staged({ a: "1" });
+  one.put("a", "2");
+  one.put("b", "new");
+  expect(await one.changes.diff([])).toBe("");
+  expect(await one.changes.apply([])).toEqual({ applied: [], refused: [] });
+  expect(await one.changes.discard([])).toEqual([]);
+  for (const verb of ["diff", "apply", "discard"] as const)
+    await expect(one.changes[verb]("/s/a" as never)).rejects.toThrow('a list, such as ["/project/src"]');
+  expect(await one.changes.list()).toHaveLength(2);
+  expect((await one.changes.apply()).applied).toHaveLength(2);
+});
+
 test("a file with another name is one that was renamed; an empty one, or one that differs, is not", async () => {
   const one = await staged({ a: "the same", b: "", c: "almost 1" });
   for (const name of ["a", "b", "c"]) one.remove(name);
