@@ -2,7 +2,10 @@
 
 /** One thing that a guest has changed in a share with `mode = "transaction"`. */
 export interface Change {
-  /** `type`: something of another type is there now; `mode`: only the permissions differ; `renamed`: a file, as it was. */
+  /**
+   * `type`: something of another type is there now; `mode`: only the permissions differ; `renamed`: a file, with the contents
+   * it had, and perhaps other permissions.
+   */
   readonly kind: "created" | "modified" | "deleted" | "renamed" | "type" | "mode";
   /** In the guest. What is not UTF-8 in it, or no character of text, shows as `\xNN`, and a backslash as `\x5c`. */
   readonly path: string;

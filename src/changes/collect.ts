@@ -35,7 +35,7 @@ export async function collect(staging: Staging): Promise<Found[]> {
   return renames(staging, deltas).map((pair) => ({ deltas: pair, change: describe(pair, settled) }));
 }
 
-/** Those at the paths, or below them, and the new directories that they are in; all without a list, none of an empty one. */
+/** Those at or below the paths, and the new directories that these are in; all without a list, none of an empty one. */
 export function choose(found: readonly Found[], paths: readonly string[] | undefined): Found[] {
   if (paths === undefined) return [...found];
   const named = (path: string | undefined) => path !== undefined && paths.some((one) => isWithin(path, one));
@@ -94,6 +94,7 @@ function describe([delta, old]: readonly [Delta, ...Delta[]], settled: Settled):
     ...(kind === "type" ? { typeBefore: before!.type } : {}),
     ...(after === undefined ? {} : { size: sizeOf(after), mode: after.mode }),
     ...(before === undefined ? {} : { sizeBefore: sizeBefore(delta, before), modeBefore: before.mode }),
+    ...(old?.before === undefined ? {} : { modeBefore: old.before.mode }),
     ...(shown.target === undefined ? {} : { target: shownName(shown.target) }),
     ...(conflict === undefined ? {} : { conflict }),
   };

@@ -1,6 +1,6 @@
 /** Changes as people read them. */
 import { expect, test } from "bun:test";
-import { readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownState, staged } from "./staged.ts";
 
@@ -59,6 +59,15 @@ test("git apply makes the very names of a guest, whatever bytes they are of", as
   expect(done.stderr.toString()).toBe("");
   expect(readFileSync(path(one.lower), "utf8")).toBe("new\n");
   expect(readFileSync(join(one.lower, "old\n\\"), "utf8")).toBe("y\n");
+});
+
+test("a renamed file tells of permissions that it has not had", async () => {
+  const one = await staged({ a: "#!/bin/sh\n", b: "the same" });
+  for (const name of ["a", "b"]) one.remove(name);
+  one.put("run", "#!/bin/sh\n");
+  chmodSync(join(one.upper, "run"), 0o755);
+  one.put("c", "the same");
+  expect(await one.changes.diff()).toBe("renamed /s/b to /s/c\nrenamed /s/a to /s/run (0644 to 0755)\n");
 });
 
 test("what is no text, is too much, or leads elsewhere has a line", async () => {
