@@ -85,6 +85,7 @@ void cleanup__run(const char *runtime_dir, const char *archive)
 		move_file(fd, to, CONSOLE_LOG);
 		move_file(fd, to, EVENTS_LOG);
 		move_file(fd, to, NETWORK_LOG);
+		move_file(fd, to, SECRETS_LOG);
 		close(to);
 	}
 	empty(fd, 0);

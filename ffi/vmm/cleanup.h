@@ -7,6 +7,7 @@
 #define CONSOLE_LOG "console.log"
 #define EVENTS_LOG "events.log"
 #define NETWORK_LOG "network.log"
+#define SECRETS_LOG "secrets.log" /* of the proxy beside the VMM (src/secrets/proxy) */
 
 /* Whether `runtime_dir` is a directory one may later remove: this user's, closed to others. 0, or -errno with *why. */
 __attribute__((warn_unused_result)) int cleanup__check(const char *runtime_dir, struct failure *why);

@@ -193,12 +193,20 @@ export async function readLog(nameOrId: string): Promise<LogEntry[]> {
 
 /**
  * What the network of a running or ended sandbox has refused, a line each, as far as it is kept; "" for one without a
- * network. Throws {@link SandboxNotFoundError}.
+ * network; what the proxy of its secrets has refused is among them. Throws {@link SandboxNotFoundError}.
  * @example process.stdout.write(await readNetworkLog("web"));
  */
 export async function readNetworkLog(nameOrId: string): Promise<string> {
-  const file = Bun.file(join(await logDirectory(nameOrId), "network.log"));
-  return (await file.exists()) ? file.text() : "";
+  const directory = await logDirectory(nameOrId);
+  const texts = await Promise.all(
+    ["network.log", "secrets.log"].map(async (name) => {
+      const file = Bun.file(join(directory, name));
+      return (await file.exists()) ? await file.text() : "";
+    }),
+  );
+  const lines = texts.flatMap((text) => text.split(/(?<=\n)/));
+  const when = (line: string) => Date.parse(line.slice(0, line.indexOf(" ")));
+  return lines.sort((one, other) => when(one) - when(other)).join("");
 }
 
 /** Where the logs are of the one that runs, or else of the last that ended. */

@@ -131,6 +131,7 @@ function makeTask(options: ProxyOptions, services: readonly SecretService[]): Pr
     })),
     ...(nameServers === undefined ? {} : { nameServers }),
     control: join(runtimeDir, "control.sock"),
+    log: join(runtimeDir, "secrets.log"),
   };
 }
 

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { type Agent, Capsa, type RunningSandbox, sandbox } from "../../src/index.ts";
+import { type Agent, Capsa, type RunningSandbox, readNetworkLog, sandbox } from "../../src/index.ts";
 import { capsa, ownRuntimeDirectory, scratch } from "../unit/cli/capsa.ts";
 import { startUpstream, type Upstream } from "../unit/secrets/upstream.ts";
 import { own, peer, until, usePeers } from "./network_machines.ts";
@@ -144,6 +144,13 @@ say("${HOST}", "${HOST}")'`);
       "No route to host", // another port of it
     ]);
     expect(upstream.seen).toBe(before);
+    const log = (await readNetworkLog(vm.id)).split("\n");
+    const line = `tcp ${place} refused: the TLS name (SNI) is another or none: this is ${place}`;
+    expect(log.some((one) => one.endsWith(line))).toBe(true);
+    expect(log).toEqual([
+      ...log.slice(0, -1).sort((one, other) => one.slice(0, 20).localeCompare(other.slice(0, 20))),
+      "",
+    ]);
   });
 
   test("the value is in no memory of the guest's, in no file and in no list of processes", async () => {

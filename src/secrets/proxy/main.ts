@@ -4,6 +4,7 @@
  */
 
 import { makeAuthority } from "./authority.ts";
+import { logRefusal } from "./log.ts";
 import { hostServer } from "./server.ts";
 import { lines, type ProxyTask, type ProxyWord } from "./talk.ts";
 import { agentMaker } from "./upstream.ts";
@@ -21,21 +22,22 @@ process.stdout.on("error", () => {});
 
 const told = new Map<string, number>();
 
-function tellRefusal(name: string, port: number, why: string): void {
+function tellRefusal(log: string, name: string, port: number, why: string): void {
   const now = performance.now();
   for (const [key, at] of told) if (now - at > QUIET_MS) told.delete(key);
   const key = `${name}:${port} ${why}`;
   if (told.has(key) || told.size >= MOST_TOLD) return;
   told.set(key, now);
   say({ refused: { name, port, why } });
+  logRefusal(log, name, port, why);
 }
 
-async function serve({ services, nameServers }: ProxyTask): Promise<void> {
+async function serve({ services, nameServers, log }: ProxyTask): Promise<void> {
   const authority = await makeAuthority();
   const makeAgent = agentMaker(nameServers);
   for (const { name, port, socket, secrets } of services) {
     const identity = await authority.issue(name);
-    const onRefusal = (why: string) => tellRefusal(name, port, why);
+    const onRefusal = (why: string) => tellRefusal(log, name, port, why);
     const server = hostServer({ name, port, secrets, identity, makeAgent, onRefusal });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);

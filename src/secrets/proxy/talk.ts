@@ -16,6 +16,8 @@ export interface ProxyTask {
   readonly nameServers?: readonly string[];
   /** Path of the VMM's control.sock: the proxy ends when the connection to it does. */
   readonly control: string;
+  /** Path of the file to which refusals are written. */
+  readonly log: string;
 }
 
 export interface ProxySecret {
