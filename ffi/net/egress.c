@@ -6,11 +6,16 @@ bool egress__is(const struct address *address, const struct address pair[2])
 	return address__equal(address, &pair[0]) || address__equal(address, &pair[1]);
 }
 
+static struct egress_verdict by_rule(const struct policy_rule *rule)
+{
+	return (struct egress_verdict){
+		.why = policy_rule__refuses(rule), .rule = rule, .mend = policy_rule__yields(rule)};
+}
+
 static struct egress_verdict ask_policy(const struct egress *egress, enum policy_protocol protocol,
 					const struct address *to, uint16_t port, uint64_t now)
 {
-	const struct policy_rule *rule = policy__match(egress->policy, protocol, to, port, now);
-	return (struct egress_verdict){.why = policy_rule__refuses(rule), .rule = rule, .mend = !rule->allow};
+	return by_rule(policy__match(egress->policy, protocol, to, port, now));
 }
 
 /* Addresses of the guest's own network, and of none at all. */
@@ -27,8 +32,7 @@ static struct egress_verdict to_service(const struct egress *egress, enum policy
 {
 	if (protocol != POLICY_TCP || !services__find(&egress->services, to, port))
 		return (struct egress_verdict){.why = OTHER_PORT};
-	const struct policy_rule *rule = policy__match_name(egress->policy, protocol, name, port);
-	return (struct egress_verdict){.why = policy_rule__refuses(rule), .rule = rule, .mend = !rule->allow};
+	return by_rule(policy__match_name(egress->policy, protocol, name, port));
 }
 
 static struct egress_verdict to_near(const struct egress *egress, enum policy_protocol protocol,
@@ -81,7 +85,7 @@ struct egress_verdict egress__to_name(const struct egress *egress, enum policy_p
 	if (asked->allow && service)
 		return to_service(egress, protocol, name, service, port);
 	if (asked->allow)
-		return (struct egress_verdict){.why = policy_rule__refuses(rule), .rule = rule, .mend = !rule->allow};
+		return by_rule(rule);
 	/* a rule that refuses the packets as well says more than that none allows the name */
 	bool denied = !rule->allow && rule != policy__otherwise(egress->policy);
 	return (struct egress_verdict){

@@ -100,7 +100,8 @@ static void tell_of_name(void *arg, const char *name, const struct address *addr
 	}
 	if (!is_news(gate, &notice))
 		return;
-	if (!address || !address__is_local(address))
+	const struct policy_rule *rule = policy__match_question(gate->options.egress->policy, name);
+	if (address ? !address__is_local(address) : rule->allow || policy_rule__yields(rule))
 		snprintf(notice.allow, sizeof(notice.allow), "%s", address ? notice.address : name);
 	gate->options.notice(gate->options.arg, &notice);
 }

@@ -173,6 +173,11 @@ const char *policy_rule__refuses(const struct policy_rule *rule)
 	return rule->allow ? NULL : rule->why ? rule->why : "a rule denies it";
 }
 
+bool policy_rule__yields(const struct policy_rule *rule)
+{
+	return !rule->allow && !rule->text;
+}
+
 const char *policy__refuses(struct policy *policy, enum policy_protocol protocol, const struct address *to,
 			    uint16_t port, uint64_t now)
 {

@@ -53,6 +53,10 @@ const struct policy_rule *policy__match_name(const struct policy *policy, enum p
 /* Why a rule refuses, NULL where it allows. */
 const char *policy_rule__refuses(const struct policy_rule *rule);
 
+/* Whether one more rule that allows the place would let through what this one refuses: what somebody has denied comes
+ * before all that is allowed. */
+bool policy_rule__yields(const struct policy_rule *rule);
+
 /* Whether packets may go there: NULL, or why not; policy__match with the reason only. */
 const char *policy__refuses(struct policy *policy, enum policy_protocol protocol, const struct address *to,
 			    uint16_t port, uint64_t now);

@@ -633,6 +633,24 @@ static unsigned rcode(void)
 	return world.answer[14 + 28 + 3] & 15;
 }
 
+static void what_is_denied_is_not_mended_by_allowing_it(void)
+{
+	rules[0] = by_network(false, "203.0.113.0/24", 0);
+	rules[1] = by_name(false, "denied.example", 0);
+	rules[0].text = "203.0.113.0/24";
+	rules[1].text = "denied.example";
+	set_up(2, false);
+	be_name_server();
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "a rule denies it");
+	CHECK_STR(world.last.allow, ""); /* one more that allows it would come too late */
+	ask("denied.example", 1);
+	CHECK_EQ(rcode(), 5);
+	CHECK_STR(world.last.allow, "");
+	ask("other.example", 2);
+	CHECK_STR(world.last.allow, "other.example");
+	tear_down();
+}
+
 static void a_name_that_is_allowed_leads_to_its_address(void)
 {
 	rules[0] = by_name(true, "registry.example", 443);
@@ -1072,5 +1090,6 @@ int main(void)
 	CASE(an_answer_that_was_not_asked_for_is_ignored);
 	CASE(an_answer_that_is_cut_short_is_had_whole);
 	CASE(queries_that_are_none_are_dropped);
+	CASE(what_is_denied_is_not_mended_by_allowing_it);
 	return check__done();
 }
