@@ -167,15 +167,24 @@ void call__give_up(struct call *call, const char *path)
 	call__fail(call, ECANCELED, "%s: given up by the host", path);
 }
 
-int call__respond(struct call *call, struct frame *frame, uint64_t pairs, size_t size)
+/* A frame of the call with `pairs` more behind its id, of `size` bytes at the most. */
+static int begin(struct call *call, struct frame *frame, uint64_t pairs, size_t size)
 {
 	if (frame__begin(frame, &call->connection->out, size + RESPONSE_SIZE) < 0) {
 		call__break(call);
 		return -ENOMEM;
 	}
-	writer__map(&frame->writer, 2 + pairs);
+	writer__map(&frame->writer, 1 + pairs);
 	writer__text(&frame->writer, "id");
 	writer__uint(&frame->writer, call->id);
+	return 0;
+}
+
+int call__respond(struct call *call, struct frame *frame, uint64_t pairs, size_t size)
+{
+	int error = begin(call, frame, 1 + pairs, size);
+	if (error)
+		return error;
 	writer__text(&frame->writer, "ok");
 	writer__bool(&frame->writer, true);
 	return 0;
@@ -183,13 +192,9 @@ int call__respond(struct call *call, struct frame *frame, uint64_t pairs, size_t
 
 int call__begin_event(struct call *call, struct frame *frame, const char *ev, uint64_t pairs, size_t size)
 {
-	if (frame__begin(frame, &call->connection->out, size + RESPONSE_SIZE) < 0) {
-		call__break(call);
-		return -ENOMEM;
-	}
-	writer__map(&frame->writer, 2 + pairs);
-	writer__text(&frame->writer, "id");
-	writer__uint(&frame->writer, call->id);
+	int error = begin(call, frame, 1 + pairs, size);
+	if (error)
+		return error;
 	writer__text(&frame->writer, "ev");
 	writer__text(&frame->writer, ev);
 	return 0;
