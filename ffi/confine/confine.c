@@ -2,9 +2,12 @@
 #include "confine/confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "confine/internal.h"
 
@@ -19,49 +22,72 @@ void detail__say(struct confine_detail detail, const char *format, ...)
 /* Each layer takes away what the ones before it needed. */
 static const struct {
 	const char *name;
-	int (*apply)(struct confine_work *work, struct confine_detail detail);
+	int (*vmm)(struct confine_work *work, struct confine_detail detail);
+	int (*program)(struct confine_work *work, struct confine_detail detail);
 } layers[CONFINE_LAYERS] = {
-	[CONFINE_PRIVILEGES] = {"privileges", layer__privileges},
-	[CONFINE_NAMESPACES] = {"namespaces", layer__namespaces},
-	[CONFINE_LIMITS] = {"limits", layer__limits},
-	[CONFINE_CAPABILITIES] = {"capabilities", layer__capabilities},
-	[CONFINE_FILES] = {"files", layer__files},
-	[CONFINE_SYSCALLS] = {"syscalls", layer__syscalls},
+	[CONFINE_PRIVILEGES] = {"privileges", layer__privileges, layer__privileges},
+	[CONFINE_NAMESPACES] = {"namespaces", layer__namespaces, program__namespaces},
+	[CONFINE_LIMITS] = {"limits", layer__limits, program__limits},
+	[CONFINE_CAPABILITIES] = {"capabilities", layer__capabilities, layer__capabilities},
+	[CONFINE_FILES] = {"files", layer__files, layer__files},
+	[CONFINE_SYSCALLS] = {"syscalls", layer__syscalls, program__syscalls},
 };
 
-/* Files are kept from the process by an empty mount namespace or by Landlock, sockets by either and the system call
- * filter, all else by that filter. */
-static int confine__check(const struct confine_report *report, struct failure *why)
+static int confine__check(const struct confine_request *request, const struct confine_report *report,
+			  struct failure *why)
 {
-	static const enum confine_layer always[] = {CONFINE_PRIVILEGES, CONFINE_CAPABILITIES, CONFINE_SYSCALLS};
-	for (unsigned i = 0; i < sizeof(always) / sizeof(always[0]); i++)
-		if (!report->layers[always[i]].applied)
-			return failure__set(why, EPERM, "CONFINE_FAILED",
-					    "confine = \"require\", but the layer \"%s\" cannot be applied here: %s",
-					    report->layers[always[i]].name, report->layers[always[i]].detail);
-	if (!report->layers[CONFINE_NAMESPACES].applied && !report->layers[CONFINE_FILES].applied)
-		return failure__set(
-			why, EPERM, "CONFINE_FAILED",
-			"confine = \"require\", but nothing here keeps files away: namespaces: %s; Landlock: %s",
-			report->layers[CONFINE_NAMESPACES].detail, report->layers[CONFINE_FILES].detail);
+	for (unsigned i = 0; i < CONFINE_LAYERS; i++)
+		if (!report->layers[i].applied)
+			return failure__set(
+				why, EPERM, "CONFINE_FAILED",
+				"confine = \"require\", but the layer \"%s\" of %s cannot be applied here: %s",
+				report->layers[i].name, request->program ? "QEMU" : "capsa-vmm",
+				report->layers[i].detail);
 	return 0;
 }
 
-int confine__apply(const struct confine_request *request, struct confine_report *report, struct failure *why)
+static int apply(struct confine_work *work, struct confine_report *report, struct failure *why)
 {
-	struct confine_work work = {.request = request};
-	memset(report, 0, sizeof(*report));
+	const struct confine_request *request = work->request;
 	if (request->mode != CONFINE_NONE)
-		files__prepare(&work);
+		files__prepare(work);
 	for (unsigned i = 0; i < CONFINE_LAYERS; i++) {
 		struct confine_detail detail = {report->layers[i].detail, sizeof(report->layers[i].detail)};
 		report->layers[i].name = layers[i].name;
 		if (request->mode == CONFINE_NONE)
 			detail__say(detail, "confine = \"none\"");
 		else
-			report->layers[i].applied = layers[i].apply(&work, detail) == 0;
+			report->layers[i].applied =
+				(request->program ? layers[i].program : layers[i].vmm)(work, detail) == 0;
 		if (i == CONFINE_NAMESPACES)
-			work.alone = report->layers[i].applied;
+			work->alone = report->layers[i].applied;
 	}
-	return request->mode == CONFINE_REQUIRE ? confine__check(report, why) : 0;
+	return request->mode == CONFINE_REQUIRE ? confine__check(request, report, why) : 0;
+}
+
+int confine__apply(const struct confine_request *request, struct confine_report *report, struct failure *why)
+{
+	struct confine_work work = {.request = request, .program = -1};
+	memset(report, 0, sizeof(*report));
+	return apply(&work, report, why);
+}
+
+int confine__become(const struct confine_request *request, const struct confine_birth *birth, char *const argv[],
+		    void (*told)(void *arg, const struct confine_report *report, int error, const struct failure *why),
+		    void *arg)
+{
+	struct confine_report report = {.layers = {{NULL}}};
+	struct failure why = {.code = ""};
+	struct confine_work work = {.request = request, .birth = birth};
+	work.program = open(request->program->path, O_RDONLY | O_CLOEXEC);
+	int error = work.program < 0 ? failure__set(&why, errno, NULL, "%s cannot be opened", request->program->path)
+				     : apply(&work, &report, &why);
+	told(arg, &report, error, &why);
+	if (error)
+		return error;
+	if (request->mode == CONFINE_NONE)
+		execv(request->program->path, argv);
+	else /* by a number that no descriptor has again: see program__limits */
+		syscall(SYS_execveat, work.program, "", argv, environ, AT_EMPTY_PATH);
+	return -errno;
 }

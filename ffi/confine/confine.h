@@ -11,7 +11,7 @@
 enum confine_mode {
 	CONFINE_NONE,    /* nothing is applied */
 	CONFINE_AUTO,    /* what this machine and user permit; the report says what that was */
-	CONFINE_REQUIRE, /* fails unless files, sockets and system calls are confined */
+	CONFINE_REQUIRE, /* fails unless every layer is applied */
 };
 
 struct confine_share {
@@ -20,8 +20,20 @@ struct confine_share {
 	bool whiteouts; /* character devices 0/0 are made in it, which takes no capability */
 };
 
+/* A program that the process becomes, in a cage that holds that and nothing of the VMM's: QEMU. */
+struct confine_program {
+	const char
+		*path; /* absolute, links resolved; no script, whose interpreter would have to be in the cage as well */
+	const int *files; /* descriptors of regular files, which it opens again by /proc/self/fd to read them */
+	unsigned file_count;
+	const char *const *sockets; /* paths of Unix sockets to which it connects; it has them under the same paths */
+	unsigned socket_count;
+};
+
 struct confine_request {
 	enum confine_mode mode;
+	const struct confine_program
+		*program;        /* NULL: it is the VMM itself. Of the rest only runtime_dir counts then */
 	const char *runtime_dir; /* stays readable and writable, under its own path */
 	const char *archive;     /* as well where file system rules allow it; NULL without */
 	const struct confine_share *shares;
@@ -32,12 +44,12 @@ struct confine_request {
 };
 
 enum confine_layer {
-	CONFINE_PRIVILEGES, /* no_new_privs */
-	CONFINE_NAMESPACES, /* network (unless it is asked for), mounts (only the runtime directory is left), IPC, host
-			       name */
-	CONFINE_LIMITS,     /* no core files, no debugger */
+	CONFINE_PRIVILEGES,   /* no_new_privs */
+	CONFINE_NAMESPACES,   /* network (unless it is asked for), mounts (only the runtime directory is left; of a
+				 program   its own files), IPC, host name; a program also has its own process ids */
+	CONFINE_LIMITS,       /* no core files, no debugger */
 	CONFINE_CAPABILITIES, /* dropped, but for those over files where root serves shares */
-	CONFINE_FILES,        /* Landlock: the shares and the runtime directory */
+	CONFINE_FILES,        /* Landlock: the shares and the runtime directory; of a program its own files */
 	CONFINE_SYSCALLS,     /* seccomp allow-list */
 	CONFINE_LAYERS,
 };
@@ -57,6 +69,30 @@ struct confine_report {
  */
 __attribute__((warn_unused_result)) int confine__apply(const struct confine_request *request,
 						       struct confine_report *report, struct failure *why);
+
+/* How a process came about that is to become a program. */
+struct confine_birth {
+	unsigned long namespaces; /* CLONE_NEW* flags of those it has for itself; 0: none, for this errno */
+	int error;
+	uid_t uid; /* effective ones of its parent */
+	gid_t gid;
+};
+
+/*
+ * As fork(2), for a process that is to become request->program: where this machine and user permit, the child has
+ * namespaces of its own, and is the first process in its own. Called while the main thread is the only one.
+ */
+__attribute__((warn_unused_result)) pid_t confine__fork(const struct confine_request *request,
+							struct confine_birth *birth);
+
+/*
+ * In that child: confine it as confine__apply does and execute the program, with the environment of this process. It
+ * inherits the descriptors that are not close-on-exec, and can execute nothing afterwards. `told` is called once
+ * *report is complete, with 0 or, where the cage is not enough, -errno and *why. Returns only on failure: -errno.
+ */
+int confine__become(const struct confine_request *request, const struct confine_birth *birth, char *const argv[],
+		    void (*told)(void *arg, const struct confine_report *report, int error, const struct failure *why),
+		    void *arg);
 
 /* What a thread still needs. */
 enum confine_thread {

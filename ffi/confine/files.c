@@ -1,5 +1,5 @@
-/* Landlock: file system rights for the shares and the runtime directory, none anywhere else, and no TCP where the guest
- * has no network. */
+/* Landlock: file system rights for the shares and the runtime directory, or for a program's own files, none anywhere
+ * else, and no TCP where the guest has no network. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -16,6 +16,7 @@
 #define ACCESS_FS_IOCTL_DEV (1ULL << 15) /* ABI 5 */
 #define ACCESS_NET_TCP 3ULL              /* ABI 4: bind, connect */
 #define SCOPE_ABSTRACT_SOCKETS 1ULL      /* ABI 6 */
+#define SCOPE_SIGNALS 2ULL               /* ABI 6 */
 
 struct ruleset {
 	uint64_t handled_fs, handled_net, scoped;
@@ -28,7 +29,7 @@ struct ruleset {
 #define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define ABI_1 ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
 
-static struct ruleset ruleset__for(int abi, bool network)
+static struct ruleset ruleset__for(int abi, bool network, bool program)
 {
 	struct ruleset rules = {.handled_fs = ABI_1};
 	if (abi >= 2)
@@ -39,22 +40,40 @@ static struct ruleset ruleset__for(int abi, bool network)
 		rules.handled_net = ACCESS_NET_TCP;
 	if (abi >= 5)
 		rules.handled_fs |= ACCESS_FS_IOCTL_DEV;
-	if (abi >= 6)
-		rules.scoped = SCOPE_ABSTRACT_SOCKETS;
+	if (abi >= 6) /* the VMM sends signals to QEMU, which is in no room of the VMM's */
+		rules.scoped = program ? SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS : SCOPE_ABSTRACT_SOCKETS;
 	return rules;
+}
+
+static int ruleset__allow_fd(int ruleset, int fd, uint64_t access)
+{
+	struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
+	struct stat status;
+	if (!fstat(fd, &status) && !S_ISDIR(status.st_mode))
+		rule.allowed_access &= OF_FILES;
+	return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
 }
 
 static int ruleset__allow(int ruleset, const char *path, uint64_t access)
 {
-	struct landlock_path_beneath_attr rule = {.allowed_access = access,
-						  .parent_fd = open(path, O_PATH | O_CLOEXEC)};
-	if (rule.parent_fd < 0)
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	struct stat status;
-	if (!fstat(rule.parent_fd, &status) && !S_ISDIR(status.st_mode))
-		rule.allowed_access &= OF_FILES;
-	int error = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? -errno : 0;
-	close(rule.parent_fd);
+	int error = ruleset__allow_fd(ruleset, fd, access);
+	close(fd);
+	return error;
+}
+
+static int allow_part(void *arg, const char *path, bool executable)
+{
+	return ruleset__allow(*(const int *)arg, path, executable ? READ | LANDLOCK_ACCESS_FS_EXECUTE : READ);
+}
+
+static int ruleset__fill_for_program(int ruleset, const struct confine_program *program)
+{
+	int error = program__each_file(program, allow_part, &ruleset);
+	for (unsigned i = 0; i < program->file_count && !error; i++)
+		error = ruleset__allow_fd(ruleset, program->files[i], LANDLOCK_ACCESS_FS_READ_FILE);
 	return error;
 }
 
@@ -82,9 +101,12 @@ void files__prepare(struct confine_work *work)
 	work->ruleset = abi < 0 ? -errno : -ENOSYS;
 	if (abi < 2) /* the first version forbids renames between directories altogether: shares would break */
 		return;
-	struct ruleset rules = ruleset__for(abi, work->request->network);
+	const struct confine_program *program = work->request->program;
+	struct ruleset rules = ruleset__for(abi, work->request->network, program);
 	int fd = (int)syscall(SYS_landlock_create_ruleset, &rules, abi < 4 ? 8 : abi < 6 ? 16 : 24, 0);
-	int error = fd < 0 ? -errno : ruleset__fill(fd, rules.handled_fs, work->request);
+	int error = fd < 0    ? -errno
+		    : program ? ruleset__fill_for_program(fd, program)
+			      : ruleset__fill(fd, rules.handled_fs, work->request);
 	if (error && fd >= 0)
 		close(fd);
 	work->ruleset = error ? error : fd;
@@ -105,6 +127,7 @@ int layer__files(struct confine_work *work, struct confine_detail detail)
 	if (error)
 		detail__say(detail, "Landlock: %s", strerror(-error));
 	else
-		detail__say(detail, "Landlock version %d: shares and runtime directory only", work->landlock);
+		detail__say(detail, "Landlock version %d: %s only", work->landlock,
+			    work->request->program ? "its own files" : "shares and runtime directory");
 	return error;
 }

@@ -2,8 +2,10 @@
 #ifndef CAPSA_CONFINE_INTERNAL_H
 #define CAPSA_CONFINE_INTERNAL_H
 
+#include <seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "confine/confine.h"
 
@@ -17,18 +19,42 @@ struct confine_work {
 	int ruleset;  /* Landlock's, filled in while paths still lead somewhere; -errno where there is none */
 	int landlock; /* its version, 0 for none */
 	bool alone;   /* in mounts of its own: no path leads outside */
+	/* In a child that becomes a program: the descriptor by which it is executed, and how the child came about. */
+	int program;
+	const struct confine_birth *birth;
 };
 
-/* All return 0 or -errno. */
+/* All return 0 or -errno. The first of a pair is the VMM's, the second that of a program. */
 int layer__privileges(struct confine_work *work, struct confine_detail detail);
 int layer__namespaces(struct confine_work *work, struct confine_detail detail);
+int program__namespaces(struct confine_work *work, struct confine_detail detail);
 int layer__limits(struct confine_work *work, struct confine_detail detail);
+int program__limits(struct confine_work *work, struct confine_detail detail);
 int layer__capabilities(struct confine_work *work, struct confine_detail detail);
 int layer__files(struct confine_work *work, struct confine_detail detail);
 int layer__syscalls(struct confine_work *work, struct confine_detail detail);
+int program__syscalls(struct confine_work *work, struct confine_detail detail);
 
 /* What layer__files needs and later layers take away: sets `ruleset` and `landlock`. */
 void files__prepare(struct confine_work *work);
+
+/*
+ * What of this machine's files a program has, each once: its own file, the libraries of its prefix and of the system,
+ * and its data. `visit` returns 0 or -errno, which ends the walk and is returned. A path may lead nowhere.
+ */
+int program__each_file(const struct confine_program *program,
+		       int (*visit)(void *arg, const char *path, bool executable), void *arg);
+
+/* Parts of seccomp filters; `action` is one of SCMP_ACT_*, a list ends in NULL. */
+scmp_filter_ctx filter__new(uint32_t otherwise);
+int filter__all(scmp_filter_ctx filter, const char *const *names, uint32_t action);
+int filter__descriptor_flags(scmp_filter_ctx filter);
+int filter__threads(scmp_filter_ctx filter);
+int filter__own_signals(scmp_filter_ctx filter);
+int filter__reading_limits(scmp_filter_ctx filter);
+int filter__unix_streams(scmp_filter_ctx filter);
+/* Nothing that a VMM or QEMU ever does, but for executing: whoever tries is neither any more. */
+extern const char *const filter__fatal[];
 
 __attribute__((format(printf, 2, 3))) void detail__say(struct confine_detail detail, const char *format, ...);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "confine/internal.h"
+#include "confine/tree.h"
 
 static int write_file(const char *path, const char *text)
 {
@@ -23,20 +25,24 @@ static int write_file(const char *path, const char *text)
 	return -error;
 }
 
-/* In a user namespace of its own a user has the right to make the others; ids keep their numbers. */
-static int enter_user_namespace(void)
+/* Of a user namespace just entered: ids keep their numbers. */
+static int map_ids(uid_t uid, gid_t gid)
 {
 	char map[64];
-	uid_t uid = geteuid();
-	gid_t gid = getegid();
-	if (unshare(CLONE_NEWUSER) < 0)
-		return -errno;
 	snprintf(map, sizeof(map), "%u %u 1\n", uid, uid);
 	int error = write_file("/proc/self/uid_map", map);
 	if (!error)
 		error = write_file("/proc/self/setgroups", "deny");
 	snprintf(map, sizeof(map), "%u %u 1\n", gid, gid);
 	return error ? error : write_file("/proc/self/gid_map", map);
+}
+
+/* In a user namespace of its own a user has the right to make the others. */
+static int enter_user_namespace(void)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	return unshare(CLONE_NEWUSER) < 0 ? -errno : map_ids(uid, gid);
 }
 
 static int make_directories(char *path)
@@ -51,28 +57,55 @@ static int make_directories(char *path)
 	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* A tmpfs becomes the root, holding the runtime directory under its own path; the old root is let go. */
-static int leave_file_system(const char *runtime_dir)
+/* A tmpfs becomes the root, with what `fill` puts into it; the old root is let go. `over`: any directory. */
+static int leave_file_system(const char *over, int (*fill)(void *arg, const char *root), void *arg)
 {
-	char inside[512];
-	if ((size_t)snprintf(inside, sizeof(inside), "%s%s", runtime_dir, runtime_dir) >= sizeof(inside))
-		return -ENAMETOOLONG;
-	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, runtime_dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (tree < 0)
-		return -errno;
 	int error = 0;
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("capsa", runtime_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=755") < 0)
+	    mount("capsa", over, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,mode=755") < 0)
 		error = -errno;
 	if (!error)
-		error = make_directories(inside);
+		error = fill(arg, over);
 	if (!error &&
-	    (syscall(SYS_move_mount, tree, "", AT_FDCWD, inside, MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
-	     chdir(runtime_dir) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
+	    (chdir(over) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
 	     chdir("/") < 0 ||
 	     mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0))
 		error = -errno;
-	close(tree);
+	if (error)
+		umount2(over, MNT_DETACH); /* what it covers is seen again */
+	return error;
+}
+
+static int attach(int tree, const char *at)
+{
+	return syscall(SYS_move_mount, tree, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+/* The VMM's own */
+
+struct own_directory {
+	const char *path;
+	int tree; /* taken before the tmpfs covers it */
+};
+
+static int fill_with_runtime_dir(void *arg, const char *root)
+{
+	const struct own_directory *own = arg;
+	char inside[512];
+	if ((size_t)snprintf(inside, sizeof(inside), "%s%s", root, own->path) >= sizeof(inside))
+		return -ENAMETOOLONG;
+	int error = make_directories(inside);
+	return error ? error : attach(own->tree, inside);
+}
+
+static int keep_runtime_dir(const char *runtime_dir)
+{
+	struct own_directory own = {
+		runtime_dir, (int)syscall(SYS_open_tree, AT_FDCWD, runtime_dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)};
+	if (own.tree < 0)
+		return -errno;
+	int error = leave_file_system(runtime_dir, fill_with_runtime_dir, &own);
+	close(own.tree);
 	return error;
 }
 
@@ -97,7 +130,7 @@ int layer__namespaces(struct confine_work *work, struct confine_detail detail)
 		detail__say(detail, "unshare: %s", strerror(-error));
 		return error;
 	}
-	error = leave_file_system(work->request->runtime_dir);
+	error = keep_runtime_dir(work->request->runtime_dir);
 	if (error)
 		detail__say(detail, "%s; but leaving the file system: %s",
 			    network ? "the host's network" : "no network", strerror(-error));
@@ -105,5 +138,141 @@ int layer__namespaces(struct confine_work *work, struct confine_detail detail)
 		detail__say(detail, "%s%s, no IPC, no files but the runtime directory and shares",
 			    as_user ? "by a user namespace: " : "",
 			    network ? "the host's network for one thread" : "no network");
+	return error;
+}
+
+/* A program's */
+
+#define MAX_PARTS 48
+#define PROGRAM_NAMESPACES (CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWCGROUP)
+
+pid_t confine__fork(const struct confine_request *request, struct confine_birth *birth)
+{
+	static const unsigned long kinds[] = {PROGRAM_NAMESPACES, PROGRAM_NAMESPACES | CLONE_NEWUSER};
+	pid_t pid = -1;
+	*birth = (struct confine_birth){.uid = geteuid(), .gid = getegid()};
+	for (unsigned i = 0; pid < 0 && request->mode != CONFINE_NONE && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		birth->namespaces = kinds[i];
+		pid = (pid_t)syscall(SYS_clone, kinds[i] | SIGCHLD, 0, 0, 0, 0);
+		birth->error = pid < 0 ? errno : 0;
+	}
+	if (pid >= 0)
+		return pid;
+	birth->namespaces = 0;
+	return fork();
+}
+
+/* What it is to have of this machine's files; all are taken before the tmpfs covers some. */
+struct parts {
+	struct part {
+		char path[256], link[256]; /* link: where a symbolic one leads, which is made anew */
+		int tree;                  /* -1: a link */
+		bool directory;
+	} list[MAX_PARTS];
+	unsigned count;
+};
+
+static int take(struct parts *parts, const char *path, bool follow)
+{
+	struct stat status;
+	if (parts->count == MAX_PARTS)
+		return -E2BIG;
+	struct part *part = &parts->list[parts->count];
+	*part = (struct part){.tree = -1};
+	if ((size_t)snprintf(part->path, sizeof(part->path), "%s", path) >= sizeof(part->path))
+		return -ENAMETOOLONG;
+	if ((follow ? stat : lstat)(path, &status) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	part->directory = S_ISDIR(status.st_mode);
+	if (S_ISLNK(status.st_mode)) {
+		ssize_t len = readlink(path, part->link, sizeof(part->link) - 1);
+		if (len < 0)
+			return -errno;
+	} else {
+		part->tree = tree__open(path, true);
+		if (part->tree < 0)
+			return part->tree;
+	}
+	parts->count++;
+	return 0;
+}
+
+static int take_file(void *arg, const char *path, bool executable)
+{
+	(void)executable;
+	return take(arg, path, false);
+}
+
+static int take_all(struct parts *parts, const struct confine_program *program)
+{
+	int error = program__each_file(program, take_file, parts);
+	for (unsigned i = 0; !error && i < program->socket_count; i++)
+		error = take(parts, program->sockets[i], true);
+	/* /proc/self is a link: the directory is taken by way of it, and stays this process's */
+	return error ? error : take(parts, "/proc/self/fd", true);
+}
+
+static int make_place(const struct part *part, const char *at)
+{
+	char parent[512];
+	snprintf(parent, sizeof(parent), "%s", at);
+	*strrchr(parent, '/') = 0;
+	int error = make_directories(part->directory ? strcpy(parent, at) : parent);
+	if (error || part->directory)
+		return error;
+	int fd = open(at, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int fill_with_parts(void *arg, const char *root)
+{
+	const struct parts *parts = arg;
+	struct stat status;
+	int error = 0;
+	for (unsigned i = 0; i < parts->count && !error; i++) {
+		const struct part *part = &parts->list[i];
+		char at[512];
+		if ((size_t)snprintf(at, sizeof(at), "%s%s", root, part->path) >= sizeof(at))
+			return -ENAMETOOLONG;
+		if (lstat(at, &status) == 0) /* within one that is there by now */
+			continue;
+		if (part->tree < 0)
+			error = symlink(part->link, at) < 0 ? -errno : 0;
+		else if (!(error = make_place(part, at)))
+			error = attach(part->tree, at);
+	}
+	return error;
+}
+
+static void give_back(struct parts *parts)
+{
+	for (unsigned i = 0; i < parts->count; i++)
+		if (parts->list[i].tree >= 0)
+			close(parts->list[i].tree);
+}
+
+int program__namespaces(struct confine_work *work, struct confine_detail detail)
+{
+	const struct confine_birth *birth = work->birth;
+	struct parts parts = {.count = 0};
+	if (!birth->namespaces) {
+		detail__say(detail, "clone: %s", strerror(birth->error));
+		return -birth->error;
+	}
+	const bool as_user = birth->namespaces & CLONE_NEWUSER;
+	int error = as_user ? map_ids(birth->uid, birth->gid) : 0;
+	if (!error)
+		error = take_all(&parts, work->request->program);
+	if (!error)
+		error = leave_file_system(work->request->runtime_dir, fill_with_parts, &parts);
+	give_back(&parts);
+	const char *what = "no network, no IPC, no other processes";
+	if (error)
+		detail__say(detail, "%s; but leaving the file system: %s", what, strerror(-error));
+	else
+		detail__say(detail, "%s%s, no files but its own", as_user ? "by a user namespace: " : "", what);
 	return error;
 }

@@ -1,5 +1,6 @@
 /* no_new_privs, limits and capabilities. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdint.h>
 #include <string.h>
@@ -34,6 +35,51 @@ int layer__limits(struct confine_work *work, struct confine_detail detail)
 	}
 	detail__say(detail, "no core files, no message queues, no debugger");
 	return 0;
+}
+
+#define MOST_DESCRIPTORS 1024
+
+static int lower(int resource, rlim_t to)
+{
+	struct rlimit limit;
+	if (getrlimit(resource, &limit) < 0)
+		return -errno;
+	limit.rlim_max = limit.rlim_max < to ? limit.rlim_max : to;
+	limit.rlim_cur = limit.rlim_max;
+	return setrlimit(resource, &limit) < 0 ? -errno : 0;
+}
+
+/*
+ * The program is executed by a descriptor whose number is the limit of them: once it is closed, which executing does,
+ * none has that number again, and the one call that executes is of no use to anybody else.
+ */
+static int limit_descriptors(struct confine_work *work)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	rlim_t most = limit.rlim_cur > MOST_DESCRIPTORS ? MOST_DESCRIPTORS : limit.rlim_cur / 2;
+	int last = fcntl(work->program, F_DUPFD_CLOEXEC, (int)most);
+	if (last < 0)
+		return -errno;
+	close(work->program);
+	work->program = last;
+	return lower(RLIMIT_NOFILE, (rlim_t)last);
+}
+
+/* A limit of one byte keeps a core file from a pipe as well, to which the kernel lets any other limit pass. */
+int program__limits(struct confine_work *work, struct confine_detail detail)
+{
+	int error = lower(RLIMIT_CORE, 1);
+	if (!error)
+		error = lower(RLIMIT_MSGQUEUE, 0);
+	if (!error)
+		error = limit_descriptors(work);
+	if (error)
+		detail__say(detail, "setrlimit: %s", strerror(-error));
+	else
+		detail__say(detail, "no core files, no message queues, %d descriptors", work->program);
+	return error;
 }
 
 /* Root serves the files of all users; what that takes, and nothing else, is kept. */

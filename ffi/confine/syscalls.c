@@ -171,26 +171,23 @@ static const char *const watching[] = {"fchdir", /* inotify takes no directory t
 static const char *const sockets[] = {"connect",    "bind",        "listen",      "accept", "accept4",    "getsockopt",
 				      "setsockopt", "getsockname", "getpeername", "fstat",  "newfstatat", NULL};
 
-/* Nothing the VMM ever does: whoever tries is not the VMM any more. */
-static const char *const fatal[] = {"execve",
-				    "execveat",
-				    "ptrace",
-				    "process_vm_readv",
-				    "process_vm_writev",
-				    "init_module",
-				    "finit_module",
-				    "mount",
-				    "umount2",
-				    "pivot_root",
-				    "chroot",
-				    "setns",
-				    "bpf",
-				    "kexec_load",
-				    "kexec_file_load",
-				    "open_by_handle_at",
-				    NULL};
+const char *const filter__fatal[] = {"ptrace",
+				     "process_vm_readv",
+				     "process_vm_writev",
+				     "init_module",
+				     "finit_module",
+				     "mount",
+				     "umount2",
+				     "pivot_root",
+				     "chroot",
+				     "setns",
+				     "bpf",
+				     "kexec_load",
+				     "kexec_file_load",
+				     "open_by_handle_at",
+				     NULL};
 
-static int allow_all(scmp_filter_ctx filter, const char *const *names, uint32_t action)
+int filter__all(scmp_filter_ctx filter, const char *const *names, uint32_t action)
 {
 	int error = 0;
 	for (; *names && !error; names++) {
@@ -225,7 +222,7 @@ static int allow_ioctls(scmp_filter_ctx filter)
 
 /* Flags of descriptors, but for O_ASYNC: the signal that comes with input is any that F_SETSIG names, and goes to any
  * process that F_SETOWN does. */
-static int allow_descriptor_flags(scmp_filter_ctx filter)
+int filter__descriptor_flags(scmp_filter_ctx filter)
 {
 	static const int commands[] = {F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL};
 	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2, SCMP_A1(SCMP_CMP_EQ, F_SETFL),
@@ -238,21 +235,25 @@ static int allow_descriptor_flags(scmp_filter_ctx filter)
 
 static int allow_streams(scmp_filter_ctx filter)
 {
-	int error = allow_all(filter, streams, SCMP_ACT_ALLOW);
-	return error ? error : allow_descriptor_flags(filter);
+	int error = filter__all(filter, streams, SCMP_ACT_ALLOW);
+	return error ? error : filter__descriptor_flags(filter);
 }
 
-static int allow_threads(scmp_filter_ctx filter)
+int filter__threads(scmp_filter_ctx filter)
 {
 	const unsigned long namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
 					 CLONE_NEWPID | CLONE_NEWNET;
-	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-				     SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | namespaces, CLONE_THREAD));
-	/* its flags lie in memory, where no filter sees them: the C library then takes clone */
-	return error ? error : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+				SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | namespaces, CLONE_THREAD));
 }
 
-static int allow_own_signals(scmp_filter_ctx filter)
+/* Its flags lie in memory, where no filter sees them: the C library then takes clone. */
+static int refuse_clone3(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+}
+
+int filter__own_signals(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
 				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
@@ -300,26 +301,29 @@ static int allow_prctl(scmp_filter_ctx filter)
 }
 
 /* Asking for limits, not setting them. */
-static int allow_reading_limits(scmp_filter_ctx filter)
+int filter__reading_limits(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
 }
 
 static int fill_basic(scmp_filter_ctx filter)
 {
-	int error = allow_all(filter, basic, SCMP_ACT_ALLOW);
+	static const char *const executing[] = {"execve", "execveat", NULL};
+	int error = filter__all(filter, basic, SCMP_ACT_ALLOW);
 	if (!error)
-		error = allow_all(filter, fatal, SCMP_ACT_KILL_PROCESS);
+		error = filter__all(filter, filter__fatal, SCMP_ACT_KILL_PROCESS);
+	if (!error)
+		error = filter__all(filter, executing, SCMP_ACT_KILL_PROCESS);
 	if (!error)
 		error = allow_memory(filter);
 	if (!error)
 		error = allow_ioctls(filter);
 	if (!error)
 		error = allow_prctl(filter);
-	return error ? error : allow_own_signals(filter);
+	return error ? error : filter__own_signals(filter);
 }
 
-static int allow_unix_streams(scmp_filter_ctx filter)
+int filter__unix_streams(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
 				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
@@ -329,11 +333,11 @@ static int fill_network(scmp_filter_ctx filter, bool services)
 {
 	int error = fill_basic(filter);
 	if (!error && services)
-		error = allow_unix_streams(filter);
+		error = filter__unix_streams(filter);
 	if (!error)
 		error = allow_streams(filter);
 	if (!error)
-		error = allow_all(filter, sockets, SCMP_ACT_ALLOW);
+		error = filter__all(filter, sockets, SCMP_ACT_ALLOW);
 	return error ? error : allow_network_sockets(filter);
 }
 
@@ -344,21 +348,23 @@ static int fill_whole(scmp_filter_ctx filter, const struct confine_work *work)
 	if (!error)
 		error = allow_streams(filter);
 	if (!error)
-		error = allow_all(filter, whole, SCMP_ACT_ALLOW);
+		error = filter__all(filter, whole, SCMP_ACT_ALLOW);
 	if (!error && work->alone)
-		error = allow_all(filter, watching, SCMP_ACT_ALLOW);
+		error = filter__all(filter, watching, SCMP_ACT_ALLOW);
 	if (!error)
-		error = allow_threads(filter);
+		error = filter__threads(filter);
+	if (!error)
+		error = refuse_clone3(filter);
 	if (!error)
 		error = allow_unix_sockets(filter);
 	if (!error)
-		error = allow_reading_limits(filter);
+		error = filter__reading_limits(filter);
 	if (!error && request->network)
 		error = allow_network_sockets(filter);
 	return error ? error : allow_child(filter, request->child);
 }
 
-static scmp_filter_ctx new_filter(uint32_t otherwise)
+scmp_filter_ctx filter__new(uint32_t otherwise)
 {
 	scmp_filter_ctx filter = seccomp_init(otherwise);
 	if (filter)
@@ -368,7 +374,7 @@ static scmp_filter_ctx new_filter(uint32_t otherwise)
 
 int layer__syscalls(struct confine_work *work, struct confine_detail detail)
 {
-	scmp_filter_ctx filter = new_filter(SCMP_ACT_ERRNO(EPERM));
+	scmp_filter_ctx filter = filter__new(SCMP_ACT_ERRNO(EPERM));
 	int error = filter ? fill_whole(filter, work) : -ENOMEM;
 	if (!error)
 		error = seccomp_load(filter);
@@ -386,7 +392,7 @@ void confine__narrow(enum confine_thread kind)
 	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER)
 		return;
 	/* filters add up: what one that came before forbids stays forbidden */
-	scmp_filter_ctx filter = new_filter(kind == CONFINE_OFFLINE ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
+	scmp_filter_ctx filter = filter__new(kind == CONFINE_OFFLINE ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
 	int error = filter ? 0 : -ENOMEM;
 	if (!error)
 		error = kind == CONFINE_OFFLINE ? refuse_network_sockets(filter)
@@ -396,9 +402,9 @@ void confine__narrow(enum confine_thread kind)
 	if (!error && (kind == CONFINE_QUIET || kind == CONFINE_DISK || kind == CONFINE_LAN))
 		error = allow_streams(filter);
 	if (!error && kind == CONFINE_LAN)
-		error = allow_all(filter, joiners, SCMP_ACT_ALLOW);
+		error = filter__all(filter, joiners, SCMP_ACT_ALLOW);
 	if (!error && kind == CONFINE_DISK)
-		error = allow_all(filter, sectors, SCMP_ACT_ALLOW);
+		error = filter__all(filter, sectors, SCMP_ACT_ALLOW);
 	if (!error)
 		error = seccomp_load(filter);
 	/* on failure the thread stays as confined as its process is */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "confine/confine.h"
 #include "failure.h"
 #include "os/loop.h"
 #include "virtio/virtio.h"
@@ -22,6 +23,7 @@ struct machine_config {
 				on its command line */
 	const char *runtime_dir;
 	const char *qemu; /* path of qemu-system-<arch>; engine "qemu" only */
+	enum confine_mode confine; /* of a process that the engine makes */
 	unsigned cpus;
 	uint64_t memory; /* bytes, a multiple of 4096 */
 };
@@ -50,6 +52,7 @@ struct machine {
 			     fail */
 
 	pid_t child; /* a process the engine made at create and sends signals to; 0: none */
+	struct confine_report child_confinement; /* how that is confined, once started; layers without a name: unknown */
 
 	/* Told by the engine once, on the main loop, when the machine has ended by itself. `why` only for FAILED. */
 	void (*ended)(struct machine *machine, enum machine_end end, const struct failure *why);

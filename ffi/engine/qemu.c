@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,11 +126,10 @@ static void detach_on_worker(void *arg)
 	vhost_user__free(arg);
 }
 
-/* Both ends of what a device is served over: near is the device's. 0 or -errno. */
+/* Both ends of what a device is served over: near is the device's; far is -1 where QEMU connects to it. 0 or -errno. */
 static int make_ends(struct qemu *qemu, unsigned index, bool connects, int *near, int *far)
 {
 	int pair[2];
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (!connects) {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 			return -errno;
@@ -137,10 +137,11 @@ static int make_ends(struct qemu *qemu, unsigned index, bool connects, int *near
 		*far = pair[1];
 		return 0;
 	}
-	*far = open(qemu->machine->config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (*far < 0)
-		return -errno;
-	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" QEMU_NET_SOCKET, *far, index);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	*far = -1;
+	if ((size_t)snprintf(address.sun_path, sizeof(address.sun_path), "%s/" QEMU_NET_SOCKET,
+			     qemu->machine->config->runtime_dir, index) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
 	*near = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (*near >= 0 && bind(*near, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(*near, 1) == 0)
 		return 0;
@@ -181,18 +182,32 @@ static int make_memory(uint64_t size, struct failure *why)
 			    (unsigned long long)size >> 20);
 }
 
+static int open_file(const char *what, const char *path, int *fd, struct failure *why)
+{
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *fd < 0 ? failure__set(why, errno, NULL, "the %s %s cannot be read (%s)", what, path,
+				      failure__errno_name(errno))
+		       : 0;
+}
+
 static int make_wires(struct qemu *qemu, struct qemu_wires *wires, struct failure *why)
 {
 	int pair[2];
-	wires->memory = make_memory(qemu->machine->config->memory, why);
+	const struct machine_config *config = qemu->machine->config;
+	wires->memory = make_memory(config->memory, why);
 	if (wires->memory < 0)
 		return wires->memory;
+	int err = open_file("kernel", config->kernel, &wires->kernel, why);
+	if (!err && config->initrd)
+		err = open_file("initrd", config->initrd, &wires->initrd, why);
+	if (err)
+		return err;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return failure__set(why, errno, NULL, "no socket pair for QEMU's monitor");
 	qemu->monitor.fd = pair[0];
 	wires->monitor = pair[1];
 	for (unsigned i = 0; i < qemu->machine->device_count; i++) {
-		int err = attach(qemu, i, &wires->devices[i], why);
+		err = attach(qemu, i, &wires->devices[i], why);
 		if (err)
 			return err;
 	}
@@ -202,7 +217,7 @@ static int make_wires(struct qemu *qemu, struct qemu_wires *wires, struct failur
 /* QEMU's ends are its own once it runs. */
 static void close_wires(struct qemu_wires *wires)
 {
-	int fds[] = {wires->memory, wires->monitor, wires->console, wires->serial};
+	int fds[] = {wires->memory, wires->kernel, wires->initrd, wires->monitor, wires->console, wires->serial};
 	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -232,9 +247,37 @@ static void qemu__destroy(struct machine *machine)
 	free(qemu);
 }
 
+/* Into a cage that holds QEMU, its libraries, what it was handed, and the sockets to which it connects. */
+static int start_process(struct qemu *qemu, const struct qemu_args *args, const struct qemu_wires *wires,
+			 struct failure *why)
+{
+	const struct machine *machine = qemu->machine;
+	char path[PATH_MAX], sockets[MACHINE_MAX_DEVICES][QEMU_MAX_PATH];
+	const char *names[MACHINE_MAX_DEVICES];
+	const int files[] = {wires->kernel, wires->initrd};
+	struct confine_program program = {
+		.path = realpath(machine->config->qemu, path) ? path : machine->config->qemu,
+		.files = files,
+		.file_count = wires->initrd >= 0 ? 2 : 1,
+		.sockets = names,
+	};
+	for (unsigned i = 0; i < machine->device_count; i++) {
+		if (!qemu_args__connects(machine->devices[i].dev))
+			continue;
+		names[program.socket_count] = sockets[program.socket_count];
+		snprintf(sockets[program.socket_count++], QEMU_MAX_PATH, "%s/" QEMU_NET_SOCKET,
+			 machine->config->runtime_dir, i);
+	}
+	const struct confine_request cage = {
+		.mode = machine->config->confine, .program = &program, .runtime_dir = machine->config->runtime_dir};
+	return qemu_process__start(&qemu->process, &cage, args->argv, args->fds, args->fd_count, why);
+}
+
 static int qemu__create(struct machine *machine, struct failure *why)
 {
 	struct qemu_wires wires = {.memory = -1,
+				   .kernel = -1,
+				   .initrd = -1,
 				   .monitor = -1,
 				   .console = machine->console_fd,
 				   .serial = machine->has_serial ? machine->serial_fd : -1};
@@ -245,15 +288,15 @@ static int qemu__create(struct machine *machine, struct failure *why)
 		close_wires(&wires);
 		return failure__set(why, ENOMEM, NULL, "no memory for the engine");
 	}
-	*qemu = (struct qemu){.machine = machine, .process = {.pidfd = -1, .errors = -1}, .monitor = {.fd = -1}};
+	*qemu = (struct qemu){
+		.machine = machine, .process = {.pidfd = -1, .errors = -1, .word = -1}, .monitor = {.fd = -1}};
 	machine->engine = qemu;
 	struct qemu_args args = {.argv = NULL};
 	int err = make_wires(qemu, &wires, why);
 	if (!err)
 		err = qemu_args__build(&args, machine, &wires, why);
 	if (!err)
-		err = qemu_process__start(&qemu->process, machine->config->qemu, args.argv, args.fds, args.fd_count,
-					  why);
+		err = start_process(qemu, &args, &wires, why);
 	qemu_args__free(&args);
 	close_wires(&wires);
 	if (err)
@@ -316,8 +359,11 @@ static int explain_start(struct qemu *qemu, int err, struct failure *why)
 static int qemu__start(struct machine *machine, struct failure *why)
 {
 	struct qemu *qemu = machine->engine;
+	int err = qemu_process__cage(&qemu->process, &machine->child_confinement, why);
+	if (err)
+		return err;
 	/* written before QEMU reads: it goes on without a pause once it is set up */
-	int err = qemu_monitor__send(&qemu->monitor, "qmp_capabilities", NULL);
+	err = qemu_monitor__send(&qemu->monitor, "qmp_capabilities", NULL);
 	if (!err)
 		err = qemu_monitor__send(&qemu->monitor, "cont", NULL);
 	if (!err)

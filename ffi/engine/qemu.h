@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "confine/confine.h"
 #include "engine/engine.h"
 #include "engine/vhost_user.h"
 
@@ -18,15 +19,20 @@ struct qemu_process {
 	pid_t pid; /* 0: none, or collected */
 	int pidfd; /* readable when it ended */
 	int errors;
+	int word; /* of its cage, until that was taken in */
 	char words[QEMU_WORDS + 1];
 	size_t words_len;
 };
 
-/* Start `path` with these arguments; it inherits exactly the descriptors in `fds`, and dies with this thread's process.
- * 0, or -errno with *why and nothing left. */
-__attribute__((warn_unused_result)) int qemu_process__start(struct qemu_process *process, const char *path,
-							    char *const argv[], const int *fds, unsigned fd_count,
-							    struct failure *why);
+/* Start cage->program with these arguments; it inherits exactly the descriptors in `fds`, and dies with this thread's
+ * process. 0, or -errno with *why and nothing left. */
+__attribute__((warn_unused_result)) int qemu_process__start(struct qemu_process *process,
+							    const struct confine_request *cage, char *const argv[],
+							    const int *fds, unsigned fd_count, struct failure *why);
+/* Wait until it is confined, once: *report says how. 0, also when it ended before; or -errno with *why when it may not
+ * run with less than it has. */
+__attribute__((warn_unused_result)) int qemu_process__cage(struct qemu_process *process, struct confine_report *report,
+							   struct failure *why);
 /* Take in what it has written to standard error; false at its end. */
 bool qemu_process__listen(struct qemu_process *process);
 /* Whether it ended: then it is collected, and *why says how, in its last words. `code` gets 0 for a regular end. */
@@ -64,16 +70,17 @@ struct qemu_args {
 	char **argv; /* NULL-terminated */
 	unsigned count, room;
 	bool failed; /* out of memory */
-	int fds[MACHINE_MAX_DEVICES + 4];
+	int fds[MACHINE_MAX_DEVICES + 6];
 	unsigned fd_count;
 };
 
 /* QEMU's ends of what it talks over; -1 where there is none. */
 struct qemu_wires {
 	int memory; /* memfd of config->memory bytes */
+	int kernel, initrd;
 	int monitor;
 	int console, serial;
-	int devices[MACHINE_MAX_DEVICES]; /* for one that qemu_args__connects, the directory of its socket */
+	int devices[MACHINE_MAX_DEVICES]; /* none for one that qemu_args__connects */
 };
 
 /* Whether there is a balloon: the one device to do without where there are many. */
@@ -82,6 +89,7 @@ bool qemu_args__has_balloon(const struct machine *machine);
 /* Whether QEMU will have it only by the path of a socket: "netN.sock", N its index, in the runtime directory. */
 bool qemu_args__connects(const struct virtio_device *dev);
 #define QEMU_NET_SOCKET "net%u.sock"
+#define QEMU_MAX_PATH 128 /* of one: more than a socket's may have */
 
 /* The arguments for this machine. 0, or -errno with *why; freed with qemu_args__free in both cases. */
 __attribute__((warn_unused_result)) int qemu_args__build(struct qemu_args *args, const struct machine *machine,

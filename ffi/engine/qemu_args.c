@@ -1,5 +1,6 @@
 /* QEMU's command line for a machine: a microvm under TCG with capsa's devices behind vhost-user. */
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,14 @@ __attribute__((format(printf, 2, 3))) static void addf(struct qemu_args *args, c
 static void inherit(struct qemu_args *args, int fd)
 {
 	args->fds[args->fd_count++] = fd;
+}
+
+/* A file that it opens by a descriptor of its own: no path leads to any from where it is. */
+static void add_file(struct qemu_args *args, const char *option, int fd)
+{
+	add(args, option);
+	addf(args, "/proc/self/fd/%d", fd);
+	inherit(args, fd);
 }
 
 /*
@@ -140,16 +149,30 @@ bool qemu_args__connects(const struct virtio_device *dev)
 	return dev->ops->id == VIRTIO_ID_NET;
 }
 
-static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigned index, int fd, struct failure *why)
+/* A comma in a value is written twice. */
+static void add_connecting(struct qemu_args *args, const char *runtime_dir, unsigned index)
+{
+	char doubled[2 * QEMU_MAX_PATH] = "";
+	size_t len = 0;
+	for (const char *c = runtime_dir; *c && len + 2 < sizeof(doubled); c++) {
+		doubled[len++] = *c;
+		if (*c == ',')
+			doubled[len++] = ',';
+	}
+	addf(args, "socket,id=d%u,path=%.*s/" QEMU_NET_SOCKET, index, (int)len, doubled, index);
+}
+
+static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigned index, int fd,
+		      const char *runtime_dir, struct failure *why)
 {
 	char tag[FS_TAG_MAX + 1] = "";
 	add(args, "-chardev");
-	/* by way of the descriptor the path has no comma in it, which would end it */
-	if (qemu_args__connects(dev))
-		addf(args, "socket,id=d%u,path=/proc/self/fd/%d/" QEMU_NET_SOCKET, index, fd, index);
-	else
+	if (qemu_args__connects(dev)) {
+		add_connecting(args, runtime_dir, index);
+	} else {
 		addf(args, "socket,id=d%u,fd=%d", index, fd);
-	inherit(args, fd);
+		inherit(args, fd);
+	}
 	if (dev->ops->id != VIRTIO_ID_NET)
 		add(args, "-device");
 	switch (dev->ops->id) {
@@ -200,6 +223,7 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 	/* -erms: Linux copies and clears words then; the "fast" string instructions TCG does byte by byte */
 	static const char *const fixed[] = {
 		"-nodefaults", "-no-user-config",
+		"-name",       "process=qemu", /* it was executed by a number */
 		"-no-reboot",  "-S",
 		"-display",    "none",
 		"-accel",      "tcg,thread=multi,tb-size=256",
@@ -207,13 +231,14 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 		"-global",     "virtio-mmio.force-legacy=false",
 		"-sandbox",    SANDBOX,
 	};
+	char program[PATH_MAX];
 	*args = (struct qemu_args){.argv = NULL};
 	if (count_devices(machine) > places(machine))
 		return failure__set(why, ENOSPC, NULL,
 				    "engine \"qemu\" has places for %u devices, and this machine has %u: each of its "
 				    "networks is one",
 				    places(machine), count_devices(machine));
-	add(args, config->qemu);
+	add(args, realpath(config->qemu, program) ? program : config->qemu); /* beside which it looks for its files */
 	for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		add(args, fixed[i]);
 	/* no option ROMs: qboot finds the kernel without; an RTC, for want of which Linux waits a second */
@@ -235,16 +260,13 @@ int qemu_args__build(struct qemu_args *args, const struct machine *machine, cons
 	inherit(args, wires->monitor);
 	add(args, "-mon");
 	add(args, "chardev=monitor,mode=control");
-	add(args, "-kernel");
-	add(args, config->kernel);
-	if (config->initrd) {
-		add(args, "-initrd");
-		add(args, config->initrd);
-	}
+	add_file(args, "-kernel", wires->kernel);
+	if (wires->initrd >= 0)
+		add_file(args, "-initrd", wires->initrd);
 	add_cmdline(args, config);
 	int err = 0;
 	for (unsigned i = 0; !err && i < machine->device_count; i++)
-		err = add_device(args, machine->devices[i].dev, i, wires->devices[i], why);
+		err = add_device(args, machine->devices[i].dev, i, wires->devices[i], config->runtime_dir, why);
 	if (qemu_args__has_balloon(machine)) {
 		add(args, "-device");
 		add(args, "virtio-balloon-device,free-page-reporting=on,page-poison=off");

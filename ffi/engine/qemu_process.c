@@ -1,6 +1,7 @@
-/* QEMU's process: started with a handful of descriptors, watched, and ended. */
+/* QEMU's process: started in a cage with a handful of descriptors, watched, and ended. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -10,55 +11,130 @@
 
 #include "engine/qemu.h"
 
-/* Between fork and exec, in a process that may have copied locks of other threads: system calls only. */
-__attribute__((noreturn)) static void become(pid_t parent, const char *path, char *const argv[], const int *fds,
-					     unsigned fd_count, int errors)
+/* What the child says of its cage before it becomes QEMU. */
+struct cage_word {
+	int error;
+	struct confine_report report;
+	struct failure why;
+};
+
+/* What the child has besides the arguments and the cage. */
+struct handed {
+	const int *fds;
+	unsigned fd_count;
+	int errors, word, parent; /* pidfd */
+};
+
+static void say_of_cage(void *arg, const struct confine_report *report, int error, const struct failure *why)
+{
+	const struct cage_word word = {.error = error, .report = *report, .why = *why};
+	ssize_t ignored = write(*(const int *)arg, &word, sizeof(word)); /* a pipe, and less than it takes at once */
+	(void)ignored;
+}
+
+/* In the child. The parent is the only thread of its process: no lock is another's. */
+__attribute__((noreturn)) static void become(const struct confine_request *cage, const struct confine_birth *birth,
+					     char *const argv[], const struct handed *handed)
 {
 	static const char words[] = "it cannot be executed";
+	struct pollfd parent = {.fd = handed->parent, .events = POLLIN};
+	int word = handed->word;
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() == parent && dup2(errors, STDERR_FILENO) >= 0) {
-		for (unsigned i = 0; i < fd_count; i++)
-			fcntl(fds[i], F_SETFD, 0);
-		execv(path, argv);
+	if (poll(&parent, 1, 0) == 0 && dup2(handed->errors, STDERR_FILENO) >= 0) {
+		for (unsigned i = 0; i < handed->fd_count; i++)
+			fcntl(handed->fds[i], F_SETFD, 0);
+		(void)confine__become(cage, birth, argv, say_of_cage, &word);
 		ssize_t ignored = write(STDERR_FILENO, words, sizeof(words) - 1);
 		(void)ignored;
 	}
 	_exit(127);
 }
 
-int qemu_process__start(struct qemu_process *process, const char *path, char *const argv[], const int *fds,
-			unsigned fd_count, struct failure *why)
+static int check_program(const char *path, struct failure *why)
 {
-	int errors[2];
-	*process = (struct qemu_process){.pidfd = -1, .errors = -1};
-	if (access(path, X_OK) < 0)
+	char first[2] = {0};
+	int fd = access(path, X_OK) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return failure__set(why, errno, "ENGINE_MISSING",
 				    "QEMU is not at %s (%s); install it: sudo apt-get install qemu-system-x86", path,
 				    failure__errno_name(errno));
-	if (pipe2(errors, O_CLOEXEC) < 0)
-		return failure__set(why, errno, NULL, "no pipe for QEMU");
-	fcntl(errors[0], F_SETFL, O_NONBLOCK);
-	pid_t parent = getpid(), pid = fork();
-	if (pid == 0)
-		become(parent, path, argv, fds, fd_count, errors[1]);
-	int error = errno;
-	close(errors[1]);
-	if (pid < 0) {
-		close(errors[0]);
-		return failure__set(why, error, NULL, "no process for QEMU");
-	}
-	process->pid = pid;
-	process->errors = errors[0];
-	process->pidfd = pidfd_open(pid, 0);
-	if (process->pidfd < 0) {
-		error = errno;
-		qemu_process__kill(process);
-		return failure__set(why, error, NULL, "QEMU's process cannot be watched; Linux 5.3 or newer is needed");
-	}
+	ssize_t n = read(fd, first, sizeof(first));
+	close(fd);
+	if (n == sizeof(first) && memcmp(first, "#!", 2) == 0)
+		return failure__set(
+			why, ENOEXEC, "ENGINE_MISSING",
+			"QEMU at %s is a script, and QEMU is confined without a shell: set CAPSA_QEMU to the "
+			"program that the script starts",
+			path);
 	return 0;
+}
+
+/* All or none of the ends: of standard error, and of the pipe for the word of the cage. */
+static int make_pipes(int errors[2], int word[2])
+{
+	if (pipe2(errors, O_CLOEXEC) < 0)
+		return -errno;
+	if (pipe2(word, O_CLOEXEC) < 0) {
+		int err = -errno;
+		close(errors[0]);
+		close(errors[1]);
+		return err;
+	}
+	fcntl(errors[0], F_SETFL, O_NONBLOCK);
+	return 0;
+}
+
+int qemu_process__start(struct qemu_process *process, const struct confine_request *cage, char *const argv[],
+			const int *fds, unsigned fd_count, struct failure *why)
+{
+	int errors[2], word[2];
+	struct confine_birth birth;
+	*process = (struct qemu_process){.pidfd = -1, .errors = -1, .word = -1};
+	int err = check_program(cage->program->path, why);
+	if (err)
+		return err;
+	err = make_pipes(errors, word);
+	if (err)
+		return failure__set(why, -err, NULL, "no pipe for QEMU");
+	const struct handed handed = {fds, fd_count, errors[1], word[1], pidfd_open(getpid(), 0)};
+	pid_t pid = handed.parent < 0 ? -1 : confine__fork(cage, &birth);
+	if (pid == 0)
+		become(cage, &birth, argv, &handed);
+	int error = errno;
+	if (handed.parent >= 0)
+		close(handed.parent);
+	close(errors[1]);
+	close(word[1]);
+	process->pid = pid < 0 ? 0 : pid;
+	process->errors = errors[0];
+	process->word = word[0];
+	process->pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
+	if (process->pidfd >= 0)
+		return 0;
+	error = pid < 0 ? error : errno;
+	qemu_process__kill(process);
+	return failure__set(why, error, NULL, "no process for QEMU (%s); Linux 5.3 or newer is needed",
+			    failure__errno_name(error));
+}
+
+int qemu_process__cage(struct qemu_process *process, struct confine_report *report, struct failure *why)
+{
+	struct cage_word word = {.error = 0};
+	ssize_t n;
+	do
+		n = read(process->word, &word, sizeof(word));
+	while (n < 0 && errno == EINTR);
+	close(process->word);
+	process->word = -1;
+	if (n != (ssize_t)sizeof(word)) /* it has ended before, and its end will be told */
+		return 0;
+	*report = word.report;
+	if (word.error)
+		*why = word.why;
+	return word.error;
 }
 
 bool qemu_process__listen(struct qemu_process *process)
@@ -123,5 +199,7 @@ void qemu_process__kill(struct qemu_process *process)
 		close(process->pidfd);
 	if (process->errors >= 0)
 		close(process->errors);
-	process->pidfd = process->errors = -1;
+	if (process->word >= 0)
+		close(process->word);
+	process->pidfd = process->errors = process->word = -1;
 }

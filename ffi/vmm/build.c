@@ -91,6 +91,13 @@ int build__check_files(const struct vmm_config *config, struct failure *why)
 	return 0;
 }
 
+static enum confine_mode confine_mode(const struct vmm_config *config)
+{
+	return strcmp(config->confine, "none") == 0      ? CONFINE_NONE
+	       : strcmp(config->confine, "require") == 0 ? CONFINE_REQUIRE
+							 : CONFINE_AUTO;
+}
+
 int build__machine(struct vmm *vmm, struct failure *why)
 {
 	const struct vmm_config *config = vmm->config;
@@ -132,6 +139,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.acpi = config->acpi,
 		.runtime_dir = config->runtime_dir,
 		.qemu = config->qemu,
+		.confine = confine_mode(config),
 		.cpus = (unsigned)config->cpus,
 		.memory = config->memory,
 	};
@@ -158,9 +166,7 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 {
 	const struct vmm_config *config = vmm->config;
 	struct confine_request request = {
-		.mode = strcmp(config->confine, "none") == 0      ? CONFINE_NONE
-			: strcmp(config->confine, "require") == 0 ? CONFINE_REQUIRE
-								  : CONFINE_AUTO,
+		.mode = confine_mode(config),
 		.runtime_dir = config->runtime_dir,
 		.archive = config->archive,
 		.network = config->net.present,

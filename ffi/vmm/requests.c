@@ -6,7 +6,7 @@
 #include "vmm/requests.h"
 #include "vmm/share_use.h"
 
-#define REPLY_ROOM 4096
+#define REPLY_ROOM 8192
 
 void answer__succeed(const struct answer *answer)
 {
@@ -60,17 +60,25 @@ static const char *state_name(enum vmm_state state)
 	return names[state];
 }
 
-static void add_confinement(struct frame *frame, const struct confine_report *report)
+static void add_process(struct frame *frame, const char *name, const struct confine_report *report)
 {
-	frame__open(frame, "confinement");
+	if (!report->layers[0].name) /* not confined yet, or no such process */
+		return;
+	frame__open(frame, name);
 	for (unsigned i = 0; i < CONFINE_LAYERS; i++) {
-		if (!report->layers[i].name) /* not applied yet */
-			continue;
 		frame__open(frame, report->layers[i].name);
 		frame__bool(frame, "applied", report->layers[i].applied);
 		frame__text(frame, "detail", report->layers[i].detail);
 		frame__close(frame);
 	}
+	frame__close(frame);
+}
+
+static void add_confinement(struct frame *frame, const struct vmm *vmm)
+{
+	frame__open(frame, "confinement");
+	add_process(frame, "capsa-vmm", &vmm->confinement);
+	add_process(frame, "qemu", &vmm->machine.child_confinement);
 	frame__close(frame);
 }
 
@@ -108,8 +116,10 @@ static int do_status(struct answer *answer)
 	frame__open(&frame, "pids");
 	frame__uint(&frame, "keeper", (uint64_t)vmm->keeper->pid);
 	frame__uint(&frame, "vmm", (uint64_t)getpid());
+	if (vmm->machine.child)
+		frame__uint(&frame, "engine", (uint64_t)vmm->machine.child);
 	frame__close(&frame);
-	add_confinement(&frame, &vmm->confinement);
+	add_confinement(&frame, vmm);
 	add_traffic(&frame, &vmm->devices);
 	share_use__add(&frame, &vmm->devices);
 	frame__close(&frame);

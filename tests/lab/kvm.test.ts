@@ -42,7 +42,7 @@ describe.skipIf(!inLab)("lab", () => {
     );
     const status = await control.request("status");
     control.close();
-    confinement = status.confinement as typeof confinement;
+    confinement = (status.confinement as Record<string, typeof confinement>)["capsa-vmm"]!;
     pid = (status.pids as { vmm: number }).vmm;
   });
 
