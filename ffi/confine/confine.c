@@ -67,24 +67,26 @@ static int apply(struct confine_work *work, struct confine_report *report, struc
 
 int confine__apply(const struct confine_request *request, struct confine_report *report, struct failure *why)
 {
-	struct confine_work work = {.request = request, .program = -1};
+	struct confine_work work = {.request = request, .program = -1, .connects = -1};
 	memset(report, 0, sizeof(*report));
 	return apply(&work, report, why);
 }
 
 int confine__become(const struct confine_request *request, const struct confine_birth *birth, char *const argv[],
-		    void (*told)(void *arg, const struct confine_report *report, int error, const struct failure *why),
-		    void *arg)
+		    void (*told)(void *arg, const struct confine_word *word), void *arg)
 {
-	struct confine_report report = {.layers = {{NULL}}};
-	struct failure why = {.code = ""};
-	struct confine_work work = {.request = request, .birth = birth};
+	struct confine_word word = {.error = 0};
+	struct confine_work work = {.request = request, .birth = birth, .connects = -1};
 	work.program = open(request->program->path, O_RDONLY | O_CLOEXEC);
-	int error = work.program < 0 ? failure__set(&why, errno, NULL, "%s cannot be opened", request->program->path)
-				     : apply(&work, &report, &why);
-	told(arg, &report, error, &why);
-	if (error)
-		return error;
+	word.error = work.program < 0
+			     ? failure__set(&word.why, errno, NULL, "%s cannot be opened", request->program->path)
+			     : apply(&work, &word.report, &word.why);
+	word.connects = work.connects;
+	told(arg, &word);
+	if (word.error)
+		return word.error;
+	if (work.connects >= 0)
+		close(work.connects);
 	if (request->mode == CONFINE_NONE)
 		execv(request->program->path, argv);
 	else /* by a number that no descriptor has again: see program__limits */

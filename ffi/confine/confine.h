@@ -85,14 +85,23 @@ struct confine_birth {
 __attribute__((warn_unused_result)) pid_t confine__fork(const struct confine_request *request,
 							struct confine_birth *birth);
 
+/* What is known of the cage once it is shut, or cannot be shut as it must be. */
+struct confine_word {
+	struct confine_report report;
+	int error; /* 0; or -errno, with `why`: it may not run with less */
+	struct failure why;
+	int connects; /* -1; or a descriptor (seccomp_unotify(2)), open during the call: each connect(2) of the
+		       * program's waits for an answer there, and fails once it is closed. So where paths lead to
+		       * sockets of others */
+};
+
 /*
  * In that child: confine it as confine__apply does and execute the program, with the environment of this process. It
- * inherits the descriptors that are not close-on-exec, and can execute nothing afterwards. `told` is called once
- * *report is complete, with 0 or, where the cage is not enough, -errno and *why. Returns only on failure: -errno.
+ * inherits the descriptors that are not close-on-exec, and can execute nothing afterwards. `told` is called before.
+ * Returns only on failure: -errno.
  */
 int confine__become(const struct confine_request *request, const struct confine_birth *birth, char *const argv[],
-		    void (*told)(void *arg, const struct confine_report *report, int error, const struct failure *why),
-		    void *arg);
+		    void (*told)(void *arg, const struct confine_word *word), void *arg);
 
 /* What a thread still needs. */
 enum confine_thread {

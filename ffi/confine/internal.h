@@ -21,6 +21,7 @@ struct confine_work {
 	bool alone;   /* in mounts of its own: no path leads outside */
 	/* In a child that becomes a program: the descriptor by which it is executed, and how the child came about. */
 	int program;
+	int connects; /* as in struct confine_word */
 	const struct confine_birth *birth;
 };
 

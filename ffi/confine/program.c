@@ -123,17 +123,19 @@ static int allow_executing(scmp_filter_ctx filter, int program)
 	return error ? error : seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 0);
 }
 
-static int allow_sockets(scmp_filter_ctx filter, bool connects)
+/*
+ * A program that connects finds no other sockets in mounts of its own. Elsewhere paths lead to all that its user may
+ * reach, and the filter does not see paths: then whoever started it connects in its stead.
+ */
+static int allow_connecting(scmp_filter_ctx filter, bool alone)
 {
-	static const char *const connecting[] = {"connect", NULL};
-	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-	if (!error && connects)
-		error = filter__unix_streams(filter);
-	return error || !connects ? error : filter__all(filter, connecting, SCMP_ACT_ALLOW);
+	int error = filter__unix_streams(filter);
+	return error ? error : seccomp_rule_add(filter, alone ? SCMP_ACT_ALLOW : SCMP_ACT_NOTIFY, SCMP_SYS(connect), 0);
 }
 
 int program__syscalls(struct confine_work *work, struct confine_detail detail)
 {
+	const bool connects = work->request->program->socket_count > 0;
 	scmp_filter_ctx filter = filter__new(SCMP_ACT_ERRNO(ENOSYS));
 	int error = filter ? filter__all(filter, calls, SCMP_ACT_ALLOW) : -ENOMEM;
 	if (!error)
@@ -149,11 +151,16 @@ int program__syscalls(struct confine_work *work, struct confine_detail detail)
 	if (!error)
 		error = filter__reading_limits(filter);
 	if (!error)
-		error = allow_sockets(filter, work->request->program->socket_count > 0);
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
+					 SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	if (!error && connects)
+		error = allow_connecting(filter, work->alone);
 	if (!error)
 		error = allow_executing(filter, work->program);
 	if (!error)
 		error = seccomp_load(filter);
+	if (!error && connects && !work->alone)
+		work->connects = fcntl(seccomp_notify_fd(filter), F_DUPFD_CLOEXEC, 0);
 	if (filter)
 		seccomp_release(filter);
 	if (error)

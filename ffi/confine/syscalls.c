@@ -208,10 +208,11 @@ static int allow_memory(scmp_filter_ctx filter)
 					SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 }
 
-/* KVM's own, and the ones of sockets. */
+/* KVM's own, the ones of sockets, and those that answer where QEMU connects. */
 static int allow_ioctls(scmp_filter_ctx filter)
 {
-	static const unsigned long requests[] = {FIONREAD, FIONBIO};
+	static const unsigned long requests[] = {FIONREAD, FIONBIO, SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
+						 SECCOMP_IOCTL_NOTIF_ADDFD};
 	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
 				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, (unsigned long)KVMIO << 8));
 	for (unsigned i = 0; i < sizeof(requests) / sizeof(requests[0]) && !error; i++)

@@ -22,6 +22,9 @@ struct qemu {
 	struct qemu_process process;
 	struct qemu_monitor monitor;
 	struct vhost_user *backends[MACHINE_MAX_DEVICES];
+	/* Where QEMU connects to nothing by itself: for each of its connect(2), in their order. */
+	int connections[MACHINE_MAX_DEVICES];
+	unsigned connection_count, connected;
 	bool watched; /* the main loop has our descriptors */
 	bool told;    /* machine->ended was called */
 };
@@ -126,6 +129,15 @@ static void detach_on_worker(void *arg)
 	vhost_user__free(arg);
 }
 
+static int net_socket(const struct qemu *qemu, unsigned index, struct sockaddr_un *address)
+{
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	return (size_t)snprintf(address->sun_path, sizeof(address->sun_path), "%s/" QEMU_NET_SOCKET,
+				qemu->machine->config->runtime_dir, index) < sizeof(address->sun_path)
+		       ? 0
+		       : -ENAMETOOLONG;
+}
+
 /* Both ends of what a device is served over: near is the device's; far is -1 where QEMU connects to it. 0 or -errno. */
 static int make_ends(struct qemu *qemu, unsigned index, bool connects, int *near, int *far)
 {
@@ -137,11 +149,11 @@ static int make_ends(struct qemu *qemu, unsigned index, bool connects, int *near
 		*far = pair[1];
 		return 0;
 	}
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address;
+	int err = net_socket(qemu, index, &address);
 	*far = -1;
-	if ((size_t)snprintf(address.sun_path, sizeof(address.sun_path), "%s/" QEMU_NET_SOCKET,
-			     qemu->machine->config->runtime_dir, index) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
+	if (err)
+		return err;
 	*near = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (*near >= 0 && bind(*near, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(*near, 1) == 0)
 		return 0;
@@ -164,6 +176,35 @@ static int attach(struct qemu *qemu, unsigned index, int *far, struct failure *w
 	else
 		err = call.result;
 	return err ? failure__set(why, -err, NULL, "the %s device cannot be served", device->dev->ops->name) : 0;
+}
+
+/* QEMU waits for an answer where it connects: the answers are these connections. */
+static int make_connections(struct qemu *qemu, struct failure *why)
+{
+	const struct machine *machine = qemu->machine;
+	for (unsigned i = 0; qemu->process.connects >= 0 && i < machine->device_count; i++) {
+		struct sockaddr_un address;
+		if (!qemu_args__connects(machine->devices[i].dev))
+			continue;
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		int err = fd < 0 ? -errno : net_socket(qemu, i, &address);
+		if (fd >= 0)
+			qemu->connections[qemu->connection_count++] = fd;
+		if (!err && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+			err = -errno;
+		if (err)
+			return failure__set(why, -err, NULL, "no connection for the network card (%s)",
+					    failure__errno_name(-err));
+	}
+	return 0;
+}
+
+static void end_connecting(struct qemu *qemu)
+{
+	qemu_process__connected(&qemu->process);
+	for (unsigned i = 0; i < qemu->connection_count; i++)
+		close(qemu->connections[i]);
+	qemu->connection_count = 0;
 }
 
 /* ---- create ---- */
@@ -236,6 +277,7 @@ static void qemu__destroy(struct machine *machine)
 		loop__del(machine->loop, qemu->process.errors);
 		loop__del(machine->loop, qemu->monitor.fd);
 	}
+	end_connecting(qemu);
 	qemu_process__kill(&qemu->process);
 	for (unsigned i = 0; i < machine->device_count; i++)
 		if (qemu->backends[i] && loop__call(machine->devices[i].loop, detach_on_worker, qemu->backends[i]) < 0)
@@ -251,26 +293,25 @@ static void qemu__destroy(struct machine *machine)
 static int start_process(struct qemu *qemu, const struct qemu_args *args, const struct qemu_wires *wires,
 			 struct failure *why)
 {
-	const struct machine *machine = qemu->machine;
-	char path[PATH_MAX], sockets[MACHINE_MAX_DEVICES][QEMU_MAX_PATH];
-	const char *names[MACHINE_MAX_DEVICES];
+	struct machine *machine = qemu->machine;
+	char path[PATH_MAX];
+	struct sockaddr_un addresses[MACHINE_MAX_DEVICES];
+	const char *sockets[MACHINE_MAX_DEVICES];
 	const int files[] = {wires->kernel, wires->initrd};
 	struct confine_program program = {
 		.path = realpath(machine->config->qemu, path) ? path : machine->config->qemu,
 		.files = files,
 		.file_count = wires->initrd >= 0 ? 2 : 1,
-		.sockets = names,
+		.sockets = sockets,
 	};
-	for (unsigned i = 0; i < machine->device_count; i++) {
-		if (!qemu_args__connects(machine->devices[i].dev))
-			continue;
-		names[program.socket_count] = sockets[program.socket_count];
-		snprintf(sockets[program.socket_count++], QEMU_MAX_PATH, "%s/" QEMU_NET_SOCKET,
-			 machine->config->runtime_dir, i);
-	}
+	for (unsigned i = 0; i < machine->device_count; i++)
+		if (qemu_args__connects(machine->devices[i].dev) && net_socket(qemu, i, &addresses[i]) == 0)
+			sockets[program.socket_count++] = addresses[i].sun_path;
 	const struct confine_request cage = {
 		.mode = machine->config->confine, .program = &program, .runtime_dir = machine->config->runtime_dir};
-	return qemu_process__start(&qemu->process, &cage, args->argv, args->fds, args->fd_count, why);
+	int err = qemu_process__start(&qemu->process, &cage, args->argv, args->fds, args->fd_count,
+				      &machine->child_confinement, why);
+	return err ? err : make_connections(qemu, why);
 }
 
 static int qemu__create(struct machine *machine, struct failure *why)
@@ -289,7 +330,7 @@ static int qemu__create(struct machine *machine, struct failure *why)
 		return failure__set(why, ENOMEM, NULL, "no memory for the engine");
 	}
 	*qemu = (struct qemu){
-		.machine = machine, .process = {.pidfd = -1, .errors = -1, .word = -1}, .monitor = {.fd = -1}};
+		.machine = machine, .process = {.pidfd = -1, .errors = -1, .connects = -1}, .monitor = {.fd = -1}};
 	machine->engine = qemu;
 	struct qemu_args args = {.argv = NULL};
 	int err = make_wires(qemu, &wires, why);
@@ -315,6 +356,13 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static int answer_connect(struct qemu *qemu)
+{
+	int fd = qemu->connected < qemu->connection_count ? qemu->connections[qemu->connected++] : -1;
+	int err = qemu_process__connect(&qemu->process, fd);
+	return err == -EAGAIN ? 0 : err;
+}
+
 /* Wait until every command sent is answered. 0; -EIO when one was refused or QEMU ended; -ETIMEDOUT. */
 static int await_replies(struct qemu *qemu, int ms)
 {
@@ -322,15 +370,18 @@ static int await_replies(struct qemu *qemu, int ms)
 	struct pollfd fds[] = {
 		{.fd = qemu->monitor.fd, .events = POLLIN},
 		{.fd = qemu->process.errors, .events = POLLIN},
+		{.fd = qemu->process.connects, .events = POLLIN},
 	};
 	while (qemu->monitor.awaited) {
 		int64_t left = until - now_ms();
 		if (left <= 0)
 			return -ETIMEDOUT;
-		if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+		if (poll(fds, 3, (int)left) < 0 && errno != EINTR)
 			return -EIO;
 		if (fds[1].revents && !qemu_process__listen(&qemu->process))
 			fds[1].fd = -1;
+		if (fds[2].revents && answer_connect(qemu) < 0)
+			fds[2].fd = -1;
 		int got = fds[0].revents ? qemu_monitor__read(&qemu->monitor) : 0;
 		if (got < 0 || (got > 0 && qemu->monitor.refused))
 			return -EIO;
@@ -359,15 +410,13 @@ static int explain_start(struct qemu *qemu, int err, struct failure *why)
 static int qemu__start(struct machine *machine, struct failure *why)
 {
 	struct qemu *qemu = machine->engine;
-	int err = qemu_process__cage(&qemu->process, &machine->child_confinement, why);
-	if (err)
-		return err;
 	/* written before QEMU reads: it goes on without a pause once it is set up */
-	err = qemu_monitor__send(&qemu->monitor, "qmp_capabilities", NULL);
+	int err = qemu_monitor__send(&qemu->monitor, "qmp_capabilities", NULL);
 	if (!err)
 		err = qemu_monitor__send(&qemu->monitor, "cont", NULL);
 	if (!err)
 		err = await_replies(qemu, START_MS);
+	end_connecting(qemu);
 	if (err)
 		return explain_start(qemu, err, why);
 	qemu->watched = true;

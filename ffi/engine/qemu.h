@@ -19,20 +19,22 @@ struct qemu_process {
 	pid_t pid; /* 0: none, or collected */
 	int pidfd; /* readable when it ended */
 	int errors;
-	int word; /* of its cage, until that was taken in */
+	int connects; /* -1; or readable when it waits in connect(2) for qemu_process__connect */
 	char words[QEMU_WORDS + 1];
 	size_t words_len;
 };
 
 /* Start cage->program with these arguments; it inherits exactly the descriptors in `fds`, and dies with this thread's
- * process. 0, or -errno with *why and nothing left. */
+ * process. On return it is confined, and *report says how. 0, or -errno with *why and nothing left. */
 __attribute__((warn_unused_result)) int qemu_process__start(struct qemu_process *process,
 							    const struct confine_request *cage, char *const argv[],
-							    const int *fds, unsigned fd_count, struct failure *why);
-/* Wait until it is confined, once: *report says how. 0, also when it ended before; or -errno with *why when it may not
- * run with less than it has. */
-__attribute__((warn_unused_result)) int qemu_process__cage(struct qemu_process *process, struct confine_report *report,
-							   struct failure *why);
+							    const int *fds, unsigned fd_count,
+							    struct confine_report *report, struct failure *why);
+/* Where process->connects is readable: the socket that it connects becomes `fd`, which stays the caller's; -1 refuses.
+ * 0, -EAGAIN when it waits no more, or -errno. */
+__attribute__((warn_unused_result)) int qemu_process__connect(struct qemu_process *process, int fd);
+/* It connects to nothing any more. Idempotent. */
+void qemu_process__connected(struct qemu_process *process);
 /* Take in what it has written to standard error; false at its end. */
 bool qemu_process__listen(struct qemu_process *process);
 /* Whether it ended: then it is collected, and *why says how, in its last words. `code` gets 0 for a regular end. */

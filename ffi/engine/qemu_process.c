@@ -1,34 +1,41 @@
 /* QEMU's process: started in a cage with a handful of descriptors, watched, and ended. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/qemu.h"
 
-/* What the child says of its cage before it becomes QEMU. */
-struct cage_word {
-	int error;
-	struct confine_report report;
-	struct failure why;
-};
-
 /* What the child has besides the arguments and the cage. */
 struct handed {
 	const int *fds;
 	unsigned fd_count;
-	int errors, word, parent; /* pidfd */
+	int errors, word, parent; /* parent: a pidfd */
 };
 
-static void say_of_cage(void *arg, const struct confine_report *report, int error, const struct failure *why)
+/* One message, with a descriptor if it has one. */
+static void say_of_cage(void *arg, const struct confine_word *word)
 {
-	const struct cage_word word = {.error = error, .report = *report, .why = *why};
-	ssize_t ignored = write(*(const int *)arg, &word, sizeof(word)); /* a pipe, and less than it takes at once */
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov = {(void *)word, sizeof(*word)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	if (word->connects >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		*c = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(c), &word->connects, sizeof(int));
+	}
+	ssize_t ignored = sendmsg(*(const int *)arg, &msg, MSG_NOSIGNAL);
 	(void)ignored;
 }
 
@@ -72,12 +79,12 @@ static int check_program(const char *path, struct failure *why)
 	return 0;
 }
 
-/* All or none of the ends: of standard error, and of the pipe for the word of the cage. */
-static int make_pipes(int errors[2], int word[2])
+/* All or none of the ends: of standard error, and of the socket for the word of the cage. */
+static int make_ends(int errors[2], int word[2])
 {
 	if (pipe2(errors, O_CLOEXEC) < 0)
 		return -errno;
-	if (pipe2(word, O_CLOEXEC) < 0) {
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, word) < 0) {
 		int err = -errno;
 		close(errors[0]);
 		close(errors[1]);
@@ -87,54 +94,85 @@ static int make_pipes(int errors[2], int word[2])
 	return 0;
 }
 
+/* Of a child that ended before it said anything there is none, and its end will be told. */
+static int hear_of_cage(struct qemu_process *process, int fd, struct confine_report *report, struct failure *why)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct confine_word word = {.error = 0};
+	struct iovec iov = {&word, sizeof(word)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	ssize_t n;
+	do
+		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&process->connects, CMSG_DATA(c), sizeof(int));
+	if (n != (ssize_t)sizeof(word))
+		return 0;
+	*report = word.report;
+	if (word.error)
+		*why = word.why;
+	return word.error;
+}
+
 int qemu_process__start(struct qemu_process *process, const struct confine_request *cage, char *const argv[],
-			const int *fds, unsigned fd_count, struct failure *why)
+			const int *fds, unsigned fd_count, struct confine_report *report, struct failure *why)
 {
 	int errors[2], word[2];
 	struct confine_birth birth;
-	*process = (struct qemu_process){.pidfd = -1, .errors = -1, .word = -1};
+	*process = (struct qemu_process){.pidfd = -1, .errors = -1, .connects = -1};
 	int err = check_program(cage->program->path, why);
 	if (err)
 		return err;
-	err = make_pipes(errors, word);
+	err = make_ends(errors, word);
 	if (err)
 		return failure__set(why, -err, NULL, "no pipe for QEMU");
 	const struct handed handed = {fds, fd_count, errors[1], word[1], pidfd_open(getpid(), 0)};
 	pid_t pid = handed.parent < 0 ? -1 : confine__fork(cage, &birth);
 	if (pid == 0)
 		become(cage, &birth, argv, &handed);
-	int error = errno;
+	err = pid < 0 ? -errno : 0;
 	if (handed.parent >= 0)
 		close(handed.parent);
 	close(errors[1]);
 	close(word[1]);
 	process->pid = pid < 0 ? 0 : pid;
 	process->errors = errors[0];
-	process->word = word[0];
 	process->pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
-	if (process->pidfd >= 0)
-		return 0;
-	error = pid < 0 ? error : errno;
-	qemu_process__kill(process);
-	return failure__set(why, error, NULL, "no process for QEMU (%s); Linux 5.3 or newer is needed",
-			    failure__errno_name(error));
+	if (!err && process->pidfd < 0)
+		err = -errno;
+	err = err ? failure__set(why, -err, NULL, "no process for QEMU (%s); Linux 5.3 or newer is needed",
+				 failure__errno_name(-err))
+		  : hear_of_cage(process, word[0], report, why);
+	close(word[0]);
+	if (err)
+		qemu_process__kill(process);
+	return err;
 }
 
-int qemu_process__cage(struct qemu_process *process, struct confine_report *report, struct failure *why)
+int qemu_process__connect(struct qemu_process *process, int fd)
 {
-	struct cage_word word = {.error = 0};
-	ssize_t n;
-	do
-		n = read(process->word, &word, sizeof(word));
-	while (n < 0 && errno == EINTR);
-	close(process->word);
-	process->word = -1;
-	if (n != (ssize_t)sizeof(word)) /* it has ended before, and its end will be told */
-		return 0;
-	*report = word.report;
-	if (word.error)
-		*why = word.why;
-	return word.error;
+	struct seccomp_notif call = {.id = 0};
+	if (ioctl(process->connects, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0)
+		return errno == EINTR || errno == ENOENT ? -EAGAIN : -errno;
+	struct seccomp_notif_resp answer = {.id = call.id};
+	struct seccomp_notif_addfd given = {.id = call.id,
+					    .flags = SECCOMP_ADDFD_FLAG_SETFD,
+					    .srcfd = (unsigned)fd,
+					    .newfd = (unsigned)call.data.args[0],
+					    .newfd_flags = O_CLOEXEC};
+	if (fd < 0 || ioctl(process->connects, SECCOMP_IOCTL_NOTIF_ADDFD, &given) < 0)
+		answer.error = -ECONNREFUSED;
+	return ioctl(process->connects, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0 ? -errno : 0;
+}
+
+void qemu_process__connected(struct qemu_process *process)
+{
+	if (process->connects >= 0)
+		close(process->connects);
+	process->connects = -1;
 }
 
 bool qemu_process__listen(struct qemu_process *process)
@@ -199,7 +237,6 @@ void qemu_process__kill(struct qemu_process *process)
 		close(process->pidfd);
 	if (process->errors >= 0)
 		close(process->errors);
-	if (process->word >= 0)
-		close(process->word);
-	process->pidfd = process->errors = process->word = -1;
+	qemu_process__connected(process);
+	process->pidfd = process->errors = -1;
 }

@@ -1,11 +1,13 @@
-/* An intruder in the VMM: linked between the KVM engine and its devices in build/compromised alone, it does in the
- * VMM's process, on the thread of choice, what the guest orders at an address where no device is. */
+/* What an intruder tries: in the VMM's process, or as QEMU's. */
+#include "deeds.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <netinet/in.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,10 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "engine/kvm.h"
-
-enum { AT = 0xcafe0000, ORDER_ADDRESS = 0, ORDER_LENGTH = 4, RESULT = 8, MAX_ORDER = 512 };
-enum { DONE = 0, NOT_UNDERSTOOD = 9999, MAX_FD = 256 };
+enum { DONE = 0, MAX_FD = 256 };
 
 /* What a call came to: DONE when it was let through, else errno. */
 static int outcome(long result)
@@ -54,7 +53,7 @@ static int do_list(const char *path)
 /* From every descriptor there is, upwards. DONE when one of them led to the file. */
 static int do_climb(const char *path)
 {
-	char up[MAX_ORDER + 64];
+	char up[DEED_MAX + 64];
 	int result = EBADF;
 	snprintf(up, sizeof(up), "../../../../../../../../../..%s", path);
 	for (int fd = 0; fd < MAX_FD && result != DONE; fd++)
@@ -276,10 +275,10 @@ static int do_call(const char *arg)
 	long number[6] = {0};
 	if (sscanf(arg, "%63s %li %li %li %li %li %li", name, &number[0], &number[1], &number[2], &number[3],
 		   &number[4], &number[5]) < 1)
-		return NOT_UNDERSTOOD;
+		return DEED_NOT_UNDERSTOOD;
 	int call = seccomp_syscall_resolve_name(name);
 	if (call < 0)
-		return NOT_UNDERSTOOD;
+		return DEED_NOT_UNDERSTOOD;
 	return outcome(syscall(call, number[0], number[1], number[2], number[3], number[4], number[5]));
 }
 
@@ -318,67 +317,10 @@ static const struct {
 	{"call", do_call},
 };
 
-/* ---- orders: "THREAD DEED ARGUMENT" ---- */
-
-struct order {
-	char thread[16], deed[24], arg[MAX_ORDER];
-	int result;
-};
-
-static void carry_out(void *arg)
+int deeds__act(const char *deed, const char *arg)
 {
-	struct order *order = arg;
-	order->result = NOT_UNDERSTOOD;
 	for (unsigned i = 0; i < sizeof(deeds) / sizeof(deeds[0]); i++)
-		if (strcmp(deeds[i].name, order->deed) == 0)
-			order->result = deeds[i].act(order->arg);
-}
-
-static struct loop *find_loop(const struct kvm_machine *vm, const char *thread)
-{
-	if (strcmp(thread, "main") == 0)
-		return vm->machine->loop;
-	for (unsigned i = 0; i < vm->machine->device_count; i++)
-		if (strcmp(vm->machine->devices[i].dev->ops->name, thread) == 0)
-			return vm->machine->devices[i].loop;
-	return NULL;
-}
-
-static int obey(const struct kvm_machine *vm, uint32_t address, uint32_t len)
-{
-	char text[MAX_ORDER];
-	struct order order = {.result = NOT_UNDERSTOOD};
-	const char *from = len < sizeof(text) ? guest_memory__at(&vm->mem, address, len) : NULL;
-	if (!from)
-		return NOT_UNDERSTOOD;
-	memcpy(text, from, len);
-	text[len] = 0;
-	if (sscanf(text, "%15s %23s %511[^\n]", order.thread, order.deed, order.arg) < 2)
-		return NOT_UNDERSTOOD;
-	struct loop *loop = find_loop(vm, order.thread);
-	if (strcmp(order.thread, "vcpu") == 0)
-		carry_out(&order);
-	else if (!loop || loop__call(loop, carry_out, &order) < 0)
-		return NOT_UNDERSTOOD;
-	return order.result;
-}
-
-void __real_kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, unsigned len, bool is_write);
-void __wrap_kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, unsigned len, bool is_write);
-
-void __wrap_kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, unsigned len, bool is_write)
-{
-	static uint32_t address, result;
-	uint32_t value = 0;
-	if (addr < AT || addr > AT + RESULT || len != sizeof(value)) {
-		__real_kvm_devices__access(vm, addr, data, len, is_write);
-		return;
-	}
-	memcpy(&value, data, sizeof(value));
-	if (!is_write)
-		memcpy(data, &result, sizeof(result));
-	else if (addr == AT + ORDER_ADDRESS)
-		address = value;
-	else if (addr == AT + ORDER_LENGTH)
-		result = (uint32_t)obey(vm, address, value);
+		if (strcmp(deeds[i].name, deed) == 0)
+			return deeds[i].act(arg);
+	return DEED_NOT_UNDERSTOOD;
 }

@@ -1,0 +1,259 @@
+/**
+ * In QEMU's place, an intruder (tests/intruder/qemu.c): whatever it tries is refused. And again where this machine lacks
+ * layers of confinement: what the others still refuse, and what it opens that these are missing.
+ */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmodSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { libraryDirectory } from "../../../src/engine/installation.ts";
+import { FATAL } from "../../intruder/attempts.ts";
+import { DONE, NOT_UNDERSTOOD, resultsOf, Scene } from "../../intruder/scene.ts";
+import { type Ran, tool } from "../../lab/bare.ts";
+import { Machine, scratch } from "./machine.ts";
+
+const root = join(import.meta.dir, "../../..");
+const built = join(root, "build/compromised");
+const NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+const asRoot = process.getuid?.() === 0;
+
+const scene = new Scene();
+const { files, sockets, signals, processes, calls } = scene.attempts;
+/** What TCG does all day. */
+const CODE = [processes["code in new memory"], processes["code in old memory"]];
+const TRIED = [files, sockets, signals, processes, calls]
+  .flatMap((group): string[] => Object.values(group))
+  .filter((attempt) => !CODE.includes(attempt));
+/** Where system calls are not filtered, fewer are tried: some end whoever makes them. */
+const UNFILTERED = [...Object.values(sockets), ...Object.values(signals), processes.fork].filter(
+  (attempt) => !/^(kill|tgkill|sigqueue|pidfd|sigio) /.test(attempt),
+);
+/** Of files those that leave nothing behind. */
+const LOOKS = Object.values(files).filter(
+  (attempt) => !/^write \/(planted|tmp)|^follow|^device/.test(attempt),
+);
+
+beforeAll(() => {
+  tool("make", "-s", "-C", join(root, "ffi"), "compromised");
+  for (const path of [scene.top, scene.outside, scene.neighbour]) chmodSync(path, 0o777);
+}, 300_000);
+afterAll(() => scene[Symbol.dispose]());
+
+interface Conditions {
+  readonly confine?: "require" | "none";
+  /** Layers that this machine seems to lack: `namespaces,files`. */
+  readonly without?: string;
+  readonly network?: boolean;
+  readonly nobody?: boolean;
+}
+
+/** Orders in, `order -> errno` out. */
+async function intrude(orders: readonly string[], conditions: Conditions): Promise<Ran> {
+  const { confine = "auto", without, network = false, nobody = false } = conditions;
+  const qemu = join(built, "qemu");
+  const config = {
+    engine: "qemu",
+    qemu: { path: qemu },
+    kernel: qemu, // an ELF file, which is all that is looked at
+    initrd: scene.orders(orders),
+    console: true,
+    confine,
+  };
+  const program = join(libraryDirectory(), network ? "capsa-vmm-net" : "capsa-vmm");
+  const child = Bun.spawn(
+    [
+      ...(without ? [join(built, "without"), without] : []),
+      ...(nobody ? NOBODY : []),
+      process.execPath,
+      join(import.meta.dir, "ran.ts"),
+    ],
+    {
+      stdin: new Blob([JSON.stringify({ program, config, network, limitMs: 60_000 })]),
+      stdout: "pipe",
+      stderr: "pipe",
+    },
+  );
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  if ((await child.exited) !== 0) throw new Error(stderr);
+  return JSON.parse(stdout);
+}
+
+/** Of these attempts those that were let through. */
+async function letThrough(attempts: readonly string[], conditions: Conditions): Promise<string[]> {
+  const ran = await intrude(
+    attempts.map((attempt) => scene.order(attempt)),
+    conditions,
+  );
+  expect(ran).toMatchObject({ reason: "shutdown", exitCode: 0 });
+  const results = resultsOf(ran);
+  const outcomes = attempts.map((attempt) => [attempt, results.get(scene.order(attempt))] as const);
+  expect(outcomes.filter(([, errno]) => errno === undefined || errno === NOT_UNDERSTOOD)).toEqual([]);
+  return outcomes.filter(([, errno]) => errno === DONE).map(([attempt]) => attempt);
+}
+
+describe("in QEMU's place", () => {
+  for (const nobody of asRoot ? [false, true] : [false]) {
+    const who = nobody ? "an ordinary user" : "whoever runs this";
+    for (const network of [false, true]) {
+      const what = network ? "with a network card" : "without a network card";
+      test(`as ${who}, ${what}: nothing is let through`, async () => {
+        const conditions = { confine: "require", network, nobody } as const;
+        expect(await letThrough([...TRIED], conditions)).toEqual([]);
+        expect(await letThrough(CODE, conditions)).toEqual(CODE);
+      }, 60_000);
+
+      test(`as ${who}, ${what}: nor without namespaces`, async () => {
+        expect(await letThrough([...TRIED], { without: "namespaces", network, nobody })).toEqual([]);
+      }, 60_000);
+
+      test(`as ${who}, ${what}: nor without Landlock, but its own /etc can be listed`, async () => {
+        expect(await letThrough([...TRIED], { without: "files", network, nobody })).toEqual(["list /etc"]);
+      }, 60_000);
+    }
+  }
+
+  test("those it aimed at are as they were", () => {
+    expect(scene.victim.exitCode).toBeNull();
+    expect(scene.victim.signalCode).toBeNull();
+    expect(readdirSync(scene.outside).sort()).toEqual(["secret", "socket"]);
+    expect(readFileSync(join(scene.outside, "secret"), "utf8")).toBe("only for the host\n");
+    expect(readdirSync(scene.share)).toEqual(["file"]);
+  });
+
+  test("without a filter of system calls: sockets of an empty network, and processes of its own", async () => {
+    const through = await letThrough([...UNFILTERED, ...LOOKS], { without: "syscalls" });
+    const own = [
+      "socket 2",
+      "socket 10",
+      "socket 16",
+      "socket 40",
+      "reach 1",
+      "reach 0",
+      "fork -",
+      "watch /etc",
+    ];
+    expect(through.filter((attempt) => !own.includes(attempt))).toEqual([]);
+  }, 60_000);
+
+  test("without namespaces and the filter: sockets of this machine, but no files", async () => {
+    const through = await letThrough([...UNFILTERED, ...LOOKS], { without: "namespaces,syscalls" });
+    expect(through).toContain(sockets["a Unix socket outside"]);
+    expect(through.filter((attempt) => /^(read|write|list|climb)/.test(attempt))).toEqual([]);
+  }, 60_000);
+
+  test("without namespaces and Landlock: this machine's files, but no sockets, processes or signals", async () => {
+    const through = await letThrough(LOOKS, { without: "namespaces,files" });
+    expect(through).toContain(files["a file outside"]);
+    expect(await letThrough([...UNFILTERED], { without: "namespaces,files" })).toEqual([]);
+  }, 60_000);
+
+  test('with confine = "none" the same deeds succeed: it is the cage that refuses them', async () => {
+    const deeds = [
+      files["a file outside"],
+      sockets["a Unix socket outside"],
+      sockets.netlink,
+      processes.fork,
+    ];
+    expect(await letThrough(deeds, { confine: "none" })).toEqual(deeds);
+  }, 60_000);
+
+  for (const [name, deed] of Object.entries(FATAL)) {
+    test(`at once it ends when it tries to ${name}`, async () => {
+      const ran = await intrude([scene.order(deed), "read /etc/shadow"], { confine: "require" });
+      expect(resultsOf(ran).size).toBe(0);
+      expect(ran.failure).toMatchObject({
+        code: "ENGINE_FAILED",
+        message: expect.stringContaining("signal 31"),
+      });
+    }, 60_000);
+  }
+
+  for (const layer of ["namespaces", "files", "syscalls"]) {
+    test(`confine = "require" does not start without ${layer}, and says so`, async () => {
+      const ran = await intrude(["read /etc/shadow"], { confine: "require", without: layer });
+      expect(ran).toMatchObject({ console: "", reason: "failed" });
+      expect(ran.failure).toMatchObject({
+        code: "CONFINE_FAILED",
+        message: expect.stringMatching(new RegExp(`"${layer}" of QEMU cannot be applied here: `)),
+      });
+    }, 60_000);
+  }
+});
+
+describe("the true QEMU", () => {
+  let machine: Machine;
+  let proc: string;
+  const status = () =>
+    Object.fromEntries(
+      readFileSync(`${proc}/status`, "utf8")
+        .split("\n")
+        .map((line) => line.split(/:\s*/, 2)),
+    );
+
+  beforeAll(async () => {
+    machine = await Machine.start({ confine: "require" });
+    await machine.ready();
+    proc = `/proc/${(await machine.processes()).qemu}`;
+  }, 60_000);
+  afterAll(() => machine.stop());
+
+  test("each layer is applied to it and to the VMM, and told", async () => {
+    const { confinement, pids } = (await machine.status()) as never as {
+      confinement: Record<string, Record<string, { applied: boolean }>>;
+      pids: { engine: number };
+    };
+    expect(Object.keys(confinement)).toEqual(["capsa-vmm", "qemu"]);
+    for (const layers of Object.values(confinement)) {
+      expect(Object.keys(layers)).toEqual([
+        "privileges",
+        "namespaces",
+        "limits",
+        "capabilities",
+        "files",
+        "syscalls",
+      ]);
+      expect(Object.entries(layers).filter(([, { applied }]) => !applied)).toEqual([]);
+    }
+    expect(`/proc/${pids.engine}`).toBe(proc);
+  });
+
+  test("it has no capabilities, two filters, no core file, and is the only process of its own", () => {
+    const none = "0000000000000000";
+    expect(status()).toMatchObject({
+      ...{ CapInh: none, CapPrm: none, CapEff: none, CapBnd: none, CapAmb: none },
+      ...{ NoNewPrivs: "1", Seccomp: "2", Seccomp_filters: "2" },
+    });
+    expect(status().NSpid).toMatch(/\t1$/);
+    expect(readFileSync(`${proc}/limits`, "utf8")).toMatch(/^Max core file size +[01] +[01] /m);
+    for (const space of ["mnt", "net", "ipc", "uts", "pid", "cgroup"]) {
+      expect(readlinkSync(`${proc}/ns/${space}`)).not.toBe(readlinkSync(`/proc/self/ns/${space}`));
+    }
+  });
+
+  test.skipIf(!asRoot)("it sees its own files and nothing else, and can write none", () => {
+    const seen = readdirSync(`${proc}/root`).sort();
+    expect(seen.filter((name) => !["etc", "lib", "lib64", "proc", "usr"].includes(name))).toEqual([]);
+    expect(readdirSync(`${proc}/root/etc`)).toEqual(["ld.so.cache"]);
+    expect(readdirSync(`${proc}/root/usr/bin`)).toEqual(["qemu-system-x86_64"]);
+    const mounts = readFileSync(`${proc}/mounts`, "utf8").trimEnd().split("\n");
+    expect(mounts.filter((line) => !/^\S+ \S+ \S+ ro,nosuid,nodev/.test(line))).toEqual([]);
+  });
+
+  test("no descriptor of it is a directory, by which a path might lead outside", () => {
+    const targets = readdirSync(`${proc}/fd`).map((fd) => readlinkSync(`${proc}/fd/${fd}`));
+    const plain = /^(socket|pipe|anon_inode):|^\/memfd:|^\/dev\/null$|\/vmlinux$|\/initrd\.cpio$/;
+    expect(targets.filter((target) => !plain.test(target))).toEqual([]);
+  });
+});
+
+test("a script in QEMU's place is refused in words", async () => {
+  using dir = scratch();
+  const path = join(dir.path, "qemu");
+  writeFileSync(path, '#!/bin/sh\nexec qemu-system-x86_64 "$@"\n', { mode: 0o755 });
+  const machine = await Machine.start({ qemu: { path } });
+  expect(await machine.event("failed")).toMatchObject({
+    code: "ENGINE_MISSING",
+    message: expect.stringMatching(/is a script.*CAPSA_QEMU/),
+  });
+  await machine.gone();
+});

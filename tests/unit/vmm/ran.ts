@@ -1,0 +1,10 @@
+/** Run one machine, as tests/lab/bare.ts does, in a process of its own, and print what became of it as JSON. */
+import { netDevice } from "../../../src/network/device.ts";
+import { runMachine } from "../../lab/bare.ts";
+
+const { program, config, network, limitMs } = JSON.parse(await Bun.stdin.text());
+const net = network
+  ? { net: netDevice({ mode: "user", deny: [], log: [], publish: [], hostLoopback: false }) }
+  : {};
+console.log(JSON.stringify({ ...(await runMachine(program, { ...config, ...net }, limitMs)), events: [] }));
+process.exit(0);
