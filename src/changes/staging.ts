@@ -21,9 +21,9 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { errorCode } from "../agent/tree/place.ts";
+import { stateHome } from "../engine/environment.ts";
 import { lockFile } from "../engine/libc.ts";
 import { HostError, SpecError } from "../errors.ts";
 import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
@@ -80,8 +80,7 @@ const LOCK_POLL_MS = 20;
 
 /** `$XDG_STATE_HOME/capsa/changes`. */
 function changesBase(): string {
-  const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
-  return join(state, "capsa", "changes");
+  return join(stateHome(), "capsa", "changes");
 }
 
 /** Of sandboxes whose changes are kept, or were half dropped. */

@@ -3,6 +3,7 @@ import { dlopen } from "bun:ffi";
 import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
 import { checkStaging } from "../changes/staging.ts";
 import { chooseEngine, explainProbe } from "../engine/choose.ts";
+import { findProgram } from "../engine/environment.ts";
 import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../engine/installation.ts";
 import { type KvmProbe, probeKvm } from "../engine/library.ts";
 import { CapsaError } from "../errors.ts";
@@ -147,9 +148,10 @@ function landlock(): Finding {
 
 async function userNamespaces(): Promise<Finding> {
   const name = "user namespaces";
-  if (!Bun.which("unshare"))
+  const unshare = findProgram("unshare");
+  if (unshare === undefined)
     return { name, state: "note", found: "not known", mend: "apt-get install util-linux" };
-  const child = Bun.spawn(["unshare", "--user", "true"], { stdio: ["ignore", "ignore", "ignore"] });
+  const child = Bun.spawn([unshare, "--user", "true"], { stdio: ["ignore", "ignore", "ignore"] });
   if ((await child.exited) === 0) return { name, state: "ok", found: "may be made" };
   const limit = existsSync("/proc/sys/user/max_user_namespaces")
     ? readFileSync("/proc/sys/user/max_user_namespaces", "utf8").trim()

@@ -1,9 +1,9 @@
 /** Where the parts of this installation are: library, monitor, guest, kernel, QEMU. */
 
 import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { HostError } from "../errors.ts";
+import { absolute, cacheHome, findProgram, searchPath } from "./environment.ts";
 
 /** A package from npm brings all of it along; a clone builds it. */
 const setUp = () =>
@@ -21,7 +21,8 @@ export function packagePath(...parts: readonly string[]): string {
 
 /** Directory of libcapsa and capsa-vmm: `CAPSA_LIB_DIR`, or the package's build directory. */
 export function libraryDirectory(): string {
-  return process.env.CAPSA_LIB_DIR || packagePath("build");
+  const { CAPSA_LIB_DIR } = process.env;
+  return absolute({ CAPSA_LIB_DIR }) ?? packagePath("build");
 }
 
 /** The monitor's program, with libslirp in it or, sooner to start, without. Throws {@link HostError} `VMM_MISSING`. */
@@ -32,7 +33,8 @@ export function vmmPath(use?: { readonly network: boolean }): string {
 
 /** The base initramfs: `CAPSA_INITRAMFS`, or what guest/ built. Throws {@link HostError} `GUEST_MISSING`. */
 export function initramfsPath(): string {
-  const path = process.env.CAPSA_INITRAMFS || packagePath("build", "initramfs.cpio");
+  const { CAPSA_INITRAMFS } = process.env;
+  const path = absolute({ CAPSA_INITRAMFS }) ?? packagePath("build", "initramfs.cpio");
   return present(path, "GUEST_MISSING", "the guest's initramfs");
 }
 
@@ -42,8 +44,10 @@ let builtKernel: Promise<string> | undefined;
  * capsa's own kernel: `CAPSA_KERNEL`, the one that came with the package, or what kernel/build.sh built. Rejects with
  * {@link HostError} `KERNEL_MISSING`.
  */
-export function kernelPath(): Promise<string> {
-  if (process.env.CAPSA_KERNEL) return Promise.resolve(process.env.CAPSA_KERNEL);
+export async function kernelPath(): Promise<string> {
+  const { CAPSA_KERNEL } = process.env;
+  const chosen = absolute({ CAPSA_KERNEL });
+  if (chosen !== undefined) return chosen;
   builtKernel ??= findKernel().catch((error) => {
     builtKernel = undefined; // it may be built by the next time
     throw error;
@@ -56,25 +60,27 @@ async function findKernel(): Promise<string> {
   return path !== undefined && existsSync(path) ? path : askBuild();
 }
 
-/**
- * The directory in which kernel/build.sh finds the kernel that came with the package; undefined where none did, or
- * `CAPSA_CACHE` says otherwise.
- */
-export function packedCache(): string | undefined {
-  if (process.env.CAPSA_CACHE) return undefined;
-  const key = kernelKey();
-  const cache = packagePath("build");
-  return key !== undefined && existsSync(kernelIn(cache, key)) ? cache : undefined;
-}
-
 /** Where the kernel should be, by the rule of kernel/build.sh, which takes a while to start and has the last word. */
 export function cachedKernel(): string | undefined {
   const key = kernelKey();
-  const cache =
-    packedCache() ||
-    process.env.CAPSA_CACHE ||
-    join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "capsa");
-  return key && kernelIn(cache, key);
+  return key && kernelIn(kernelCache(key), key);
+}
+
+/**
+ * The environment of kernel/build.sh: a kernel that came with the package counts as built, and no program is looked for in
+ * the working directory. Throws {@link HostError}.
+ */
+export function buildEnvironment(): Record<string, string | undefined> {
+  return { ...process.env, PATH: searchPath(), CAPSA_CACHE: kernelCache(kernelKey()) };
+}
+
+/** `CAPSA_CACHE`, else the package where the kernel came with it, else the user's own. */
+function kernelCache(key: string | undefined): string {
+  const { CAPSA_CACHE } = process.env;
+  const chosen = absolute({ CAPSA_CACHE });
+  if (chosen !== undefined) return chosen;
+  const packed = packagePath("build");
+  return key !== undefined && existsSync(kernelIn(packed, key)) ? packed : join(cacheHome(), "capsa");
 }
 
 function kernelIn(cache: string, key: string): string {
@@ -104,7 +110,8 @@ function kernelKey(): string | undefined {
 
 async function askBuild(): Promise<string> {
   const script = present(packagePath("kernel", "build.sh"), "KERNEL_MISSING", "the kernel's build script");
-  const child = Bun.spawn([script, "path"], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+  const env = buildEnvironment();
+  const child = Bun.spawn([script, "path"], { env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [path, complaint] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   if ((await child.exited) === 0) return path.trim();
   throw new HostError("KERNEL_MISSING", `there is no kernel to boot: ${complaint.trim()}`, { hint: setUp() });
@@ -112,10 +119,11 @@ async function askBuild(): Promise<string> {
 
 /** QEMU for this processor: `CAPSA_QEMU`, or from PATH. Throws {@link HostError} `QEMU_MISSING`. */
 export function qemuPath(): string {
-  const chosen = process.env.CAPSA_QEMU;
-  if (chosen) return present(chosen, "QEMU_MISSING", "QEMU (CAPSA_QEMU)");
+  const { CAPSA_QEMU } = process.env;
+  const chosen = absolute({ CAPSA_QEMU });
+  if (chosen !== undefined) return present(chosen, "QEMU_MISSING", "QEMU (CAPSA_QEMU)");
   const name = process.arch === "arm64" ? "qemu-system-aarch64" : "qemu-system-x86_64";
-  const found = Bun.which(name) ?? `/usr/bin/${name}`;
+  const found = findProgram(name) ?? `/usr/bin/${name}`;
   try {
     accessSync(found, constants.X_OK);
     return found;

@@ -1,8 +1,8 @@
 /** Where sandboxes live on the host: the runtime directory of this user, its lock, and the logs of those that ended. */
 
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { stateHome } from "../engine/environment.ts";
 import { lockFile } from "../engine/libc.ts";
 import { HostError } from "../errors.ts";
 
@@ -54,8 +54,7 @@ function refuse(base: string, why: string, hint: string, cause?: unknown): HostE
 
 /** The directory of logs of detached sandboxes that ended, `$XDG_STATE_HOME/capsa/ended`; made where it is missing. */
 export function archiveBase(): string {
-  const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
-  const base = join(state, "capsa", "ended");
+  const base = join(stateHome(), "capsa", "ended");
   mkdirSync(base, { recursive: true, mode: 0o700 });
   return base;
 }

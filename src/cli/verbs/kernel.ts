@@ -1,6 +1,6 @@
 /** `capsa kernel`: the guest kernel, built from Debian's source. */
 import { type Command, Option } from "commander";
-import { packagePath, packedCache } from "../../engine/installation.ts";
+import { buildEnvironment, packagePath } from "../../engine/installation.ts";
 import type { Cli } from "../cli.ts";
 
 const SCRIPT = packagePath("kernel", "build.sh");
@@ -28,9 +28,10 @@ export function kernel(program: Command, cli: Cli): void {
 }
 
 async function run(cli: Cli, ...args: string[]): Promise<void> {
-  const packed = packedCache(); // what came with the package counts as built
-  const env = packed === undefined ? process.env : { ...process.env, CAPSA_CACHE: packed };
-  const child = Bun.spawn([SCRIPT, ...args], { env, stdio: ["ignore", "inherit", "inherit"] });
+  const child = Bun.spawn([SCRIPT, ...args], {
+    env: buildEnvironment(),
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   // a Ctrl-C on a terminal reaches the child by itself; other ends are passed on
   cli.signal.addEventListener("abort", () => child.kill());
   cli.exitCode = await child.exited;
