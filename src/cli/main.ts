@@ -1,4 +1,3 @@
-#!/usr/bin/env bun
 /** The `capsa` command: its verbs, and what happens when one fails. */
 import { Command } from "commander";
 import pkg from "../../package.json" with { type: "json" };

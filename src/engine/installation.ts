@@ -19,6 +19,9 @@ export function packagePath(...parts: readonly string[]): string {
   return join(root, ...parts);
 }
 
+/** What starts Bun for a program of this package. */
+export const BUN = packagePath("src", "engine", "bun.sh");
+
 /** Directory of libcapsa and capsa-vmm: `CAPSA_LIB_DIR`, or the package's build directory. */
 export function libraryDirectory(): string {
   const { CAPSA_LIB_DIR } = process.env;

@@ -2,7 +2,7 @@
 
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { packagePath } from "../engine/installation.ts";
+import { BUN, packagePath } from "../engine/installation.ts";
 import { HostError } from "../errors.ts";
 import type { NetworkRefusal } from "../network/spec.ts";
 import { lines, PROXY, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";
@@ -137,30 +137,26 @@ function makeTask(options: ProxyOptions, services: readonly SecretService[]): Pr
 
 /**
  * By its last argument one knows whose it is. In a session of its own, so that Ctrl-C is not for it; without core files;
- * with nothing of the environment but what says whose certificates to believe; at home in /, as the .env and bunfig.toml
- * of a directory may be anybody's.
+ * with nothing of the environment but what says whose certificates to believe; at home in /, so that no directory is in use.
  */
 function spawnProxy(runtimeDir: string): Child {
   // the compiled command line has it in itself, which starts twice as fast
-  const program =
+  const command =
     process.execPath === packagePath("build", "capsa")
-      ? PROXY
-      : packagePath("src", "secrets", "proxy", "main.ts");
+      ? [process.execPath, PROXY]
+      : [BUN, "--with", process.execPath, "src/secrets/proxy/main.ts"];
   const { NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR } = process.env;
   const believed = Object.entries({ NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR }).flatMap(
     ([name, path]) => (path ? [[name, resolve(path)]] : []),
   );
-  const child = Bun.spawn(
-    ["/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh", process.execPath, program, runtimeDir],
-    {
-      cwd: "/",
-      env: { ...Object.fromEntries(believed), ...(Bun.isStandaloneExecutable ? { BUN_BE_BUN: "1" } : {}) },
-      stdin: "pipe",
-      stdout: "pipe",
-      stderr: "ignore",
-      detached: true,
-    },
-  );
+  const child = Bun.spawn(["/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh", ...command, runtimeDir], {
+    cwd: "/",
+    env: { ...Object.fromEntries(believed), ...(Bun.isStandaloneExecutable ? { BUN_BE_BUN: "1" } : {}) },
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "ignore",
+    detached: true,
+  });
   child.unref();
   return child;
 }

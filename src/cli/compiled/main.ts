@@ -1,6 +1,5 @@
 /** Where the compiled command line begins: it makes way for the sources when they have changed since. */
-import { existsSync } from "node:fs";
-import { packagePath } from "../../engine/installation.ts";
+import { BUN, packagePath } from "../../engine/installation.ts";
 import { become } from "../../engine/libc.ts";
 import { PROXY } from "../../secrets/proxy/talk.ts";
 import { isFresh } from "./sources.ts";
@@ -15,11 +14,9 @@ if (process.argv[2] === PROXY) {
   setTimeout(() => Bun.unsafe.setJITPolicy(1), SHORT_MS).unref();
   await import("../main.ts");
 } else {
-  const own = packagePath("node_modules", ".bin", "bun");
-  const bun = existsSync(own) ? own : Bun.which("bun");
-  if (bun !== null) become(bun, [bun, packagePath("src", "cli", "main.ts"), ...process.argv.slice(2)]);
+  become(BUN, [BUN, "src/cli/main.ts", ...process.argv.slice(2)]);
   console.error(
-    "capsa: its sources have changed since it was compiled, and there is no Bun to run them\n" +
+    `capsa: its sources have changed since it was compiled, and ${BUN} cannot be run\n` +
       "  run `make setup` in capsa's directory",
   );
   process.exit(125);

@@ -4,6 +4,7 @@ import { cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/p
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { PROXY } from "../../../src/secrets/proxy/talk.ts";
+import { obeyed } from "./traps.ts";
 
 const PACKAGE = resolve(import.meta.dirname, "../../..");
 let root: string;
@@ -58,10 +59,14 @@ test("it does what the sources do, without Bun or packages", async () => {
 
 test("it is the proxy of secrets, too; and Bun to one that comes with another program", async () => {
   const task = `${JSON.stringify({ services: [], control: "/nonesuch" })}\n`;
-  const sources = join(root, "src/secrets/proxy/main.ts");
-  for (const [argument, env] of [[PROXY, {}] as const, [sources, { BUN_BE_BUN: "1" }] as const]) {
+  const asBun = [join(root, "src/engine/bun.sh"), "--with", program, "src/secrets/proxy/main.ts"];
+  const ways: [argv: string[], env: Record<string, string>][] = [
+    [[program, PROXY], {}],
+    [asBun, { BUN_BE_BUN: "1" }],
+  ];
+  for (const [argv, env] of ways) {
     const stdin = new Blob([task]);
-    const child = Bun.spawn([program, argument], { cwd: "/", env, stdin, stdout: "pipe", stderr: "inherit" });
+    const child = Bun.spawn(argv, { cwd: "/", env, stdin, stdout: "pipe", stderr: "inherit" });
     expect(await child.stdout.text()).toStartWith('{"ready":{"authority":"-----BEGIN CERTIFICATE-----');
     expect(await child.exited).toBe(1); // whoever started it has gone, and it follows no VMM
   }
@@ -74,15 +79,18 @@ test("it finds the parts of its package, by a link too", async () => {
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: expect.stringContaining("capsa.toml") });
 });
 
+/** What of the directory that it is called in, and of the one above, it obeys. */
+async function obeyedByProgram(): Promise<string[]> {
+  const XDG_RUNTIME_DIR = await mkdtemp(join(root, "run-"));
+  return obeyed(async (cwd, env) => {
+    const ended = await run([program, "ps", "--json"], { cwd, env: { HOME: root, XDG_RUNTIME_DIR, ...env } });
+    expect(ended.exitCode).toBe(0);
+  });
+}
+
 test("what lies in the directory it is run in is not its own", async () => {
-  const cwd = await mkdtemp(join(root, "strange-"));
-  await writeFile(join(cwd, "bunfig.toml"), 'preload = ["./preload.ts"]\n');
-  await writeFile(join(cwd, "preload.ts"), 'console.log("preloaded");\n');
-  await writeFile(join(cwd, ".env"), "CAPSA_RUNTIME_DIR=not-absolute\n");
-  const env = { XDG_RUNTIME_DIR: await mkdtemp(join(root, "run-")) };
-  const ended = await run([program, "ps", "--json"], { cwd, env });
-  expect(ended).toEqual({ exitCode: 0, stdout: "[]\n", stderr: "" });
-});
+  expect(await obeyedByProgram()).toEqual([]);
+}, 60_000);
 
 test("after an edit the sources run, until it is compiled again", async () => {
   const main = join(root, "src/cli/main.ts");
@@ -92,6 +100,7 @@ test("after an edit the sources run, until it is compiled again", async () => {
   const failed = await run([program, "check", "nothing.toml"]);
   expect(failed).toEqual(await run([process.execPath, main, "check", "nothing.toml"]));
   expect(failed.exitCode).toBe(2);
+  expect(await obeyedByProgram()).toEqual([]);
 
   const lost = await withoutBun(() => run([program, "--help"], { env: { PATH: "/nowhere" } }));
   expect(lost).toMatchObject({ exitCode: 125, stderr: expect.stringContaining("make setup") });
@@ -99,7 +108,7 @@ test("after an edit the sources run, until it is compiled again", async () => {
   await build();
   const again = await withoutBun(() => run([program, "--help"], { env: { PATH: "/nowhere" } }));
   expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("Machines of another kind") });
-});
+}, 60_000);
 
 test("a file less makes the sources run as well", async () => {
   await rm(join(root, "src/config/capsa.schema.json"));
