@@ -13,6 +13,7 @@ import type { SecretProxy } from "../secrets/proxy.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
 import { launch } from "./launch.ts";
+import { noticesOfOwnFiles } from "./own_files.ts";
 import { type GuestAddition, guestPlan, vmmConfig } from "./plan.ts";
 import type { Place } from "./registry.ts";
 import { SandboxHandle } from "./running.ts";
@@ -46,6 +47,8 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       const rootfs = prepareRootfs(spec.rootfs, place.runtimeDir);
       staged = await stage(place, spec, options);
       const { proxy, addition } = (await secrets) ?? {};
+      const own = [spec.kernel ? undefined : await kernel, spec.initrd ? undefined : base, choice.qemu];
+      for (const notice of noticesOfOwnFiles(spec.shares, own)) options.onNotice?.(notice);
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { ownRuntimeDirectory } from "../unit/cli/capsa.ts";
+import { obeyed, obeyedAtOnce, setPaths } from "../unit/cli/traps.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 /** Packing looks whether all is built, and installing unpacks a Bun. */
@@ -15,13 +16,14 @@ const installed = join(project, "node_modules/capsa");
 const bin = (name: string) => join(project, "node_modules/.bin", name);
 
 /** Run to the end; in the project without anything of this clone: not its programs, nor what the environment says of it. */
-async function run(command: readonly string[], cwd = project): Promise<string> {
+async function end(command: readonly string[], cwd: string, more: Record<string, string | undefined> = {}) {
   const foreign = (name: string) => cwd !== ROOT && /^(npm_|CAPSA_(LIB|INIT|KERNEL|CACHE))/.test(name);
-  const path = process.env.PATH!.split(":").filter((part) => !part.includes("node_modules"));
+  const env = { ...process.env, ...more };
+  const path = env.PATH!.split(":").filter((part) => !part.includes("node_modules"));
   const child = Bun.spawn([...command], {
     cwd,
     env: {
-      ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !foreign(name))),
+      ...Object.fromEntries(Object.entries(env).filter(([name]) => !foreign(name))),
       PATH: path.join(":"),
     },
     stdin: "ignore",
@@ -29,8 +31,13 @@ async function run(command: readonly string[], cwd = project): Promise<string> {
     stderr: "pipe",
   });
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-  if ((await child.exited) !== 0)
-    throw new Error(`${command.join(" ")} ended with ${child.exitCode}\n${stdout}${stderr}`);
+  return { exitCode: await child.exited, stdout, stderr };
+}
+
+/** As {@link end}, which is to be a good one. */
+async function run(command: readonly string[], cwd = project): Promise<string> {
+  const { exitCode, stdout, stderr } = await end(command, cwd);
+  if (exitCode !== 0) throw new Error(`${command.join(" ")} ended with ${exitCode}\n${stdout}${stderr}`);
   return stdout;
 }
 
@@ -97,6 +104,63 @@ console.log(failure instanceof CapsaError && failure.code);
   const stdout = await run([bin("bun"), "main.ts"]);
   expect(stdout).toMatch(/^0 Linux \S+-capsa\n\/project\/main\.ts\n/);
   expect(stdout).toEndWith("ENOENT\n");
+});
+
+const SECRETIVE = `
+[sandbox.box]
+run = "true"
+
+[sandbox.box.network]
+allow = ["example.org:443"]
+
+[sandbox.box.secrets.TOKEN]
+from = "env:TOKEN_OF_TEST"
+hosts = ["example.org:443"]
+`;
+
+test("its command obeys no file of the directory it is called in, nor of one above", async () => {
+  const base = mkdtempSync(join(tmpdir(), "capsa-base-"));
+  // none of the test's own, which no .env would change
+  const own = {
+    CAPSA_RUNTIME_DIR: undefined,
+    NODE_ENV: undefined,
+    XDG_RUNTIME_DIR: base,
+    TOKEN_OF_TEST: "long enough",
+  };
+  const capsa = (words: string, cwd: string, env: { PATH: string }) =>
+    end([bin("capsa"), ...words.split(" ")], cwd, { ...own, ...env });
+  try {
+    expect(await obeyed((cwd, env) => capsa("ps", cwd, env))).toEqual([]);
+    expect(await obeyedAtOnce((cwd, env) => capsa("--help", cwd, env))).toEqual([]);
+
+    await setPaths(project, join(project, "mark")); // of the project, above the package
+    const ends: unknown[] = [];
+    const found = await obeyedAtOnce(async (cwd, env) => {
+      await Bun.write(join(cwd, "capsa.toml"), SECRETIVE);
+      for (const verb of ["check", "up"]) ends.push((await capsa(verb, cwd, env)).exitCode);
+    });
+    expect(found).toEqual([]);
+    expect(existsSync(join(project, "mark"))).toBe(false);
+    expect(ends).toEqual([0, 0, 0, 0]);
+  } finally {
+    for (const file of ["tsconfig.json", "tsconfig.json.ts"]) rmSync(join(project, file), { force: true });
+    rmSync(base, { recursive: true, force: true });
+  }
+});
+
+test("a read-write share of the project that it is installed in is told of", async () => {
+  const toml = (mode: string) =>
+    `[sandbox.box]\nrun = "true"\n[[sandbox.box.shares]]\nhost = "."\nguest = "/project"\nmode = "${mode}"\n`;
+  await Bun.write(join(project, "capsa.toml"), toml("rw"));
+  const told = await end([bin("capsa"), "up"], project);
+  expect(told).toMatchObject({
+    exitCode: 0,
+    stderr: expect.stringContaining(`${installed}/src, which capsa runs`),
+  });
+  await Bun.write(join(project, "capsa.toml"), toml("ro"));
+  const { stderr } = await end([bin("capsa"), "up"], project);
+  expect(stderr).not.toContain("which capsa runs");
+  rmSync(join(project, "capsa.toml"));
 });
 
 test("its example and a template run", async () => {

@@ -126,6 +126,7 @@ test("Bun is started in one place, and programs of this machine in few", async (
     "src/engine/environment.ts",
     "src/engine/installation.ts", // kernel/build.sh
     "src/engine/libc.ts",
+    "src/sandbox/own_files.ts", // asks where Bun lies
     "src/secrets/proxy.ts", // bun.sh, or itself
   ]);
 });
