@@ -249,8 +249,8 @@ export const SandboxSchema = Type.Object(
     confine: optional(
       words(
         ["auto", "require", "none"],
-        "The cage around the virtual machine monitor: auto (the default) whatever this machine can do, " +
-          "require refuses to start when any part of it is missing, none is for debugging.",
+        "The cage around the virtual machine monitor and QEMU: auto (the default) whatever this machine can do, " +
+          "require refuses to start when any layer of it is missing, none is for debugging.",
       ),
     ),
     rootfs: optional(

@@ -174,7 +174,7 @@ interface Settings<Self> {
    */
   engine(engine: SandboxSpec["engine"]): Self;
   /**
-   * Confinement of the VMM's process on the host: `"require"` fails where a part of it cannot be had.
+   * Confinement of the VMM's process, and of QEMU's, on the host: `"require"` fails where a layer cannot be had.
    * @example Capsa.sandbox().confine("require")
    */
   confine(confine: SandboxSpec["confine"]): Self;

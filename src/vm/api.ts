@@ -37,7 +37,7 @@ export interface VmOptions {
   readonly name?: string;
   /** What runs the vCPUs (`"auto"`: KVM where it is of use). */
   readonly engine?: "auto" | "kvm" | "qemu";
-  /** Confinement of the VMM's process on the host (`"auto"`). */
+  /** Confinement of the VMM's process, and of QEMU's, on the host (`"auto"`). */
   readonly confine?: "auto" | "require" | "none";
 }
 
