@@ -1,6 +1,11 @@
 /** The errors capsa throws: each has a stable `code`, says what failed and why, and where it can, what to do. */
 
-/** The root of the tree: `catch (error) { if (error instanceof CapsaError) … }`. */
+import { printable, printableLine } from "./printable.ts";
+
+/**
+ * The root of the tree: `catch (error) { if (error instanceof CapsaError) … }`. A message and a hint may be shown as they
+ * are: what a guest has chosen of them is escaped.
+ */
 export class CapsaError extends Error {
   override readonly name: string = "CapsaError";
   /** Stable name of what went wrong, for programs: `"SPEC_INVALID"`, `"BOOT_FAILED"`, `"ENOENT"`, … */
@@ -9,9 +14,9 @@ export class CapsaError extends Error {
   readonly hint: string | undefined;
 
   constructor(code: string, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(printable(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.hint = options.hint;
+    this.hint = options.hint === undefined ? undefined : printable(options.hint);
   }
 }
 
@@ -117,7 +122,7 @@ export class AgentError extends CapsaError {
     message: string,
     options: { op: string; path?: string | undefined; hint?: string; cause?: unknown },
   ) {
-    super(code, message, options);
+    super(code, printableLine(message), options);
     this.op = options.op;
     this.path = options.path;
   }
@@ -132,7 +137,7 @@ export class HostFileError extends CapsaError {
   readonly path: string;
 
   constructor(code: string, path: string, why: string, options: { cause?: unknown } = {}) {
-    super(code, `${path} on this machine: ${why}`, options);
+    super(code, printableLine(`${path} on this machine: ${why}`), options);
     this.path = path;
   }
 }
@@ -148,5 +153,7 @@ export class GuestLostError extends CapsaError {
 }
 
 function withTail(message: string, tail: string): string {
-  return tail === "" ? message : `${message}\nlast lines of the console:\n${tail.replaceAll(/^/gm, "  ")}`;
+  if (tail === "") return message;
+  const lines = tail.split("\n").map((line) => `  ${line.trimEnd()}`); // a serial port's end in "\r"
+  return [message, "last lines of the console:", ...lines].join("\n");
 }

@@ -8,7 +8,7 @@ import { checkMode, checkPath, checkWhole } from "./check.ts";
 import { Collector } from "./collector.ts";
 import { Connection, type ConnectOptions } from "./connection.ts";
 import { readEntry } from "./entry.ts";
-import { bytes, flag, list, map, oneOf, printable, text, uint } from "./fields.ts";
+import { bytes, flag, list, map, oneOf, uint, words } from "./fields.ts";
 import { pieces } from "./input.ts";
 import { Outlet } from "./outlet.ts";
 import * as paths from "./paths.ts";
@@ -252,9 +252,9 @@ class AgentClient implements api.Agent {
 
   async info(options: api.CallOptions = {}): Promise<api.GuestInfo> {
     return this.#connection.ask(paths.short("info", { op: "info" }, undefined, options), (response) => ({
-      kernel: printable(text(response, "kernel")),
-      hostname: printable(text(response, "hostname")),
-      arch: printable(text(response, "arch")),
+      kernel: words(response, "kernel"),
+      hostname: words(response, "hostname"),
+      arch: words(response, "arch"),
       cpus: uint(response, "cpus"),
       memoryTotal: uint(response, "memoryTotal"),
       memoryFree: uint(response, "memoryFree"),

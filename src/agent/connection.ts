@@ -3,7 +3,7 @@
 import { GuestLostError } from "../errors.ts";
 import type { Recording } from "../telemetry.ts";
 import { Call, type CallSetup } from "./call.ts";
-import { failure, text, uint } from "./fields.ts";
+import { failure, uint, words } from "./fields.ts";
 import type { Message } from "./framing.ts";
 import { ProtocolError } from "./profile.ts";
 import { FrameSocket } from "./socket.ts";
@@ -53,7 +53,7 @@ export class Connection {
       const version = uint(response, "version");
       if (version !== PROTOCOL_VERSION)
         throw new ProtocolError(`it speaks version ${version} of the protocol`);
-      self.version = text(response, "agent", 256);
+      self.version = words(response, "agent", 256);
       return self;
     } catch (error) {
       self.close();

@@ -1,5 +1,6 @@
 /** Readers of a message's fields: a value comes out as what it should be, or {@link ProtocolError} does. */
 
+import { printableLine } from "../printable.ts";
 import type { Message } from "./framing.ts";
 import { ProtocolError } from "./profile.ts";
 
@@ -60,20 +61,17 @@ export function map(value: unknown, what: string): Message {
   return value as Message;
 }
 
-/** An error of the other side: its code an upper-case word, its message free of control characters. */
+/** Text for people, as one line that may be shown: of at most `max` UTF-16 units, the first 4096 of them. */
+export function words(message: Message, key: string, max?: number): string {
+  return printableLine(text(message, key, max).slice(0, 4096).trim());
+}
+
+/** An error of the other side: its code an upper-case word, its message words. */
 export function failure(value: unknown): { code: string; message: string } {
   const error = map(value, "an error");
   const code = text(error, "code", 64);
   if (!/^[A-Z][A-Z0-9_]*$/.test(code)) throw wrong("code", "an upper-case word", code);
-  return { code, message: printable(text(error, "message")) };
-}
-
-/** Text from the guest as one may show it: control characters, which a terminal obeys, become spaces. */
-export function printable(value: string): string {
-  return value
-    .slice(0, 4096)
-    .replaceAll(/\p{Cc}/gu, " ")
-    .trim();
+  return { code, message: words(error, "message") };
 }
 
 function wrong(key: string, wanted: string, value: unknown): ProtocolError {

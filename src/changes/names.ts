@@ -1,16 +1,19 @@
 /** Names as the guest made them, which may be any bytes, and as people and programs are shown them. */
 
+import { replaceHidden } from "../printable.ts";
 import type { StagedShare } from "./staging.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * A name as text that no other name has: what is not UTF-8, or what a terminal would obey, shows as `\xNN`, a backslash
- * as `\x5c`.
+ * A name as text that no other name has: what is not UTF-8, or what a terminal would obey or hide, shows as `\xNN`, a
+ * backslash as `\x5c`.
  */
 export function shownName(name: Uint8Array): string {
   try {
-    return decoder.decode(name).replaceAll(/[\p{C}\u2028\u2029\\]/gu, (found) => escaped(Buffer.from(found)));
+    return replaceHidden(decoder.decode(name).replaceAll("\\", "\\x5c"), (char) =>
+      escaped(Buffer.from(char)),
+    );
   } catch {
     return [...name]
       .map((byte) =>

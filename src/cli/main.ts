@@ -1,6 +1,7 @@
 /** The `capsa` command: its verbs, and what happens when one fails. */
 import { Command } from "commander";
 import pkg from "../../package.json" with { type: "json" };
+import { printable } from "../printable.ts";
 import type { Cli } from "./cli.ts";
 import { describeFailure, exitCodes } from "./failure.ts";
 import { watchInterrupts } from "./interrupt.ts";
@@ -63,7 +64,7 @@ async function build(first: string | undefined): Promise<Command> {
     .showHelpAfterError("  capsa --help lists what there is")
     .configureOutput({
       writeOut: (text) => void quietly(cli.terminal.write(text)),
-      writeErr: (text) => void (wantsJson() || cli.terminal.writeError(text)),
+      writeErr: (text) => void (wantsJson() || cli.terminal.writeError(printable(text))),
     })
     .exitOverride()
     .addHelpText(

@@ -3,7 +3,7 @@ import type { Change } from "../changes/api.ts";
 import { allChanges, changesOf, type StagedChanges } from "../changes/changes.ts";
 import { headline } from "../changes/diff.ts";
 import { CapsaError } from "../errors.ts";
-import { printable } from "../steps/report/terminal.ts";
+import { printableLine } from "../printable.ts";
 import { RefusedError, UsageError } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -75,5 +75,5 @@ export async function tellPending(terminal: Terminal, id?: string): Promise<void
 
 /** For people. */
 export function listed(changes: readonly Change[]): string {
-  return changes.map((change) => `${printable(headline(change))}\n`).join("");
+  return changes.map((change) => `${printableLine(headline(change))}\n`).join("");
 }

@@ -3,6 +3,7 @@ import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } fr
 import { dirname } from "node:path";
 import { suggest } from "../config/suggest.ts";
 import { CapsaError } from "../errors.ts";
+import { printableJson } from "../printable.ts";
 import { jsonReport } from "../steps/report/json.ts";
 import { junitReport } from "../steps/report/junit.ts";
 import { tapReport } from "../steps/report/tap.ts";
@@ -12,7 +13,7 @@ import { UsageError } from "./failure.ts";
 const FORMATS: Readonly<Record<string, (run: RunResult, file: string) => string>> = {
   junit: junitReport,
   tap: tapReport,
-  json: (run) => `${JSON.stringify(jsonReport(run), null, 2)}\n`,
+  json: (run) => `${printableJson(jsonReport(run), 2)}\n`,
 };
 
 export const FORMAT_NAMES = Object.keys(FORMATS);

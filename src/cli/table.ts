@@ -1,7 +1,8 @@
 /** Rows of text in aligned columns. */
+import { printableLine } from "../printable.ts";
 
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
+  const all = [head, ...rows.map((row) => row.map(printableLine))];
   const widths = head.map((_, column) => Math.max(...all.map((row) => Bun.stringWidth(row[column] ?? ""))));
   const line = (row: readonly string[]) =>
     row

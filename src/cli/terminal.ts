@@ -4,6 +4,7 @@
  */
 import type { Colors } from "picocolors/types";
 import { isTerminal } from "../engine/libc.ts";
+import { printable, printableJson } from "../printable.ts";
 
 export class Terminal {
   #out: Bun.FileSink | undefined;
@@ -26,7 +27,7 @@ export class Terminal {
     return pico.createColors(!process.env.NO_COLOR && process.env.TERM !== "dumb" && isTerminal(1));
   }
 
-  /** Write to stdout; resolves when it was taken. A closed pipe rejects with EPIPE. */
+  /** Write to stdout, to the byte; resolves when it was taken. A closed pipe rejects with EPIPE. */
   async write(chunk: string | Uint8Array): Promise<void> {
     this.#out ??= Bun.file(1).writer();
     try {
@@ -37,25 +38,30 @@ export class Terminal {
     }
   }
 
-  /** Write a line to stdout. */
+  /** Write a line of capsa's own to stdout: what a guest has chosen of it is escaped, and so are colours. */
   print(line: string): Promise<void> {
-    return this.write(`${line}\n`);
+    return this.write(`${printable(line)}\n`);
   }
 
   /** One JSON document on stdout. */
   json(value: unknown): Promise<void> {
-    return this.print(JSON.stringify(value, null, 2));
+    return this.write(`${printableJson(value, 2)}\n`);
   }
 
-  /** Write to stderr; a closed one is no reason to fail. */
+  /** One line of JSON Lines on stdout. */
+  jsonLine(value: unknown): Promise<void> {
+    return this.write(`${printableJson(value)}\n`);
+  }
+
+  /** Write to stderr, to the byte; a closed one is no reason to fail. */
   async writeError(chunk: string | Uint8Array): Promise<void> {
     this.#error ??= Bun.file(2).writer();
     await put(this.#error, chunk).catch(() => {});
   }
 
-  /** Write a line to stderr. */
+  /** As {@link print}, to stderr. */
   say(line: string): Promise<void> {
-    return this.writeError(`${line}\n`);
+    return this.writeError(`${printable(line)}\n`);
   }
 
   /** Resolves when all that was written has been taken, or cannot be. */

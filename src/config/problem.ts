@@ -1,5 +1,6 @@
 /** What is wrong with a `capsa.toml`: problems with their places, and how they are told. */
 import { CapsaError } from "../errors.ts";
+import { printable } from "../printable.ts";
 import type { Position } from "./positions.ts";
 
 export interface Problem extends Position {
@@ -43,8 +44,8 @@ export function formatProblems(file: string, source: string, problems: readonly 
       if (text?.trim()) {
         const margin = " ".repeat(String(line).length);
         // tabs stay tabs so that the mark stands under its place
-        const lead = text.slice(0, column - 1).replace(/[^\t]/g, " ");
-        told.push(`  ${line} | ${text}`, `  ${margin} | ${lead}^`);
+        const lead = printable(text.slice(0, column - 1)).replace(/[^\t]/g, " ");
+        told.push(`  ${line} | ${printable(text)}`, `  ${margin} | ${lead}^`);
       }
       if (hint) told.push(`  ${hint}`);
       return told.join("\n");

@@ -1,6 +1,6 @@
 /** The client of a VMM's control channel (ffi/vmm.cddl): requests with replies, and events. */
 
-import { bytes, failure, flag, list, map, oneOf, printable, text, uint } from "../agent/fields.ts";
+import { bytes, failure, flag, list, map, oneOf, text, uint, words } from "../agent/fields.ts";
 import { encodeFrame, type Message } from "../agent/framing.ts";
 import { FrameSocket } from "../agent/socket.ts";
 import { VmmError } from "../errors.ts";
@@ -127,7 +127,7 @@ function readEvent(message: Message): VmmEvent {
   ]);
   switch (event) {
     case "started":
-      return { event, engine: text(message, "engine", 64), ports: readPorts(message) };
+      return { event, engine: words(message, "engine", 64), ports: readPorts(message) };
     case "paused":
     case "resumed":
       return { event };
@@ -168,7 +168,7 @@ function readRefusal(message: Message): NetworkRefusal {
   return {
     protocol: oneOf(message, "protocol", ["tcp", "udp", "icmp", "dns", "frame"]),
     ...readWhere(message),
-    why: printable(text(message, "why", 512)),
+    why: words(message, "why", 512),
     ...optional(message, "allow"),
   };
 }
@@ -178,7 +178,7 @@ function readAccess(message: Message): NetworkAccess {
     protocol: oneOf(message, "protocol", ["tcp", "udp", "icmp", "dns"]),
     ...readWhere(message),
     inside: message.inside === true,
-    allow: printable(text(message, "allow", 512)),
+    allow: words(message, "allow", 512),
   };
 }
 
@@ -191,7 +191,7 @@ function readWhere(message: Message): Pick<NetworkRefusal, "address" | "port" | 
 }
 
 function optional(message: Message, key: "address" | "name" | "allow") {
-  return message[key] === undefined ? {} : { [key]: printable(text(message, key, 512)) };
+  return message[key] === undefined ? {} : { [key]: words(message, key, 512) };
 }
 
 function gone(op: string): VmmError {

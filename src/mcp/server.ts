@@ -10,6 +10,7 @@ import {
 import pkg from "../../package.json" with { type: "json" };
 import { suggest } from "../config/suggest.ts";
 import { CapsaError } from "../errors.ts";
+import { printable, printableJson } from "../printable.ts";
 import type { Operator } from "./limits.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { checkArguments, type Tool } from "./tool.ts";
@@ -43,9 +44,9 @@ export async function serve(operator: Operator, { signal, tell }: ServeOptions):
       checkArguments(tool, args);
       const answer = await tool.run(args, { sandboxes, signal: call.signal });
       // the text is for clients that do not know of the other
-      return { content: [{ type: "text", text: JSON.stringify(answer) }], structuredContent: answer };
+      return { content: [{ type: "text", text: printableJson(answer) }], structuredContent: answer };
     } catch (error) {
-      return { content: [{ type: "text", text: describeError(error) }], isError: true };
+      return { content: [{ type: "text", text: printable(describeError(error)) }], isError: true };
     }
   });
   server.onerror = ({ message }) => tell(`what the client sent cannot be read: ${message}`);

@@ -1,6 +1,6 @@
 /** The network of a sandbox that runs, by its VMM's control channel: the rules, others, and what they say. */
 
-import { flag, list, map, oneOf, printable, text, uint } from "../agent/fields.ts";
+import { flag, list, map, oneOf, uint, words } from "../agent/fields.ts";
 import type { Message } from "../agent/framing.ts";
 import { hostNetwork } from "./host.ts";
 import { readPorts } from "./ports.ts";
@@ -52,7 +52,7 @@ export function readExplanation(message: Message): NetworkExplanation {
     allowed: flag(message, "allowed"),
     by: oneOf(message, "by", ["place", "rule", "otherwise"]),
     question: flag(message, "question"),
-    ...(message.why === undefined ? {} : { why: printable(text(message, "why")) }),
+    ...(message.why === undefined ? {} : { why: words(message, "why") }),
     ...(message.rule === undefined ? {} : { rule: readRule(message.rule) }),
   };
 }
@@ -86,7 +86,7 @@ function readState(message: Message): NetworkState {
     log: texts(true, true),
     rules,
     hostLoopback: flag(message, "hostLoopback"),
-    nameServers: list(message, "nameServers").map(String),
+    nameServers: list(message, "nameServers").map((server) => words({ server }, "server", 64)),
     ports: readPorts(message),
   };
 }
@@ -94,7 +94,7 @@ function readState(message: Message): NetworkState {
 function readRule(value: unknown): EnforcedRule {
   const rule = map(value, "a rule");
   const optional = (key: "text" | "name" | "network" | "why") =>
-    rule[key] === undefined ? {} : { [key]: text(rule, key, 512) };
+    rule[key] === undefined ? {} : { [key]: words(rule, key, 512) };
   return {
     allow: flag(rule, "allow"),
     log: rule.log === true,

@@ -1,6 +1,7 @@
 /** From what a sandbox has reached to the rules that would let it. */
 
 import { isIP } from "node:net";
+import { printableToml } from "../printable.ts";
 import type { NetworkAccess } from "./spec.ts";
 
 /** What one has learned from a run. */
@@ -41,7 +42,7 @@ export function learnedToml(sandbox: string, { allow, onlyAsked }: Learned): str
     `[sandbox.${sandbox}.network]`,
     allow.length === 0
       ? "allow = []"
-      : `allow = [\n${allow.map((rule) => `  ${JSON.stringify(rule)},\n`).join("")}]`,
+      : `allow = [\n${allow.map((rule) => `  ${printableToml(rule)},\n`).join("")}]`,
     ...onlyAsked.map((name) => `# asked for and not reached, so without a rule: ${name}`),
     "",
   ].join("\n");

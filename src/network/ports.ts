@@ -1,6 +1,6 @@
 /** Published ports, as a VMM tells them. */
 
-import { map, oneOf, text, uint } from "../agent/fields.ts";
+import { map, oneOf, uint, words } from "../agent/fields.ts";
 import type { Message } from "../agent/framing.ts";
 import type { PublishedPort } from "./spec.ts";
 
@@ -13,7 +13,7 @@ export function readPorts(message: Message): PublishedPort[] {
       const port = map(value, "a port");
       return {
         protocol: oneOf(port, "protocol", ["tcp", "udp"]),
-        address: text(port, "address", 64),
+        address: words(port, "address", 64),
         port: uint(port, "port", 65535),
         guestPort: uint(port, "guestPort", 65535),
       };

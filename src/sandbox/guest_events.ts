@@ -1,6 +1,6 @@
 /** The guest's event stream (guest/protocol.cddl), from bytes to events that have been checked. */
 
-import { bytes, failure, finite, flag, map, oneOf, printable, text, uint } from "../agent/fields.ts";
+import { bytes, failure, finite, flag, map, oneOf, uint, words } from "../agent/fields.ts";
 import { FrameDecoder, type Message } from "../agent/framing.ts";
 import { ProtocolError } from "../agent/profile.ts";
 import { signalName } from "../agent/signals.ts";
@@ -70,7 +70,7 @@ export function readGuestEvent(message: Message): GuestEvent {
       return {
         ev,
         pid: uint(message, "pid", 0x7fffffff),
-        program: printable(text(message, "program", 64)),
+        program: words(message, "program", 64),
         limited: flag(message, "limited"),
       };
     case "expired":

@@ -1,6 +1,7 @@
 /** From what a sandbox has used of its shares to those that it needs. */
 
 import { dirname, relative } from "node:path";
+import { printableToml as quote } from "../printable.ts";
 import type { ShareUse } from "./api.ts";
 import type { Ownership, ShareSpec } from "./spec.ts";
 
@@ -76,9 +77,4 @@ function ownership(given: Ownership): string {
 function shown(host: string, file: string): string {
   const path = relative(dirname(file), host);
   return path === "" ? "." : path.startsWith("..") ? host : `./${path}`;
-}
-
-/** A basic string of TOML: JSON's, but that DEL is escaped as well. */
-function quote(text: string): string {
-  return JSON.stringify(text).replaceAll("\x7f", "\\u007f");
 }

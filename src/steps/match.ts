@@ -1,4 +1,5 @@
 /** Whether a text is what a step expects, and where it is not, how that is told. */
+import { printableJson } from "../printable.ts";
 import type { Mismatch } from "./result.ts";
 import type { TextMatch } from "./step.ts";
 
@@ -35,6 +36,6 @@ function difference(subject: string, wanted: string, seen: string): Mismatch {
 
 /** A text in quotes with what does not print escaped; of a long one the beginning and the length. */
 export function quote(text: string): string {
-  if (text.length <= SHOWN) return JSON.stringify(text);
-  return `${JSON.stringify(text.slice(0, SHOWN))}… (${text.length} characters)`;
+  if (text.length <= SHOWN) return printableJson(text);
+  return `${printableJson(text.slice(0, SHOWN))}… (${text.length} characters)`;
 }

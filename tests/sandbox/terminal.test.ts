@@ -147,11 +147,12 @@ describe("a process left running", () => {
   };
 
   test("goes on, is listed, and tells what it printed, until its end", async () => {
-    const script = "echo one; echo two >&2; until [ -e /tmp/go ]; do sleep 0.05; done; echo three; exit 4";
+    const script =
+      ": \u009b31m\u202e; echo one; echo two >&2; until [ -e /tmp/go ]; do sleep 0.05; done; echo three; exit 4";
     const id = await detach([], script);
     expect((await capsa(["ps", name])).stdout).toMatch(
       new RegExp(
-        `^ID +PID +STATE +STARTED +COMMAND\n[sS]*^${id} +\\d+ +running +\\d+ s +sh -c "echo one;`,
+        `^ID +PID +STATE +STARTED +COMMAND\n[sS]*^${id} +\\d+ +running +\\d+ s +sh -c ": \\\\u009b31m\\\\u202e; echo one;`,
         "m",
       ),
     );
@@ -159,7 +160,9 @@ describe("a process left running", () => {
     const attached = await capsa(["exec", "--attach", id, name]);
     expect(attached).toEqual({ exitCode: 4, stdout: "one\nthree\n", stderr: "two\n" });
     expect((await capsa(["ps", name])).stdout).toMatch(new RegExp(`^${id} .* exited with 4 `, "m"));
-    const entries = JSON.parse((await capsa(["ps", "--json", name])).stdout);
+    const { stdout } = await capsa(["ps", "--json", name]);
+    expect(stdout).not.toMatch(/[\u009b\u202e]/);
+    const entries = JSON.parse(stdout);
     expect(entries.find((entry: { id: number }) => entry.id === Number(id))).toMatchObject({
       argv: ["sh", "-c", script],
       status: { exitCode: 4, oomKilled: false },

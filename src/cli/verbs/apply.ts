@@ -1,7 +1,7 @@
 /** `capsa apply`: take over what a sandbox has changed in its transactional shares. */
 import type { Command } from "commander";
 import { CapsaError } from "../../errors.ts";
-import { printable } from "../../steps/report/terminal.ts";
+import { printableLine } from "../../printable.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, RefusedError } from "../failure.ts";
 import { chooseChanges, listed } from "../pending.ts";
@@ -44,7 +44,7 @@ async function run(words: readonly string[], { force, json }: Options, cli: Cli)
   if (json) return terminal.json(result);
   await terminal.write(listed(result.applied));
   for (const { path, conflict } of result.refused) {
-    await terminal.say(`capsa: ${printable(`${path} is not applied: ${conflict}`)}`);
+    await terminal.say(`capsa: ${printableLine(`${path} is not applied: ${conflict}`)}`);
   }
   if (result.refused.length > 0 && !force)
     await terminal.say("  `capsa apply --force` takes the guest's side, `capsa discard` this machine's");

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { Agent, Transferred } from "../../agent/api.ts";
 import { at } from "../../agent/tree/place.ts";
 import { AgentError, HostFileError } from "../../errors.ts";
+import { printableJson } from "../../printable.ts";
 import { formatDuration } from "../../steps/duration.ts";
 import type { Cli } from "../cli.ts";
 import { type CopyEnd, type Found, parseEnd, placeCopy } from "../copy_ends.ts";
@@ -81,7 +82,7 @@ async function copy(
   const found = into ? await inGuest(agent, destination.path, signal) : here(destination.path);
   const { from, to } = placeCopy(source.path, destination.path, found);
   const onSkip = (path: string, type: string) =>
-    void terminal.say(`capsa: left out ${JSON.stringify(path)}: a ${type}`);
+    void terminal.say(`capsa: left out ${printableJson(path)}: a ${type}`);
   const common = { signal, onSkip, ...(parents ? { parents } : {}) };
   return into ? agent.upload(from, to, { ...common, ...owner }) : agent.download(from, to, common);
 }

@@ -1,9 +1,10 @@
 /** `capsa diff`: what a sandbox has changed in its transactional shares. */
 import type { Command } from "commander";
 import type { Colors } from "picocolors/types";
+import type { Change } from "../../changes/api.ts";
 import { summary } from "../../changes/diff.ts";
 import { isTerminal } from "../../engine/libc.ts";
-import { printable } from "../../steps/report/terminal.ts";
+import { printable, printableLine } from "../../printable.ts";
 import type { Cli } from "../cli.ts";
 import { chooseChanges } from "../pending.ts";
 import { refusing } from "./apply.ts";
@@ -42,13 +43,29 @@ async function run(words: readonly string[], options: Options, { terminal }: Cli
     return terminal.json(options.summary ? parts.map(({ change }) => change) : documents);
   }
   const colors = await terminal.colors();
-  // What is piped is for programs, to the byte; a terminal would obey what a guest has written
-  const shown = isTerminal(1) ? printable : (text: string) => text;
-  for (const { change, text, reason } of parts) {
-    const note = !options.summary && text === undefined && reason !== undefined ? `: ${reason}` : "";
-    await terminal.print(colors.bold(printable(summary(change)) + note));
-    if (text !== undefined && !options.summary) await terminal.write(coloured(shown(text), colors));
+  const reader = isTerminal(1) ? "person" : "program";
+  for (const part of parts) {
+    const { change } = part;
+    await terminal.write(describePart(options.summary ? { change } : part, colors, reader));
   }
+}
+
+interface Part {
+  readonly change: Change;
+  readonly text?: string;
+  readonly reason?: string;
+}
+
+/** A program gets the difference to the byte, for a patch; a terminal would obey or hide what a guest has written. */
+export function describePart(
+  { change, text, reason }: Part,
+  colors: Colors,
+  reader: "person" | "program",
+): string {
+  const note = text === undefined && reason !== undefined ? `: ${reason}` : "";
+  const line = `${colors.bold(printableLine(summary(change) + note))}\n`;
+  if (text === undefined) return line;
+  return line + coloured(reader === "person" ? printable(text) : text, colors);
 }
 
 function coloured(text: string, { green, red, cyan }: Colors): string {

@@ -1,6 +1,7 @@
 /** `capsa doctor`: can a sandbox start here, on which engine, and what would make it better? */
 import type { Command } from "commander";
 import type { Colors } from "picocolors/types";
+import { printableLine } from "../../printable.ts";
 import type { Cli } from "../cli.ts";
 import { diagnose, type Finding } from "../diagnosis.ts";
 import { exitCodes } from "../failure.ts";
@@ -23,7 +24,7 @@ async function run(options: { json?: true }, cli: Cli): Promise<void> {
   cli.exitCode = able ? 0 : exitCodes.failed;
   if (options.json) return terminal.json({ able, findings });
   const colors = await terminal.colors();
-  for (const finding of findings) await terminal.print(describe(finding, colors));
+  for (const finding of findings) await terminal.write(`${describe(finding, colors)}\n`);
   await terminal.print(
     able ? "\nA sandbox can start here." : "\nNo sandbox can start here before what is marked ✗ is mended.",
   );
@@ -31,7 +32,7 @@ async function run(options: { json?: true }, cli: Cli): Promise<void> {
 
 function describe({ name, state, found, mend }: Finding, colors: Colors): string {
   const mark = { ok: colors.green("✓"), note: colors.yellow("!"), bad: colors.red("✗") }[state];
-  const lines = [`${mark} ${name.padEnd(18)} ${found}`];
-  if (mend && state !== "ok") lines.push(`${" ".repeat(21)}${colors.dim("mend:")} ${mend}`);
+  const lines = [`${mark} ${name.padEnd(18)} ${printableLine(found)}`];
+  if (mend && state !== "ok") lines.push(`${" ".repeat(21)}${colors.dim("mend:")} ${printableLine(mend)}`);
   return lines.join("\n");
 }

@@ -91,7 +91,7 @@ async function perform(
     const result = await runSteps(steps, agents, {
       changes: changesIn(booted),
       signal,
-      onEnd: (ended) => void terminal.say(describeStep(ended, colors, file)),
+      onEnd: (ended) => void terminal.writeError(`${describeStep(ended, colors, file)}\n`),
     });
     const mains = booted.filter(({ spec }) => spec.run && !agents.has(spec.name));
     const codes = await Promise.race([Promise.all(mains.map(({ vm }) => vm.wait())), interrupted(signal)]);

@@ -1,5 +1,6 @@
 /** `capsa logs`: what a sandbox's main process has printed. */
 import type { Command } from "commander";
+import { printable } from "../../printable.ts";
 import type { LogEntry } from "../../sandbox/api.ts";
 import { attach, readLog, readNetworkLog } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";
@@ -27,10 +28,10 @@ async function run(name: string, options: Options, { terminal, signal }: Cli): P
   if (options.network) {
     if (options.follow || options.json)
       throw new UsageError("--network goes with neither --follow nor --json", "give it alone");
-    return terminal.write(await readNetworkLog(name));
+    return terminal.write(printable(await readNetworkLog(name)));
   }
   const tell = ({ stream, data }: LogEntry) => {
-    if (options.json) return terminal.print(JSON.stringify({ stream, text: new TextDecoder().decode(data) }));
+    if (options.json) return terminal.jsonLine({ stream, text: new TextDecoder().decode(data) });
     return stream === "stdout" ? terminal.write(data) : terminal.writeError(data);
   };
   if (!options.follow) {

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import { isTerminal } from "../../engine/libc.ts";
 import { DEFAULT_LIMITS, type McpLimits, type Operator, validateLimits } from "../../mcp/limits.ts";
+import { printableLine } from "../../printable.ts";
 import type { RootfsSpec, SandboxSpec, ShareSpec } from "../../sandbox/spec.ts";
 import { validateSpec } from "../../sandbox/validate.ts";
 import { choose } from "../choose.ts";
@@ -73,7 +74,7 @@ async function run(names: readonly string[], options: Options, { terminal, signa
   validateLimits(operator.limits);
   const { serve } = await import("../../mcp/server.ts");
   if (isTerminal(0)) await terminal.say("capsa mcp: waits for a client's messages on stdin; Ctrl-C ends it");
-  await serve(operator, { signal, tell: (line) => void terminal.say(`capsa mcp: ${line}`) });
+  await serve(operator, { signal, tell: (line) => void terminal.say(printableLine(`capsa mcp: ${line}`)) });
   signal.throwIfAborted();
 }
 

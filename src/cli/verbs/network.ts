@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import { parsePlace } from "../../network/rules.ts";
+import { printable } from "../../printable.ts";
 import type { NetworkPlace, NetworkState, NetworkUpdate } from "../../sandbox/api.ts";
 import { explainNetwork } from "../../sandbox/explain.ts";
 import { attach } from "../../sandbox/registry.ts";
@@ -70,7 +71,7 @@ async function running(name: string, options: Options, cli: Cli): Promise<void> 
   const [state, counters] = await Promise.all([vm.network.state(), vm.network.counters()]);
   await (options.json
     ? cli.terminal.json({ ...state, counters })
-    : cli.terminal.write(describeNetwork(state, counters)));
+    : cli.terminal.write(printable(describeNetwork(state, counters))));
 }
 
 /** What is said last of a rule holds: it leaves the list that it is in. */

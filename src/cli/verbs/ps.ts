@@ -1,6 +1,7 @@
 /** `capsa ps`: the sandboxes that run. */
 import type { Command } from "commander";
-import type { ExitStatus } from "../../agent/api.ts";
+import type { ExitStatus, ProcessEntry } from "../../agent/api.ts";
+import { printableJson } from "../../printable.ts";
 import { list } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";
 import { tellPending } from "../pending.ts";
@@ -47,11 +48,15 @@ async function processes(name: string, options: Options, cli: Cli): Promise<void
   await withAgent(name, cli, async (agent) => {
     const entries = await agent.processes({ signal: cli.signal });
     if (options.json) return cli.terminal.json(entries);
-    const rows = entries.map(({ id, pid, argv, started, status }) => {
-      return [String(id), String(pid), status ? endOf(status) : "running", age(started), shown(argv)];
-    });
-    await cli.terminal.write(formatTable(["ID", "PID", "STATE", "STARTED", "COMMAND"], rows));
+    await cli.terminal.write(describeProcesses(entries));
   });
+}
+
+export function describeProcesses(entries: readonly ProcessEntry[]): string {
+  const rows = entries.map(({ id, pid, argv, started, status }) => {
+    return [String(id), String(pid), status ? endOf(status) : "running", age(started), shown(argv)];
+  });
+  return formatTable(["ID", "PID", "STATE", "STARTED", "COMMAND"], rows);
 }
 
 function endOf({ exitCode, signal, timedOut, oomKilled }: ExitStatus): string {
@@ -60,10 +65,10 @@ function endOf({ exitCode, signal, timedOut, oomKilled }: ExitStatus): string {
   return signal ?? `exited with ${exitCode}`;
 }
 
-/** Arguments as one line: control characters, which a terminal obeys, show as JSON has them. */
+/** Arguments as one line: those that a shell would not take for one word are in quotes. */
 function shown(argv: readonly string[]): string {
   return argv
-    .map((argument) => (/^[\w@%+=:,./-]+$/.test(argument) ? argument : JSON.stringify(argument)))
+    .map((argument) => (/^[\w@%+=:,./-]+$/.test(argument) ? argument : printableJson(argument)))
     .join(" ");
 }
 

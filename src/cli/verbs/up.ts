@@ -184,7 +184,7 @@ async function script(
     },
     onEnd: (ended) => {
       progress?.stop();
-      if (!quiet) void terminal.print(describeStep(ended, colors, file)).catch(() => {});
+      if (!quiet) void terminal.write(`${describeStep(ended, colors, file)}\n`).catch(() => {});
     },
   }).finally(async () => {
     progress?.stop();
@@ -193,7 +193,7 @@ async function script(
   const failed = result.steps.find(({ status }) => status === "failed");
   if (failed)
     await explainLoss(failed, booted.find(({ spec }) => spec.name === failed.step.sandbox)!, terminal);
-  if (!quiet) await terminal.print(describeRun(result, colors));
+  if (!quiet) await terminal.write(`${describeRun(result, colors)}\n`);
   return result;
 }
 

@@ -7,7 +7,7 @@ const LIMIT = 1 << 20; // bytes
 /** A line as the VMM's own log of the network has them. One that cannot be written, for a full disk, is lost. */
 export function logRefusal(path: string, name: string, port: number, why: string): void {
   const when = new Date().toISOString().replace(/\.\d+Z$/, "Z");
-  const line = `${when} tcp ${name}:${port} refused: ${why.replaceAll(/\p{C}/gu, " ")}\n`;
+  const line = `${when} tcp ${name}:${port} refused: ${why}\n`;
   try {
     const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
     if (size + line.length > LIMIT) {

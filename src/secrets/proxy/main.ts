@@ -3,6 +3,7 @@
  * runs, and ends with the sandbox's VMM.
  */
 
+import { printableLine } from "../../printable.ts";
 import { makeAuthority } from "./authority.ts";
 import { logRefusal } from "./log.ts";
 import { hostServer } from "./server.ts";
@@ -37,7 +38,7 @@ async function serve({ services, nameServers, log }: ProxyTask): Promise<void> {
   const makeAgent = agentMaker(nameServers);
   for (const { name, port, socket, secrets } of services) {
     const identity = await authority.issue(name);
-    const onRefusal = (why: string) => tellRefusal(log, name, port, why);
+    const onRefusal = (why: string) => tellRefusal(log, name, port, printableLine(why));
     const server = hostServer({ name, port, secrets, identity, makeAgent, onRefusal });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);

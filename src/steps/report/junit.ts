@@ -2,8 +2,8 @@
  * A run as JUnit XML, in the form that CI servers read (https://github.com/testmoapp/junitxml): a suite, a test case a step.
  * Written by hand: the libraries for it are unkempt or large (lodash and xmlbuilder), and leave in what XML cannot hold.
  */
+import { printable } from "../../printable.ts";
 import type { RunResult, StepResult } from "../result.ts";
-import { printable } from "./terminal.ts";
 
 /** `file` is where the steps were written; it names the suite. */
 export function junitReport(run: RunResult, file: string): string {
@@ -54,11 +54,11 @@ function element(name: string, attributes: Attributes, contents: string | readon
 const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 
 /**
- * As it may stand between tags. XML 1.0 has no way to write most control characters, U+FFFE, U+FFFF and half a surrogate
- * pair (section 2.2): the first show as `\x1b`, as in the report for people, the others as U+FFFD.
+ * As it may stand between tags. XML 1.0 has no way to write most control characters, half a surrogate pair, U+FFFE and
+ * U+FFFF (section 2.2): the last two show as U+FFFD, the others as in the report for people.
  */
 function text(value: string): string {
-  return printable(value.toWellFormed())
+  return printable(value)
     .replace(/[\ufffe\uffff]/g, "\ufffd")
     .replace(/[&<>"]/g, (char) => ENTITIES[char]!);
 }

@@ -1,4 +1,5 @@
 /** A run in the Test Anything Protocol, version 14 (https://testanything.org/tap-version-14-specification.html). */
+import { printableJson, printableLine } from "../../printable.ts";
 import type { RunResult, StepResult } from "../result.ts";
 
 export function tapReport(run: RunResult): string {
@@ -10,7 +11,7 @@ export function tapReport(run: RunResult): string {
 function point(result: StepResult, number: number): string[] {
   const state = result.status === "failed" ? "not ok" : "ok";
   // "#" begins a directive and "\" an escape
-  const name = result.step.name.replace(/[\\#]/g, "\\$&").replace(/\s+/g, " ");
+  const name = printableLine(result.step.name.replace(/\s+/g, " ")).replace(/[\\#]/g, "\\$&");
   const skip = result.status === "skipped" ? " # SKIP an earlier step failed" : "";
   const line = `${state} ${number} - ${name}${skip}`;
   return result.status === "failed" ? [line, ...diagnostics(result)] : [line];
@@ -29,5 +30,5 @@ function diagnostics({ step, durationMs, mismatches, exitCode, output, error }: 
     stderr: output?.stderr || undefined,
   };
   const entries = Object.entries(facts).filter(([, value]) => value !== undefined);
-  return ["  ---", ...entries.map(([key, value]) => `  ${key}: ${JSON.stringify(value)}`), "  ..."];
+  return ["  ---", ...entries.map(([key, value]) => `  ${key}: ${printableJson(value)}`), "  ..."];
 }

@@ -1,5 +1,6 @@
 /** Results of steps for people: a line each, and of a failed one all that is known. */
 import type { Colors } from "picocolors/types";
+import { printable, printableLine } from "../../printable.ts";
 import { formatDuration } from "../duration.ts";
 import type { RunResult, StepResult } from "../result.ts";
 
@@ -9,19 +10,20 @@ const SHOWN_LINES = 20;
 /** What is told when a step has ended; `file` is where it was written. */
 export function describeStep(result: StepResult, colors: Colors, file?: string): string {
   const { step, status, durationMs } = result;
+  const name = printableLine(step.name);
   const time = colors.dim(formatDuration(durationMs));
-  if (status === "passed") return `${colors.green("✓")} ${step.name}  ${time}`;
-  if (status === "skipped") return colors.dim(`- ${step.name}  skipped`);
-  return [`${colors.red("✗")} ${step.name}  ${time}`, ...failure(result, colors, file)].join("\n");
+  if (status === "passed") return `${colors.green("✓")} ${name}  ${time}`;
+  if (status === "skipped") return colors.dim(`- ${name}  skipped`);
+  return [`${colors.red("✗")} ${name}  ${time}`, ...failure(result, colors, file)].join("\n");
 }
 
 function failure({ step, mismatches, output, error }: StepResult, colors: Colors, file?: string): string[] {
   const lines: string[] = [];
-  if (file && step.line !== undefined) lines.push(colors.dim(`    ${file}:${step.line}`));
+  if (file && step.line !== undefined) lines.push(colors.dim(printableLine(`    ${file}:${step.line}`)));
   if (error) lines.push(...indent(`${error.message}`));
   for (const { subject, expected, seen, hint } of mismatches) {
-    lines.push(`    ${subject}`, `      expected  ${expected}`, `      seen      ${seen}`);
-    if (hint) lines.push(`      ${hint}`);
+    const told = [`    ${subject}`, `      expected  ${expected}`, `      seen      ${seen}`];
+    lines.push(...[...told, ...(hint ? [`      ${hint}`] : [])].map(printableLine));
   }
   for (const stream of ["stdout", "stderr"] as const) {
     const tail = output?.[stream].trimEnd();
@@ -42,9 +44,4 @@ export function describeRun(run: RunResult, colors: Colors): string {
 
 function indent(text: string): string[] {
   return text.split("\n").map((line) => `    ${printable(line)}`);
-}
-
-/** A guest's text without what would steer the terminal it is shown on: control characters are escaped. */
-export function printable(text: string): string {
-  return text.replace(/[^\P{Cc}\t\n]/gu, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }

@@ -93,7 +93,7 @@ describe("exec", () => {
       name: "AgentError",
       code: "ENOENT",
       path: "nonesuch",
-      message: "exec nonesuch: no such [31m program",
+      message: "exec nonesuch: no such\\x1b[31m program",
     });
   });
 

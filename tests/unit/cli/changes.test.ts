@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownState, staged } from "../changes/staged.ts";
-import { capsa, ownRuntimeDirectory } from "./capsa.ts";
+import { capsa, MAIN, ownRuntimeDirectory } from "./capsa.ts";
 
 ownRuntimeDirectory();
 ownState();
@@ -95,6 +95,20 @@ test("what a guest has named or written is escaped in lines that are for people"
   one.put("\x1b]0;title\x07", "\x1b[31mred\n");
   const { stdout } = await capsa(["diff", "-s"]);
   expect(stdout).toBe("created /s/\\x1b]0;title\\x07 (9 bytes)\n");
+  await one.changes.discard();
+});
+
+test("a difference is escaped on a terminal and to the byte in a pipe", async () => {
+  const one = await staged();
+  one.put("a", "if (admin\u202e) \u2066{\u009b1m\n");
+  const line = [process.execPath, MAIN, "diff"].map((word) => `'${word}'`).join(" ");
+  const { stdout: onTerminal } = Bun.spawnSync(["script", "-qec", line, "/dev/null"], { env: process.env });
+  expect(onTerminal.toString()).toContain("+if (admin\\u202e) \\u2066{\\x9b1m");
+  expect(onTerminal.toString()).not.toMatch(/[\u202e\u2066\u009b]/);
+  const [piped, json] = await Promise.all([capsa(["diff"]), capsa(["diff", "--json"])]);
+  expect(piped.stdout).toContain("\n+if (admin\u202e) \u2066{\u009b1m\n");
+  expect(json.stdout).not.toMatch(/[\u202e\u2066\u009b]/);
+  expect(JSON.parse(json.stdout)[0].diff).toContain("\n+if (admin\u202e) \u2066{\u009b1m\n");
   await one.changes.discard();
 });
 

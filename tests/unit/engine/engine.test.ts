@@ -154,8 +154,8 @@ test("published ports, refusals and notices are read as what they are", async ()
       await control.request("status");
       expect(events).toEqual([
         { event: "started", engine: "qemu", ports: [{ ...published, port: 1 }, published] },
-        { event: "network", refusal: { ...refusal, why: "no rule" } },
-        { event: "notice", code: "WATCH_LIMIT", message: "no more" },
+        { event: "network", refusal: { ...refusal, why: "no\\x1brule" } },
+        { event: "notice", code: "WATCH_LIMIT", message: "no\\x1bmore" },
       ] as never);
     },
   );
