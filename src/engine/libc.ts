@@ -8,6 +8,8 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 /** Linux's, of lseek(2). */
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
+/** Linux's, of prctl(2). */
+const PR_SET_DUMPABLE = 4;
 const LOCK_EXCLUSIVE_NOW = 2 | 4; // LOCK_EX | LOCK_NB
 
 function load() {
@@ -51,6 +53,19 @@ export function setTimes(file: number | Uint8Array, ns: bigint): boolean {
   const times = BigInt64Array.from([...time, ...time]);
   if (typeof file === "number") return libc().futimens(file, times) === 0;
   return libc().utimensat(AT_FDCWD, Buffer.concat([file, Buffer.of(0)]), times, AT_SYMLINK_NOFOLLOW) === 0;
+}
+
+/**
+ * Linux's prctl(2): from now on this process leaves no core, whatever its limits say, and its memory is closed to others
+ * of its user (/proc/PID/mem, ptrace). False where that cannot be had.
+ */
+export function hideMemory(): boolean {
+  const { symbols, close } = dlopen(NAME, {
+    prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+  });
+  const hidden = symbols.prctl(PR_SET_DUMPABLE, 0n, 0n, 0n, 0n) === 0;
+  close();
+  return hidden;
 }
 
 /** execv(3): become another program, in this process and with its descriptors. Returns only where that failed. */

@@ -3,6 +3,7 @@
  * runs, and ends with the sandbox's VMM.
  */
 
+import { hideMemory } from "../../engine/libc.ts";
 import { printableLine } from "../../printable.ts";
 import { makeAuthority } from "./authority.ts";
 import { logRefusal } from "./log.ts";
@@ -59,6 +60,7 @@ process.on("uncaughtException", () => {});
 
 let following = false;
 try {
+  if (!hideMemory()) throw new Error("its memory cannot be closed to other programs of this user");
   let task: ProxyTask | undefined;
   for await (const line of lines(Bun.stdin.stream().getReader())) {
     if (task === undefined) {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { connect } from "node:tls";
 import type { NetworkRefusal } from "../../../src/index.ts";
 import { SecretProxy } from "../../../src/secrets/proxy.ts";
@@ -315,12 +315,32 @@ describe("what is not for the host alone is refused", () => {
 
 describe("the process", () => {
   test("has nothing of it where others look", () => {
-    for (const file of ["cmdline", "environ"]) {
+    // to who is not root its environment is closed, as its memory is
+    for (const file of process.getuid?.() === 0 ? ["cmdline", "environ"] : ["cmdline"]) {
       const text = readFileSync(`/proc/${child}/${file}`, "latin1");
       expect(text).not.toContain(TOKEN);
       expect(text).not.toContain(OTHER);
     }
     expect(readFileSync(`/proc/${child}/limits`, "utf8")).toMatch(/Max core file size\s+0\s+0/);
+  });
+
+  test("is closed to other programs of its user, and so leaves no core to anybody", async () => {
+    // root without capabilities is a user like any other
+    const user = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] : [];
+    const main = resolve(import.meta.dirname, "../../../src/secrets/proxy/main.ts");
+    const options = { stdin: "pipe", stdout: "pipe", stderr: "ignore" } as const;
+    const other = Bun.spawn([...user, process.execPath, main], options);
+    const told = other.stdout.getReader().read();
+    other.stdin.write(`${JSON.stringify({ services: [], control: "", log: "" })}\n`);
+    await other.stdin.flush();
+    expect(new TextDecoder().decode((await told).value)).toContain('{"ready":');
+    const reads = (pid: number) => Bun.spawnSync([...user, "cat", `/proc/${pid}/environ`]).success;
+    const idle = Bun.spawn([...user, "sleep", "60"]);
+    while (!readFileSync(`/proc/${idle.pid}/comm`, "utf8").startsWith("sleep")) await Bun.sleep(5);
+    expect({ proxy: reads(other.pid), sleep: reads(idle.pid) }).toEqual({ proxy: false, sleep: true });
+    idle.kill();
+    other.kill();
+    await Promise.all([idle.exited, other.exited]);
   });
 
   test("ends with the VMM whose control channel it follows", async () => {
