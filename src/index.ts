@@ -27,6 +27,7 @@ export type {
   GuestInfo,
   Input,
   Limits,
+  ListOptions,
   MkdirOptions,
   OutputStream,
   ProcessEntry,

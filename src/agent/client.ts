@@ -7,9 +7,9 @@ import { MAX_WINDOW } from "./call.ts";
 import { checkMode, checkPath, checkWhole } from "./check.ts";
 import { Collector } from "./collector.ts";
 import { Connection, type ConnectOptions } from "./connection.ts";
-import { readEntry } from "./entry.ts";
-import { bytes, flag, list, map, oneOf, uint, words } from "./fields.ts";
+import { bytes, flag, oneOf, uint, words } from "./fields.ts";
 import { pieces } from "./input.ts";
+import { listDir } from "./list.ts";
 import { Outlet } from "./outlet.ts";
 import * as paths from "./paths.ts";
 import { exec, execOptions, spawn } from "./process.ts";
@@ -18,7 +18,6 @@ import { FILE_MS } from "./silence.ts";
 import { watch } from "./watch.ts";
 
 const MAX_WHOLE_FILE = 2 ** 31;
-const MAX_LISTING = 256 << 20;
 
 /** Connect to the agent behind a Unix socket, see {@link Connection.open} for what it throws. */
 export async function connectAgent(path: string, options: ConnectOptions): Promise<api.Agent> {
@@ -160,27 +159,8 @@ class AgentClient implements api.Agent {
     );
   }
 
-  async listDir(path: string, options: api.CallOptions = {}): Promise<api.DirEntry[]> {
-    checkPath(path);
-    const entries: api.DirEntry[] = [];
-    let total = 0;
-    const call = this.#connection.call({
-      op: "listDir",
-      path,
-      request: { op: "list_dir", path },
-      cancel: { ev: "abort" },
-      signal: options.signal,
-      timeoutMs: options.timeoutMs ?? FILE_MS,
-      onEvent: (event, length) => {
-        oneOf(event, "ev", ["entries"]);
-        for (const entry of list(event, "entries")) entries.push(readEntry(map(entry, "an entry")));
-        call.taken(length);
-        total += length;
-        if (total > MAX_LISTING) call.abandon(endless(path));
-      },
-    });
-    await call.response;
-    return entries;
+  async listDir(path: string, options: api.ListOptions = {}): Promise<api.DirEntry[]> {
+    return listDir(this.#connection, path, options);
   }
 
   async stat(path: string, options: api.StatOptions = {}): Promise<api.FileStat> {
@@ -280,11 +260,4 @@ class AgentClient implements api.Agent {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function endless(path: string): AgentError {
-  return new AgentError("OUTPUT_TOO_LARGE", `listDir ${path}: the listing is over ${MAX_LISTING} bytes`, {
-    op: "listDir",
-    path,
-  });
 }

@@ -103,7 +103,15 @@ export interface Transferred {
   readonly skipped: number;
 }
 
-export interface GlobOptions extends CallOptions {
+export interface ListOptions extends CallOptions {
+  /**
+   * Fail with `OUTPUT_TOO_LARGE` where the list is longer, as the guest tells it (16 MiB: some 200,000 entries). Here it
+   * takes several times as much memory.
+   */
+  readonly maxBytes?: number;
+}
+
+export interface GlobOptions extends ListOptions {
   /** Directory that the pattern is about, absolute ("/"). */
   readonly cwd?: string;
   /** Let wildcards match names that begin with a dot (false). */
@@ -195,10 +203,10 @@ export interface AgentFiles {
   exists(path: string, options?: CallOptions): Promise<boolean>;
 
   /**
-   * List a directory, `.` and `..` left out, in no particular order.
+   * List a directory, `.` and `..` left out, in no particular order. `OUTPUT_TOO_LARGE` past `maxBytes`.
    * @example for (const { name, type, size } of await agent.listDir("/output")) console.log(name, type, size);
    */
-  listDir(path: string, options?: CallOptions): Promise<DirEntry[]>;
+  listDir(path: string, options?: ListOptions): Promise<DirEntry[]>;
 
   /**
    * What a path leads to: type, size, permissions, owner, times. `ENOENT` where nothing is.

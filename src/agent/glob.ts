@@ -2,14 +2,16 @@
 
 import { AgentError } from "../errors.ts";
 import type { GlobOptions } from "./api.ts";
-import { checkPath } from "./check.ts";
+import { checkPath, checkWhole } from "./check.ts";
 import type { Connection } from "./connection.ts";
 import { relativePath } from "./entry.ts";
 import { list, map, oneOf } from "./fields.ts";
+import { MAX_LIST, tooLong } from "./list.ts";
 import { FILE_MS } from "./silence.ts";
 
 const MAGIC = /[*?[\]{}!\\]/;
-const MAX_MATCHES = 256 << 20; // bytes
+/** What a match counts for beside its name. */
+const MATCH = 64;
 
 /** A pattern cut where its first wildcard is. */
 export interface Pattern {
@@ -36,8 +38,9 @@ export function parsePattern(pattern: string): Pattern {
 }
 
 export async function glob(connection: Connection, pattern: string, options: GlobOptions): Promise<string[]> {
-  const { cwd = "/", dot = false, signal, timeoutMs = FILE_MS } = options;
+  const { cwd = "/", dot = false, maxBytes = MAX_LIST, signal, timeoutMs = FILE_MS } = options;
   checkPath(cwd);
+  checkWhole("maxBytes", maxBytes);
   if (typeof pattern !== "string" || pattern === "" || pattern.includes("\0"))
     throw new TypeError(`a pattern should be a string, not ${JSON.stringify(pattern)}`);
   const { base, rest, depth } = parsePattern(pattern);
@@ -61,10 +64,10 @@ export async function glob(connection: Connection, pattern: string, options: Glo
         const name = relativePath(told);
         if ((!hidden && /(^|\/)\./.test(name)) || !matcher.match(name)) continue;
         matches.push(base + name);
-        total += name.length;
+        total += base.length + name.length + MATCH;
       }
       call.taken(length);
-      if (total > MAX_MATCHES) call.abandon(endless(path));
+      if (total > maxBytes) call.abandon(tooLong("glob", path, maxBytes));
     },
   });
   try {
@@ -74,11 +77,4 @@ export async function glob(connection: Connection, pattern: string, options: Glo
     if (!(error instanceof AgentError && ["ENOENT", "ENOTDIR"].includes(error.code))) throw error;
   }
   return matches.sort();
-}
-
-function endless(path: string): AgentError {
-  return new AgentError("OUTPUT_TOO_LARGE", `glob ${path}: what matches is over ${MAX_MATCHES} bytes`, {
-    op: "glob",
-    path,
-  });
 }

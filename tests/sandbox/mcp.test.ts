@@ -207,6 +207,24 @@ test("a long file in pieces, cut between characters; a long list", async () => {
   expect([truncated, note]).toEqual([true, expect.stringMatching(/^these are \d+ of 101: /)]);
 });
 
+test("a directory that is larger than any answer is refused, with what to do", async () => {
+  await use("exec", {
+    sandbox: box,
+    command: "mkdir /huge; cd /huge; name=$(printf '%0240d' 0); seq 4000 | sed s/^/$name/ | xargs touch",
+  });
+  const told = await refusal("list", { sandbox: box, path: "/huge" });
+  expect(told).toContain("/huge has more entries than this tool looks at: 1048576 bytes of them");
+  expect(told).toContain("exec with ls and a pattern");
+});
+
+test("what a guest has named comes as text that steers no terminal", async () => {
+  await use("exec", { sandbox: box, command: "mkdir /odd; touch '/odd/\u009b1m\u202e'" });
+  const { content, structuredContent } = await ask("list", { sandbox: box, path: "/odd" });
+  expect(content[0]!.text).toContain('"name":"\\u009b1m\\u202e"');
+  expect(JSON.parse(content[0]!.text)).toEqual(structuredContent);
+  expect(await refusal("read", { sandbox: box, path: "/none\u202e" })).toContain("/none\\u202e");
+});
+
 test("download: under a new name, below the operator's directory, within the operator's size", async () => {
   const results = join(dir.path, "results");
   const take = { sandbox: box, path: "/d" };

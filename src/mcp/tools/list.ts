@@ -1,8 +1,14 @@
 /** `list`: a directory of a sandbox. */
 
 import type { Static } from "@sinclair/typebox";
+import type { DirEntry } from "../../agent/api.ts";
+import { AgentError, CapsaError } from "../../errors.ts";
+import { printableJson } from "../../printable.ts";
 import type { McpLimits } from "../limits.ts";
 import { guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
+
+/** Bytes of a directory that are looked at for an answer that holds less: some ten thousand entries. */
+const MOST = 1 << 20;
 
 const input = inputs({ sandbox: sandboxName, path: guestPath("The directory.") });
 
@@ -13,7 +19,12 @@ export function list({ maxOutput }: McpLimits): Tool {
     input,
     hints: { readOnlyHint: true },
     async run({ sandbox, path }: Static<typeof input>, { sandboxes, signal }) {
-      const found = await sandboxes.get(sandbox).agent.listDir(path, { signal });
+      const most = Math.max(MOST, maxOutput);
+      const found = await orTooMany(
+        path,
+        most,
+        sandboxes.get(sandbox).agent.listDir(path, { maxBytes: most, signal }),
+      );
       found.sort((a, b) => (a.name < b.name ? -1 : 1));
       const entries: object[] = [];
       let room = maxOutput;
@@ -25,7 +36,7 @@ export function list({ maxOutput }: McpLimits): Tool {
           mode: mode.toString(8).padStart(4, "0"),
           modified: mtime.toISOString(),
         };
-        room -= JSON.stringify(entry).length + 1;
+        room -= printableJson(entry).length + 1;
         if (room < 0) break;
         entries.push(entry);
       }
@@ -39,4 +50,20 @@ export function list({ maxOutput }: McpLimits): Tool {
       };
     },
   };
+}
+
+async function orTooMany(path: string, most: number, listing: Promise<DirEntry[]>): Promise<DirEntry[]> {
+  try {
+    return await listing;
+  } catch (error) {
+    if (!(error instanceof AgentError && error.code === "OUTPUT_TOO_LARGE")) throw error;
+    throw new CapsaError(
+      error.code,
+      `${path} has more entries than this tool looks at: ${most} bytes of them`,
+      {
+        hint: "use exec with ls and a pattern, or with find",
+        cause: error,
+      },
+    );
+  }
 }

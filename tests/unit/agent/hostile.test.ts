@@ -1,7 +1,10 @@
 /** The client against agents that answer late, twice, out of order, wrongly, or with what is no protocol at all. */
 
 import { describe, expect, test } from "bun:test";
+import type { Agent } from "../../../src/agent/api.ts";
 import { connectAgent } from "../../../src/agent/client.ts";
+import { encodeFrame } from "../../../src/agent/framing.ts";
+import type { AgentError } from "../../../src/errors.ts";
 import { FakeAgent, greeting, type Peer } from "./fake.ts";
 
 const LOST = { name: "GuestLostError", code: "GUEST_LOST" };
@@ -279,6 +282,54 @@ describe("a directory entry that would reach elsewhere is refused", () => {
       await expect(agent.listDir("/")).rejects.toMatchObject(LOST);
       await agent.listDir("/").catch(() => {});
     });
+  }
+});
+
+describe("a list that does not end is given up", () => {
+  /** Lists for ever; what it sends again and again is `entries`. */
+  const endless = (entries: object[]) => {
+    const frame = (id: unknown) => encodeFrame({ id, ev: "entries", entries });
+    let wants = false;
+    return new FakeAgent((message, peer) => {
+      if (message.ev === "abort") wants = false;
+      if (String(message.op).startsWith("list_")) {
+        wants = true;
+        peer.raw(frame(message.id));
+      } else if (wants) peer.raw(frame(message.id)); // what was sent has been credited
+    });
+  };
+  // a frame of these is more than a quarter of the window, and so is credited at once
+  const entry = { name: "x".repeat(200), type: "file", size: 1, mode: 0o644, mtimeMs: 0 };
+  const entries = Array.from({ length: 400 }, () => entry);
+  const paths = Array.from({ length: 10_000 }, (_, index) => ({ path: `${index}`, type: "file" }));
+  const cases: [
+    what: string,
+    told: object[],
+    call: (agent: Agent, options: { maxBytes?: number }) => Promise<unknown>,
+  ][] = [
+    ["listDir /d", entries, (agent, options) => agent.listDir("/d", options)],
+    ["glob /d/", paths, (agent, options) => agent.glob("*", { cwd: "/d", ...options })],
+  ];
+  for (const [what, told, call] of cases) {
+    for (const [limit, options] of [
+      [16 << 20, {}],
+      [300_000, { maxBytes: 300_000 }],
+    ] as const) {
+      test(`${what}, past ${limit} bytes`, async () => {
+        await using fake = endless(told);
+        await using agent = await fake.connect();
+        const error = await call(agent, options).catch((reason) => reason);
+        const { code, message, hint } = error as AgentError;
+        expect([code, message]).toEqual([
+          "OUTPUT_TOO_LARGE",
+          `${what}: the list is longer than ${limit} bytes`,
+        ]);
+        expect(hint).toContain("maxBytes");
+        const sent = fake.received.filter(({ credit }) => credit !== undefined);
+        const credited = sent.reduce((sum, { credit }) => sum + Number(credit), 0);
+        expect(credited).toBeLessThan(2 * limit + (1 << 20));
+      });
+    }
   }
 });
 
