@@ -40,6 +40,7 @@ struct confine_request {
 	unsigned share_count;
 	bool foreign_owners; /* a share's ownership is "passthrough" or "map": files of many users are told apart */
 	bool network;        /* one thread, narrowed to CONFINE_NETWORK, talks to the host's network */
+	bool services;       /* and, narrowed to CONFINE_SERVICES, to Unix sockets */
 	pid_t child;         /* the one process that may be sent signals (QEMU's); 0: none */
 };
 

@@ -126,21 +126,11 @@ static const char *const whole[] = {"pread64",
 				    "removexattr",
 				    "lremovexattr",
 				    "fremovexattr",
-				    "connect",
-				    "bind",
-				    "listen",
-				    "accept",
 				    "accept4",
 				    "getsockopt",
 				    "setsockopt",
 				    "getsockname",
 				    "getpeername",
-				    "recvmmsg",
-				    "sendmmsg",
-				    "dup",
-				    "dup2",
-				    "dup3",
-				    "pipe2",
 				    "signalfd4",
 				    "select",
 				    "pselect6",
@@ -267,13 +257,6 @@ static int allow_child(scmp_filter_ctx filter, pid_t child)
 			 : 0;
 }
 
-static int allow_unix_sockets(scmp_filter_ctx filter)
-{
-	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-	return error ? error
-		     : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-}
-
 /* IPv4 and IPv6, TCP, UDP and echo requests; nothing that sees other packets than its own. */
 static int allow_network_sockets(scmp_filter_ctx filter)
 {
@@ -330,16 +313,21 @@ int filter__unix_streams(scmp_filter_ctx filter)
 				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
 }
 
+/* `services`: libslirp connects streams of the guest to Unix sockets. */
+static int allow_network(scmp_filter_ctx filter, bool services)
+{
+	int error = filter__all(filter, sockets, SCMP_ACT_ALLOW);
+	if (!error && services)
+		error = filter__unix_streams(filter);
+	return error ? error : allow_network_sockets(filter);
+}
+
 static int fill_network(scmp_filter_ctx filter, bool services)
 {
 	int error = fill_basic(filter);
-	if (!error && services)
-		error = filter__unix_streams(filter);
 	if (!error)
 		error = allow_streams(filter);
-	if (!error)
-		error = filter__all(filter, sockets, SCMP_ACT_ALLOW);
-	return error ? error : allow_network_sockets(filter);
+	return error ? error : allow_network(filter, services);
 }
 
 static int fill_whole(scmp_filter_ctx filter, const struct confine_work *work)
@@ -357,11 +345,9 @@ static int fill_whole(scmp_filter_ctx filter, const struct confine_work *work)
 	if (!error)
 		error = refuse_clone3(filter);
 	if (!error)
-		error = allow_unix_sockets(filter);
-	if (!error)
 		error = filter__reading_limits(filter);
 	if (!error && request->network)
-		error = allow_network_sockets(filter);
+		error = allow_network(filter, request->services);
 	return error ? error : allow_child(filter, request->child);
 }
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "virtio/vsock_stream.h"
@@ -17,7 +16,7 @@
 static void accept_request(struct vsock *v, const struct vsock_hdr *hdr)
 {
 	struct vsock_stream *s = NULL;
-	int fd = vsock__connect(v, hdr->dst_port);
+	int fd = v->ports->connect(v->ports_owner, hdr->dst_port);
 	if (fd < 0 || vsock_stream__new(v, hdr->src_port, hdr->dst_port, fd, VSOCK_OPEN, &s)) {
 		vsock_rx__send_reset(v, hdr->src_port, hdr->dst_port, VSOCK_TYPE_STREAM);
 		return;
@@ -190,7 +189,6 @@ static void vsock__destroy(struct virtio_device *dev)
 	vsock__reset(dev);
 	vsock__close_listeners(v);
 	close(v->dir_fd);
-	free(v->dir);
 	free(v);
 }
 
@@ -209,23 +207,20 @@ static const struct virtio_device_ops vsock_ops = {
 
 int virtio_vsock__new(const struct vsock_options *options, struct virtio_device **out)
 {
-	struct sockaddr_un address;
 	if (options->guest_cid <= VSOCK_HOST_CID || options->guest_cid >= UINT32_MAX)
 		return -EINVAL;
-	if (strlen(options->dir) + sizeof("/host-4294967295.sock") > sizeof(address.sun_path))
-		return -ENAMETOOLONG;
 	struct vsock *v = calloc(1, sizeof(*v));
 	if (!v)
 		return -ENOMEM;
-	v->dir = strdup(options->dir);
-	if (!v->dir || getrandom(&v->seed, sizeof(v->seed), 0) != sizeof(v->seed)) {
-		free(v->dir);
+	if (getrandom(&v->seed, sizeof(v->seed), 0) != sizeof(v->seed)) {
 		free(v);
 		return -ENOMEM;
 	}
 	v->dev.ops = &vsock_ops;
 	v->guest_cid = options->guest_cid;
 	v->dir_fd = options->dir_fd;
+	v->ports = options->ports;
+	v->ports_owner = options->ports_owner;
 	TAILQ_INIT(&v->streams);
 	TAILQ_INIT(&v->control);
 	TAILQ_INIT(&v->waiting);

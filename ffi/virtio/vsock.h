@@ -8,6 +8,13 @@
 
 #define VSOCK_HOST_CID 2
 
+/* Makes the sockets (virtio/vsock_ports.h says which), as a confined VMM cannot. Each returns a descriptor or -errno.
+ */
+struct vsock_ports_ops {
+	int (*connect)(void *owner, uint32_t port);
+	int (*listen)(void *owner, uint32_t port);
+};
+
 /*
  * Host to guest: vsock__listen puts a listening Unix socket at <port>.sock in the directory; each connection accepted
  * there becomes a stream to that guest port (accepted at once and paired with the guest when it answers: a client
@@ -18,7 +25,8 @@
 struct vsock_options {
 	uint64_t guest_cid; /* 3.. */
 	int dir_fd;         /* directory of the sockets; the device takes it over */
-	const char *dir;    /* its path, short enough for sun_path (copied); sockets are addressed by it */
+	const struct vsock_ports_ops *ports;
+	void *ports_owner;
 };
 
 __attribute__((warn_unused_result)) int virtio_vsock__new(const struct vsock_options *options,

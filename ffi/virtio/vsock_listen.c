@@ -1,42 +1,16 @@
-/* vsock, the Unix sockets: one that listens for each guest port in use, and one to connect to for each host port. */
+/* vsock, the listening Unix sockets: one for each guest port in use. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "virtio/vsock_ports.h"
 #include "virtio/vsock_stream.h"
 
 #define ACCEPT_MAX 16         /* connections taken before other sources of the loop have their turn */
 #define PARK_MS 100           /* when descriptors ran out */
 #define FIRST_PORT (1U << 30) /* of the host's side of streams to the guest: far above ports that mean something */
-
-static int address_of(const struct vsock *v, const char *prefix, uint32_t port, struct sockaddr_un *out)
-{
-	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
-	int len = snprintf(out->sun_path, sizeof(out->sun_path), "%s/%s%u.sock", v->dir, prefix, port);
-	return len < (int)sizeof(out->sun_path) ? 0 : -ENAMETOOLONG;
-}
-
-int vsock__connect(struct vsock *v, uint32_t port)
-{
-	struct sockaddr_un address;
-	int err = address_of(v, "host-", port, &address);
-	if (err)
-		return err;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		err = -errno; /* EAGAIN: its backlog is full */
-		close(fd);
-		return err;
-	}
-	return fd;
-}
 
 /* A host port with which the guest's port makes a new key. */
 static uint32_t free_port(struct vsock *v, uint32_t guest_port)
@@ -118,34 +92,18 @@ static bool listened_on(const struct vsock *v, uint32_t port)
 	return false;
 }
 
-static void remove_name(struct vsock *v, uint32_t port)
-{
-	char name[32];
-	snprintf(name, sizeof(name), "%u.sock", port);
-	unlinkat(v->dir_fd, name, 0);
-}
-
 int vsock__listen(struct virtio_device *dev, uint32_t port)
 {
 	struct vsock *v = (struct vsock *)dev;
-	struct sockaddr_un address;
 	if (listened_on(v, port))
 		return -EEXIST;
-	int err = address_of(v, "", port, &address);
-	if (err)
-		return err;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = v->ports->listen(v->ports_owner, port);
 	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	err = listen(fd, SOMAXCONN) < 0 ? -errno : listener__new(v, port, fd, true);
+		return fd;
+	int err = listener__new(v, port, fd, true);
 	if (err) {
 		close(fd);
-		remove_name(v, port);
+		vsock_ports__remove(v->dir_fd, port);
 	}
 	return err;
 }
@@ -174,7 +132,7 @@ void vsock__close_listeners(struct vsock *v)
 		loop__del(v->dev.loop, l->fd);
 		close(l->fd);
 		if (l->ours)
-			remove_name(v, l->port);
+			vsock_ports__remove(v->dir_fd, l->port);
 		free(l);
 	}
 	loop__timer_cancel(v->dev.loop, v->accept_timer);

@@ -3,7 +3,7 @@
  *   vsock.c         the device, and packets from the guest
  *   vsock_rx.c      packets to the guest
  *   vsock_stream.c  a stream: its host socket, what waits for it, how it ends
- *   vsock_listen.c  listening sockets, and connecting to the host's
+ *   vsock_listen.c  listening sockets
  */
 #ifndef CAPSA_VIRTIO_VSOCK_STREAM_H
 #define CAPSA_VIRTIO_VSOCK_STREAM_H
@@ -116,7 +116,8 @@ struct vsock {
 	struct virtio_device dev;
 	uint64_t guest_cid;
 	int dir_fd;
-	char *dir;
+	const struct vsock_ports_ops *ports;
+	void *ports_owner;
 	bool active;
 	uint64_t next_turn; /* timer that goes on with the guest's packets; 0: none */
 	uint64_t bad;       /* packets that were no packet, or not for us */
@@ -174,8 +175,6 @@ void vsock_rx__pump(struct vsock *v);
 
 /* vsock_listen.c */
 
-/* Connect to the socket of host port `port`: a descriptor, or -errno. */
-__attribute__((warn_unused_result)) int vsock__connect(struct vsock *v, uint32_t port);
 void vsock__close_listeners(struct vsock *v);
 
 #endif

@@ -117,6 +117,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 	bool by_engine = config->serial || vmm->engine->carries_console;
 	const struct device_options options = {
 		.vsock_dir = vmm->vsock_dir,
+		.doors = &vmm->doors,
 		.console_fd = by_engine ? -1 : console_fd,
 		.listeners = listeners,
 		.balloon = config->balloon && !vmm->engine->balloon,
@@ -170,6 +171,7 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 		.runtime_dir = config->runtime_dir,
 		.archive = config->archive,
 		.network = config->net.present,
+		.services = config->net.services.count > 0,
 		.child = vmm->machine.child,
 	};
 	for (unsigned i = 0; i < config->fs_count; i++)

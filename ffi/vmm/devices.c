@@ -133,11 +133,15 @@ static int add_disk(struct device_set *set, const struct config_disk *disk, unsi
 	return add(set, dev, why);
 }
 
-static int add_vsock(struct device_set *set, const struct config_vsock *vsock, const char *dir, struct failure *why)
+static int add_vsock(struct device_set *set, const struct config_vsock *vsock, const struct device_options *device,
+		     struct failure *why)
 {
+	const char *dir = device->vsock_dir;
 	struct virtio_device *dev;
-	struct vsock_options options = {
-		.guest_cid = vsock->cid, .dir = dir, .dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC)};
+	struct vsock_options options = {.guest_cid = vsock->cid,
+					.dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC),
+					.ports = &doors__vsock,
+					.ports_owner = device->doors};
 	if (options.dir_fd < 0)
 		return failure__set(why, errno, NULL, "the directory %s cannot be opened", dir);
 	int err = virtio_vsock__new(&options, &dev);
@@ -257,7 +261,7 @@ int device_set__build(struct device_set *set, const struct vmm_config *config, c
 	struct virtio_device *rng;
 	int console_fd = options->console_fd;
 	*set = (struct device_set){.narrow = options->narrow};
-	int err = config->vsock.present ? add_vsock(set, &config->vsock, options->vsock_dir, why) : 0;
+	int err = config->vsock.present ? add_vsock(set, &config->vsock, options, why) : 0;
 	for (unsigned i = 0; !err && i < config->fs_count; i++)
 		err = add_fs(set, &config->fs[i], options, why);
 	for (unsigned i = 0; !err && i < config->disk_count; i++)

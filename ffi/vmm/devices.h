@@ -7,6 +7,7 @@
 #include "os/worker.h"
 #include "virtio/fs.h"
 #include "vmm/config.h"
+#include "vmm/doors.h"
 
 struct device_slot {
 	struct virtio_device *dev;
@@ -26,6 +27,7 @@ struct device_set {
 
 struct device_options {
 	const char *vsock_dir; /* directory for the vsock device's sockets */
+	struct doors *doors;   /* who makes them */
 	const int *listeners;  /* one for each private network, whose device takes it over */
 	int console_fd; /* the device's end of the console, -1 when there is none or the engine carries it; taken over
 			 */

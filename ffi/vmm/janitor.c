@@ -1,4 +1,5 @@
-/* The janitor: a last process that waits for keeper and VMM to be dead, and removes what they could not. */
+/* The janitor: a last process that waits for keeper and VMM to be dead, and removes what they could not; until then it
+ * opens the doors of the VMM. */
 #include "vmm/janitor.h"
 
 #include <errno.h>
@@ -7,15 +8,21 @@
 #include <unistd.h>
 
 #include "vmm/cleanup.h"
+#include "vmm/doors.h"
 #include "vmm/keeper.h"
 #include "vmm/link.h"
 
-static void watch(const struct vmm_config *config, int vmm, int keeper)
+static void watch(const struct vmm_config *config, int vmm, int keeper, int doors)
 {
-	struct pollfd fds[] = {{.fd = vmm, .events = POLLIN}, {.fd = keeper, .events = POLLIN}};
+	struct pollfd fds[] = {
+		{.fd = vmm, .events = POLLIN}, {.fd = keeper, .events = POLLIN}, {.fd = doors, .events = POLLIN}};
 	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		if (poll(fds, 3, -1) < 0 && errno != EINTR)
 			break;
+		if (fds[2].revents && !doors__serve(doors, config)) {
+			close(doors);
+			fds[2].fd = -1;
+		}
 		if (fds[1].revents)
 			fds[1].fd = -1;
 		if (!fds[0].revents)
@@ -31,10 +38,17 @@ static void watch(const struct vmm_config *config, int vmm, int keeper)
 	cleanup__run(config->runtime_dir, config->archive);
 }
 
-int janitor__start(const struct vmm_config *config, int keeper, const int *close_fds, unsigned close_count)
+int janitor__start(const struct vmm_config *config, int keeper, const int *close_fds, unsigned close_count, int *doors)
 {
-	int ends[2];
+	int ends[2], sides[2];
 	int err = link__pair(ends);
+	if (!err) {
+		err = doors__pair(sides);
+		if (err) {
+			close(ends[0]);
+			close(ends[1]);
+		}
+	}
 	if (err) {
 		close(keeper);
 		return err;
@@ -45,14 +59,20 @@ int janitor__start(const struct vmm_config *config, int keeper, const int *close
 		prctl(PR_SET_NAME, "capsa-janitor");
 		stdio__detach();
 		close(ends[0]);
+		close(sides[0]);
 		for (unsigned i = 0; i < close_count; i++)
 			close(close_fds[i]);
-		watch(config, ends[1], keeper);
+		watch(config, ends[1], keeper, sides[1]);
 		_exit(0);
 	}
 	close(keeper);
 	close(ends[1]);
-	if (err)
+	close(sides[1]);
+	if (err) {
 		close(ends[0]);
-	return err ? err : ends[0];
+		close(sides[0]);
+		return err;
+	}
+	*doors = sides[0];
+	return ends[0];
 }

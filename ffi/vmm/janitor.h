@@ -1,4 +1,5 @@
-/* The janitor: a last process that waits for keeper and VMM to be dead, and removes what they could not. */
+/* The janitor: a last process that waits for keeper and VMM to be dead, and removes what they could not; until then it
+ * opens the doors of the VMM. */
 #ifndef CAPSA_VMM_JANITOR_H
 #define CAPSA_VMM_JANITOR_H
 
@@ -8,9 +9,10 @@
  * Why, beside the keeper: when the keeper is killed the VMM is alone, and it may be confined to a place from which it
  * cannot remove its own runtime directory.
  * Forks it from the VMM, while that has one thread. `keeper`: the read end of a pipe that the keeper alone holds open
- * for writing; taken over. `close_fds`: what the janitor must not hold open. Returns this side of a link, or -errno.
+ * for writing; taken over. `close_fds`: what the janitor must not hold open. Returns this side of a link, or -errno;
+ * *doors gets the VMM's side of what vmm/doors.h is about.
  */
 __attribute__((warn_unused_result)) int janitor__start(const struct vmm_config *config, int keeper,
-						       const int *close_fds, unsigned close_count);
+						       const int *close_fds, unsigned close_count, int *doors);
 
 #endif

@@ -49,7 +49,7 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	int link[2], tie[2];
 	int vmms[2 + CONFIG_MAX_LANS] = {control}; /* that the janitor must not hold open */
 	block_signals();
-	*keeper = (struct keeper){.config = config, .control = control, .pid = getpid()};
+	*keeper = (struct keeper){.config = config, .control = control, .pid = getpid(), .doors = -1};
 	keeper->unfinished = mmap(NULL, sizeof(atomic_bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (keeper->unfinished == MAP_FAILED || pipe2(tie, O_CLOEXEC) < 0)
 		return -errno;
@@ -67,8 +67,8 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 		vmms[1] = link[1];
 		for (unsigned i = 0; i < config->lan_count; i++)
 			vmms[2 + i] = HANDOVER_LISTENERS + (int)i;
-		keeper->janitor = janitor__start(config, tie[0], vmms, 2 + config->lan_count);
-		return 0; /* without a janitor, keeper and VMM still have each other */
+		keeper->janitor = janitor__start(config, tie[0], vmms, 2 + config->lan_count, &keeper->doors);
+		return 0; /* without a janitor, keeper and VMM still have each other; but no doors are opened */
 	}
 	err = pid < 0 ? -errno : 1;
 	close(link[1]);

@@ -18,6 +18,7 @@ struct keeper {
 	int control;             /* the control channel, which both hold */
 	int link;                /* to each other; readable in the VMM only when the keeper is dead */
 	int janitor;             /* in the VMM: a link; in the keeper: what is closed to tell its own end */
+	int doors;               /* in the VMM: its side of vmm/doors.h */
 	pid_t vmm;               /* in the keeper */
 	pid_t pid;               /* the keeper's own */
 	atomic_bool *unfinished; /* shared memory, see control_options */

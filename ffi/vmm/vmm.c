@@ -242,7 +242,13 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 	static const struct control_ops control_ops = {
 		.request = vmm__request, .starter_gone = on_starter_gone, .drained = on_drained};
 	struct vmm vmm = {
-		.config = config, .keeper = keeper, .began = began, .signals = -1, .detached = config->detached};
+		.config = config,
+		.keeper = keeper,
+		.began = began,
+		.signals = -1,
+		.detached = config->detached,
+		.doors = {.fd = keeper->doors, .lock = PTHREAD_MUTEX_INITIALIZER},
+	};
 	struct control_options options = {
 		.starter = keeper->control, .unfinished = keeper->unfinished, .ops = &control_ops, .owner = &vmm};
 	prctl(PR_SET_NAME, "capsa-vmm");

@@ -13,6 +13,7 @@
 #include "vmm/console.h"
 #include "vmm/control.h"
 #include "vmm/devices.h"
+#include "vmm/doors.h"
 #include "vmm/guest_stream.h"
 #include "vmm/keeper.h"
 #include "vmm/log.h"
@@ -35,6 +36,7 @@ struct vmm {
 	struct guest_stream *guest;
 	struct console *console;
 	char vsock_dir[CONFIG_MAX_RUNTIME_DIR + 16];
+	struct doors doors;
 
 	const struct engine_ops *engine; /* NULL until found */
 	bool created;                    /* engine->destroy is owed */

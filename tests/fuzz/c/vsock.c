@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "input.h"
+#include "virtio/vsock_ports.h"
 #include "virtio/vsock_stream.h"
 
 #define CID 3
@@ -23,6 +24,18 @@
 #define STEPS 200 /* a bound for inputs that are long */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
+static int connect_port(void *owner, uint32_t port)
+{
+	(void)owner;
+	return vsock_ports__connect(dir_fd, port);
+}
+
+static int listen_port(void *owner, uint32_t port)
+{
+	(void)owner;
+	return vsock_ports__listen(dir_fd, port);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static char dir[] = "vsock.XXXXXX"; /* in the working directory */
@@ -275,7 +288,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct sockaddr_un a = address("host-6");
 	r.server = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	require(bind(r.server, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(r.server, 4) == 0);
-	struct vsock_options options = {.guest_cid = CID, .dir_fd = dup(dir_fd), .dir = dir};
+	static const struct vsock_ports_ops ports = {connect_port, listen_port};
+	struct vsock_options options = {.guest_cid = CID, .dir_fd = dup(dir_fd), .ports = &ports};
 	require(virtio_vsock__new(&options, &r.dev) == 0);
 	require(loop__new(&r.loop) == 0);
 	r.dev->loop = r.loop;

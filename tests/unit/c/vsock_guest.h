@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include "driver.h"
+#include "virtio/vsock_ports.h"
 #include "virtio/vsock_stream.h"
 
 #define GUEST_CID 3
@@ -22,6 +23,7 @@ static struct driver guest_mem;
 static struct driver_queue guest_rx, guest_tx, guest_event;
 static struct driver_device guest_dd;
 static char guest_dir[64];
+static int guest_dir_fd;                     /* the device's */
 static uint64_t guest_rx_gpa[GUEST_RX_SIZE]; /* buffer of each head */
 static uint64_t guest_tx_gpa;
 static uint32_t guest_taken; /* fwd_cnt of the stream under test */
@@ -68,14 +70,26 @@ CHECK__UNUSED static void guest__halt(void)
 	driver__free(&guest_mem);
 }
 
+static int guest__connect_port(void *dir, uint32_t port)
+{
+	return vsock_ports__connect(*(const int *)dir, port);
+}
+
+static int guest__listen_port(void *dir, uint32_t port)
+{
+	return vsock_ports__listen(*(const int *)dir, port);
+}
+
 CHECK__UNUSED static void guest__set_up(unsigned rx_buffers)
 {
 	struct virtio_device *dev;
 	strcpy(guest_dir, "/tmp/capsa-vsock-test.XXXXXX");
 	CHECK(mkdtemp(guest_dir) != NULL);
-	int dir_fd = open(guest_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	CHECK(dir_fd >= 0);
-	struct vsock_options options = {.guest_cid = GUEST_CID, .dir_fd = dir_fd, .dir = guest_dir};
+	static const struct vsock_ports_ops ports = {guest__connect_port, guest__listen_port};
+	guest_dir_fd = open(guest_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CHECK(guest_dir_fd >= 0);
+	struct vsock_options options = {
+		.guest_cid = GUEST_CID, .dir_fd = guest_dir_fd, .ports = &ports, .ports_owner = &guest_dir_fd};
 	CHECK_EQ(virtio_vsock__new(&options, &dev), 0);
 	driver_device__start(&guest_dd, dev);
 	guest__boot(rx_buffers);

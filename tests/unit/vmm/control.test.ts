@@ -82,7 +82,7 @@ test("a port is listened on when asked, more than once", async () => {
   expect(statSync(join(machine.runtimeDir, "vsock/1234.sock")).isSocket()).toBe(true);
   // nobody listens in the guest: the client sees the end
   const unix = join(machine.runtimeDir, "vsock/1234.sock");
-  await expect(ask(unix, { id: 1 })).rejects.toThrow("closed without an answer");
+  await expect(ask(unix, { id: 1 })).rejects.toThrow(/closed without an answer|Failed to connect/); // how, is a race
 });
 
 test("pause stops the guest, resume lets it go on, and its streams live", async () => {

@@ -1,0 +1,146 @@
+/* Doors: a request is a kind and a number, an answer an errno and, if that is 0, a descriptor. */
+#include "vmm/doors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "virtio/vsock_ports.h"
+
+struct request {
+	uint32_t door, number;
+};
+
+int doors__pair(int ends[2])
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
+}
+
+/* The side of the VMM */
+
+static int receive(int from)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	int32_t error = 0, fd = -1;
+	struct iovec iov = {&error, sizeof(error)};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	ssize_t n;
+	do
+		n = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(error))
+		return -ECONNRESET;
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return error ? -error : fd >= 0 ? fd : -EMFILE; /* it was sent, and there is no room for it here */
+}
+
+int doors__open(struct doors *doors, enum door door, uint32_t number)
+{
+	const struct request request = {(uint32_t)door, number};
+	pthread_mutex_lock(&doors->lock);
+	int fd = send(doors->fd, &request, sizeof(request), MSG_NOSIGNAL) == (ssize_t)sizeof(request)
+			 ? receive(doors->fd)
+			 : -ECONNRESET;
+	pthread_mutex_unlock(&doors->lock);
+	return fd;
+}
+
+static int connect_host_port(void *owner, uint32_t port)
+{
+	return doors__open(owner, DOOR_HOST_PORT, port);
+}
+
+static int listen_for_guest_port(void *owner, uint32_t port)
+{
+	return doors__open(owner, DOOR_GUEST_PORT, port);
+}
+
+const struct vsock_ports_ops doors__vsock = {.connect = connect_host_port, .listen = listen_for_guest_port};
+
+/* The side that opens */
+
+static int open_vsock(const struct vmm_config *config)
+{
+	int top = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int dir = top < 0 ? -1 : openat(top, "vsock", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int err = dir < 0 ? -errno : 0;
+	if (top >= 0)
+		close(top);
+	return err ? err : dir;
+}
+
+static int open_port(const struct vmm_config *config, bool listens, uint32_t port)
+{
+	int dir = open_vsock(config);
+	if (dir < 0)
+		return dir;
+	int fd = listens ? vsock_ports__listen(dir, port) : vsock_ports__connect(dir, port);
+	close(dir);
+	return fd;
+}
+
+static int open_service(const struct vmm_config *config, uint32_t index)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *path = index < config->net.services.count ? config->net.services.at[index].socket : NULL;
+	if (!path || strlen(path) >= sizeof(address.sun_path))
+		return -ENOENT;
+	memcpy(address.sun_path, path, strlen(path));
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	int err = -errno;
+	close(fd);
+	return err;
+}
+
+static int open_door(const struct vmm_config *config, const struct request *request)
+{
+	switch (request->door) {
+	case DOOR_HOST_PORT:
+	case DOOR_GUEST_PORT:
+		return open_port(config, request->door == DOOR_GUEST_PORT, request->number);
+	case DOOR_SERVICE:
+		return open_service(config, request->number);
+	default:
+		return -EINVAL;
+	}
+}
+
+static bool answer(int to, int fd)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	int32_t error = fd < 0 ? -fd : 0;
+	struct iovec iov = {&error, sizeof(error)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	if (fd >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		*c = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	/* one that asks and takes no answers is not waited for: it has been taken over */
+	bool sent = sendmsg(to, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(error);
+	if (fd >= 0)
+		close(fd);
+	return sent;
+}
+
+bool doors__serve(int fd, const struct vmm_config *config)
+{
+	struct request request;
+	ssize_t n = recv(fd, &request, sizeof(request), MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	return n == (ssize_t)sizeof(request) && answer(fd, open_door(config, &request));
+}
