@@ -40,7 +40,6 @@ struct confine_request {
 	unsigned share_count;
 	bool foreign_owners; /* a share's ownership is "passthrough" or "map": files of many users are told apart */
 	bool network;        /* one thread, narrowed to CONFINE_NETWORK, talks to the host's network */
-	bool services;       /* and, narrowed to CONFINE_SERVICES, to Unix sockets */
 	pid_t child;         /* the one process that may be sent signals (QEMU's); 0: none */
 };
 
@@ -106,13 +105,12 @@ int confine__become(const struct confine_request *request, const struct confine_
 
 /* What a thread still needs. */
 enum confine_thread {
-	CONFINE_VCPU,     /* runs the guest: no files, no sockets */
-	CONFINE_QUIET,    /* a device that only reads and writes descriptors it has */
-	CONFINE_DISK,     /* the same, and at a place in a file */
-	CONFINE_LAN,      /* a private network: as a quiet device, and whoever joins is let in */
-	CONFINE_NETWORK,  /* the net device: sockets of the network, no files */
-	CONFINE_SERVICES, /* the same, and streams to Unix sockets */
-	CONFINE_OFFLINE,  /* all that the process may do but for sockets of the network */
+	CONFINE_VCPU,    /* runs the guest: no files, no sockets */
+	CONFINE_QUIET,   /* a device that only reads and writes descriptors it has */
+	CONFINE_DISK,    /* the same, and at a place in a file */
+	CONFINE_LAN,     /* a private network: as a quiet device, and whoever joins is let in */
+	CONFINE_NETWORK, /* the net device: sockets of the network, no files */
+	CONFINE_OFFLINE, /* all that the process may do but for sockets of the network */
 };
 
 /* Narrow the calling thread, and those it makes from now on, for good; nothing happens in a process whose system calls

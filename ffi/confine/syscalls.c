@@ -158,8 +158,9 @@ static const char *const watching[] = {"fchdir", /* inotify takes no directory t
 				       "inotify_init1", "inotify_add_watch", "inotify_rm_watch", NULL};
 
 /* A device that makes sockets of the network; and what its transport under QEMU needs. */
-static const char *const sockets[] = {"connect",    "bind",        "listen",      "accept", "accept4",    "getsockopt",
-				      "setsockopt", "getsockname", "getpeername", "fstat",  "newfstatat", NULL};
+static const char *const sockets[] = {"connect",    "bind",       "listen",      "accept",      "accept4",
+				      "getsockopt", "setsockopt", "getsockname", "getpeername", "fstat",
+				      "newfstatat", "dup3",       NULL};
 
 const char *const filter__fatal[] = {"ptrace",
 				     "process_vm_readv",
@@ -313,21 +314,18 @@ int filter__unix_streams(scmp_filter_ctx filter)
 				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
 }
 
-/* `services`: libslirp connects streams of the guest to Unix sockets. */
-static int allow_network(scmp_filter_ctx filter, bool services)
+static int allow_network(scmp_filter_ctx filter)
 {
 	int error = filter__all(filter, sockets, SCMP_ACT_ALLOW);
-	if (!error && services)
-		error = filter__unix_streams(filter);
 	return error ? error : allow_network_sockets(filter);
 }
 
-static int fill_network(scmp_filter_ctx filter, bool services)
+static int fill_network(scmp_filter_ctx filter)
 {
 	int error = fill_basic(filter);
 	if (!error)
 		error = allow_streams(filter);
-	return error ? error : allow_network(filter, services);
+	return error ? error : allow_network(filter);
 }
 
 static int fill_whole(scmp_filter_ctx filter, const struct confine_work *work)
@@ -347,7 +345,7 @@ static int fill_whole(scmp_filter_ctx filter, const struct confine_work *work)
 	if (!error)
 		error = filter__reading_limits(filter);
 	if (!error && request->network)
-		error = allow_network(filter, request->services);
+		error = allow_network(filter);
 	return error ? error : allow_child(filter, request->child);
 }
 
@@ -382,10 +380,9 @@ void confine__narrow(enum confine_thread kind)
 	scmp_filter_ctx filter = filter__new(kind == CONFINE_OFFLINE ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
 	int error = filter ? 0 : -ENOMEM;
 	if (!error)
-		error = kind == CONFINE_OFFLINE ? refuse_network_sockets(filter)
-			: kind == CONFINE_NETWORK || kind == CONFINE_SERVICES
-				? fill_network(filter, kind == CONFINE_SERVICES)
-				: fill_basic(filter);
+		error = kind == CONFINE_OFFLINE   ? refuse_network_sockets(filter)
+			: kind == CONFINE_NETWORK ? fill_network(filter)
+						  : fill_basic(filter);
 	if (!error && (kind == CONFINE_QUIET || kind == CONFINE_DISK || kind == CONFINE_LAN))
 		error = allow_streams(filter);
 	if (!error && kind == CONFINE_LAN)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <slirp/libslirp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -334,6 +335,7 @@ static int link__up(void *arg)
 		.notice = notice,
 		.arg = nat,
 	};
+	service_sockets__use(nat->egress.services.count ? &options->opener : NULL);
 	memcpy(gate.servers, options->servers, sizeof(gate.servers));
 	for (unsigned i = 0; i < options->publish_count; i++)
 		if (options->publish[i].udp)
@@ -418,7 +420,9 @@ static int add_services(struct nat *nat)
 	for (unsigned i = 0; i < nat->egress.services.count; i++) {
 		const struct service *service = &nat->egress.services.at[i];
 		struct in_addr address = as4(&service->address);
-		if (slirp_add_unix(nat->slirp, service->socket, &address, service->port) < 0)
+		char path[sizeof(SERVICE_SOCKET) + 10];
+		snprintf(path, sizeof(path), SERVICE_SOCKET, i);
+		if (slirp_add_unix(nat->slirp, path, &address, service->port) < 0)
 			return -EINVAL;
 	}
 	return 0;

@@ -5,6 +5,7 @@
 
 #include "failure.h"
 #include "net/gate.h"
+#include "net/service_sockets.h"
 #include "virtio/net.h"
 
 #define NAT_PUBLISHED 16
@@ -24,7 +25,8 @@ struct nat_options {
 	unsigned rule_count;
 	bool otherwise; /* what holds where no rule matches */
 	bool host_loopback;
-	struct services services; /* their texts live as long as the device */
+	struct services services;     /* their texts live as long as the device */
+	struct service_opener opener; /* of their sockets */
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
 	struct names *names; /* of the guest's private networks; NULL without any */

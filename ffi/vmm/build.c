@@ -171,7 +171,6 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 		.runtime_dir = config->runtime_dir,
 		.archive = config->archive,
 		.network = config->net.present,
-		.services = config->net.services.count > 0,
 		.child = vmm->machine.child,
 	};
 	for (unsigned i = 0; i < config->fs_count; i++)

@@ -38,11 +38,6 @@ static void narrow_lan(void)
 	confine__narrow(CONFINE_LAN);
 }
 
-static void narrow_services(void)
-{
-	confine__narrow(CONFINE_SERVICES);
-}
-
 static int add(struct device_set *set, struct virtio_device *dev, struct failure *why)
 {
 	struct device_slot *slot = &set->slots[set->count];
@@ -176,6 +171,7 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		.otherwise = net->otherwise,
 		.host_loopback = net->host_loopback,
 		.services = net->services,
+		.opener = {.open = doors__open_service, .owner = options->doors},
 		.server_count = net->server_count,
 		.names = set->names,
 		.publish = set->publish,
@@ -194,7 +190,7 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		return err;
 	}
 	set->net = &set->slots[set->count - 1];
-	set->net->worker.enter = net->services.count ? narrow_services : narrow_network;
+	set->net->worker.enter = narrow_network;
 	return 0;
 }
 

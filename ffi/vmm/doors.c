@@ -63,6 +63,11 @@ static int listen_for_guest_port(void *owner, uint32_t port)
 
 const struct vsock_ports_ops doors__vsock = {.connect = connect_host_port, .listen = listen_for_guest_port};
 
+int doors__open_service(void *owner, unsigned index)
+{
+	return doors__open(owner, DOOR_SERVICE, index);
+}
+
 /* The side that opens */
 
 static int open_vsock(const struct vmm_config *config)

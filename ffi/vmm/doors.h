@@ -28,8 +28,9 @@ __attribute__((warn_unused_result)) int doors__pair(int ends[2]);
 /* A descriptor, close-on-exec and non-blocking; or -errno, -ECONNRESET where nobody opens any more. */
 __attribute__((warn_unused_result)) int doors__open(struct doors *doors, enum door door, uint32_t number);
 
-/* For the vsock device; its owner is a struct doors. */
+/* For the devices; their owner is a struct doors. */
 extern const struct vsock_ports_ops doors__vsock;
+int doors__open_service(void *owner, unsigned index);
 
 /* In the process that opens: answer what was asked, as far as there is anything now; false at the end. Whatever the
  * asking side says and whatever it has made of the runtime directory, no link is followed. */

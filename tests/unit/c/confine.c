@@ -512,12 +512,6 @@ static int reach(void)
 	return can;
 }
 
-static int reach_with_services(void)
-{
-	confine__narrow(CONFINE_SERVICES);
-	return reach();
-}
-
 static int reach_as_network(void)
 {
 	confine__narrow(CONFINE_NETWORK);
@@ -547,12 +541,7 @@ static void one_thread_has_the_network_and_nothing_else(void)
 	need(LAYER(SYSCALLS));
 	room.request.network = true;
 	CHECK_EQ(result_of(reach_as_network), 1);
-	CHECK_EQ(result_of(reach_with_services), 1);
 	CHECK_EQ(result_of(reach_offline), 4);
-	room.request.services = true;
-	CHECK_EQ(result_of(reach_as_network), 1);
-	CHECK_EQ(result_of(reach_with_services), 1 | 8);
-	CHECK_EQ(result_of(reach_offline), 4 | 8);
 	room.request.network = false;
 	CHECK_EQ(result_of(reach_as_network), 0);
 	tear_down();
