@@ -109,12 +109,14 @@ enum confine_thread {
 	CONFINE_QUIET,   /* a device that only reads and writes descriptors it has */
 	CONFINE_DISK,    /* the same, and at a place in a file */
 	CONFINE_LAN,     /* a private network: as a quiet device, and whoever joins is let in */
+	CONFINE_VSOCK,   /* the same, and the names of its sockets go */
+	CONFINE_SHARES,  /* files below the shares */
 	CONFINE_NETWORK, /* the net device: sockets of the network, no files */
-	CONFINE_OFFLINE, /* all that the process may do but for sockets of the network */
+	CONFINE_MAIN,    /* the control channel and the logs; no threads any more */
 };
 
-/* Narrow the calling thread, and those it makes from now on, for good; nothing happens in a process whose system calls
- * are not filtered. */
-void confine__narrow(enum confine_thread kind);
+/* Narrow the calling thread, and those it makes from now on, for good, in a process to which CONFINE_SYSCALLS is
+ * applied. `child`: as in the request, for CONFINE_MAIN. One that cannot be narrowed ends the process. */
+void confine__narrow(enum confine_thread kind, pid_t child);
 
 #endif

@@ -1,5 +1,5 @@
-/* seccomp: the system calls the VMM makes, and for some threads fewer still; all others fail with EPERM, and those that
- * only an intruder makes end the process. */
+/* seccomp: the system calls that the VMM makes, and of each of its threads fewer still. Whoever makes another is not
+ * the VMM any more: the kernel sends SIGSYS, which ends the process (vmm/trap.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -19,6 +20,7 @@
 /* Memory, locks, clocks, signals of its own and the descriptors it has: every thread. */
 static const char *const basic[] = {"read",
 				    "write",
+				    "close",
 				    "futex",
 				    "munmap",
 				    "madvise",
@@ -28,10 +30,12 @@ static const char *const basic[] = {"read",
 				    "exit_group",
 				    "gettid",
 				    "getpid",
+				    "geteuid",
+				    "getuid",
 				    "sched_yield",
+				    "sched_getaffinity",
 				    "clock_gettime",
 				    "clock_nanosleep",
-				    "nanosleep",
 				    "restart_syscall",
 				    "rseq",
 				    "set_robust_list",
@@ -39,129 +43,50 @@ static const char *const basic[] = {"read",
 				    "rt_sigreturn",
 				    "rt_sigtimedwait",
 				    "sigaltstack",
-				    "gettimeofday",
 				    "getrandom",
-				    "getcpu",
-				    "sched_getaffinity",
 				    NULL};
 
+/* Answered as by a kernel that forbids them: what libraries ask to find out where they are, and do without. */
+static const char *const idle[] = {"sysinfo",    "uname",    "getrusage", "membarrier",    "access",        "faccessat",
+				   "faccessat2", "readlink", "statfs",    "set_mempolicy", "get_mempolicy", NULL};
+
 /* Devices that move bytes between descriptors and guest memory. */
-static const char *const streams[] = {"readv",           "writev",    "recvfrom",      "sendto",     "recvmsg",
-				      "sendmsg",         "poll",      "ppoll",         "epoll_wait", "epoll_pwait",
-				      "epoll_pwait2",    "epoll_ctl", "epoll_create1", "eventfd2",   "timerfd_create",
-				      "timerfd_settime", "close",     "shutdown",      NULL};
+static const char *const streams[] = {"readv",    "writev",   "recvfrom",   "sendto",    "recvmsg",
+				      "sendmsg",  "poll",     "epoll_wait", "epoll_ctl", "epoll_create1",
+				      "eventfd2", "shutdown", NULL};
 
 /* The sectors of a file that is open. */
 static const char *const sectors[] = {"preadv", "pwritev", "fdatasync", NULL};
 
 /* Who comes to a listening socket that is there, and the buffers of that connection. */
-static const char *const joiners[] = {"accept4", "setsockopt", NULL};
+static const char *const joiners[] = {"accept4", "getsockopt", "setsockopt", NULL};
 
-/* The file system device, the control channel, vsock, and what it takes to start threads and to tidy up. */
-static const char *const whole[] = {"pread64",
-				    "pwrite64",
-				    "preadv",
-				    "pwritev",
-				    "preadv2",
-				    "pwritev2",
-				    "lseek",
-				    "fstat",
-				    "newfstatat",
-				    "stat",
-				    "lstat",
-				    "statx",
-				    "statfs",
-				    "fstatfs",
-				    "openat",
-				    "openat2",
-				    "open",
-				    "getdents64",
-				    "readlinkat",
-				    "readlink",
-				    "access",
-				    "faccessat",
-				    "faccessat2",
-				    "unlinkat",
-				    "unlink",
-				    "rmdir",
-				    "mkdir",
-				    "mkdirat",
-				    "mknodat",
-				    "symlinkat",
-				    "linkat",
-				    "rename",
-				    "renameat",
-				    "renameat2",
-				    "fchmod",
-				    "fchmodat",
-				    "fchmodat2",
-				    "fchown",
-				    "fchownat",
-				    "chown",
-				    "lchown",
-				    "chmod",
-				    "utimensat",
-				    "ftruncate",
-				    "truncate",
-				    "fallocate",
-				    "fadvise64",
-				    "fsync",
-				    "fdatasync",
-				    "syncfs",
-				    "sync_file_range",
-				    "copy_file_range",
-				    "sendfile",
-				    "splice",
-				    "flock",
-				    "umask",
-				    "getxattr",
-				    "lgetxattr",
-				    "fgetxattr",
-				    "setxattr",
-				    "lsetxattr",
-				    "fsetxattr",
-				    "listxattr",
-				    "llistxattr",
-				    "flistxattr",
-				    "removexattr",
-				    "lremovexattr",
-				    "fremovexattr",
-				    "accept4",
-				    "getsockopt",
-				    "setsockopt",
-				    "getsockname",
-				    "getpeername",
-				    "signalfd4",
-				    "select",
-				    "pselect6",
-				    "rt_sigaction",
-				    "rt_sigpending",
-				    "set_tid_address",
-				    "getppid",
-				    "getuid",
-				    "geteuid",
-				    "getgid",
-				    "getegid",
-				    "uname",
-				    "sysinfo",
-				    "getrusage",
-				    "clock_getres",
-				    "wait4",
-				    "waitid",
-				    "memfd_create",
-				    "seccomp",
-				    "close_range",
-				    NULL};
+/* Shares. */
+static const char *const files[] = {
+	"preadv2",   "pwritev2",   "lseek",      "newfstatat",   "statx",    "fstatfs",
+	"openat",    "getdents64", "readlinkat", "unlinkat",     "mkdirat",  "mknodat",
+	"symlinkat", "linkat",     "renameat2",  "fchmodat",     "fchownat", "utimensat",
+	"ftruncate", "fallocate",  "fsync",      "fdatasync",    "syncfs",   "copy_file_range",
+	"fgetxattr", "fsetxattr",  "flistxattr", "fremovexattr", NULL};
 
 /* What changes in a share, as long as no path leads elsewhere: Landlock has no say in what is watched. */
 static const char *const watching[] = {"fchdir", /* inotify takes no directory to begin at */
 				       "inotify_init1", "inotify_add_watch", "inotify_rm_watch", NULL};
 
-/* A device that makes sockets of the network; and what its transport under QEMU needs. */
+/* A device that makes sockets of the network; dup3: see net/service_sockets.c. */
 static const char *const sockets[] = {"connect",    "bind",       "listen",      "accept",      "accept4",
 				      "getsockopt", "setsockopt", "getsockname", "getpeername", "fstat",
 				      "newfstatat", "dup3",       NULL};
 
+/* The control channel, the logs, QEMU's end, and removing the runtime directory where nobody else is left to do it. */
+static const char *const managing[] = {"pread64",  "pwrite64",   "lseek",    "fstat",  "newfstatat",
+				       "openat",   "getdents64", "unlinkat", "unlink", "rmdir",
+				       "renameat", "ftruncate",  "sendfile", "wait4",  NULL};
+
+/* What makes threads, and narrows them. */
+static const char *const starting[] = {"seccomp", "set_tid_address", NULL};
+
+/* Of QEMU, which has no handler of ours for SIGSYS and is to end at once. */
 const char *const filter__fatal[] = {"ptrace",
 				     "process_vm_readv",
 				     "process_vm_writev",
@@ -199,14 +124,10 @@ static int allow_memory(scmp_filter_ctx filter)
 					SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 }
 
-/* KVM's own, the ones of sockets, and those that answer where QEMU connects. */
-static int allow_ioctls(scmp_filter_ctx filter)
+static int allow_ioctls(scmp_filter_ctx filter, const unsigned long *requests, unsigned count)
 {
-	static const unsigned long requests[] = {FIONREAD, FIONBIO, SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
-						 SECCOMP_IOCTL_NOTIF_ADDFD};
-	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-				     SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, (unsigned long)KVMIO << 8));
-	for (unsigned i = 0; i < sizeof(requests) / sizeof(requests[0]) && !error; i++)
+	int error = 0;
+	for (unsigned i = 0; i < count && !error; i++)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
 					 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, requests[i]));
 	return error;
@@ -223,12 +144,6 @@ int filter__descriptor_flags(scmp_filter_ctx filter)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
 					 SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)commands[i]));
 	return error;
-}
-
-static int allow_streams(scmp_filter_ctx filter)
-{
-	int error = filter__all(filter, streams, SCMP_ACT_ALLOW);
-	return error ? error : filter__descriptor_flags(filter);
 }
 
 int filter__threads(scmp_filter_ctx filter)
@@ -270,11 +185,6 @@ static int allow_network_sockets(scmp_filter_ctx filter)
 	return error;
 }
 
-static int refuse_network_sockets(scmp_filter_ctx filter)
-{
-	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
-}
-
 static int allow_prctl(scmp_filter_ctx filter)
 {
 	static const int options[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_SET_NO_NEW_PRIVS};
@@ -291,27 +201,69 @@ int filter__reading_limits(scmp_filter_ctx filter)
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
 }
 
+int filter__unix_streams(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
+}
+
+#define FIRST_REAL_TIME 32 /* of the kernel's; the C library keeps those below SIGRTMIN for itself */
+
+/* What a thread may do beside the basic calls. */
+enum part {
+	STREAMS = 1,
+	SECTORS = 2,
+	JOINERS = 4,
+	FILES = 8,
+	NAMES = 16, /* of sockets, which go with them */
+	NETWORK = 32,
+	MANAGING = 64,
+	CLOCK = 128, /* the guest's, by KVM */
+	CPU = 256,
+	STARTING = 512,
+	EVERYTHING = 1023,
+};
+
+static const unsigned parts_of[] = {
+	[CONFINE_VCPU] = CPU,
+	[CONFINE_QUIET] = STREAMS,
+	[CONFINE_DISK] = STREAMS | SECTORS,
+	[CONFINE_LAN] = STREAMS | JOINERS,
+	[CONFINE_VSOCK] = STREAMS | JOINERS | NAMES,
+	[CONFINE_SHARES] = STREAMS | FILES,
+	[CONFINE_NETWORK] = STREAMS | NETWORK,
+	[CONFINE_MAIN] = STREAMS | JOINERS | MANAGING | CLOCK,
+};
+
 static int fill_basic(scmp_filter_ctx filter)
 {
-	static const char *const executing[] = {"execve", "execveat", NULL};
 	int error = filter__all(filter, basic, SCMP_ACT_ALLOW);
 	if (!error)
-		error = filter__all(filter, filter__fatal, SCMP_ACT_KILL_PROCESS);
-	if (!error)
-		error = filter__all(filter, executing, SCMP_ACT_KILL_PROCESS);
+		error = filter__all(filter, idle, SCMP_ACT_ERRNO(EPERM));
 	if (!error)
 		error = allow_memory(filter);
-	if (!error)
-		error = allow_ioctls(filter);
 	if (!error)
 		error = allow_prctl(filter);
 	return error ? error : filter__own_signals(filter);
 }
 
-int filter__unix_streams(scmp_filter_ctx filter)
+static int allow_streams(scmp_filter_ctx filter)
 {
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
-				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
+	static const unsigned long requests[] = {FIONREAD, FIONBIO};
+	int error = filter__all(filter, streams, SCMP_ACT_ALLOW);
+	if (!error) /* what a descriptor is */
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+					 SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
+	if (!error)
+		error = allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
+	return error ? error : filter__descriptor_flags(filter);
+}
+
+static int allow_files(scmp_filter_ctx filter, const struct confine_work *work)
+{
+	int error = filter__all(filter, files, SCMP_ACT_ALLOW);
+	bool watches = !work || work->alone; /* of the process; of a thread it says so in any case */
+	return error ? error : filter__all(filter, watching, watches ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
 }
 
 static int allow_network(scmp_filter_ctx filter)
@@ -320,33 +272,67 @@ static int allow_network(scmp_filter_ctx filter)
 	return error ? error : allow_network_sockets(filter);
 }
 
-static int fill_network(scmp_filter_ctx filter)
+static int allow_managing(scmp_filter_ctx filter, pid_t child)
 {
-	int error = fill_basic(filter);
+	static const unsigned long requests[] = {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
+						 SECCOMP_IOCTL_NOTIF_ADDFD};
+	int error = filter__all(filter, managing, SCMP_ACT_ALLOW);
 	if (!error)
-		error = allow_streams(filter);
-	return error ? error : allow_network(filter);
+		error = allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
+	return error ? error : allow_child(filter, child);
 }
 
-static int fill_whole(scmp_filter_ctx filter, const struct confine_work *work)
+static int allow_clock(scmp_filter_ctx filter)
 {
-	const struct confine_request *request = work->request;
-	int error = fill_basic(filter);
-	if (!error)
-		error = allow_streams(filter);
-	if (!error)
-		error = filter__all(filter, whole, SCMP_ACT_ALLOW);
-	if (!error && work->alone)
-		error = filter__all(filter, watching, SCMP_ACT_ALLOW);
+	static const unsigned long requests[] = {KVM_GET_CLOCK, KVM_SET_CLOCK};
+	return allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
+}
+
+static int allow_cpu(scmp_filter_ctx filter)
+{
+	static const unsigned long requests[] = {KVM_RUN, KVM_GET_REGS, KVM_SET_GSI_ROUTING};
+	return allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
+}
+
+/* The C library handles two signals of its own as soon as there are threads; none of the others is touched. Libraries
+ * that ask for limits get them; nobody sets any. */
+static int allow_starting(scmp_filter_ctx filter)
+{
+	int error = filter__all(filter, starting, SCMP_ACT_ALLOW);
+	for (int number = FIRST_REAL_TIME; number < SIGRTMIN && !error; number++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), 1,
+					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)number));
 	if (!error)
 		error = filter__threads(filter);
 	if (!error)
 		error = refuse_clone3(filter);
-	if (!error)
-		error = filter__reading_limits(filter);
-	if (!error && request->network)
+	return error ? error : filter__reading_limits(filter);
+}
+
+/* `work`: of the process; NULL of a thread, whose filter adds to that one. */
+static int fill(scmp_filter_ctx filter, unsigned parts, pid_t child, const struct confine_work *work)
+{
+	static const char *const names[] = {"unlinkat", NULL};
+	int error = fill_basic(filter);
+	if (!error && parts & STREAMS)
+		error = allow_streams(filter);
+	if (!error && parts & SECTORS)
+		error = filter__all(filter, sectors, SCMP_ACT_ALLOW);
+	if (!error && parts & JOINERS)
+		error = filter__all(filter, joiners, SCMP_ACT_ALLOW);
+	if (!error && parts & FILES)
+		error = allow_files(filter, work);
+	if (!error && parts & NAMES)
+		error = filter__all(filter, names, SCMP_ACT_ALLOW);
+	if (!error && parts & NETWORK)
 		error = allow_network(filter);
-	return error ? error : allow_child(filter, request->child);
+	if (!error && parts & MANAGING)
+		error = allow_managing(filter, child);
+	if (!error && parts & CLOCK)
+		error = allow_clock(filter);
+	if (!error && parts & CPU)
+		error = allow_cpu(filter);
+	return !error && parts & STARTING ? allow_starting(filter) : error;
 }
 
 scmp_filter_ctx filter__new(uint32_t otherwise)
@@ -357,14 +343,21 @@ scmp_filter_ctx filter__new(uint32_t otherwise)
 	return filter;
 }
 
-int layer__syscalls(struct confine_work *work, struct confine_detail detail)
+static int shut(unsigned parts, pid_t child, const struct confine_work *work)
 {
-	scmp_filter_ctx filter = filter__new(SCMP_ACT_ERRNO(EPERM));
-	int error = filter ? fill_whole(filter, work) : -ENOMEM;
+	scmp_filter_ctx filter = filter__new(SCMP_ACT_TRAP);
+	int error = filter ? fill(filter, parts, child, work) : -ENOMEM;
 	if (!error)
 		error = seccomp_load(filter);
 	if (filter)
 		seccomp_release(filter);
+	return error;
+}
+
+int layer__syscalls(struct confine_work *work, struct confine_detail detail)
+{
+	const struct confine_request *request = work->request;
+	int error = shut(request->network ? EVERYTHING : EVERYTHING & ~(unsigned)NETWORK, request->child, work);
 	if (error)
 		detail__say(detail, "seccomp: %s", strerror(-error));
 	else
@@ -372,27 +365,9 @@ int layer__syscalls(struct confine_work *work, struct confine_detail detail)
 	return error;
 }
 
-void confine__narrow(enum confine_thread kind)
+void confine__narrow(enum confine_thread kind, pid_t child)
 {
-	if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER)
-		return;
 	/* filters add up: what one that came before forbids stays forbidden */
-	scmp_filter_ctx filter = filter__new(kind == CONFINE_OFFLINE ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
-	int error = filter ? 0 : -ENOMEM;
-	if (!error)
-		error = kind == CONFINE_OFFLINE   ? refuse_network_sockets(filter)
-			: kind == CONFINE_NETWORK ? fill_network(filter)
-						  : fill_basic(filter);
-	if (!error && (kind == CONFINE_QUIET || kind == CONFINE_DISK || kind == CONFINE_LAN))
-		error = allow_streams(filter);
-	if (!error && kind == CONFINE_LAN)
-		error = filter__all(filter, joiners, SCMP_ACT_ALLOW);
-	if (!error && kind == CONFINE_DISK)
-		error = filter__all(filter, sectors, SCMP_ACT_ALLOW);
-	if (!error)
-		error = seccomp_load(filter);
-	/* on failure the thread stays as confined as its process is */
-	(void)error;
-	if (filter)
-		seccomp_release(filter);
+	if (shut(parts_of[kind], child, NULL) < 0)
+		abort();
 }

@@ -51,6 +51,8 @@ struct machine {
 	int serial_fd;    /* where has_serial: a non-blocking stream socket the engine takes over at create, succeed or
 			     fail */
 
+	bool narrow; /* from start on: system calls are filtered, and each thread is confined to its own */
+
 	pid_t child; /* a process the engine made at create and sends signals to; 0: none */
 	struct confine_report child_confinement; /* how that is confined, once started; layers without a name: unknown */
 
@@ -75,7 +77,6 @@ struct engine_ops {
 	const char *name;
 	bool carries_console; /* makes the virtio console itself, from console_fd; else it is a device like the others
 			       */
-	bool maps_on_workers; /* its transport takes descriptors and maps memory on the workers, which must be let */
 	int (*create)(struct machine *machine, struct failure *why);
 	int (*start)(struct machine *machine, struct failure *why);
 	int (*pause)(struct machine *machine);

@@ -99,7 +99,8 @@ static void *vcpu__thread(void *arg)
 	struct kvm_machine *vm = vcpu->vm;
 	enum kvm_verdict verdict = KVM_GO_ON;
 	struct failure why;
-	confine__narrow(CONFINE_VCPU);
+	if (vm->machine->narrow)
+		confine__narrow(CONFINE_VCPU, 0);
 	while (verdict == KVM_GO_ON && vcpu__may_run(vm)) {
 		int error = 0;
 		do {
@@ -311,6 +312,7 @@ static int kvm__start(struct machine *machine, struct failure *why)
 		error = -kvm_serial__start(vm->serial);
 	sigset_t all, before;
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* by which a forbidden system call is told */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	vm->running = vm->vcpu_count;
 	for (unsigned i = 0; i < vm->vcpu_count && !error; i++) {

@@ -456,7 +456,6 @@ static int qemu__balloon(struct machine *machine, uint64_t memory, uint64_t *now
 const struct engine_ops engine_qemu = {
 	.name = "qemu",
 	.carries_console = true,
-	.maps_on_workers = true,
 	.create = qemu__create,
 	.start = qemu__start,
 	.pause = qemu__pause,

@@ -8,7 +8,7 @@ static void *run(void *arg)
 	struct worker *worker = arg;
 	pthread_setname_np(pthread_self(), worker->name);
 	if (worker->enter)
-		worker->enter();
+		worker->enter(worker->how);
 	loop__run(worker->loop);
 	return NULL;
 }

@@ -11,7 +11,8 @@ struct worker {
 	struct loop *loop; /* made by worker__init, before the thread */
 	pthread_t thread;
 	bool running;
-	void (*enter)(void); /* called first on the thread; NULL: nothing is */
+	void (*enter)(int how); /* called first on the thread; NULL: nothing is */
+	int how;
 	char name[16];
 };
 

@@ -121,7 +121,6 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.console_fd = by_engine ? -1 : console_fd,
 		.listeners = listeners,
 		.balloon = config->balloon && !vmm->engine->balloon,
-		.narrow = !vmm->engine->maps_on_workers,
 		.notice = network__notice,
 		.watches = notice__watches,
 		.owner = vmm,
@@ -190,6 +189,7 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 	}
 	request.shares = shares;
 	int err = confine__apply(&request, &vmm->confinement, why);
+	vmm->machine.narrow = vmm->confinement.layers[CONFINE_SYSCALLS].applied;
 	free(shares);
 	return err;
 }

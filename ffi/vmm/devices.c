@@ -18,24 +18,26 @@
 #include "virtio/vsock.h"
 #include "vmm/disk.h"
 
-static void narrow_quiet(void)
+static void narrow(int kind)
 {
-	confine__narrow(CONFINE_QUIET);
+	confine__narrow((enum confine_thread)kind, 0);
 }
 
-static void narrow_disk(void)
+/* What its thread needs; a cable of a private network is a network card as well, and says so itself. */
+static enum confine_thread thread_of(const struct virtio_device *dev)
 {
-	confine__narrow(CONFINE_DISK);
-}
-
-static void narrow_network(void)
-{
-	confine__narrow(CONFINE_NETWORK);
-}
-
-static void narrow_lan(void)
-{
-	confine__narrow(CONFINE_LAN);
+	switch (dev->ops->id) {
+	case VIRTIO_ID_BLOCK:
+		return CONFINE_DISK;
+	case VIRTIO_ID_FS:
+		return CONFINE_SHARES;
+	case VIRTIO_ID_NET:
+		return CONFINE_NETWORK;
+	case VIRTIO_ID_VSOCK:
+		return CONFINE_VSOCK;
+	default:
+		return CONFINE_QUIET;
+	}
 }
 
 static int add(struct device_set *set, struct virtio_device *dev, struct failure *why)
@@ -47,11 +49,7 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 		return failure__set(why, -err, NULL, "no worker for the %s device", dev->ops->name);
 	}
 	slot->dev = dev;
-	if (set->narrow &&
-	    (dev->ops->id == VIRTIO_ID_RNG || dev->ops->id == VIRTIO_ID_CONSOLE || dev->ops->id == VIRTIO_ID_BALLOON))
-		slot->worker.enter = narrow_quiet;
-	if (set->narrow && dev->ops->id == VIRTIO_ID_BLOCK)
-		slot->worker.enter = narrow_disk;
+	slot->worker.how = thread_of(dev);
 	dev->loop = slot->worker.loop;
 	set->count++;
 	return 0;
@@ -190,7 +188,6 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		return err;
 	}
 	set->net = &set->slots[set->count - 1];
-	set->net->worker.enter = narrow_network;
 	return 0;
 }
 
@@ -210,8 +207,8 @@ static int add_lan(struct device_set *set, const struct config_lan *lan, int lis
 	int err = lan__new(&options, &dev, why);
 	if (!err)
 		err = add(set, dev, why);
-	if (!err && set->narrow)
-		set->slots[set->count - 1].worker.enter = narrow_lan;
+	if (!err)
+		set->slots[set->count - 1].worker.how = CONFINE_LAN;
 	return err;
 }
 
@@ -256,7 +253,7 @@ int device_set__build(struct device_set *set, const struct vmm_config *config, c
 {
 	struct virtio_device *rng;
 	int console_fd = options->console_fd;
-	*set = (struct device_set){.narrow = options->narrow};
+	*set = (struct device_set){.count = 0};
 	int err = config->vsock.present ? add_vsock(set, &config->vsock, options, why) : 0;
 	for (unsigned i = 0; !err && i < config->fs_count; i++)
 		err = add_fs(set, &config->fs[i], options, why);
@@ -288,16 +285,13 @@ static int start(struct device_slot *slot, struct failure *why)
 	return err ? failure__set(why, -err, NULL, "no thread for the %s device", slot->dev->ops->name) : 0;
 }
 
-int device_set__start(struct device_set *set, struct failure *why)
+int device_set__start(struct device_set *set, bool narrows, struct failure *why)
 {
 	int err = 0;
-	if (set->net) {
-		err = start(set->net, why);
-		confine__narrow(CONFINE_OFFLINE);
+	for (unsigned i = 0; !err && i < set->count; i++) {
+		set->slots[i].worker.enter = narrows ? narrow : NULL;
+		err = start(&set->slots[i], why);
 	}
-	for (unsigned i = 0; !err && i < set->count; i++)
-		if (&set->slots[i] != set->net)
-			err = start(&set->slots[i], why);
 	return err;
 }
 

@@ -17,7 +17,6 @@ struct device_slot {
 struct device_set {
 	struct device_slot slots[MACHINE_MAX_DEVICES];
 	unsigned count;
-	bool narrow;
 	struct device_slot *vsock, *net, *balloon; /* NULL without */
 	struct nat *nat;                           /* of `net` */
 	struct names *names;                       /* of the members of its private networks; NULL without any */
@@ -32,7 +31,6 @@ struct device_options {
 	int console_fd; /* the device's end of the console, -1 when there is none or the engine carries it; taken over
 			 */
 	bool balloon;   /* there is to be one, which the engine does not carry */
-	bool narrow;    /* workers of devices that need nothing but the descriptors they have are confined to that */
 	/* Told on the net device's worker. */
 	void (*notice)(void *owner, const struct gate_notice *notice);
 	/* Told on the file system device's worker. */
@@ -44,9 +42,8 @@ struct device_options {
 __attribute__((warn_unused_result)) int device_set__build(struct device_set *set, const struct vmm_config *config,
 							  const struct device_options *options, struct failure *why);
 
-/* Start every worker's thread. The net device's comes first: once it runs, this thread and those that come after lose
- * the right to make sockets of the network. */
-__attribute__((warn_unused_result)) int device_set__start(struct device_set *set, struct failure *why);
+/* Start every worker's thread; each `narrows` to what its device needs, where system calls are filtered. */
+__attribute__((warn_unused_result)) int device_set__start(struct device_set *set, bool narrows, struct failure *why);
 
 /* Destroy the devices on their workers, then end the workers. The engine has let go of them. Idempotent. */
 void device_set__end(struct device_set *set);

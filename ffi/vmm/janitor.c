@@ -27,7 +27,7 @@ static void watch(const struct vmm_config *config, int vmm, int keeper, int door
 			fds[1].fd = -1;
 		if (!fds[0].revents)
 			continue;
-		enum link_message message = link__take(vmm);
+		enum link_message message = link__take(vmm, NULL);
 		if (message == LINK_CLOSED)
 			fds[0].fd = -1;
 		if (message == LINK_CLEAN) {

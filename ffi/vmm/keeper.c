@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,14 +64,17 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	if (pid == 0) {
 		close(link[0]);
 		close(tie[1]);
-		keeper->link = link[1];
-		vmms[1] = link[1];
+		keeper->link =
+			dup3(link[1], LINK_FD, O_CLOEXEC); /* in the place of the configuration, which was read */
+		close(link[1]);
+		vmms[1] = LINK_FD;
 		for (unsigned i = 0; i < config->lan_count; i++)
 			vmms[2 + i] = HANDOVER_LISTENERS + (int)i;
 		keeper->janitor = janitor__start(config, tie[0], vmms, 2 + config->lan_count, &keeper->doors);
 		return 0; /* without a janitor, keeper and VMM still have each other; but no doors are opened */
 	}
 	err = pid < 0 ? -errno : 1;
+	close(LINK_FD);
 	close(link[1]);
 	close(tie[0]);
 	/* nobody should find an open door when the VMM is dead */
@@ -106,7 +110,8 @@ struct watch {
 	int signals;
 	bool detached;
 	bool cleaned;
-	bool over; /* the link is closed: the VMM is dead or as good as that */
+	bool over;   /* the link is closed: the VMM is dead or as good as that */
+	int trapped; /* the system call for which it ended; -1: none */
 	int64_t kill_at;
 };
 
@@ -133,7 +138,7 @@ static void clean(struct watch *watch)
 
 static void on_link(struct watch *watch)
 {
-	enum link_message message = link__take(watch->keeper->link);
+	enum link_message message = link__take(watch->keeper->link, &watch->trapped);
 	if (message == LINK_CLOSED) {
 		watch->over = true;
 	} else if (message == LINK_DETACH) {
@@ -216,15 +221,23 @@ void control__last_words(int control, const struct failure *why)
 	say(control, &frame);
 }
 
-static void explain(int status, struct failure *why)
+static void explain(int status, int trapped, struct failure *why)
 {
 	const char *name = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
-	if (WIFSIGNALED(status))
+	char *call = trapped >= 0 ? seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, trapped) : NULL;
+	if (trapped >= 0)
+		(void)!failure__set(
+			why, EIO, "VMM_DIED",
+			"the VMM was ended (SIGSYS): it made the system call %d (%.40s), which it never makes; "
+			"its guest may have taken it over",
+			trapped, call ? call : "?");
+	else if (WIFSIGNALED(status))
 		(void)!failure__set(why, EIO, "VMM_DIED", "the VMM was ended by signal %d (SIG%s)", WTERMSIG(status),
 				    name ? name : "?");
 	else
 		(void)!failure__set(why, EIO, "VMM_DIED", "the VMM exited with code %d before it could say why",
 				    WEXITSTATUS(status));
+	free(call);
 }
 
 int keeper__watch(struct keeper *keeper)
@@ -238,6 +251,7 @@ int keeper__watch(struct keeper *keeper)
 		.keeper = keeper,
 		.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK),
 		.detached = keeper->config->detached,
+		.trapped = -1,
 	};
 	prctl(PR_SET_NAME, "capsa-keeper");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -249,7 +263,7 @@ int keeper__watch(struct keeper *keeper)
 	clean(&watch);
 	if (!said_all && !atomic_load(keeper->unfinished)) {
 		struct failure why;
-		explain(status, &why);
+		explain(status, watch.trapped, &why);
 		control__last_words(keeper->control, &why);
 	}
 	close(watch.signals);

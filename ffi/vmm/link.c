@@ -1,8 +1,10 @@
-/* What the VMM says to the processes that watch it, and that it is dead: one-byte messages over a socket pair. */
+/* What the VMM says to the processes that watch it, and that it is dead: messages of a byte or little more over a
+ * socket pair. */
 #include "vmm/link.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 #define CLEAN_MS 3000
@@ -18,17 +20,19 @@ bool link__tell(int fd, enum link_message message)
 	return send(fd, &byte, 1, MSG_NOSIGNAL) == 1;
 }
 
-enum link_message link__take(int fd)
+enum link_message link__take(int fd, int *call)
 {
-	char byte;
-	ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
+	struct link_trapped word = {.message = 0};
+	ssize_t n = recv(fd, &word, sizeof(word), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return LINK_NOTHING;
-	return n == 1 ? (enum link_message)byte : LINK_CLOSED;
+	if (n == (ssize_t)sizeof(word) && call)
+		*call = word.call;
+	return n > 0 ? (enum link_message)word.message : LINK_CLOSED;
 }
 
 bool link__ask_clean(int fd)
 {
 	struct pollfd pfd = {.fd = fd, .events = POLLIN};
-	return link__tell(fd, LINK_CLEAN) && poll(&pfd, 1, CLEAN_MS) == 1 && link__take(fd) == LINK_CLEANED;
+	return link__tell(fd, LINK_CLEAN) && poll(&pfd, 1, CLEAN_MS) == 1 && link__take(fd, NULL) == LINK_CLEANED;
 }

@@ -1,4 +1,5 @@
-/* What the VMM says to the processes that watch it, and that it is dead: one-byte messages over a socket pair. */
+/* What the VMM says to the processes that watch it, and that it is dead: messages of a byte or little more over a
+ * socket pair. */
 #ifndef CAPSA_VMM_LINK_H
 #define CAPSA_VMM_LINK_H
 
@@ -6,18 +7,28 @@
 
 enum link_message {
 	LINK_NOTHING = 0,
-	LINK_CLOSED = -1,  /* the other side is dead */
-	LINK_DETACH = 'd', /* to the keeper: the control channel may close without the sandbox ending */
-	LINK_CLEAN = 'c',  /* archive the logs and remove the runtime directory */
-	LINK_CLEANED = 'k' /* the answer to it */
+	LINK_CLOSED = -1,   /* the other side is dead */
+	LINK_DETACH = 'd',  /* to the keeper: the control channel may close without the sandbox ending */
+	LINK_CLEAN = 'c',   /* archive the logs and remove the runtime directory */
+	LINK_CLEANED = 'k', /* the answer to it */
+	LINK_TRAPPED = 't', /* to the keeper, see struct link_trapped */
+};
+
+/* The VMM's end of its link to the keeper: a number that needs no memory to be known. */
+#define LINK_FD 4
+
+/* It has made a system call that it never makes, and ends. */
+struct link_trapped {
+	char message; /* LINK_TRAPPED */
+	int call;     /* its number */
 };
 
 /* 0 or -errno; the caller closes both. */
 __attribute__((warn_unused_result)) int link__pair(int ends[2]);
 /* False when the other side is dead. */
 bool link__tell(int fd, enum link_message message);
-/* The next message, without waiting. */
-enum link_message link__take(int fd);
+/* The next message, without waiting; of a LINK_TRAPPED, *call (NULL is allowed) gets the number. */
+enum link_message link__take(int fd, int *call);
 /* Tell LINK_CLEAN and wait until it is done; false when the other side did not do it. */
 bool link__ask_clean(int fd);
 

@@ -62,7 +62,7 @@ int main(void)
 	}
 	fcntl(HANDOVER_CONTROL, F_SETFD, FD_CLOEXEC);
 	int err = read_config(&config, &why);
-	close(HANDOVER_CONFIG);
+	fcntl(HANDOVER_CONFIG, F_SETFD, FD_CLOEXEC); /* keeper__split puts something else there */
 	if (err) {
 		control__last_words(HANDOVER_CONTROL, &why);
 		return 1;

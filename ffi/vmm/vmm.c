@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "vmm/share_use.h"
+#include "vmm/trap.h"
 
 #define DELIVER_MS 10000 /* for the starter to take what the guest sent before it ended */
 
@@ -179,11 +180,13 @@ static int start_machine(struct vmm *vmm, struct failure *why)
 {
 	int err = limit_life(vmm, why);
 	if (!err)
-		err = device_set__start(&vmm->devices, why);
+		err = device_set__start(&vmm->devices, vmm->machine.narrow, why);
 	if (!err)
 		err = vmm->engine->start(&vmm->machine, why);
 	if (err)
 		return err;
+	if (vmm->machine.narrow)
+		confine__narrow(CONFINE_MAIN, vmm->machine.child);
 	struct frame frame;
 	frame__begin(&frame, 4096);
 	frame__text(&frame, "event", "started");
@@ -206,7 +209,8 @@ static int start(struct vmm *vmm, struct failure *why)
 	if (!err)
 		err = build__machine(vmm, why);
 	if (!err)
-		err = build__confinement(vmm, why);
+		err = trap__install() < 0 ? failure__set(why, EIO, NULL, "signals cannot be handled")
+					  : build__confinement(vmm, why);
 	return err ? err : start_machine(vmm, why);
 }
 

@@ -61,3 +61,41 @@ export function resultsOf(ran: Ran): Map<string, number> {
   const lines = ran.console.split("\n").map((line) => line.trimEnd().split(" -> "));
   return new Map(lines.flatMap(([order, result]) => (result ? [[order!, Number(result)] as const] : [])));
 }
+
+/** What this machine seems to be to the VMM. */
+export interface Conditions {
+  /** Layers of confinement that it lacks: `namespaces,files`. */
+  readonly without?: string | undefined;
+  /** Started by an ordinary user. */
+  readonly nobody?: boolean;
+  /** With a network card. */
+  readonly network?: boolean;
+}
+
+const built = join(import.meta.dir, "../../build/compromised");
+const NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+
+/** Run a machine to its end, as ../lab/bare.ts does, under these conditions. */
+export async function runUnder(
+  conditions: Conditions,
+  program: string,
+  config: Record<string, unknown>,
+): Promise<Ran> {
+  const { without, nobody = false, network = false } = conditions;
+  const child = Bun.spawn(
+    [
+      ...(without ? [join(built, "without"), without] : []),
+      ...(nobody ? NOBODY : []),
+      process.execPath,
+      join(import.meta.dir, "ran.ts"),
+    ],
+    {
+      stdin: new Blob([JSON.stringify({ program, config, network, limitMs: 100_000 })]),
+      stdout: "pipe",
+      stderr: "pipe",
+    },
+  );
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  if ((await child.exited) !== 0) throw new Error(stderr);
+  return JSON.parse(stdout);
+}

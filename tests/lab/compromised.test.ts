@@ -5,8 +5,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { FATAL } from "../intruder/attempts.ts";
-import { DONE, NOT_UNDERSTOOD, resultsOf, Scene, sleeper } from "../intruder/scene.ts";
-import { buildGuest, type Ran, runMachine, tool } from "./bare.ts";
+import { DONE, NOT_UNDERSTOOD, resultsOf, runUnder, Scene, sleeper } from "../intruder/scene.ts";
+import { buildGuest, type Ran, tool } from "./bare.ts";
 
 const root = join(import.meta.dir, "../..");
 const inLab = process.env.CAPSA_LAB !== undefined;
@@ -23,21 +23,21 @@ let kernel: string;
 afterAll(() => scene[Symbol.dispose]());
 
 /** Orders in, `order -> errno` out. */
-async function intrude(orders: readonly string[], confine: "require" | "none"): Promise<Ran> {
-  return runMachine(
-    join(root, "build/compromised/capsa-vmm"),
-    {
-      engine: "kvm",
-      kernel,
-      initrd: scene.orders(orders),
-      fs: [{ tag: "files", roots: [{ name: "0", path: scene.share, readOnly: false }] }],
-      vsock: { cid: 3, ports: [52] },
-      rng: true,
-      console: true,
-      confine,
-    },
-    100_000,
-  );
+function intrude(
+  orders: readonly string[],
+  confine: "require" | "auto" | "none",
+  without?: string,
+): Promise<Ran> {
+  return runUnder({ without }, join(root, "build/compromised/capsa-vmm"), {
+    engine: "kvm",
+    kernel,
+    initrd: scene.orders(orders),
+    fs: [{ tag: "files", roots: [{ name: "0", path: scene.share, readOnly: false }] }],
+    vsock: { cid: 3, ports: [52] },
+    rng: true,
+    console: true,
+    confine,
+  });
 }
 
 describe.skipIf(!inLab)("a VMM taken over", () => {
@@ -93,14 +93,36 @@ describe.skipIf(!inLab)("a VMM taken over", () => {
       expect({ order, errno: found.get(order) }).toEqual({ order, errno: EPERM });
     }
     expect(found.get("main list .")).toBe(EACCES); // by the rules of files: the call itself is let through
-    expect(found.get("main call socket 1 1 0")).toBe(DONE);
+    expect(found.get("main call socket 1 1 0")).toBe(EPERM); // others open its sockets
   });
+
+  for (const without of ["namespaces", "files"]) {
+    test(`nothing more is let through on a machine without ${without}`, async () => {
+      const attempts = Object.values(ATTEMPTS).flatMap((group): string[] => Object.values(group));
+      const orders = ["main", "fs", "vsock"].flatMap((thread) =>
+        attempts.map((attempt) => `${thread} ${order(attempt)}`),
+      );
+      const ran = await intrude(orders, "auto", without);
+      expect(ran).toMatchObject({ reason: "shutdown", failure: undefined, exitCode: 0 });
+      const found = resultsOf(ran);
+      const through = orders.filter((text) => [undefined, DONE, NOT_UNDERSTOOD].includes(found.get(text)));
+      expect(through).toEqual([]);
+    }, 300_000);
+  }
+
+  test('confine = "require" does not start without one, and says which', async () => {
+    for (const without of ["namespaces", "files", "syscalls"]) {
+      const { failure } = await intrude(["main list /"], "require", without);
+      const message = expect.stringContaining(`the layer "${without}" of capsa-vmm cannot be applied`);
+      expect(failure).toMatchObject({ code: "CONFINE_FAILED", message });
+    }
+  }, 60_000);
 
   describe("at once the process ends that tries to", () => {
     for (const [name, attempt] of Object.entries(FATAL)) {
       test(name, async () => {
-        const ran = await intrude([`main ${attempt}`, "main read /etc/shadow"], "require");
-        expect(resultsOf(ran).size).toBe(0);
+        const ran = await intrude(["main end -", `main ${attempt}`, "main read /etc/shadow"], "require");
+        expect([...resultsOf(ran).keys()]).toEqual(["main end -"]);
         expect(ran.failure).toMatchObject({ code: "VMM_DIED", message: expect.stringContaining("SIGSYS") });
         expect(ran.reason).toBe("failed");
       }, 60_000);
@@ -108,8 +130,9 @@ describe.skipIf(!inLab)("a VMM taken over", () => {
 
     test("on any thread", async () => {
       for (const thread of THREADS) {
-        const ran = await intrude([`${thread} exec /bin/sh`], "require");
-        expect({ thread, ...ran.failure }).toMatchObject({ thread, code: "VMM_DIED" });
+        const ran = await intrude(["main end -", `${thread} exec /bin/sh`], "require");
+        const message = expect.stringContaining("(execve), which it never makes");
+        expect({ thread, ...ran.failure }).toMatchObject({ thread, code: "VMM_DIED", message });
       }
     }, 120_000);
   });

@@ -8,13 +8,12 @@ import { chmodSync, readdirSync, readFileSync, readlinkSync, writeFileSync } fro
 import { join } from "node:path";
 import { libraryDirectory } from "../../../src/engine/installation.ts";
 import { FATAL } from "../../intruder/attempts.ts";
-import { DONE, NOT_UNDERSTOOD, resultsOf, Scene } from "../../intruder/scene.ts";
+import { type Conditions, DONE, NOT_UNDERSTOOD, resultsOf, runUnder, Scene } from "../../intruder/scene.ts";
 import { type Ran, tool } from "../../lab/bare.ts";
 import { Machine, scratch } from "./machine.ts";
 
 const root = join(import.meta.dir, "../../..");
 const built = join(root, "build/compromised");
-const NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 const asRoot = process.getuid?.() === 0;
 
 const scene = new Scene();
@@ -39,17 +38,12 @@ beforeAll(() => {
 }, 300_000);
 afterAll(() => scene[Symbol.dispose]());
 
-interface Conditions {
-  readonly confine?: "require" | "none";
-  /** Layers that this machine seems to lack: `namespaces,files`. */
-  readonly without?: string;
-  readonly network?: boolean;
-  readonly nobody?: boolean;
-}
-
 /** Orders in, `order -> errno` out. */
-async function intrude(orders: readonly string[], conditions: Conditions): Promise<Ran> {
-  const { confine = "auto", without, network = false, nobody = false } = conditions;
+function intrude(
+  orders: readonly string[],
+  conditions: Conditions & { readonly confine?: "require" | "none" },
+): Promise<Ran> {
+  const { confine = "auto", ...others } = conditions;
   const qemu = join(built, "qemu");
   const config = {
     engine: "qemu",
@@ -59,27 +53,15 @@ async function intrude(orders: readonly string[], conditions: Conditions): Promi
     console: true,
     confine,
   };
-  const program = join(libraryDirectory(), network ? "capsa-vmm-net" : "capsa-vmm");
-  const child = Bun.spawn(
-    [
-      ...(without ? [join(built, "without"), without] : []),
-      ...(nobody ? NOBODY : []),
-      process.execPath,
-      join(import.meta.dir, "ran.ts"),
-    ],
-    {
-      stdin: new Blob([JSON.stringify({ program, config, network, limitMs: 60_000 })]),
-      stdout: "pipe",
-      stderr: "pipe",
-    },
-  );
-  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-  if ((await child.exited) !== 0) throw new Error(stderr);
-  return JSON.parse(stdout);
+  const program = join(libraryDirectory(), others.network ? "capsa-vmm-net" : "capsa-vmm");
+  return runUnder(others, program, config);
 }
 
 /** Of these attempts those that were let through. */
-async function letThrough(attempts: readonly string[], conditions: Conditions): Promise<string[]> {
+async function letThrough(
+  attempts: readonly string[],
+  conditions: Parameters<typeof intrude>[1],
+): Promise<string[]> {
   const ran = await intrude(
     attempts.map((attempt) => scene.order(attempt)),
     conditions,

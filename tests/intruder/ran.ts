@@ -1,6 +1,6 @@
 /** Run one machine, as tests/lab/bare.ts does, in a process of its own, and print what became of it as JSON. */
-import { netDevice } from "../../../src/network/device.ts";
-import { runMachine } from "../../lab/bare.ts";
+import { netDevice } from "../../src/network/device.ts";
+import { runMachine } from "../lab/bare.ts";
 
 const { program, config, network, limitMs } = JSON.parse(await Bun.stdin.text());
 const net = network
