@@ -96,6 +96,7 @@ export {
   type ShareOptions,
   type UserNatOptions,
 } from "./sandbox/builder.ts";
+export type { Confinement, ConfinementLayer } from "./sandbox/confinement.ts";
 export { explainNetwork } from "./sandbox/explain.ts";
 export type { SetMemoryOptions } from "./sandbox/memory.ts";
 export type { PoolOptions, SandboxPool } from "./sandbox/pool.ts";

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include "vmm/cleanup.h"
 #include "vmm/handover.h"
 #include "vmm/keeper.h"
+#include "vmm/probe.h"
 #include "vmm/vmm.h"
 
 #define MAX_CONFIG (1U << 20)
@@ -50,8 +52,10 @@ static void allow_open_files(void)
 	}
 }
 
-int main(void)
+int main(int argc, char *argv[])
 {
+	if (argc > 1 && strcmp(argv[1], "confinement") == 0)
+		return probe__confinement(argc > 2 ? argv[2] : NULL);
 	uint64_t began = monotonic_ns();
 	struct vmm_config config = {.texts = NULL};
 	struct failure why;

@@ -187,6 +187,7 @@ static int start_machine(struct vmm *vmm, struct failure *why)
 		return err;
 	if (vmm->machine.narrow)
 		confine__narrow(CONFINE_MAIN, vmm->machine.child);
+	notice__confinement(vmm);
 	struct frame frame;
 	frame__begin(&frame, 4096);
 	frame__text(&frame, "event", "started");

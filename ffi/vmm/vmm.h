@@ -70,6 +70,8 @@ void vmm__machine_ended(struct machine *machine, enum machine_end end, const str
 void network__notice(void *arg, const struct gate_notice *notice);
 /* vmm/notice.c: the file system device watches no more files, see fs_notice_fn; on its worker. `arg`: the VMM. */
 void notice__watches(void *arg, int error, unsigned count);
+/* vmm/notice.c: which layers of confinement this machine lacks, with confine = "auto", and what that opens. */
+void notice__confinement(struct vmm *vmm);
 /* vmm/network.c: add "ports": what was published, where anything was. */
 void network__add_ports(struct frame *frame, const struct device_set *devices);
 

@@ -1,13 +1,13 @@
 /** What this machine and this installation can do for a sandbox: each finding, and the mend where there is one. */
 import { dlopen } from "bun:ffi";
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
+import { accessSync, constants, statfsSync } from "node:fs";
 import { checkStaging } from "../changes/staging.ts";
 import { chooseEngine, explainProbe } from "../engine/choose.ts";
-import { findProgram } from "../engine/environment.ts";
 import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../engine/installation.ts";
 import { type KvmProbe, probeKvm } from "../engine/library.ts";
 import { CapsaError } from "../errors.ts";
 import { runtimeBase } from "../sandbox/directories.ts";
+import { confinement } from "./confinement.ts";
 
 export interface Finding {
   readonly name: string;
@@ -24,17 +24,16 @@ const LEAST_ROOM = 64 * MIB;
 
 /** Every check, in the order in which a start would meet them. */
 export async function diagnose(): Promise<Finding[]> {
+  const engines = engine();
   return [
-    ...engine(),
+    ...engines,
     await checked("kernel", async () => usable(await kernelPath(), constants.R_OK)),
     await checked("guest", () => usable(initramfsPath(), constants.R_OK)),
     await checked("monitor", () => usable(vmmPath(), constants.X_OK)),
     network(),
     await checked("runtime directory", () => room(runtimeBase())),
     transactions(),
-    seccomp(),
-    landlock(),
-    await userNamespaces(),
+    ...cages(engines.some(({ name, state }) => name === "QEMU" && state === "ok")),
   ];
 }
 
@@ -121,44 +120,12 @@ function transactions(): Finding {
   }
 }
 
-function seccomp(): Finding {
-  const present = existsSync("/proc/sys/kernel/seccomp/actions_avail");
-  if (present) return { name: "seccomp", state: "ok", found: "the kernel has it" };
-  return {
-    name: "seccomp",
-    state: "note",
-    found: "the kernel lacks it",
-    mend: "run a kernel with CONFIG_SECCOMP_FILTER",
-  };
-}
-
-/** The version of the interface, by landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION. */
-function landlock(): Finding {
-  const libc = dlopen("libc.so.6", { syscall: { args: ["i64", "ptr", "u64", "u32"], returns: "i64" } });
-  const abi = Number(libc.symbols.syscall(444n, null, 0n, 1));
-  libc.close();
-  if (abi >= 1) return { name: "Landlock", state: "ok", found: `version ${abi}` };
-  return {
-    name: "Landlock",
-    state: "note",
-    found: "the kernel lacks it, or has it switched off",
-    mend: "run Linux 5.13 or newer with landlock among the modules of lsm= on its command line",
-  };
-}
-
-async function userNamespaces(): Promise<Finding> {
-  const name = "user namespaces";
-  const unshare = findProgram("unshare");
-  if (unshare === undefined)
-    return { name, state: "note", found: "not known", mend: "apt-get install util-linux" };
-  const child = Bun.spawn([unshare, "--user", "true"], { stdio: ["ignore", "ignore", "ignore"] });
-  if ((await child.exited) === 0) return { name, state: "ok", found: "may be made" };
-  const limit = existsSync("/proc/sys/user/max_user_namespaces")
-    ? readFileSync("/proc/sys/user/max_user_namespaces", "utf8").trim()
-    : "0";
-  const mend =
-    limit === "0" ? "sysctl user.max_user_namespaces=10000" : "sysctl kernel.unprivileged_userns_clone=1";
-  return { name, state: "note", found: "may not be made", mend };
+function cages(withQemu: boolean): Finding[] {
+  try {
+    return confinement(withQemu ? qemuPath() : undefined);
+  } catch (error) {
+    return [failed("cage", error)];
+  }
 }
 
 async function checked(

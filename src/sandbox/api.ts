@@ -3,6 +3,7 @@
 import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
+import type { Confinement } from "./confinement.ts";
 import type { SetMemoryOptions } from "./memory.ts";
 import type { SandboxSpec } from "./spec.ts";
 
@@ -22,7 +23,7 @@ export type {
 
 /** Something worth a line to the user, told once: capsa itself never prints. */
 export interface Notice {
-  /** Stable name: `"ENGINE_QEMU"`, `"WATCH_LIMIT"`, … */
+  /** Stable name: `"ENGINE_QEMU"`, `"CONFINE_PARTIAL"`, `"WATCH_LIMIT"`, … */
   readonly code: string;
   readonly message: string;
 }
@@ -285,6 +286,15 @@ export interface RunningSandbox extends AsyncDisposable {
    * ```
    */
   events(options?: { readonly signal?: AbortSignal }): AsyncGenerator<SandboxEvent, void, void>;
+
+  /**
+   * How its processes on this machine are confined: a list of layers for `"capsa-vmm"` and, under engine qemu, `"qemu"`.
+   * Rejects with `VmmError` `VMM_GONE` once it has ended.
+   * @example
+   * const layers = Object.values(await vm.confinement()).flat();
+   * if (!layers.every(({ applied }) => applied)) console.error("this machine lacks layers of confinement");
+   */
+  confinement(): Promise<Confinement>;
 
   /**
    * What it uses. Rejects with `VmmError` `VMM_GONE` once it has ended.

@@ -28,6 +28,7 @@ import type {
   VsockSocket,
 } from "./api.ts";
 import { Boot } from "./boot.ts";
+import { type Confinement, confinementOf } from "./confinement.ts";
 import { Events } from "./events.ts";
 import { type BootMoments, type GuestEvent, GuestEvents } from "./guest_events.ts";
 import { readEventLog } from "./log.ts";
@@ -351,6 +352,10 @@ export class SandboxHandle implements RunningSandbox {
       const { used, written, more } = its;
       return [{ guest, used, written, entries: its.entries.map(shownName).sort(), more }];
     });
+  }
+
+  async confinement(): Promise<Confinement> {
+    return confinementOf(await this.#machine.request("status"));
   }
 
   async metrics(): Promise<SandboxMetrics> {

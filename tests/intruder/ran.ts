@@ -6,5 +6,7 @@ const { program, config, network, limitMs } = JSON.parse(await Bun.stdin.text())
 const net = network
   ? { net: netDevice({ mode: "user", deny: [], log: [], publish: [], hostLoopback: false }) }
   : {};
-console.log(JSON.stringify({ ...(await runMachine(program, { ...config, ...net }, limitMs)), events: [] }));
+const ran = await runMachine(program, { ...config, ...net }, limitMs);
+const events = ran.events.filter(({ event }) => event === "notice");
+console.log(JSON.stringify({ ...ran, events }));
 process.exit(0);

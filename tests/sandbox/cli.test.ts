@@ -433,6 +433,29 @@ exec = "test -d /seen && test -f /etc/file && cp /in/file /out/box && cmp /out/b
   ]);
 });
 
+test("ps --json tells how the processes of a sandbox are confined", async () => {
+  await using vm = await Capsa.sandbox().name("caged").memoryMb(128).run("/bin/sleep", ["1000"]).build();
+  const told = await vm.confinement();
+  const listed = JSON.parse((await capsa(["ps", "--json"])).stdout);
+  expect(listed.find(({ name }: { name: string }) => name === "caged").confinement).toEqual(told);
+  expect(Object.keys(told)).toEqual(vm.engine === "qemu" ? ["capsa-vmm", "qemu"] : ["capsa-vmm"]);
+  for (const layers of Object.values(told)) {
+    expect(layers.map(({ layer }) => layer)).toContain("namespaces");
+    expect(layers.every(({ detail }) => detail !== "")).toBe(true);
+  }
+});
+
+test("doctor says how a sandbox's processes would be confined here", async () => {
+  const { findings } = JSON.parse((await capsa(["doctor", "--json"])).stdout);
+  const cages = findings.filter(({ name }: { name: string }) => name.startsWith("cage of "));
+  const qemu = findings.some(({ name }: { name: string }) => name === "QEMU");
+  expect(cages.map(({ name }: { name: string }) => name)).toEqual([
+    "cage of capsa-vmm",
+    ...(qemu ? ["cage of QEMU"] : []),
+  ]);
+  for (const { state, found } of cages) expect(found).toMatch(state === "ok" ? /^every layer: / : /^lacks /);
+});
+
 test("doctor says which engine runs here and why, and that a sandbox can start", async () => {
   const { exitCode, stdout } = await capsa(["doctor"]);
   expect(stdout).toMatch(/^[✓!] \/dev\/kvm +\S/m);

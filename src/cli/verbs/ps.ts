@@ -1,8 +1,10 @@
 /** `capsa ps`: the sandboxes that run. */
 import type { Command } from "commander";
 import type { ExitStatus, ProcessEntry } from "../../agent/api.ts";
+import { CapsaError } from "../../errors.ts";
 import { printableJson } from "../../printable.ts";
-import { list } from "../../sandbox/registry.ts";
+import type { Confinement } from "../../sandbox/confinement.ts";
+import { attach, list } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";
 import { tellPending } from "../pending.ts";
 import { withAgent } from "../run_program.ts";
@@ -21,7 +23,7 @@ export function ps(program: Command, cli: Cli): void {
         "to decide about. With a name, what `capsa exec -d` left running in it, and the last that ended.",
     )
     .argument("[name]", "name or id of one")
-    .option("--json", "as a JSON list")
+    .option("--json", "as a JSON list, with how each process is confined")
     .action((name: string | undefined, options: Options) =>
       name === undefined ? sandboxes(options, cli) : processes(name, options, cli),
     );
@@ -30,18 +32,29 @@ export function ps(program: Command, cli: Cli): void {
 async function sandboxes(options: Options, { terminal }: Cli): Promise<void> {
   const running = await list();
   if (options.json) {
-    return terminal.json(
-      running.map(({ id, name, engine, pid, created, detached, ports, spec }) => {
-        const { cpus, memoryMb } = spec;
-        return { id, name, engine, pid, created, detached, cpus, memoryMb, ports };
-      }),
-    );
+    const entries = running.map(async ({ id, name, engine, pid, created, detached, ports, spec }) => {
+      const { cpus, memoryMb } = spec;
+      const confinement = await confinementOf(id);
+      return { id, name, engine, pid, created, detached, cpus, memoryMb, ports, confinement };
+    });
+    return terminal.json(await Promise.all(entries));
   }
   const rows = running.map(({ id, name, engine, pid, created, spec }) => {
     return [name, id, engine, String(spec.cpus), `${spec.memoryMb} MiB`, String(pid), age(created)];
   });
   await terminal.write(formatTable(["NAME", "ID", "ENGINE", "CPUS", "MEMORY", "PID", "UP"], rows));
   await tellPending(terminal);
+}
+
+/** Undefined of one that is about to end. */
+async function confinementOf(id: string): Promise<Confinement | undefined> {
+  try {
+    await using vm = await attach(id);
+    return await vm.confinement();
+  } catch (error) {
+    if (error instanceof CapsaError) return undefined;
+    throw error;
+  }
 }
 
 async function processes(name: string, options: Options, cli: Cli): Promise<void> {

@@ -162,6 +162,24 @@ describe("in QEMU's place", () => {
   }
 });
 
+test.each([
+  ["namespaces", /capsa-vmm lacks namespaces \(.+\), QEMU lacks namespaces \(.+\).*which files there are/],
+  ["files", /capsa-vmm lacks files \(this kernel has no Landlock\), QEMU lacks files/],
+  ["namespaces,files", /read and write this user's files/],
+  ["syscalls", /processes and sockets/],
+])(
+  'with confine = "auto" it is told, once, that this machine lacks %s, and what that opens',
+  async (without, words) => {
+    const { events } = await intrude(["list /"], { without });
+    expect(events).toEqual([
+      { event: "notice", code: "CONFINE_PARTIAL", message: expect.stringMatching(words) } as never,
+    ]);
+    expect((await intrude(["list /"], {})).events).toEqual([]);
+    expect((await intrude(["list /"], { without, confine: "none" })).events).toEqual([]);
+  },
+  60_000,
+);
+
 describe("the true QEMU", () => {
   let machine: Machine;
   let proc: string;

@@ -1,0 +1,81 @@
+/* Confinement tried out in children, for `capsa doctor`. */
+#include "vmm/probe.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "confine/confine.h"
+
+static void print(const char *process, const struct confine_report *report)
+{
+	char text[2048];
+	int len = 0;
+	for (unsigned i = 0; i < CONFINE_LAYERS && report->layers[i].name; i++)
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s\t%s\t%d\t%s\n", process,
+				report->layers[i].name, report->layers[i].applied, report->layers[i].detail);
+	ssize_t ignored = write(STDOUT_FILENO, text, (size_t)len); /* stdio's buffer is lost where a child ends */
+	(void)ignored;
+}
+
+static void told(void *arg, const struct confine_word *word)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	(void)arg;
+	print("qemu", &word->report);
+	if (null >= 0) /* where there is none any more its version goes to standard output: a line of another form */
+		dup2(null, STDOUT_FILENO);
+}
+
+static int end_of(pid_t pid)
+{
+	int status = 0;
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 125;
+}
+
+static int try_vmm(const char *directory)
+{
+	const struct confine_request request = {.mode = CONFINE_AUTO, .runtime_dir = directory};
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct confine_report report;
+		struct failure why;
+		(void)!confine__apply(&request, &report, &why);
+		print("capsa-vmm", &report);
+		_exit(0);
+	}
+	return end_of(pid);
+}
+
+static int try_qemu(const char *directory, const char *qemu)
+{
+	char path[PATH_MAX], version[] = "--version", *argv[] = {path, version, NULL};
+	const struct confine_program program = {.path = path};
+	const struct confine_request request = {.mode = CONFINE_AUTO, .program = &program, .runtime_dir = directory};
+	struct confine_birth birth;
+	if (!realpath(qemu, path))
+		return 125;
+	pid_t pid = confine__fork(&request, &birth);
+	if (pid == 0) {
+		(void)confine__become(&request, &birth, argv, told, NULL);
+		_exit(125);
+	}
+	return end_of(pid);
+}
+
+int probe__confinement(const char *qemu)
+{
+	char directory[] = "/tmp/capsa-probe.XXXXXX";
+	if (!mkdtemp(directory)) {
+		perror("capsa-vmm: /tmp");
+		return 125;
+	}
+	int code = try_vmm(directory);
+	if (qemu)
+		dprintf(STDOUT_FILENO, "qemu\texit\t%d\t\n", try_qemu(directory, qemu));
+	rmdir(directory);
+	return code;
+}

@@ -1,0 +1,30 @@
+/** How the processes of a running sandbox are confined, as its VMM tells. */
+
+import { flag, map, words } from "../agent/fields.ts";
+import type { Message } from "../agent/framing.ts";
+
+/** A layer of confinement of one process. */
+export interface ConfinementLayer {
+  /** `"privileges"`, `"namespaces"`, `"limits"`, `"capabilities"`, `"files"` (Landlock), `"syscalls"` (seccomp). */
+  readonly layer: string;
+  readonly applied: boolean;
+  /** What was applied, or why it was not. */
+  readonly detail: string;
+}
+
+/** By process: `"capsa-vmm"` and, under engine qemu, `"qemu"`. */
+export type Confinement = Readonly<Record<string, readonly ConfinementLayer[]>>;
+
+/** Of a `status` (ffi/vmm.cddl). */
+export function confinementOf(status: Message): Confinement {
+  const processes = Object.entries(map(status.confinement, "confinement"));
+  return Object.fromEntries(
+    processes.map(([process, layers]) => [
+      process,
+      Object.entries(map(layers, process)).map(([layer, value]) => {
+        const told = map(value, layer);
+        return { layer, applied: flag(told, "applied"), detail: words(told, "detail", 256) };
+      }),
+    ]),
+  );
+}
