@@ -211,6 +211,12 @@ static uint16_t waiting(struct virtqueue *vq)
 	return (uint16_t)(avail_idx(vq) - vq->next_avail);
 }
 
+bool virtqueue__find(struct virtqueue *vq, uint16_t head, struct virtqueue_chain *chain)
+{
+	*chain = (struct virtqueue_chain){.head = head};
+	return vq->enabled && head < vq->size && walk(vq, chain, head);
+}
+
 int virtqueue__pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 {
 	if (!vq->enabled)
@@ -234,8 +240,7 @@ int virtqueue__pop(struct virtqueue *vq, struct virtqueue_chain *chain)
 		kicks_off(vq);
 		uint16_t head = load16(&((struct avail *)vq->avail)->ring[vq->next_avail & (vq->size - 1)]);
 		vq->next_avail++;
-		*chain = (struct virtqueue_chain){.head = head};
-		if (head < vq->size && walk(vq, chain, head)) {
+		if (virtqueue__find(vq, head, chain)) {
 			vq->scratch->refused = 0;
 			return 1;
 		}

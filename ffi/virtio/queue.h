@@ -44,7 +44,10 @@ struct virtqueue {
 	struct virtqueue_scratch *scratch;
 };
 
-/* One descriptor chain, device-readable part first. The iovecs stay valid until the next virtqueue__pop of that queue.
+/*
+ * One descriptor chain, device-readable part first. The iovecs are good until the next virtqueue__pop or
+ * virtqueue__find of that queue, and never beyond the call of the device in which they were taken: then a transport may
+ * stop the queue and replace the memory behind them. What is to be answered later is kept as its head.
  */
 struct virtqueue_chain {
 	uint16_t head;
@@ -70,6 +73,10 @@ void virtqueue__disable(struct virtqueue *vq);
  * chains in a row than it has entries): the queue stops.
  */
 __attribute__((warn_unused_result)) int virtqueue__pop(struct virtqueue *vq, struct virtqueue_chain *chain);
+/* A chain that was popped earlier and not given back, by its head. What the guest says of it now is checked as a pop
+ * does; false when that is no chain, or the queue is stopped. */
+__attribute__((warn_unused_result)) bool virtqueue__find(struct virtqueue *vq, uint16_t head,
+							 struct virtqueue_chain *chain);
 /* Put the last popped chain back, untouched (the device has no room for it now). */
 void virtqueue__unpop(struct virtqueue *vq);
 

@@ -35,6 +35,10 @@ struct virtio_device;
  * activate once the driver is ready (features fixed, all queues it uses enabled); queue_ready for each kick;
  * reset when the driver resets the device or the transport goes away (the device forgets its queues and all streams,
  * then may be activated again); destroy last. A device does not know its transport nor where in memory it is.
+ *
+ * Between two calls a transport may stop queues, replace guest memory, and start the queues again where they were (a
+ * paused machine). A device is not told, and need not be: it keeps no pointer into guest memory beyond a call, a
+ * stopped queue gives and takes nothing, and queue_ready comes once a queue runs again.
  */
 struct virtio_device_ops {
 	const char *name; /* "fs", "vsock": used in logs and in the plan */

@@ -19,7 +19,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Watcher } from "../../src/index.ts";
-import { agent, shareSandbox, top } from "./shared.ts";
+import { agent, shareSandbox, top, vm } from "./shared.ts";
 
 shareSandbox();
 
@@ -245,5 +245,22 @@ describe("what this machine changes in a share", () => {
         ...["rename sub/own sub/file", "create new", "delete new", "modify sub/file"],
       ].toSorted(),
     );
+  });
+
+  test("is seen after a pause, too: what was changed meanwhile, and what is changed from then on", async () => {
+    const make = (name: string) => mkdirSync(join(top, "paused", name));
+    make(".");
+    await using changes = agent.watch("/share/paused");
+    await changes.ready;
+    make("before");
+    expect(await until(changes, "paused", "first")).toEqual(["create before"]);
+    await Bun.sleep(100); // the guest waits for the next one
+    await vm.pause();
+    make("during");
+    await Bun.sleep(100); // the VMM has heard of it
+    await vm.resume();
+    expect(await until(changes, "paused", "second")).toEqual(["create during"]);
+    make("after");
+    expect(await until(changes, "paused", "third")).toEqual(["create after"]);
   });
 });

@@ -15,6 +15,7 @@ struct change {
 	uint64_t nodeid;
 	uint32_t mask, cookie, namelen, padding; /* the name, a NUL and padding to 8 bytes follow */
 };
+_Static_assert(FUSE_DIRENT_ALIGN(sizeof(struct change) + NAME_MAX + 1) <= FS_CHANGE_MAX, "any change has room");
 
 enum {
 	PENDING_MAX = 256 * 1024, /* bytes of changes that wait for the guest to take them; then they are lost */
@@ -342,7 +343,7 @@ int op__changes(struct fs_request *req)
 		return -ENOTCONN;
 	if (changes->waiting)
 		return -EBUSY;
-	if (req->out_room < sizeof(struct change) + NAME_MAX + 8 || req->chain->writable_count > FS_WAIT_ROOM)
+	if (req->out_room < FS_CHANGE_MAX)
 		return -EINVAL;
 	req->out_len = changes__take(changes, req->out, req->out_room);
 	return req->out_len ? 0 : FS_WAIT;

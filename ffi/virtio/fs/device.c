@@ -28,11 +28,9 @@ struct virtio_fs {
 	struct fs_session *session;
 	bool listening; /* to the session's inotify */
 	struct {
-		bool held;
+		struct virtqueue *vq; /* NULL: there is none */
 		uint16_t head;
 		uint64_t unique;
-		unsigned room_count;
-		struct iovec room[FS_WAIT_ROOM];
 	} waiting; /* the request that is answered when there are changes */
 };
 
@@ -70,30 +68,27 @@ static int fs_activate(struct virtio_device *dev)
 	return dev->queues[QUEUE_REQUESTS].enabled ? 0 : -EINVAL;
 }
 
-/* The request waits: what its reply needs outlives the queue's next request. */
-static void hold(struct virtio_fs *fs, const struct virtqueue_chain *chain)
+/* The request waits: its buffers are found again by its head, in the memory that the guest has then. */
+static void hold(struct virtio_fs *fs, struct virtqueue *vq, const struct virtqueue_chain *chain)
 {
 	struct fuse_in_header header;
 	iov__read(chain->readable, chain->readable_count, 0, &header, sizeof(header));
-	fs->waiting.held = true;
+	fs->waiting.vq = vq;
 	fs->waiting.head = chain->head;
 	fs->waiting.unique = header.unique;
-	fs->waiting.room_count = chain->writable_count;
-	memcpy(fs->waiting.room, chain->writable, chain->writable_count * sizeof(*chain->writable));
 }
 
-/* Answer the request that waits, if there is one and something to tell it. */
+/* Answer the request that waits, if there is one and something to tell it; while its queue is stopped that waits, too.
+ */
 static void answer(struct virtio_fs *fs)
 {
-	struct virtqueue *vq = &fs->dev.queues[QUEUE_REQUESTS];
-	if (!fs->waiting.held) {
-		changes__read(fs->session, NULL);
+	struct virtqueue *vq = fs->waiting.vq;
+	struct virtqueue_chain chain;
+	if (!session__has_answer(fs->session) || !vq || !vq->enabled)
 		return;
-	}
-	uint32_t len = session__answer(fs->session, fs->waiting.unique, fs->waiting.room, fs->waiting.room_count);
-	if (!len)
-		return;
-	fs->waiting.held = false;
+	fs->waiting.vq = NULL;
+	bool found = virtqueue__find(vq, fs->waiting.head, &chain);
+	uint32_t len = session__answer(fs->session, fs->waiting.unique, found ? &chain : NULL);
 	virtqueue__push(vq, fs->waiting.head, len);
 	virtqueue__notify(vq);
 }
@@ -123,7 +118,7 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 		moved += chain.readable_bytes + chain.writable_bytes;
 		uint32_t len = session__handle(fs->session, &chain);
 		if (len == FS_WAITS)
-			hold(fs, &chain);
+			hold(fs, vq, &chain);
 		else
 			virtqueue__push(vq, chain.head, len);
 		count++;
@@ -158,7 +153,8 @@ static void fs_reset(struct virtio_device *dev)
 {
 	struct virtio_fs *fs = fs_of(dev);
 	session__reset(fs->session);
-	fs->waiting.held = fs->session->changes.waiting = false; /* it went with the queues */
+	fs->waiting.vq = NULL; /* it went with the queues */
+	fs->session->changes.waiting = false;
 }
 
 static void fs_destroy(struct virtio_device *dev)

@@ -21,14 +21,15 @@
 enum { FS_OP_WATCH = 120, FS_OP_UNWATCH = 121, FS_OP_CHANGES = 122 };
 
 enum {
-	FS_BODY_MAX = 80 * 1024,     /* a request without its file data: an xattr value of 64 KiB and its name */
-	FS_REPLY_MAX = 64 * 1024,    /* a reply without file data */
-	FS_WRITE_MAX = 1024 * 1024,  /* bytes of one read or write */
-	FS_INODES_MAX = 1024 * 1024, /* inodes the guest may hold */
-	FS_DEPTH_MAX = PATH_MAX,     /* directories above one another: each takes a step to reach */
-	FS_HANDLES_MAX = 32768,      /* files and directories the guest may have open */
-	FS_OWNERS_MAX = 1024 * 1024, /* remembered owners */
-	FS_WROTE_MAX = 64 * 1024,    /* bytes of names of entries that were written, of all shares */
+	FS_BODY_MAX = 80 * 1024,           /* a request without its file data: an xattr value of 64 KiB and its name */
+	FS_REPLY_MAX = 64 * 1024,          /* a reply without file data */
+	FS_WRITE_MAX = 1024 * 1024,        /* bytes of one read or write */
+	FS_INODES_MAX = 1024 * 1024,       /* inodes the guest may hold */
+	FS_DEPTH_MAX = PATH_MAX,           /* directories above one another: each takes a step to reach */
+	FS_HANDLES_MAX = 32768,            /* files and directories the guest may have open */
+	FS_OWNERS_MAX = 1024 * 1024,       /* remembered owners */
+	FS_WROTE_MAX = 64 * 1024,          /* bytes of names of entries that were written, of all shares */
+	FS_CHANGE_MAX = 24 + NAME_MAX + 1, /* bytes of a change with the longest name: a multiple of 8 */
 };
 
 /*
@@ -185,13 +186,16 @@ void session__free(struct fs_session *s);
 /* Forget all the guest holds; remembered owners stay. */
 void session__reset(struct fs_session *s);
 /* What an operation returns in place of an error: the request is answered later. */
-enum { FS_WAIT = 1, FS_WAIT_ROOM = 8 /* buffers of its reply at most */ };
+enum { FS_WAIT = 1 };
 /* Bytes written to the chain (0: no reply), or this: the chain is kept, and given back with session__answer. */
 #define FS_WAITS UINT32_MAX
 uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain);
 
-/* The reply to the request that waits, `unique`, once there is one: bytes written, or 0 (it goes on waiting). */
-uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct iovec *iov, unsigned count);
+/* Whether there is something to tell the request that waits. */
+bool session__has_answer(struct fs_session *s);
+/* The reply to the request that waits, `unique`: bytes written, 0 where its chain (NULL: it is none any more) has no
+ * room for one. */
+uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct virtqueue_chain *chain);
 
 /* changes.c */
 void changes__init(struct fs_changes *changes);

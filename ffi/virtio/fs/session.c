@@ -345,22 +345,24 @@ uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *cha
 	return head.len;
 }
 
-uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct iovec *iov, unsigned count)
+bool session__has_answer(struct fs_session *s)
+{
+	changes__read(s, NULL);
+	return s->changes.waiting && (s->changes.stopped || s->changes.start < s->changes.end);
+}
+
+uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct virtqueue_chain *chain)
 {
 	struct fuse_out_header head = {.unique = unique};
-	size_t room = 0;
-	for (unsigned i = 0; i < count; i++)
-		room += iov[i].iov_len;
-	room -= sizeof(head);
-	changes__read(s, NULL);
-	size_t len = changes__take(&s->changes, s->reply + sizeof(head), room < FS_REPLY_MAX ? room : FS_REPLY_MAX);
-	if (!len && !s->changes.stopped)
+	s->changes.waiting = false;
+	if (!chain || chain->writable_bytes < sizeof(head) + FS_CHANGE_MAX) /* the guest has changed it since */
 		return 0;
+	size_t room = chain->writable_bytes - sizeof(head);
+	size_t len = changes__take(&s->changes, s->reply + sizeof(head), room < FS_REPLY_MAX ? room : FS_REPLY_MAX);
 	if (!len)
 		head.error = -ENOTCONN;
-	s->changes.waiting = false;
 	head.len = (uint32_t)(sizeof(head) + len);
 	memcpy(s->reply, &head, sizeof(head));
-	iov__write(iov, count, 0, s->reply, head.len);
+	iov__write(chain->writable, chain->writable_count, 0, s->reply, head.len);
 	return head.len;
 }

@@ -115,7 +115,7 @@ static void send(struct fs_session *s, const struct fuse_in_header *head, const 
 	memcpy(second, body, len);
 	uint32_t written = session__handle(s, &chain);
 	if (written == FS_WAITS)
-		written = session__answer(s, head->unique, writable, 2);
+		written = session__has_answer(s) ? session__answer(s, head->unique, &chain) : 0;
 	require(written <= room);
 	if (written) {
 		size_t got = iov__read(writable, 2, 0, &reply, written < sizeof(reply) ? written : sizeof(reply));

@@ -41,15 +41,17 @@ static int watch(uint64_t node)
 	return guest__op(WATCH, node, NULL, 0, NULL, NULL);
 }
 
-/* Have a request wait for changes. */
-static void ask(void)
+/* Have a request wait for changes; returns its head. */
+static uint16_t ask(void)
 {
 	struct fuse_in_header *in = driver__at(&guest.d, ask_gpa);
 	struct driver_buf bufs[2] = {{ask_gpa, sizeof(*in)}, {told_gpa, 4096}};
 	*in = (struct fuse_in_header){.len = sizeof(*in), .opcode = CHANGES, .unique = 4711};
-	CHECK(driver_queue__add(&guest.requests, bufs, 1, 1) >= 0);
+	int head = driver_queue__add(&guest.requests, bufs, 1, 1);
+	CHECK(head >= 0);
 	driver_device__kick(&guest.dd, 1);
 	driver_device__sync(&guest.dd);
+	return (uint16_t)head;
 }
 
 static const char *kind(uint32_t mask)
@@ -252,6 +254,76 @@ static void a_request_that_waits_is_given_back(void)
 	guest__stop();
 }
 
+static void stop_queues(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < 2; i++)
+		virtqueue__disable(&guest.dd.dev->queues[i]);
+}
+
+/* Guest memory is mapped anew, at another place; where it was, nothing is. */
+static void start_queues_elsewhere(void *arg)
+{
+	struct driver *d = &guest.d;
+	struct driver_queue *queues[] = {&guest.urgent, &guest.requests};
+	uint8_t *old = d->ram;
+	(void)arg;
+	d->ram = mmap(NULL, d->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (d->ram == MAP_FAILED)
+		abort();
+	memcpy(d->ram, old, d->size);
+	mprotect(old, d->size, PROT_NONE);
+	d->mem.regions[0].host = d->ram;
+	for (unsigned i = 0; i < 2; i++) {
+		struct driver_queue *q = queues[i];
+		q->desc = driver__at(d, q->desc_gpa);
+		q->avail = driver__at(d, q->avail_gpa);
+		q->used = driver__at(d, q->used_gpa);
+		guest.dd.result = virtqueue__enable(q->vq, q->desc, q->avail, q->used);
+	}
+}
+
+static void what_changes_while_the_machine_is_paused_is_told_after_that(void)
+{
+	start(FS_CACHE_AUTO);
+	CHECK_EQ(watch(ROOT), 0);
+	ask();
+	CHECK_EQ(loop__call(guest.dd.loop, stop_queues, NULL), 0);
+	memset(driver__at(&guest.d, told_gpa), 0xcc, 64);
+	CHECK_EQ(mkdir(host("during"), 0755), 0);
+	driver_device__sync(&guest.dd);
+	for (unsigned i = 0; i < 64; i++) /* memory of a device that is stopped is the guest's alone */
+		CHECK_EQ(((uint8_t *)driver__at(&guest.d, told_gpa))[i], 0xcc);
+	CHECK_EQ(loop__call(guest.dd.loop, start_queues_elsewhere, NULL), 0);
+	CHECK_EQ(guest.dd.result, 0);
+	driver_device__kick(&guest.dd, 1); /* as a transport does */
+	CHECK_STR(until("after"), "create/ during, ");
+	guest__stop();
+}
+
+static void a_request_that_the_guest_changes_while_it_waits_gets_no_more_than_it_has_room_for(void)
+{
+	static const struct driver_buf now[] = {{0, 4096}, {DRIVER_BASE, 16}, {DRIVER_BASE, 0}, {UINT64_MAX, 4096}};
+	start(FS_CACHE_AUTO);
+	CHECK_EQ(watch(ROOT), 0);
+	for (unsigned i = 0; i < sizeof(now) / sizeof(*now); i++) {
+		uint32_t used = UINT32_MAX;
+		struct driver_desc *table = driver__at(&guest.d, guest.requests.indirect[ask()]);
+		table[1].addr = now[i].gpa;
+		table[1].len = now[i].len;
+		CHECK_EQ(mkdir(host("lost"), 0755), 0);
+		CHECK(driver_queue__wait(&guest.requests, &used, 5000) >= 0);
+		CHECK_EQ(used, 0);
+		ask(); /* nothing is lost by it */
+		CHECK_EQ(answered(), 0);
+		CHECK_STR(told, "create/ lost");
+		CHECK_EQ(rmdir(host("lost")), 0);
+		ask();
+		CHECK_EQ(answered(), 0);
+	}
+	guest__stop();
+}
+
 static void limited(void)
 {
 	int fd = unshare(CLONE_NEWUSER) ? -1 : open("/proc/sys/user/max_inotify_watches", O_WRONLY | O_CLOEXEC);
@@ -292,5 +364,7 @@ int main(void)
 	CASE(a_file_that_is_watched_with_its_directory_is_told_once);
 	CASE(who_does_not_take_them_is_told_that_some_are_lost);
 	CASE(a_request_that_waits_is_given_back);
+	CASE(what_changes_while_the_machine_is_paused_is_told_after_that);
+	CASE(a_request_that_the_guest_changes_while_it_waits_gets_no_more_than_it_has_room_for);
 	return check__done();
 }

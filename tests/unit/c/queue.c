@@ -90,6 +90,33 @@ static void what_was_put_back_comes_again(void)
 }
 
 /* The chain at descriptor 0 is refused, given back with length 0, and a good one behind it still arrives. */
+static void a_chain_is_found_again_by_its_head(void)
+{
+	for (unsigned options = 0; options <= DRIVER_INDIRECT; options += DRIVER_INDIRECT) {
+		struct virtqueue_chain again;
+		set_up(8, options);
+		uint64_t a = driver__alloc(&d, 100), b = driver__alloc(&d, 200);
+		struct driver_buf bufs[] = {{a, 100}, {b, 200}};
+		int head = driver_queue__add(&q, bufs, 1, 1);
+		CHECK_EQ(virtqueue__pop(&vq, &chain), 1);
+		CHECK(virtqueue__find(&vq, chain.head, &again));
+		CHECK_EQ(again.head, head);
+		CHECK_EQ(again.readable_bytes, 100);
+		CHECK_EQ(again.writable_bytes, 200);
+		CHECK(again.writable[0].iov_base == driver__at(&d, b));
+		CHECK(!virtqueue__find(&vq, 8, &again));
+		q.desc[head].addr = 1; /* the guest has changed it since */
+		CHECK(!virtqueue__find(&vq, chain.head, &again));
+		q.desc[head].addr = a;
+		q.desc[head].flags = 0;
+		CHECK(virtqueue__find(&vq, chain.head, &again));
+		CHECK_EQ(again.writable_count, 0);
+		virtqueue__disable(&vq);
+		CHECK(!virtqueue__find(&vq, chain.head, &again));
+		tear_down();
+	}
+}
+
 static void refused(void)
 {
 	uint64_t before = vq.refused;
@@ -441,6 +468,7 @@ int main(void)
 	CASE(chains_are_split_by_direction);
 	CASE(indices_wrap);
 	CASE(what_was_put_back_comes_again);
+	CASE(a_chain_is_found_again_by_its_head);
 	CASE(malformed_chains_are_refused);
 	CASE(a_table_may_end_a_chain);
 	CASE(heads_past_the_table_are_refused);
