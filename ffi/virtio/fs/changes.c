@@ -150,7 +150,7 @@ static void tell(struct fs_changes *changes, const struct fs_inode *inode, uint3
 {
 	struct change change = {.nodeid = inode->id, .mask = mask, .cookie = cookie, .namelen = (uint32_t)strlen(name)};
 	size_t size = size_of(&change);
-	if (is_told(changes, &change, name))
+	if (change.namelen > NAME_MAX || is_told(changes, &change, name)) /* a guest has no longer names */
 		return;
 	if (changes->end + size > changes->capacity) {
 		size_t capacity = changes->capacity ? changes->capacity * 2 : 4096;

@@ -24,14 +24,22 @@ static int64_t now_ns(void)
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+/* Whether the file, changed then, was long unchanged when that was looked at. A file system may tell any time. */
+static bool is_settled(const struct statx_timestamp *changed, int64_t seen_ns)
+{
+	int64_t ns;
+	return !__builtin_mul_overflow(changed->tv_sec, 1000000000LL, &ns) &&
+	       !__builtin_add_overflow(ns, changed->tv_nsec, &ns) && !__builtin_sub_overflow(seen_ns, ns, &ns) &&
+	       ns > STAMP_SETTLED_NS;
+}
+
 /* Whether what the guest has cached of the file's data is still what the file holds. */
 static bool cache_is_good(struct fs_inode *inode, const struct statx *stx)
 {
 	int64_t now = now_ns();
 	bool good = inode->stamped && inode->stamp.sec == stx->stx_mtime.tv_sec &&
 		    inode->stamp.nsec == stx->stx_mtime.tv_nsec && inode->stamp.size == stx->stx_size &&
-		    inode->stamp.seen_ns - (stx->stx_mtime.tv_sec * 1000000000LL + stx->stx_mtime.tv_nsec) >
-			    STAMP_SETTLED_NS;
+		    is_settled(&stx->stx_mtime, inode->stamp.seen_ns);
 	if (!good) {
 		inode->stamped = true;
 		inode->stamp.sec = stx->stx_mtime.tv_sec;

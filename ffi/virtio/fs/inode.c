@@ -244,6 +244,9 @@ int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *nam
 		inode = NULL;
 	}
 	if (inode) {
+		/* no directory lies in itself, nor in its share's root twice: the host's numbers repeat */
+		if (name && inode->type == S_IFDIR && (inode == parent || inode->root))
+			return -ELOOP;
 		if (name)
 			inode__moved(s, inode, parent, name);
 		*out = inode;

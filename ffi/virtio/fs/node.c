@@ -24,7 +24,7 @@ static int reply_made(struct fs_request *req, int dir, mode_t mode)
 		return err;
 	err = owner__created(req, inode, -1, mode, &stx);
 	if (err) {
-		unlinkat(dir, req->name[0], S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+		unlinkat(inode__fd(req->session, req->inode), req->name[0], S_ISDIR(mode) ? AT_REMOVEDIR : 0);
 		inode__put(req->session, inode);
 		return err;
 	}

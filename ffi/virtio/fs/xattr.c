@@ -74,7 +74,9 @@ int op__listxattr(struct fs_request *req)
 		return err == -EOPNOTSUPP ? reply_value(req, in->size, 0) : err;
 	size_t kept = 0;
 	for (size_t at = 0, len; at < (size_t)n; at += len) {
-		len = strlen(names + at) + 1;
+		len = strnlen(names + at, (size_t)n - at) + 1;
+		if (len > (size_t)n - at) /* the list has no end, as no local file system has it */
+			break;
 		if (!is_user(names + at))
 			continue;
 		memmove(names + kept, names + at, len);
