@@ -61,10 +61,12 @@ struct fs_options {
  * sees the host's changes. The process's working directory is then the kept /proc/self/fd.
  *
  * Set-user-id and set-group-id bits of files reach the host only under FS_OWNER_PASSTHROUGH and FS_OWNER_MAP. The limit
- * of open files is raised as far as the process may. Needs /proc at this moment (it keeps a descriptor of
- * /proc/self/fd). 0, -EINVAL (tag, root names), -ENOTDIR (a root is neither a
- * directory nor, but for `single`, a regular file), -ENOMEM, or what opening /proc says.
- * The request queue should have 1024 entries: then reads and writes of 1 MiB go in one request.
+ * of open files is raised as far as the process may. Needs /proc at this moment: it keeps a descriptor of
+ * /proc/self/fd. Where mounting is permitted (see tree__open) that is a mount of its own, from which no ".." leads to
+ * the rest of /proc; elsewhere Landlock alone keeps whoever has taken over the process from going there.
+ * 0, -EINVAL (tag, root names), -ENOTDIR (a root is neither a directory nor, but for `single`, a regular file),
+ * -ENOMEM, or what opening /proc says. The request queue should have 1024 entries: then reads and writes of 1 MiB go in
+ * one request.
  *
  * The caller owns *out until it hands it to a transport; `ops->destroy` ends it. On failure no fd is taken. */
 __attribute__((warn_unused_result)) int virtio_fs__new(const struct fs_options *options, struct virtio_device **out);

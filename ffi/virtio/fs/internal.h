@@ -138,7 +138,7 @@ struct fs_session {
 	bool single;
 	bool started;   /* INIT was answered */
 	bool submounts; /* the guest mounts what is announced */
-	int proc;       /* /proc/self/fd */
+	int proc;       /* /proc/self/fd, of tree__open */
 	uint32_t serial;
 	uint64_t written, read; /* bytes of files, by the guest */
 	size_t wrote;           /* bytes of all shares' `wrote` */

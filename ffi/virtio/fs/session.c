@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "confine/tree.h"
+
 enum op_flags {
 	TOP = 1,      /* is also answered for the made root */
 	MODIFY = 2,   /* changes files: refused in a read-only share */
@@ -153,9 +155,9 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 	s->notice_arg = options->notice_arg;
 	s->single = options->single;
 	s->shares = calloc(options->root_count, sizeof(*s->shares));
-	s->proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	s->proc = tree__open("/proc/self/fd", false);
 	set_limits(s);
-	int err = s->proc < 0 ? -errno : s->shares ? 0 : -ENOMEM;
+	int err = s->proc < 0 ? s->proc : s->shares ? 0 : -ENOMEM;
 	if (!err && !s->single)
 		err = inode__new_root(s, NULL, -1, &s->top);
 	for (unsigned i = 0; !err && i < options->root_count; i++)

@@ -1,12 +1,15 @@
 /* virtio-fs, the escape kit: whatever the guest asks and whatever the host's tree does meanwhile, nothing outside the
  * share is read or written. Beside the share lies a secret, and each case checks that it is neither seen nor changed.
  */
+#include <linux/mount.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 
 #include "fs_guest.h"
+#include "virtio/fs/internal.h"
 
 #define ROOT FUSE_ROOT_ID
 
@@ -396,6 +399,28 @@ static void a_file_alone_leads_to_nothing_beside_it(void)
 	stop();
 }
 
+/* A process that was taken over has the session's descriptors, too. */
+static void the_kept_way_to_descriptors_leads_nowhere_else(void)
+{
+	struct fs_session *s;
+	struct statx here, up;
+	int probe = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (probe < 0)
+		SKIP("mounting is not permitted here");
+	close(probe);
+	struct fs_root root = {.name = "0", .fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+	struct fs_options options = {.tag = "t", .roots = &root, .root_count = 1};
+	CHECK_EQ(session__new(&options, &s), 0);
+	CHECK_EQ(openat(s->proc, "../status", O_RDONLY), -1);
+	CHECK_EQ(openat(s->proc, "../../version", O_RDONLY), -1);
+	CHECK_EQ(openat(s->proc, "../../sys/kernel/core_pattern", O_WRONLY), -1);
+	CHECK_EQ(openat(s->proc, "../../1/root", O_PATH), -1);
+	CHECK_EQ(stat__at(s->proc, "", &here), 0);
+	CHECK_EQ(stat__at(s->proc, "../../..", &up), 0);
+	CHECK(here.stx_ino == up.stx_ino && here.stx_mnt_id == up.stx_mnt_id);
+	session__free(s);
+}
+
 int main(void)
 {
 	CASE(names_that_are_paths_are_refused_by_every_operation);
@@ -410,5 +435,6 @@ int main(void)
 	CASE(names_of_any_bytes_and_up_to_255_of_them_are_good);
 	CASE(special_bits_do_not_reach_the_host);
 	CASE(a_file_alone_leads_to_nothing_beside_it);
+	CASE(the_kept_way_to_descriptors_leads_nowhere_else);
 	return check__done();
 }
