@@ -191,15 +191,3 @@ int op__access(struct fs_request *req)
 		return -EROFS;
 	return 0;
 }
-
-int op__syncfs(struct fs_request *req)
-{
-	if (!req->share || req->share->read_only)
-		return 0;
-	int fd = inode__open(req->session, req->share->root, O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		return fd;
-	int err = syncfs(fd) ? -errno : 0;
-	close(fd);
-	return err;
-}

@@ -346,5 +346,6 @@ int op__changes(struct fs_request *req)
 	if (req->out_room < FS_CHANGE_MAX)
 		return -EINVAL;
 	req->out_len = changes__take(changes, req->out, req->out_room);
+	changes->waiting = !req->out_len;
 	return req->out_len ? 0 : FS_WAIT;
 }

@@ -12,8 +12,9 @@ enum {
 	TAG_BYTES = 36,
 	QUEUE_URGENT = 0, /* hiprio: forgets and interrupts */
 	QUEUE_REQUESTS = 1,
-	BATCH = 64,                /* requests served before others on the loop get their turn */
-	NOTIFY_BYTES = 256 * 1024, /* bytes moved before the guest is told, though more requests wait */
+	BATCH = 64,                     /* requests served before others on the loop get their turn */
+	NOTIFY_BYTES = 256 * 1024,      /* bytes moved before the guest is told, though more requests wait */
+	SYNCS_MAX = VIRTQUEUE_MAX_SIZE, /* that wait: a queue's driver has no more */
 };
 
 /* Device configuration, virtio 1.2 section 5.11.4. */
@@ -22,16 +23,22 @@ struct fs_config {
 	uint32_t num_request_queues;
 };
 
+/* A request that is answered later: its buffers are found again by its head, in the memory that the guest has then. */
+struct held {
+	struct virtqueue *vq;
+	uint16_t head;
+	struct fs_wait wait;
+};
+
 struct virtio_fs {
 	struct virtio_device dev;
 	struct fs_config config;
 	struct fs_session *session;
-	bool listening; /* to the session's inotify */
-	struct {
-		struct virtqueue *vq; /* NULL: there is none */
-		uint16_t head;
-		uint64_t unique;
-	} waiting; /* the request that is answered when there are changes */
+	bool listening;      /* to the session's inotify */
+	struct held waiting; /* is answered when there are changes; vq NULL: there is none */
+	struct held syncs[SYNCS_MAX];
+	unsigned sync_count;
+	uint64_t sync_timer; /* 0: none */
 };
 
 static struct virtio_fs *fs_of(struct virtio_device *dev)
@@ -68,29 +75,67 @@ static int fs_activate(struct virtio_device *dev)
 	return dev->queues[QUEUE_REQUESTS].enabled ? 0 : -EINVAL;
 }
 
-/* The request waits: its buffers are found again by its head, in the memory that the guest has then. */
-static void hold(struct virtio_fs *fs, struct virtqueue *vq, const struct virtqueue_chain *chain)
+/* --- requests that wait --- */
+
+/* The guest may have changed its chain meanwhile: it is looked at anew. */
+static void end(struct virtio_fs *fs, const struct held *held, int error)
 {
-	struct fuse_in_header header;
-	iov__read(chain->readable, chain->readable_count, 0, &header, sizeof(header));
-	fs->waiting.vq = vq;
-	fs->waiting.head = chain->head;
-	fs->waiting.unique = header.unique;
+	struct virtqueue_chain chain, *found = virtqueue__find(held->vq, held->head, &chain) ? &chain : NULL;
+	uint32_t len = held->wait.share ? session__end(fs->session, held->wait.unique, error, found)
+					: session__tell_changes(fs->session, held->wait.unique, found);
+	virtqueue__push(held->vq, held->head, len);
+	virtqueue__notify(held->vq);
 }
 
-/* Answer the request that waits, if there is one and something to tell it; while its queue is stopped that waits, too.
- */
+/* Answer the request that waits for changes, if there is one and something to tell it; while its queue is stopped that
+ * waits, too. */
 static void answer(struct virtio_fs *fs)
 {
-	struct virtqueue *vq = fs->waiting.vq;
-	struct virtqueue_chain chain;
-	if (!session__has_answer(fs->session) || !vq || !vq->enabled)
+	if (!session__has_changes(fs->session) || !fs->waiting.vq || !fs->waiting.vq->enabled)
 		return;
+	struct held held = fs->waiting;
 	fs->waiting.vq = NULL;
-	bool found = virtqueue__find(vq, fs->waiting.head, &chain);
-	uint32_t len = session__answer(fs->session, fs->waiting.unique, found ? &chain : NULL);
-	virtqueue__push(vq, fs->waiting.head, len);
-	virtqueue__notify(vq);
+	end(fs, &held, 0);
+}
+
+static void sync_next(void *arg);
+
+static void await_sync(struct virtio_fs *fs)
+{
+	/* without memory for the timer the guest's next request goes on */
+	if (fs->sync_count && !fs->sync_timer &&
+	    loop__timer(fs->dev.loop, sync__wait_ms(fs->session), sync_next, fs, &fs->sync_timer))
+		fs->sync_timer = 0;
+}
+
+/* Sync the share that was asked for first, for all who asked. */
+static void sync_next(void *arg)
+{
+	struct virtio_fs *fs = arg;
+	unsigned left = 0;
+	fs->sync_timer = 0;
+	if (!fs->syncs[0].vq->enabled) /* goes on when it runs again */
+		return;
+	struct fs_share *share = fs->syncs[0].wait.share;
+	int error = share->unsynced ? sync__share(fs->session, share) : 0;
+	for (unsigned i = 0; i < fs->sync_count; i++) {
+		if (fs->syncs[i].wait.share == share && fs->syncs[i].vq->enabled)
+			end(fs, &fs->syncs[i], error);
+		else
+			fs->syncs[left++] = fs->syncs[i];
+	}
+	fs->sync_count = left;
+	await_sync(fs);
+}
+
+static void hold(struct virtio_fs *fs, const struct held *held)
+{
+	if (!held->wait.share)
+		fs->waiting = *held;
+	else if (fs->sync_count < SYNCS_MAX)
+		fs->syncs[fs->sync_count++] = *held;
+	else
+		end(fs, held, -EBUSY);
 }
 
 static void host_changed(void *arg, int fd, unsigned ready)
@@ -112,13 +157,15 @@ static void listen_to_host(struct virtio_fs *fs)
 static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 {
 	struct virtqueue_chain chain;
+	struct held held = {.vq = vq};
 	size_t moved = 0;
 	unsigned count = 0;
 	while (count < BATCH && virtqueue__pop(vq, &chain) == 1) {
 		moved += chain.readable_bytes + chain.writable_bytes;
-		uint32_t len = session__handle(fs->session, &chain);
+		held.head = chain.head;
+		uint32_t len = session__handle(fs->session, &chain, &held.wait);
 		if (len == FS_WAITS)
-			hold(fs, vq, &chain);
+			hold(fs, &held);
 		else
 			virtqueue__push(vq, chain.head, len);
 		count++;
@@ -130,6 +177,7 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 	virtqueue__notify(vq);
 	listen_to_host(fs);
 	answer(fs); /* what a request has found on its way, or that none is to wait any more */
+	await_sync(fs);
 	atomic_store_explicit(&fs->dev.traffic.from_guest, fs->session->written, memory_order_relaxed);
 	atomic_store_explicit(&fs->dev.traffic.to_guest, fs->session->read, memory_order_relaxed);
 	if (count == BATCH) /* there may be more: come back by way of the loop */
@@ -153,7 +201,10 @@ static void fs_reset(struct virtio_device *dev)
 {
 	struct virtio_fs *fs = fs_of(dev);
 	session__reset(fs->session);
-	fs->waiting.vq = NULL; /* it went with the queues */
+	loop__timer_cancel(dev->loop, fs->sync_timer);
+	fs->sync_timer = 0;
+	fs->sync_count = 0; /* they went with the queues */
+	fs->waiting.vq = NULL;
 	fs->session->changes.waiting = false;
 }
 

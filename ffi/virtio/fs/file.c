@@ -355,6 +355,7 @@ int op__copy_file_range(struct fs_request *req)
 	ssize_t n = copy_file_range(from->fd, &from_at, to->fd, &to_at, len, 0);
 	if (n < 0)
 		return -errno;
+	to->inode->share->unsynced = true;
 	*out = (struct fuse_write_out){.size = (uint32_t)n};
 	req->out_len = sizeof(*out);
 	return 0;

@@ -114,6 +114,7 @@ struct fs_share {
 	unsigned uid_map_count, gid_map_count;
 	struct fs_inode *root;
 	_Atomic bool used, written;    /* by the guest, or it has tried */
+	bool unsynced;                 /* written since all of it was synced */
 	char wrote[FS_ROOT_WROTE_MAX]; /* names of entries of its root in and below which it wrote, each with its NUL */
 	_Atomic size_t wrote_end;
 	_Atomic bool wrote_more; /* than there was room for */
@@ -155,6 +156,8 @@ struct fs_session {
 	fs_notice_fn notice;
 	void *notice_arg;
 
+	uint64_t sync_debt_until; /* see sync.c; of the monotonic clock */
+
 	struct fs_owner **owners;
 	uint32_t owner_buckets, owner_count;
 
@@ -187,15 +190,26 @@ void session__free(struct fs_session *s);
 void session__reset(struct fs_session *s);
 /* What an operation returns in place of an error: the request is answered later. */
 enum { FS_WAIT = 1 };
-/* Bytes written to the chain (0: no reply), or this: the chain is kept, and given back with session__answer. */
+/* Bytes written to the chain (0: no reply), or this: the chain is kept, and ended by one of the two below. */
 #define FS_WAITS UINT32_MAX
-uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain);
+/* What waits: the request's number, and the share that is to be synced, or NULL: for changes. */
+struct fs_wait {
+	uint64_t unique;
+	struct fs_share *share;
+};
+uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain, struct fs_wait *wait);
 
-/* Whether there is something to tell the request that waits. */
-bool session__has_answer(struct fs_session *s);
-/* The reply to the request that waits, `unique`: bytes written, 0 where its chain (NULL: it is none any more) has no
- * room for one. */
-uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct virtqueue_chain *chain);
+/* Whether there is something to tell the request that waits for changes. */
+bool session__has_changes(struct fs_session *s);
+/* The reply to a request that waits: bytes written; 0 where its chain, which the guest may have changed since, has no
+ * room for one. NULL: it is no chain any more. */
+uint32_t session__tell_changes(struct fs_session *s, uint64_t unique, const struct virtqueue_chain *chain);
+uint32_t session__end(struct fs_session *s, uint64_t unique, int error, const struct virtqueue_chain *chain);
+
+/* sync.c */
+/* How long the next one is to wait, so that they stay seldom. */
+uint64_t sync__wait_ms(const struct fs_session *s);
+int sync__share(struct fs_session *s, struct fs_share *share);
 
 /* changes.c */
 void changes__init(struct fs_changes *changes);

@@ -315,7 +315,17 @@ static int run(struct fs_request *req, const struct op *op)
 	return err;
 }
 
-uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain)
+/* The header and `len` bytes that lie behind its place in s->reply; `direct` more are in the guest's buffers. */
+static uint32_t reply(struct fs_session *s, struct fuse_out_header head, size_t len, size_t direct,
+		      const struct virtqueue_chain *chain)
+{
+	head.len = (uint32_t)(sizeof(head) + len + direct);
+	memcpy(s->reply, &head, sizeof(head));
+	iov__write(chain->writable, chain->writable_count, 0, s->reply, sizeof(head) + len);
+	return head.len;
+}
+
+uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain, struct fs_wait *wait)
 {
 	struct fs_request req = {.session = s, .chain = chain};
 	if (iov__read(chain->readable, chain->readable_count, 0, &req.header, sizeof(req.header)) !=
@@ -336,35 +346,35 @@ uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *cha
 	if (silent)
 		return 0;
 	if (head.error == FS_WAIT) {
-		s->changes.waiting = true;
+		*wait = (struct fs_wait){.unique = req.header.unique, .share = req.share};
 		return FS_WAITS;
 	}
 	if (head.error)
 		req.out_len = req.direct = 0;
-	head.len = (uint32_t)(sizeof(head) + req.out_len + req.direct);
-	memcpy(s->reply, &head, sizeof(head));
-	iov__write(chain->writable, chain->writable_count, 0, s->reply, sizeof(head) + req.out_len);
-	return head.len;
+	return reply(s, head, req.out_len, req.direct, chain);
 }
 
-bool session__has_answer(struct fs_session *s)
+bool session__has_changes(struct fs_session *s)
 {
 	changes__read(s, NULL);
 	return s->changes.waiting && (s->changes.stopped || s->changes.start < s->changes.end);
 }
 
-uint32_t session__answer(struct fs_session *s, uint64_t unique, const struct virtqueue_chain *chain)
+uint32_t session__tell_changes(struct fs_session *s, uint64_t unique, const struct virtqueue_chain *chain)
 {
 	struct fuse_out_header head = {.unique = unique};
 	s->changes.waiting = false;
-	if (!chain || chain->writable_bytes < sizeof(head) + FS_CHANGE_MAX) /* the guest has changed it since */
+	if (!chain || chain->writable_bytes < sizeof(head) + FS_CHANGE_MAX)
 		return 0;
 	size_t room = chain->writable_bytes - sizeof(head);
 	size_t len = changes__take(&s->changes, s->reply + sizeof(head), room < FS_REPLY_MAX ? room : FS_REPLY_MAX);
 	if (!len)
 		head.error = -ENOTCONN;
-	head.len = (uint32_t)(sizeof(head) + len);
-	memcpy(s->reply, &head, sizeof(head));
-	iov__write(chain->writable, chain->writable_count, 0, s->reply, head.len);
-	return head.len;
+	return reply(s, head, len, 0, chain);
+}
+
+uint32_t session__end(struct fs_session *s, uint64_t unique, int error, const struct virtqueue_chain *chain)
+{
+	struct fuse_out_header head = {.unique = unique, .error = error};
+	return chain && chain->writable_bytes >= sizeof(head) ? reply(s, head, 0, 0, chain) : 0;
 }

@@ -22,6 +22,7 @@ void use__write(struct fs_session *s, struct fs_share *share, const struct fs_in
 	size_t end = atomic_load_explicit(&share->wrote_end, memory_order_relaxed);
 	use__look(share);
 	atomic_store_explicit(&share->written, true, memory_order_relaxed);
+	share->unsynced = true;
 	/* renames on both sides may have made a circle of what is remembered */
 	for (unsigned depth = 0; dir && dir != share->root; dir = dir->parent, depth++) {
 		if (depth == FS_DEPTH_MAX)

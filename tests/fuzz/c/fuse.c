@@ -113,9 +113,10 @@ static void send(struct fs_session *s, const struct fuse_in_header *head, const 
 	} reply;
 	memcpy(first, head, sizeof(*head));
 	memcpy(second, body, len);
-	uint32_t written = session__handle(s, &chain);
+	struct fs_wait wait;
+	uint32_t written = session__handle(s, &chain, &wait);
 	if (written == FS_WAITS)
-		written = session__has_answer(s) ? session__answer(s, head->unique, &chain) : 0;
+		written = session__has_changes(s) ? session__tell_changes(s, wait.unique, &chain) : 0;
 	require(written <= room);
 	if (written) {
 		size_t got = iov__read(writable, 2, 0, &reply, written < sizeof(reply) ? written : sizeof(reply));
