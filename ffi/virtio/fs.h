@@ -52,6 +52,7 @@ struct fs_options {
 	bool single;
 	const struct fs_root *roots; /* copied */
 	unsigned root_count;
+	uint64_t memory;     /* bytes that the guest has, which bound how many files it may hold; 0: any number */
 	fs_notice_fn notice; /* or NULL */
 	void *notice_arg;
 };

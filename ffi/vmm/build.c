@@ -122,6 +122,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.listeners = listeners,
 		.balloon = config->balloon && !vmm->engine->balloon,
 		.notice = network__notice,
+		.memory = config->memory,
 		.watches = notice__watches,
 		.owner = vmm,
 	};

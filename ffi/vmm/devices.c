@@ -95,6 +95,7 @@ static int add_fs(struct device_set *set, const struct config_fs *fs, const stru
 					     .single = fs->single,
 					     .roots = roots,
 					     .root_count = fs->root_count,
+					     .memory = device->memory,
 					     .notice = device->watches,
 					     .notice_arg = device->owner};
 		err = virtio_fs__new(&options, &dev);

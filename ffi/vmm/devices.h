@@ -33,6 +33,7 @@ struct device_options {
 	bool balloon;   /* there is to be one, which the engine does not carry */
 	/* Told on the net device's worker. */
 	void (*notice)(void *owner, const struct gate_notice *notice);
+	uint64_t memory; /* the guest's, bytes */
 	/* Told on the file system device's worker. */
 	fs_notice_fn watches;
 	void *owner;

@@ -20,23 +20,35 @@ _Static_assert(FUSE_DIRENT_ALIGN(sizeof(struct change) + NAME_MAX + 1) <= FS_CHA
 enum {
 	PENDING_MAX = 256 * 1024, /* bytes of changes that wait for the guest to take them; then they are lost */
 	BUCKETS = 1024,
-	LIMIT = 4096, /* files watched, where the host does not tell its own limit */
+	SHARE = 8,         /* of what the user's programs may watch together, one sandbox takes that part */
+	LIMIT = 1024,      /* files watched, where the host does not tell */
+	LIMIT_MAX = 65536, /* each takes about 1 KiB of the host's kernel */
 	DIRENT = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO,
 	SELF = IN_DELETE_SELF | IN_MOVE_SELF,
 	CONTENT = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE,
 };
 
-/* Half of what all programs of the user may watch together: a guest leaves them the rest. */
-static unsigned limit_here(void)
+static unsigned long number_in(const char *path)
 {
 	char text[32] = "";
-	int fd = open("/proc/sys/fs/inotify/max_user_watches", O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		(void)!read(fd, text, sizeof(text) - 1);
 		close(fd);
 	}
-	unsigned long limit = strtoul(text, NULL, 10) / 2;
-	return limit && limit < FS_INODES_MAX ? (unsigned)limit : LIMIT;
+	return strtoul(text, NULL, 10);
+}
+
+/* What all programs of the user may watch together, here and in the user namespace at hand, is for other sandboxes and
+ * the user's own programs as well. */
+static unsigned limit_here(void)
+{
+	unsigned long host = number_in("/proc/sys/fs/inotify/max_user_watches");
+	unsigned long here = number_in("/proc/sys/user/max_inotify_watches");
+	unsigned long limit = (here && here < host ? here : host) / SHARE;
+	if (!host)
+		return LIMIT;
+	return !limit ? 1 : limit < LIMIT_MAX ? (unsigned)limit : LIMIT_MAX;
 }
 
 void changes__init(struct fs_changes *changes)

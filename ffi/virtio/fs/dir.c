@@ -15,9 +15,11 @@ struct fs_listing {
 	_Alignas(struct dirent64) char data[4096]; /* as much as the guest asks for at once */
 };
 
-void listing__free(struct fs_listing *listing)
+void listing__free(struct fs_session *s, struct fs_handle *handle)
 {
-	free(listing);
+	s->listings -= handle->listing != NULL;
+	free(handle->listing);
+	handle->listing = NULL;
 }
 
 int op__opendir(struct fs_request *req)
@@ -144,7 +146,7 @@ static int list_shares(struct fs_request *req, uint64_t offset, size_t room, boo
 }
 
 /* Have the listing's next entry in `data`, or none left (len 0). */
-static int refill(struct fs_handle *handle, uint64_t offset)
+static int refill(struct fs_session *s, struct fs_handle *handle, uint64_t offset)
 {
 	struct fs_listing *listing = handle->listing;
 	if (!listing) {
@@ -152,6 +154,7 @@ static int refill(struct fs_handle *handle, uint64_t offset)
 		if (!listing)
 			return -ENOMEM;
 		*listing = (struct fs_listing){.offset = 0};
+		s->listings++;
 	}
 	if (offset != listing->offset || !offset) { /* offset 0 is also rewinddir() */
 		if (lseek(handle->fd, (off_t)offset, SEEK_SET) < 0)
@@ -177,18 +180,10 @@ static uint64_t plain_ino(const struct fs_request *req, const struct dirent64 *d
 	return req->inode->parent ? req->inode->parent->key.ino : req->inode->key.ino;
 }
 
-static int list(struct fs_request *req, bool plus)
+static int list_directory(struct fs_request *req, struct fs_handle *handle, uint64_t offset, size_t room, bool plus)
 {
-	const struct fuse_read_in *in = req->in;
-	struct fs_handle *handle = handle__get(req, in->fh, true);
-	size_t room = in->size < req->out_room ? in->size : req->out_room;
-	uint64_t offset = in->offset;
-	if (!handle)
-		return -EBADF;
-	if (!req->share)
-		return list_shares(req, offset, room, plus);
 	for (;;) {
-		int err = refill(handle, offset);
+		int err = refill(req->session, handle, offset);
 		struct fs_listing *listing = handle->listing;
 		if (err)
 			return req->out_len ? 0 : err;
@@ -206,6 +201,22 @@ static int list(struct fs_request *req, bool plus)
 		listing->next += d->d_reclen;
 		listing->offset = offset = entry.offset;
 	}
+}
+
+static int list(struct fs_request *req, bool plus)
+{
+	const struct fuse_read_in *in = req->in;
+	struct fs_handle *handle = handle__get(req, in->fh, true);
+	size_t room = in->size < req->out_room ? in->size : req->out_room;
+	if (!handle)
+		return -EBADF;
+	if (!req->share)
+		return list_shares(req, in->offset, room, plus);
+	int err = list_directory(req, handle, in->offset, room, plus);
+	bool ended = !err && !req->out_len;
+	if (ended || req->session->listings > FS_LISTINGS_MAX) /* it is read again from there, if it goes on */
+		listing__free(req->session, handle);
+	return err;
 }
 
 int op__readdir(struct fs_request *req)

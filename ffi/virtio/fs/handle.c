@@ -43,7 +43,7 @@ void handle__free(struct fs_session *s, struct fs_handle *handle)
 	slots__remove(&s->handles, handle->id);
 	if (handle->fd >= 0)
 		close(handle->fd);
-	listing__free(handle->listing);
+	listing__free(s, handle);
 	free(handle);
 	inode->refs--;
 	inode__put(s, inode);

@@ -211,7 +211,7 @@ int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct
 	if (!err && share && !S_ISDIR(stx.stx_mode) && (s->single || !S_ISREG(stx.stx_mode)))
 		err = -ENOTDIR;
 	if (!err)
-		err = slots__add(&s->inodes, inode, FS_INODES_MAX, &inode->id);
+		err = slots__add(&s->inodes, inode, s->inodes_max, &inode->id);
 	if (err) {
 		free(inode);
 		return err;
@@ -257,7 +257,7 @@ int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *nam
 	char *copy = name ? strdup(name) : NULL;
 	int err = inode && (copy || !name) ? hash_grow(s) : -ENOMEM;
 	if (!err)
-		err = slots__add(&s->inodes, inode, FS_INODES_MAX, &inode->id);
+		err = slots__add(&s->inodes, inode, s->inodes_max, &inode->id);
 	if (err) {
 		free(inode);
 		free(copy);

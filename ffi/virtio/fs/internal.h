@@ -21,12 +21,15 @@
 enum { FS_OP_WATCH = 120, FS_OP_UNWATCH = 121, FS_OP_CHANGES = 122 };
 
 enum {
-	FS_BODY_MAX = 80 * 1024,           /* a request without its file data: an xattr value of 64 KiB and its name */
-	FS_REPLY_MAX = 64 * 1024,          /* a reply without file data */
-	FS_WRITE_MAX = 1024 * 1024,        /* bytes of one read or write */
-	FS_INODES_MAX = 1024 * 1024,       /* inodes the guest may hold */
+	FS_BODY_MAX = 80 * 1024,     /* a request without its file data: an xattr value of 64 KiB and its name */
+	FS_REPLY_MAX = 64 * 1024,    /* a reply without file data */
+	FS_WRITE_MAX = 1024 * 1024,  /* bytes of one read or write */
+	FS_INODES_MAX = 1024 * 1024, /* inodes the guest may hold, and where it has little memory: */
+	FS_INODES_LEAST = 64 * 1024,
+	FS_INODE_BYTES = 1024,             /* of a guest's memory that one takes at least, as fuse_inode and dentry */
 	FS_DEPTH_MAX = PATH_MAX,           /* directories above one another: each takes a step to reach */
 	FS_HANDLES_MAX = 32768,            /* files and directories the guest may have open */
+	FS_LISTINGS_MAX = 1024,            /* directories of which what was read ahead is kept */
 	FS_OWNERS_MAX = 1024 * 1024,       /* remembered owners */
 	FS_WROTE_MAX = 64 * 1024,          /* bytes of names of entries that were written, of all shares */
 	FS_CHANGE_MAX = 24 + NAME_MAX + 1, /* bytes of a change with the longest name: a multiple of 8 */
@@ -149,7 +152,8 @@ struct fs_session {
 	uint32_t bucket_count; /* a power of two */
 	struct fs_inode *top;  /* node 1 */
 	struct fs_inode lru;   /* sentinel; most recent first */
-	unsigned lru_count, lru_max, handles_max;
+	unsigned lru_count, lru_max, handles_max, inodes_max;
+	unsigned listings;     /* that are kept */
 	unsigned pinned_count; /* descriptors of inodes that have no known place; at most lru_max */
 
 	struct fs_changes changes;
@@ -278,8 +282,8 @@ struct fs_handle *handle__get(const struct fs_request *req, uint64_t id, bool di
 void handle__free(struct fs_session *s, struct fs_handle *handle);
 void handle__free_all(struct fs_session *s);
 
-/* dir.c: what was read of a directory and not yet given out; NULL is allowed. */
-void listing__free(struct fs_listing *listing);
+/* dir.c: what was read of a directory and not yet given out, if anything. */
+void listing__free(struct fs_session *s, struct fs_handle *handle);
 
 /* attr.c: what the guest is shown of a file. */
 void attr__fill(const struct fs_request *req, const struct fs_inode *inode, const struct statx *stx,

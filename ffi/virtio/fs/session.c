@@ -128,9 +128,14 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 	return err ? err : inode__new_root(s, share, root->fd, &share->root);
 }
 
-/* How many descriptors the session may use: an eighth of the process's for known inodes, half for open files. */
-static void set_limits(struct fs_session *s)
+/* How many descriptors the session may use: an eighth of the process's for known inodes, half for open files. And how
+ * many inodes: no fewer than a guest of that memory holds, so that it gives them back before it meets the limit. */
+static void set_limits(struct fs_session *s, uint64_t memory)
 {
+	uint64_t inodes = memory ? memory / FS_INODE_BYTES : FS_INODES_MAX;
+	s->inodes_max = inodes < FS_INODES_LEAST ? FS_INODES_LEAST
+			: inodes < FS_INODES_MAX ? (unsigned)inodes
+						 : FS_INODES_MAX;
 	struct rlimit limit = {.rlim_cur = 1024};
 	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
 		rlim_t soft = limit.rlim_cur;
@@ -156,7 +161,7 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 	s->single = options->single;
 	s->shares = calloc(options->root_count, sizeof(*s->shares));
 	s->proc = tree__open("/proc/self/fd", false);
-	set_limits(s);
+	set_limits(s, options->memory);
 	int err = s->proc < 0 ? s->proc : s->shares ? 0 : -ENOMEM;
 	if (!err && !s->single)
 		err = inode__new_root(s, NULL, -1, &s->top);

@@ -324,40 +324,86 @@ static void a_request_that_the_guest_changes_while_it_waits_gets_no_more_than_it
 	guest__stop();
 }
 
-static void limited(void)
+/* What the user's programs may watch together, in a user namespace; exits where there is none to be had. */
+static void limit_watches(const char *count)
 {
 	int fd = unshare(CLONE_NEWUSER) ? -1 : open("/proc/sys/user/max_inotify_watches", O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "2", 1) != 1) {
+	if (fd < 0 || write(fd, count, strlen(count)) < 0) {
 		printf("# no user namespace with limits of its own here\n");
 		exit(0);
 	}
 	close(fd);
-	start(FS_CACHE_AUTO);
+}
+
+/* Directories that are watched beside the share, until it is refused. */
+static unsigned watch_on(void)
+{
+	unsigned count = 0;
+	int err = 0;
 	CHECK_EQ(watch(ROOT), 0);
-	for (int i = 0; i < 4; i++) {
-		CHECK_EQ(mkdir(host("%d", i), 0755), 0);
-		CHECK_EQ(watch(guest__lookup(ROOT, strrchr(host("%d", i), '/') + 1)), i ? -ENOSPC : 0);
+	for (; !err; count++) {
+		CHECK_EQ(mkdir(host("%u", count), 0755), 0);
+		err = watch(guest__lookup(ROOT, strrchr(host("%u", count), '/') + 1));
 	}
-	CHECK_EQ(noticed, 1); /* not for each */
+	CHECK_EQ(err, -ENOSPC);
 	CHECK_EQ(noticed_error, -ENOSPC);
+	CHECK_EQ(watch(guest__lookup(ROOT, "0")), count > 1 ? 0 : -ENOSPC); /* it is watched, or is not, as before */
+	CHECK_EQ(noticed, 1);                                               /* not for each */
+	return count - 1;
+}
+
+/* Others have left two of 32 watches: less than a sandbox's part. */
+static void limited_by_the_rest(void)
+{
+	char names[30][32];
+	limit_watches("32");
+	int others = inotify_init1(IN_CLOEXEC);
+	for (unsigned i = 0; i < 30; i++) {
+		strcpy(names[i], "/tmp/capsa-watched-XXXXXX");
+		CHECK(mkdtemp(names[i]) && inotify_add_watch(others, names[i], IN_CREATE) > 0);
+	}
+	start(FS_CACHE_AUTO);
+	CHECK_EQ(watch_on(), 1);
+	guest__stop();
+	for (unsigned i = 0; i < 30; i++)
+		rmdir(names[i]);
+	exit(0);
+}
+
+static void limited_to_a_part(void)
+{
+	limit_watches("40");
+	start(FS_CACHE_AUTO);
+	CHECK_EQ(watch_on(), 4);
 	guest__stop();
 	exit(0);
 }
 
-static void the_hosts_limit_is_no_end(void)
+static void in_a_child(void (*test)(void))
 {
 	int status = -1;
 	fflush(stdout);
 	pid_t pid = fork();
 	if (pid == 0)
-		limited();
+		test();
 	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
 	CHECK_EQ(status, 0);
+}
+
+static void the_hosts_limit_is_no_end(void)
+{
+	in_a_child(limited_by_the_rest);
+}
+
+static void most_of_what_may_be_watched_is_left_to_others(void)
+{
+	in_a_child(limited_to_a_part);
 }
 
 int main(void)
 {
 	CASE(the_hosts_limit_is_no_end);
+	CASE(most_of_what_may_be_watched_is_left_to_others);
 	CASE(what_the_host_changes_is_told);
 	CASE(what_the_guest_changes_is_not);
 	CASE(nor_what_nobody_watches);

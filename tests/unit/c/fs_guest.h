@@ -149,6 +149,7 @@ CHECK__UNUSED static int guest__init(void)
 
 /* Of the devices that are started from then on. */
 static fs_notice_fn guest__notice;
+static uint64_t guest__memory;
 
 /* A root that is to be a file, with its name in it, not a directory: what its `fd` says before. */
 enum { GUEST_FILE = -1 };
@@ -170,8 +171,12 @@ CHECK__UNUSED static void guest__start(struct fs_root *roots, unsigned count, bo
 		roots[i].fd = open(single ? guest.host : host("%s", roots[i].name), O_PATH | O_CLOEXEC);
 		CHECK(roots[i].fd >= 0);
 	}
-	struct fs_options options = {
-		.tag = "capsa", .single = single, .roots = roots, .root_count = count, .notice = guest__notice};
+	struct fs_options options = {.tag = "capsa",
+				     .single = single,
+				     .roots = roots,
+				     .root_count = count,
+				     .memory = guest__memory,
+				     .notice = guest__notice};
 	CHECK_EQ(virtio_fs__new(&options, &dev), 0);
 	driver__init(&guest.d, 16 << 20);
 	driver_device__start(&guest.dd, dev);

@@ -53,6 +53,78 @@ static void a_hundred_thousand_files_take_no_descriptors(void)
 	guest__stop();
 }
 
+static void a_guest_holds_no_more_inodes_than_its_memory_would(void)
+{
+	enum { DIRS = 70, FILES = 1000, MOST = 65536 };
+	struct guest_dirent *entries = malloc((FILES + 2) * sizeof(*entries));
+	uint64_t held = 1, last = 0; /* the root */
+	guest__memory = MOST << 10;
+	start();
+	guest__memory = 0;
+	host__write(host("more"), "");
+	for (int d = 0; d < DIRS && held < MOST; d++) {
+		char name[16];
+		CHECK_EQ(mkdir(host("%d", d), 0755), 0);
+		int at = open(host("%d", d), O_PATH | O_DIRECTORY);
+		for (int f = 0; f < FILES; f++) {
+			snprintf(name, sizeof(name), "%d", f);
+			CHECK_EQ(mknodat(at, name, S_IFREG | 0644, 0), 0);
+		}
+		close(at);
+		snprintf(name, sizeof(name), "%d", d);
+		uint64_t dir = guest__lookup(ROOT, name);
+		held++;
+		unsigned count = guest__list(dir, true, 65536, entries, FILES + 2);
+		CHECK_EQ(count, FILES + 2); /* those of which it is not told more, too */
+		for (unsigned i = 0; i < count; i++) {
+			held += entries[i].node != 0;
+			last = entries[i].node ? entries[i].node : last;
+		}
+	}
+	CHECK_EQ(held, MOST);
+	CHECK_EQ(guest__op(FUSE_LOOKUP, ROOT, NULL, 0, "more", NULL), -ENFILE);
+	guest__forget(last, 1);
+	CHECK(guest__lookup(ROOT, "more") != 0);
+	free(entries);
+	guest__stop();
+}
+
+size_t __sanitizer_get_current_allocated_bytes(void);
+
+static void directories_that_are_half_read_take_little(void)
+{
+	enum { HANDLES = 3000, FILES = 100 };
+	static uint64_t handles[HANDLES], offsets[HANDLES];
+	start();
+	for (int f = 0; f < FILES; f++)
+		host__write(host("%d", f), "");
+	for (int h = 0; h < HANDLES; h++)
+		CHECK_EQ(guest__opendir(ROOT, &handles[h]), 0);
+	size_t before = __sanitizer_get_current_allocated_bytes();
+	for (int h = 0; h < HANDLES; h++) {
+		struct fuse_read_in in = {.fh = handles[h], .size = 320};
+		CHECK_EQ(guest__op(FUSE_READDIR, ROOT, &in, sizeof(in), NULL, NULL), 0);
+		CHECK_EQ(guest.reply_len, 320);
+		offsets[h] = ((struct fuse_dirent *)(void *)((uint8_t *)guest__reply() + 288))->off;
+	}
+	CHECK(__sanitizer_get_current_allocated_bytes() - before < 6 << 20);
+	for (int h = 0; h < HANDLES; h++) { /* each goes on where it was */
+		unsigned count = 10;
+		struct fuse_read_in in = {.fh = handles[h], .size = 4096, .offset = offsets[h]};
+		do {
+			CHECK_EQ(guest__op(FUSE_READDIR, ROOT, &in, sizeof(in), NULL, NULL), 0);
+			for (size_t at = 0; at < guest.reply_len; count++) {
+				const struct fuse_dirent *d = (void *)((uint8_t *)guest__reply() + at);
+				in.offset = d->off;
+				at += FUSE_DIRENT_ALIGN(sizeof(*d) + d->namelen);
+			}
+		} while (guest.reply_len);
+		CHECK_EQ(count, FILES + 2);
+	}
+	CHECK(__sanitizer_get_current_allocated_bytes() <= before + 4096);
+	guest__stop();
+}
+
 static void forgets_count(void)
 {
 	start();
@@ -244,6 +316,8 @@ int main(void)
 	if (access("/dev/shm", W_OK) == 0) /* making the files is not what is tested */
 		setenv("TMPDIR", "/dev/shm", 1);
 	CASE(a_hundred_thousand_files_take_no_descriptors);
+	CASE(a_guest_holds_no_more_inodes_than_its_memory_would);
+	CASE(directories_that_are_half_read_take_little);
 	CASE(forgets_count);
 	CASE(batches_of_forgets_are_read_to_their_end_and_no_further);
 	CASE(frames_that_do_not_fit_are_refused);
