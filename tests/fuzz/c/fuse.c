@@ -6,17 +6,7 @@
  * What must hold: no reply is longer than its room, all descriptors come back, and what lies beside the share is as it
  * was.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include "input.h"
+#include "share.h"
 #include "virtio/fs/internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -26,68 +16,15 @@ enum {
 	PATCH_HANDLE = 0x80,
 	PATCH_NODE = 0x40,
 	HOST_CHANGES = 200,
-	SEEN = 32,
-	REQUESTS = 64,      /* of one input */
-	FILE_MAX = 1 << 20, /* bytes a file of the share may have */
+	REQUESTS = 64, /* of one input */
 };
-
-static char top[] = "fuse-XXXXXX", secret[64], share[64];
-static int home; /* the working directory, from which a session that watches goes away */
-static const char words[] = "not to be changed";
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	require(!S_ISBLK(st->st_mode) && (!S_ISCHR(st->st_mode) || !st->st_rdev)); /* whiteouts alone */
-	if (type == FTW_DNR || type == FTW_DP)
-		chmod(path, 0700);
-	return at->level == 0 ? 0 : type == FTW_DP || type == FTW_DNR ? rmdir(path) : unlink(path);
-}
-
-static void empty(const char *dir)
-{
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void clean_up(void)
-{
-	empty(top);
-	rmdir(top);
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct rlimit limit = {.rlim_cur = FILE_MAX, .rlim_max = RLIM_INFINITY};
 	(void)argc;
 	(void)argv;
-	home = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	require(home >= 0 && mkdtemp(top) != NULL);
-	atexit(clean_up);
-	snprintf(secret, sizeof(secret), "%s/secret", top);
-	snprintf(share, sizeof(share), "%s/share", top);
-	FILE *f = fopen(secret, "w");
-	require(f && fputs(words, f) >= 0 && !fclose(f) && !mkdir(share, 0700));
-	sigset_t too_large; /* blocked, not ignored: libFuzzer sets handlers of its own */
-	sigemptyset(&too_large);
-	sigaddset(&too_large, SIGXFSZ);
-	require(!sigprocmask(SIG_BLOCK, &too_large, NULL));
-	require(!setrlimit(RLIMIT_FSIZE, &limit));
+	share__set_up();
 	return 0;
-}
-
-struct seen {
-	uint64_t numbers[SEEN];
-	unsigned count;
-};
-
-static void see(struct seen *seen, uint64_t number)
-{
-	seen->numbers[seen->count++ % SEEN] = number;
-}
-
-static uint64_t pick(const struct seen *seen, uint8_t which)
-{
-	unsigned count = seen->count < SEEN ? seen->count : SEEN;
-	return count ? seen->numbers[which % count] : which;
 }
 
 /* Send a request in two buffers and check its reply; what it tells of numbers is noted. */
@@ -122,41 +59,12 @@ static void send(struct fs_session *s, const struct fuse_in_header *head, const 
 		size_t got = iov__read(writable, 2, 0, &reply, written < sizeof(reply) ? written : sizeof(reply));
 		require(written >= sizeof(reply.head) && reply.head.len == written && reply.head.error <= 0);
 		require(reply.head.unique == head->unique && (!reply.head.error || written == sizeof(reply.head)));
-		uint64_t number;
-		memcpy(&number, reply.payload, sizeof(number));
-		bool entry = got >= sizeof(reply.head) + sizeof(struct fuse_entry_out);
-		if (got >= sizeof(reply.head) + sizeof(number))
-			see(entry ? nodes : handles, number);
-		if (got == sizeof(reply)) { /* an entry and a handle */
-			memcpy(&number, reply.payload + sizeof(struct fuse_entry_out), sizeof(number));
-			see(handles, number);
-		}
+		see_reply(reply.payload, got - sizeof(reply.head), nodes, handles);
 	}
 	free(first);
 	free(second);
 	free(out[0]);
 	free(out[1]);
-}
-
-static void host_changes(uint8_t what)
-{
-	char path[80], other[80];
-	require(!fchdir(home));
-	snprintf(path, sizeof(path), "%s/%c", share, 'a' + what % 4);
-	snprintf(other, sizeof(other), "%s/%c", share, 'a' + (what >> 2) % 4);
-	switch (what >> 4 & 3) {
-	case 0:
-		(void)!mkdir(path, 0700);
-		break;
-	case 1:
-		(void)!remove(path);
-		break;
-	case 2:
-		(void)!rename(path, other);
-		break;
-	default:
-		close(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
-	}
 }
 
 static void run(struct fs_session *s, const uint8_t *data, size_t len)
@@ -177,19 +85,8 @@ static void run(struct fs_session *s, const uint8_t *data, size_t len)
 			memcpy(body, &number, sizeof(number));
 		if (op == HOST_CHANGES)
 			host_changes(node);
-		if (op == FUSE_SYNCFS || op == FUSE_FSYNC || op == FUSE_FSYNCDIR) /* slow, and nothing to find */
+		if (!quicken(op, body, n))
 			continue;
-		if ((op == FUSE_OPEN || op == FUSE_CREATE || op == FUSE_TMPFILE) && n >= 4) { /* O_SYNC: slow, too */
-			body[1] &= (uint8_t)~0x10;
-			body[2] &= (uint8_t)~0x10;
-		}
-		if (op == FUSE_FALLOCATE && n >= sizeof(struct fuse_fallocate_in)) {
-			struct fuse_fallocate_in in; /* blocks past the end are not bounded by the limit of sizes */
-			memcpy(&in, body, sizeof(in));
-			in.offset %= FILE_MAX;
-			in.length %= FILE_MAX;
-			memcpy(body, &in, sizeof(in));
-		}
 		head = (struct fuse_in_header){
 			.len = (uint32_t)(sizeof(head) + n),
 			.opcode = op,
@@ -204,7 +101,6 @@ static void run(struct fs_session *s, const uint8_t *data, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	char text[64] = {0};
 	struct fs_session *s;
 	if (len < 5)
 		return 0;
@@ -222,16 +118,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	require(root.fd >= 0 && !session__new(&options, &s));
 	run(s, data + 1, len - 1);
 	session__free(s);
-	require(!fchdir(home));
+	share__check();
 	int after = dup(0);
 	close(after);
 	require(after == root.fd); /* the lowest free number is the one the root had */
-
-	FILE *f = fopen(secret, "r");
-	require(f && fread(text, 1, sizeof(text), f) == sizeof(words) - 1 && !strcmp(text, words));
-	fclose(f);
-	empty(share);
-	chmod(share, 0700);
 	require(before > after);
 	return 0;
 }
