@@ -133,11 +133,11 @@ static int add_vsock(struct device_set *set, const struct config_vsock *vsock, c
 	const char *dir = device->vsock_dir;
 	struct virtio_device *dev;
 	struct vsock_options options = {.guest_cid = vsock->cid,
-					.dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC),
+					.dir_fd = tree__open(dir, false),
 					.ports = &doors__vsock,
 					.ports_owner = device->doors};
 	if (options.dir_fd < 0)
-		return failure__set(why, errno, NULL, "the directory %s cannot be opened", dir);
+		return failure__set(why, -options.dir_fd, NULL, "the directory %s cannot be opened", dir);
 	int err = virtio_vsock__new(&options, &dev);
 	if (err) {
 		close(options.dir_fd);
