@@ -129,14 +129,14 @@ export class AgentError extends CapsaError {
 }
 
 /**
- * A file of this machine that `upload` cannot read or `download` cannot write: `code` is an errno name (`"ENOENT"`,
- * `"EACCES"`, `"ENOSPC"`, …).
+ * A file of this machine that cannot be read or written, as `upload` and `download` do: `code` is an errno name
+ * (`"ENOENT"`, `"EACCES"`, `"ENOSPC"`, …), or `"GUEST_LINK"` where a link is on the way that a guest may have made.
  */
 export class HostFileError extends CapsaError {
   override readonly name = "HostFileError";
   readonly path: string;
 
-  constructor(code: string, path: string, why: string, options: { cause?: unknown } = {}) {
+  constructor(code: string, path: string, why: string, options: { hint?: string; cause?: unknown } = {}) {
     super(code, printableLine(`${path} on this machine: ${why}`), options);
     this.path = path;
   }

@@ -1,6 +1,5 @@
 /** Files and trees between this machine and the guest. */
 
-import { mkdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { AgentError } from "../errors.ts";
 import type { DownloadOptions, Transferred, UploadOptions } from "./api.ts";
@@ -13,7 +12,7 @@ import { Outlet } from "./outlet.ts";
 import { ProtocolError } from "./profile.ts";
 import { FILE_MS } from "./silence.ts";
 import { pack, type Tally } from "./tree/pack.ts";
-import { at } from "./tree/place.ts";
+import { makeDirectories } from "./tree/place.ts";
 import { Unpacker } from "./tree/unpack.ts";
 
 export async function upload(
@@ -65,10 +64,7 @@ export async function download(
   checkPath(guestPath);
   checkHostPath(hostPath);
   if (maxBytes !== Number.POSITIVE_INFINITY) checkWhole("maxBytes", maxBytes);
-  if (parents) {
-    const above = dirname(resolve(hostPath));
-    at(above, () => mkdirSync(above, { recursive: true }));
-  }
+  if (parents) makeDirectories(dirname(resolve(hostPath)));
   const tally: Tally = { entries: 0, bytes: 0, skipped: 0 };
   using unpacker = new Unpacker(hostPath, tally, { onSkip });
   let received = 0;

@@ -6,8 +6,9 @@
 
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { errorCode, Place } from "../agent/tree/place.ts";
+import { Place } from "../agent/tree/place.ts";
 import { TREE_DEPTH } from "../agent/tree/record.ts";
+import { errorCode } from "../host/errors.ts";
 import { identity, look, type Side, sideOf } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";
 import { attribute } from "./system.ts";

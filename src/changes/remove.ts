@@ -1,7 +1,8 @@
 /** Removing a tree that somebody else may have made: no link is followed, and neither permissions nor depth stand in the way. */
 
 import { chmodSync, lstatSync, readdirSync, renameSync, rmdirSync, unlinkSync } from "node:fs";
-import { errorCode, Place } from "../agent/tree/place.ts";
+import { Place } from "../agent/tree/place.ts";
+import { errorCode } from "../host/errors.ts";
 
 /** Each level is a descriptor and a call: what is deeper is moved up before. */
 const DEPTH = 128;

@@ -1,7 +1,8 @@
 /** What is at a name: in the shared directory before, in the guest's layer after. */
 
 import { type BigIntStats, lstatSync, readlinkSync } from "node:fs";
-import { errorCode, type Place } from "../agent/tree/place.ts";
+import type { Place } from "../agent/tree/place.ts";
+import { errorCode } from "../host/errors.ts";
 
 export interface Side {
   /** `special`: a fifo, a socket or a device. */

@@ -22,10 +22,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { errorCode } from "../agent/tree/place.ts";
 import { stateHome } from "../engine/environment.ts";
 import { lockFile } from "../engine/libc.ts";
 import { HostError, SpecError } from "../errors.ts";
+import { errorCode } from "../host/errors.ts";
 import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
 import { removeTree } from "./remove.ts";

@@ -21,8 +21,9 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { errorCode, type Place } from "../agent/tree/place.ts";
+import type { Place } from "../agent/tree/place.ts";
 import { runs } from "../agent/tree/sparse.ts";
+import { errorCode } from "../host/errors.ts";
 import { type Delta, enterAbove, isStill, leaves, openFile, openLower, openUpper } from "./compare.ts";
 import { type Entry, noteMade } from "./journal.ts";
 import { removeEntry } from "./remove.ts";

@@ -2,7 +2,7 @@
 import { dlopen, ptr } from "bun:ffi";
 
 const NAME = process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6";
-/** Linux's, of utimensat(2). */
+/** Linux's. */
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 /** Linux's, of lseek(2). */
@@ -11,6 +11,11 @@ export const SEEK_HOLE = 4;
 /** Linux's, of prctl(2). */
 const PR_SET_DUMPABLE = 4;
 const LOCK_EXCLUSIVE_NOW = 2 | 4; // LOCK_EX | LOCK_NB
+/** Linux's: a descriptor of whatever has a name, which opens nothing. */
+export const O_PATH = 0o10000000;
+const O_CLOEXEC = 0o2000000;
+const SYS_OPENAT2 = 437n; // on every processor
+const RESOLVE_NO_SYMLINKS = 4;
 
 function load() {
   return dlopen(NAME, {
@@ -19,6 +24,7 @@ function load() {
     futimens: { args: ["i32", "ptr"], returns: "i32" },
     utimensat: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
     lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
+    syscall: { args: ["i64", "i32", "ptr", "ptr", "u64"], returns: "i64" },
     execv: { args: ["ptr", "ptr"], returns: "i32" },
   }).symbols;
 }
@@ -43,6 +49,16 @@ export function isTerminal(fd: number): boolean {
 /** lseek(2); -1 where it fails. Node's files know no holes. */
 export function seek(fd: number, offset: number, whence: typeof SEEK_DATA | typeof SEEK_HOLE): number {
   return Number(libc().lseek(fd, offset, whence));
+}
+
+/**
+ * openat2(2): an O_PATH descriptor of what the path leads to, from the directory `above` where it is relative, if there is
+ * no link on the way and at its end; -1 where there is, and where anything else fails.
+ */
+export function openWithoutLinks(path: string | Uint8Array, above = AT_FDCWD): number {
+  const how = BigUint64Array.from([O_PATH | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS].map(BigInt));
+  const name = Buffer.concat([Buffer.from(path), Buffer.of(0)]);
+  return Number(libc().syscall(SYS_OPENAT2, above, ptr(name), ptr(how), BigInt(how.byteLength)));
 }
 
 /** Set both times of an open file, or of a path which may be a link, to the nanosecond; false where that fails. */

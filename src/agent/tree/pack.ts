@@ -11,8 +11,9 @@ import {
   readSync,
 } from "node:fs";
 import { HostFileError } from "../../errors.ts";
+import { errorCode } from "../../host/errors.ts";
 import type { SpecialType } from "../api.ts";
-import { errorCode, Place } from "./place.ts";
+import { Place } from "./place.ts";
 import { MAX_TARGET, nameValue, TREE_DEPTH, writeData, writeRecord } from "./record.ts";
 import { runs } from "./sparse.ts";
 

@@ -3,11 +3,13 @@
  * following links: whoever moves or replaces directories meanwhile (a guest can, in a share) leads nobody elsewhere.
  */
 
-import { closeSync, constants, openSync, realpathSync } from "node:fs";
+import { closeSync, constants, mkdirSync, openSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { HostFileError } from "../../errors.ts";
+import { at, errorCode } from "../../host/errors.ts";
+import { hold } from "../../host/hold.ts";
 
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+const HERE = Buffer.from(".");
 
 export class Place {
   readonly fd: number;
@@ -19,20 +21,29 @@ export class Place {
     this.path = path;
   }
 
+  /** The directory at `path`. Throws `HostFileError`. */
+  static at(path: string): Place {
+    using held = hold(path);
+    return new Place(
+      at(path, () => openSync(held.path, O_RDONLY | O_DIRECTORY)),
+      resolve(path),
+    );
+  }
+
   /**
-   * The directory that holds `path`, and the last name of it. A link there is not followed, unless a slash is behind it.
+   * The directory that holds `path`, and the last name of it. A link there is not followed, unless a slash is behind it:
+   * then it is the directory itself, and its name in there.
    */
   static above(path: string): { place: Place; name: Buffer } {
-    const whole = path.endsWith("/") ? resolved(path) : resolve(path);
-    const above = dirname(whole);
-    const name = Buffer.from(basename(whole) || ".");
-    return {
-      place: new Place(
-        at(above, () => openSync(above, O_RDONLY | O_DIRECTORY)),
-        above,
-      ),
-      name,
-    };
+    const whole = resolve(path);
+    if (path.endsWith("/")) {
+      try {
+        return { place: Place.at(whole), name: HERE };
+      } catch (error) {
+        if (errorCode(error) !== "ENOENT") throw error;
+      }
+    }
+    return { place: Place.at(dirname(whole)), name: Buffer.from(basename(whole) || ".") };
   }
 
   /** A directory in this one. */
@@ -51,6 +62,7 @@ export class Place {
 
   /** For messages. */
   pathOf(name: Buffer): string {
+    if (name.equals(HERE)) return this.path;
     return `${this.path === "/" ? "" : this.path}/${name}`;
   }
 
@@ -64,33 +76,29 @@ export class Place {
   }
 }
 
-/** Runs `work`, whose errors are about `path` whatever path they name. */
-export function at<T>(path: string, work: () => T): T {
+/** The directory at `path`, and those above it that are missing. Throws `HostFileError`. */
+export function makeDirectories(path: string): void {
+  make(resolve(path)).close();
+}
+
+function make(path: string): Place {
   try {
-    return work();
+    return Place.at(path);
   } catch (error) {
-    throw asHostError(path, error);
+    if (errorCode(error) !== "ENOENT" || path === "/") throw error;
   }
-}
-
-export function errorCode(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException | undefined)?.code;
-}
-
-function asHostError(path: string, error: unknown): unknown {
-  const code = errorCode(error);
-  if (error instanceof HostFileError || code === undefined || !(error instanceof Error)) return error;
-  // "ENOENT: no such file or directory, open '/proc/self/fd/5/x'"
-  const why = error.message.replace(/^[A-Z0-9]+: /, "").replace(/, [a-z0-9]+ '.*$/s, "");
-  return new HostFileError(code, path, why, { cause: error });
-}
-
-/** Where a path ends that has a slash behind it; itself where nothing is. */
-function resolved(path: string): string {
+  const above = make(dirname(path));
+  const name = Buffer.from(basename(path));
   try {
-    return realpathSync(path);
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return resolve(path);
-    throw asHostError(path, error);
+    above.try(name, (at) => {
+      try {
+        mkdirSync(at);
+      } catch (error) {
+        if (errorCode(error) !== "EEXIST") throw error; // somebody else has just made it
+      }
+    });
+    return above.enter(name);
+  } finally {
+    above.close();
   }
 }

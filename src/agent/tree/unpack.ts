@@ -19,11 +19,12 @@ import {
   writeSync,
 } from "node:fs";
 import { setTimes } from "../../engine/libc.ts";
+import { at, errorCode } from "../../host/errors.ts";
 import type { SpecialType } from "../api.ts";
 import { FrameDecoder } from "../framing.ts";
 import { ProtocolError } from "../profile.ts";
 import type { Tally } from "./pack.ts";
-import { at, errorCode, Place } from "./place.ts";
+import { Place } from "./place.ts";
 import { readRecord, TREE_DEPTH, type TreeRecord } from "./record.ts";
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;

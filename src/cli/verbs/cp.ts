@@ -1,10 +1,10 @@
 /** `capsa cp`: files and trees between this machine and a sandbox that runs. */
-import { statSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Agent, Transferred } from "../../agent/api.ts";
-import { at } from "../../agent/tree/place.ts";
 import { AgentError, HostFileError } from "../../errors.ts";
 import { printableJson } from "../../printable.ts";
+import { errorCode } from "../../host/errors.ts";
+import { statusOf } from "../../host/hold.ts";
 import { formatDuration } from "../../steps/duration.ts";
 import type { Cli } from "../cli.ts";
 import { type CopyEnd, type Found, parseEnd, placeCopy } from "../copy_ends.ts";
@@ -97,9 +97,12 @@ async function inGuest(agent: Agent, path: string, signal: AbortSignal): Promise
 }
 
 function here(path: string): Found {
-  const stats = at(path, () => statSync(path, { throwIfNoEntry: false }));
-  if (stats === undefined) return undefined;
-  return stats.isDirectory() ? "dir" : "other";
+  try {
+    return statusOf(path).isDirectory() ? "dir" : "other";
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(errorCode(error) ?? "")) return undefined;
+    throw error;
+  }
 }
 
 /** That a file is not there, or may not be written, is not capsa's failure. */

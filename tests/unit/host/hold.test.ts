@@ -1,0 +1,158 @@
+/** Links that a guest has made lead nowhere on this machine; all others lead where they always do. */
+import { afterAll, beforeAll, beforeEach, expect, test } from "bun:test";
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { rememberGuestDirectory } from "../../../src/host/guest_directories.ts";
+import { hold, statusOf } from "../../../src/host/hold.ts";
+import { ownState } from "./own_state.ts";
+
+const state = ownState();
+let top: string;
+
+beforeAll(() => {
+  top = realpathSync(mkdtempSync(join(tmpdir(), "capsa-hold-")));
+});
+afterAll(() => rmSync(top, { recursive: true }));
+beforeEach(() => {
+  rmSync(top, { recursive: true });
+  for (const path of ["data/sub", "outside/deep"]) mkdirSync(join(top, path), { recursive: true });
+  writeFileSync(join(top, "outside/secret"), "secret");
+});
+
+const inTop = (path: string) => join(top, path);
+
+/** From now on a guest may write there. */
+function share(path: string): void {
+  rememberGuestDirectory(statSync(inTop(path), { bigint: true }), { path: inTop(path), sandbox: "box" });
+}
+
+function read(path: string): string {
+  using held = hold(inTop(path));
+  return readFileSync(held.path, "utf8");
+}
+
+const refused = (link: string) =>
+  expect.objectContaining({
+    code: "GUEST_LINK",
+    message: expect.stringMatching(
+      new RegExp(`"${link}" on the way is a link, in ${inTop("data")}, where sandbox box may write`),
+    ),
+    hint: expect.stringContaining("remove it"),
+  });
+
+test("links of this machine lead where they do for every program", () => {
+  symlinkSync(inTop("outside"), inTop("absolute"));
+  symlinkSync("../absolute/deep/..", inTop("data/relative"));
+  symlinkSync("data//./relative/", inTop("twice"));
+  symlinkSync("twice/secret", inTop("file"));
+  for (const path of ["absolute/secret", "data/relative/secret", "twice/secret", "file"])
+    expect(read(path)).toBe("secret");
+  expect(statusOf("/").ino).toBe(statSync("/", { bigint: true }).ino);
+  expect(statusOf("/proc/self/root/etc/").ino).toBe(statSync("/etc", { bigint: true }).ino);
+});
+
+test("so do those that stand for open files, to which no path leads", () => {
+  using pipe = hold("/dev/stdin");
+  expect(pipe.status.ino).toBe(fstatSync(0, { bigint: true }).ino);
+  const fd = openSync(inTop("outside/secret"), "r");
+  rmSync(inTop("outside/secret"));
+  using file = hold(`/dev/fd/${fd}`);
+  expect(readFileSync(file.path, "utf8")).toBe("secret");
+  closeSync(fd);
+});
+
+test("what is not there, is no directory or leads in a circle is told as it always is", () => {
+  symlinkSync("circle", inTop("circle"));
+  symlinkSync("gone", inTop("dangling"));
+  for (const [path, code] of [
+    ["gone/x", "ENOENT"],
+    ["dangling", "ENOENT"],
+    ["outside/secret/x", "ENOTDIR"],
+    ["circle", "ELOOP"],
+  ] as const) {
+    expect(() => hold(inTop(path))).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(inTop(path)) }),
+    );
+  }
+});
+
+test("below a directory that a guest may write no link leads anywhere, and the refusal says who may have made it", () => {
+  share("data");
+  symlinkSync(inTop("outside"), inTop("data/sub/way"));
+  symlinkSync("sub", inTop("data/inside"));
+  symlinkSync(inTop("outside/secret"), inTop("data/file"));
+  symlinkSync("data/sub", inTop("mine"));
+  for (const [path, link] of [
+    ["data/sub/way", "way"],
+    ["data/sub/way/secret", "way"],
+    ["data/inside", "inside"],
+    ["data/file", "file"],
+    ["mine/way/secret", "way"],
+  ] as const)
+    expect(() => hold(inTop(path))).toThrow(refused(link));
+});
+
+test("the directory itself may be reached by links, and a link out of it and back is refused where it lies", () => {
+  share("data");
+  symlinkSync("data", inTop("link"));
+  writeFileSync(inTop("data/sub/file"), "guest's");
+  expect(read("link/sub/file")).toBe("guest's");
+  symlinkSync("../data/sub/../../outside", inTop("outside/round"));
+  expect(read("outside/round/secret")).toBe("secret");
+});
+
+test("it is known by what it is: by another name, and not when another one has its name", () => {
+  share("data");
+  symlinkSync(inTop("outside"), inTop("data/way"));
+  renameSync(inTop("data"), inTop("moved"));
+  expect(() => hold(inTop("moved/way/secret"))).toThrow(refused("way"));
+  mkdirSync(inTop("data"));
+  symlinkSync(inTop("outside"), inTop("data/way"));
+  expect(read("data/way/secret")).toBe("secret");
+});
+
+test("what has been looked up stays, whatever has its name by then", () => {
+  share("data");
+  writeFileSync(inTop("data/file"), "first");
+  using held = hold(inTop("data/file"));
+  renameSync(inTop("data/file"), inTop("data/other"));
+  symlinkSync(inTop("outside/secret"), inTop("data/file"));
+  expect(readFileSync(held.path, "utf8")).toBe("first");
+});
+
+test("names may be any bytes", () => {
+  const name = Buffer.concat([Buffer.from(`${top}/`), Buffer.of(0xff, 0xfe)]);
+  mkdirSync(name);
+  writeFileSync(Buffer.concat([name, Buffer.from("/file")]), "text");
+  symlinkSync(name, inTop("bytes"));
+  expect(read("bytes/file")).toBe("text");
+});
+
+test("directories that have been gone for a month are forgotten, those that are there never", () => {
+  const notes = join(state(), "capsa/guest-directories");
+  const old = new Date(Date.now() - 31 * 24 * 3_600_000);
+  share("data");
+  share("data/sub");
+  for (const name of readdirSync(notes)) utimesSync(join(notes, name), old, old);
+  rmSync(inTop("data/sub"), { recursive: true });
+  share("outside");
+  expect(readdirSync(notes)).toHaveLength(["swept", "data", "outside"].length);
+  symlinkSync(inTop("outside"), inTop("data/way"));
+  expect(() => hold(inTop("data/way"))).toThrow(refused("way"));
+});
