@@ -1,6 +1,6 @@
 /** Removing a tree that somebody else may have made: no link is followed, and neither permissions nor depth stand in the way. */
 
-import { chmodSync, lstatSync, readdirSync, renameSync, rmdirSync, unlinkSync } from "node:fs";
+import { lstatSync, readdirSync, renameSync, rmdirSync, unlinkSync } from "node:fs";
 import { Place } from "../agent/tree/place.ts";
 import { errorCode } from "../host/errors.ts";
 
@@ -35,7 +35,7 @@ function remove(place: Place, name: Buffer, depth: number, moveUp: (from: Buffer
     return;
   }
   // A guest may have taken all permissions away
-  place.try(name, (path) => (lstatSync(path).mode & 0o700) === 0o700 || chmodSync(path, 0o700));
+  if ((place.try(name, (path) => lstatSync(path)).mode & 0o700) !== 0o700) place.chmod(name, 0o700);
   if (depth === DEPTH) {
     place.try(name, moveUp);
     return;

@@ -5,7 +5,6 @@
  */
 
 import {
-  chmodSync,
   closeSync,
   constants,
   fchmodSync,
@@ -32,8 +31,6 @@ import type { Staging } from "./staging.ts";
 import { exchange, renameAnew } from "./system.ts";
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
-/** Linux's: a descriptor of whatever has a name, which opens nothing. */
-const O_PATH = 0o10000000;
 const CHUNK = 1 << 20;
 const MEANWHILE = "this machine has changed it at this very moment";
 
@@ -144,13 +141,7 @@ function putAside(
 }
 
 function chmod(place: Place, name: Buffer, after: Side): Side | undefined {
-  const fd = place.try(name, (path) => openSync(path, O_PATH | O_NOFOLLOW));
-  try {
-    // By the descriptor, whatever has the name by now
-    if (!fstatSync(fd).isSymbolicLink()) place.try(name, () => chmodSync(`/proc/self/fd/${fd}`, after.mode));
-  } finally {
-    closeSync(fd);
-  }
+  place.chmod(name, after.mode);
   return look(place, name);
 }
 

@@ -3,8 +3,9 @@
  * following links: whoever moves or replaces directories meanwhile (a guest can, in a share) leads nobody elsewhere.
  */
 
-import { closeSync, constants, mkdirSync, openSync } from "node:fs";
+import { chmodSync, closeSync, constants, fstatSync, mkdirSync, openSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
+import { O_PATH } from "../../engine/libc.ts";
 import { at, errorCode } from "../../host/errors.ts";
 import { hold } from "../../host/hold.ts";
 
@@ -69,6 +70,16 @@ export class Place {
   /** Runs what is about `name`; an error of the system comes out as one about its path. */
   try<T>(name: Buffer, work: (path: Buffer) => T): T {
     return at(this.pathOf(name), () => work(this.name(name)));
+  }
+
+  /** Permission bits of what has the name, unless it is a link; of nothing that takes the name meanwhile. */
+  chmod(name: Buffer, mode: number): void {
+    const fd = this.try(name, (path) => openSync(path, O_PATH | O_NOFOLLOW));
+    try {
+      if (!fstatSync(fd).isSymbolicLink()) this.try(name, () => chmodSync(`/proc/self/fd/${fd}`, mode));
+    } finally {
+      closeSync(fd);
+    }
   }
 
   close(): void {
