@@ -15,7 +15,7 @@ enum confine_mode {
 };
 
 struct confine_share {
-	const char *path;
+	int fd; /* O_PATH descriptor, which stays the caller's */
 	bool read_only;
 	bool whiteouts; /* character devices 0/0 are made in it, which takes no capability */
 };

@@ -87,10 +87,10 @@ static int ruleset__fill(int ruleset, uint64_t handled, const struct confine_req
 	if (!error && request->archive)
 		error = ruleset__allow(ruleset, request->archive, write);
 	for (unsigned i = 0; i < request->share_count && !error; i++)
-		error = ruleset__allow(ruleset, request->shares[i].path,
-				       request->shares[i].read_only   ? READ
-				       : request->shares[i].whiteouts ? write | LANDLOCK_ACCESS_FS_MAKE_CHAR
-								      : write);
+		error = ruleset__allow_fd(ruleset, request->shares[i].fd,
+					    request->shares[i].read_only   ? READ
+					    : request->shares[i].whiteouts ? write | LANDLOCK_ACCESS_FS_MAKE_CHAR
+									   : write);
 	return error;
 }
 

@@ -88,4 +88,7 @@ struct fs_use {
 /* Of one root, in the order of the options; from any thread. False where there is none of that index. */
 bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_use *use);
 
+/* The descriptor of one root, in the order of the options; it stays the device's. */
+int virtio_fs__root(const struct virtio_device *dev, unsigned index);
+
 #endif

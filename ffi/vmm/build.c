@@ -182,8 +182,9 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 	for (unsigned i = 0; i < config->fs_count; i++) {
 		for (unsigned j = 0; j < config->fs[i].root_count; j++) {
 			const struct config_root *root = &config->fs[i].roots[j];
-			shares[count++] = (struct confine_share){
-				.path = root->path, .read_only = root->read_only, .whiteouts = root->whiteouts};
+			shares[count++] = (struct confine_share){.fd = device_set__root(&vmm->devices, i, j),
+								 .read_only = root->read_only,
+								 .whiteouts = root->whiteouts};
 			request.foreign_owners = request.foreign_owners || root->ownership == FS_OWNER_PASSTHROUGH ||
 						 root->ownership == FS_OWNER_MAP;
 		}

@@ -120,12 +120,33 @@ static int absolute(struct cbor_reader *reader, const char *path, const char *wh
 	return failure__set(reader->why, EINVAL, NULL, "%s is \"%.80s\"; it must be an absolute path", where, path);
 }
 
+static int read_number(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index, const char *where)
+{
+	uint64_t *numbers = arg;
+	return cbor_value__uint(reader, value, 0, UINT64_MAX, &numbers[index], where);
+}
+
+static int read_identity(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
+{
+	struct file_identity *identity = member;
+	uint64_t numbers[2] = {0, 0};
+	size_t count = 0;
+	int err = cbor_array__read(reader, value, 2, where, read_number, numbers);
+	if (err)
+		return err;
+	if (cbor_value_get_array_length(value, &count) != CborNoError || count != 2)
+		return failure__set(reader->why, EINVAL, NULL, "%s must be [dev, ino]", where);
+	*identity = (struct file_identity){.known = true, .dev = numbers[0], .ino = numbers[1]};
+	return 0;
+}
+
 static int read_root(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index, const char *where)
 {
 #define ROOT(member) offsetof(struct config_root, member)
 	static const struct cbor_field fields[] = {
 		{.key = "name", .kind = CBOR_KIND_TEXT, .required = true, .offset = ROOT(name)},
 		{.key = "path", .kind = CBOR_KIND_TEXT, .required = true, .offset = ROOT(path)},
+		{.key = "identity", .kind = CBOR_KIND_OTHER, .offset = ROOT(identity), .read = read_identity},
 		{.key = "readOnly", .kind = CBOR_KIND_BOOL, .required = true, .offset = ROOT(read_only)},
 		{.key = "whiteouts", .kind = CBOR_KIND_BOOL, .offset = ROOT(whiteouts)},
 		{.key = "flat", .kind = CBOR_KIND_BOOL, .offset = ROOT(flat)},
@@ -193,6 +214,7 @@ static int read_disk(struct cbor_reader *reader, const CborValue *value, void *a
 #define DISK(member) offsetof(struct config_disk, member)
 	static const struct cbor_field fields[] = {
 		{.key = "path", .kind = CBOR_KIND_TEXT, .required = true, .offset = DISK(path)},
+		{.key = "identity", .kind = CBOR_KIND_OTHER, .offset = DISK(identity), .read = read_identity},
 		{.key = "readOnly", .kind = CBOR_KIND_BOOL, .required = true, .offset = DISK(read_only)},
 	};
 #undef DISK

@@ -11,6 +11,7 @@
 #include "net/nat.h"
 #include "virtio/fs.h"
 #include "vmm/config_net.h"
+#include "vmm/identity.h"
 
 #define CONFIG_MAX_FS 8
 #define CONFIG_MAX_DISKS 8
@@ -23,6 +24,7 @@
 struct config_root {
 	const char *name;
 	const char *path;
+	struct file_identity identity;
 	bool read_only;
 	bool whiteouts, flat;
 	enum fs_cache cache;
@@ -40,6 +42,7 @@ struct config_fs {
 
 struct config_disk {
 	const char *path;
+	struct file_identity identity;
 	bool read_only;
 };
 

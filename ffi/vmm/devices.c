@@ -58,9 +58,13 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 static int open_root(const struct config_root *root, struct fs_root *out, struct failure *why)
 {
 	int fd = tree__open(root->path, root->read_only);
-	if (fd < 0)
-		return failure__set(why, -fd, NULL, "the share %s cannot be opened (%s)", root->path,
-				    failure__errno_name(-fd));
+	int err = fd < 0 ? fd : file_identity__check(&root->identity, fd);
+	if (err && fd >= 0)
+		close(fd);
+	if (err)
+		return failure__set(why, -err, NULL, "the share %s cannot be opened (%s)%s", root->path,
+				    failure__errno_name(-err),
+				    err == -ESTALE ? ": another one has its name by now" : "");
 	*out = (struct fs_root){
 		.name = root->name,
 		.fd = fd,
@@ -116,7 +120,7 @@ static int add_disk(struct device_set *set, const struct config_disk *disk, unsi
 	char id[16];
 	snprintf(id, sizeof(id), "disk%u", index);
 	struct blk_options options = {.read_only = disk->read_only, .id = id};
-	options.fd = disk__open(disk->path, disk->read_only, &options.sectors, why);
+	options.fd = disk__open(disk->path, &disk->identity, disk->read_only, &options.sectors, why);
 	if (options.fd < 0)
 		return options.fd;
 	int err = virtio_blk__new(&options, &dev);
@@ -315,6 +319,14 @@ void device_set__end(struct device_set *set)
 	set->nat = NULL;
 	names__free(set->names);
 	set->names = NULL;
+}
+
+int device_set__root(const struct device_set *set, unsigned index, unsigned root)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		if (set->slots[i].dev->ops->id == VIRTIO_ID_FS && !index--)
+			return virtio_fs__root(set->slots[i].dev, root);
+	return -1;
 }
 
 struct ask_call {

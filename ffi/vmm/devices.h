@@ -52,6 +52,9 @@ void device_set__end(struct device_set *set);
 /* What all devices of that kind (their ops' name) have carried, bytes; false where there is none. */
 bool device_set__traffic(const struct device_set *set, const char *kind, uint64_t *from_guest, uint64_t *to_guest);
 
+/* The descriptor of a root of a file system device, both in the order of the configuration; it stays the device's. */
+int device_set__root(const struct device_set *set, unsigned index, unsigned root);
+
 /* Ask the guest for so many pages of 4 KiB. 0, -ENODEV without balloon, or -errno. */
 __attribute__((warn_unused_result)) int device_set__ask_pages(struct device_set *set, uint32_t pages);
 /* How many it says that it has given; 0 without balloon. */

@@ -197,6 +197,12 @@ bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_u
 	return use__get(((const struct virtio_fs *)dev)->session, index, use);
 }
 
+int virtio_fs__root(const struct virtio_device *dev, unsigned index)
+{
+	const struct fs_session *session = ((const struct virtio_fs *)dev)->session;
+	return index < session->share_count ? session->shares[index].root->fd : -1;
+}
+
 static void fs_reset(struct virtio_device *dev)
 {
 	struct virtio_fs *fs = fs_of(dev);

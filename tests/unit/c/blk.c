@@ -19,6 +19,7 @@ static struct driver_queue q;
 static struct driver_device dd;
 static char path[] = "/tmp/capsa-blk-XXXXXX";
 static int file; /* the disk, as the host sees it */
+static const struct file_identity anything = {.known = false};
 
 static void set_up(bool read_only, unsigned options)
 {
@@ -33,7 +34,7 @@ static void set_up(bool read_only, unsigned options)
 		memset(sector, (int)i + 1, sizeof(sector));
 		CHECK_EQ(write(file, sector, sizeof(sector)), BLK_SECTOR);
 	}
-	blk.fd = disk__open(path, read_only, &blk.sectors, &why);
+	blk.fd = disk__open(path, &anything, read_only, &blk.sectors, &why);
 	CHECK(blk.fd >= 0);
 	CHECK_EQ(blk.sectors, SECTORS);
 	driver__init(&d, 4 << 20);
@@ -275,7 +276,7 @@ static int open_error(const char *name, bool read_only, const char *words)
 {
 	struct failure why = {.message = ""};
 	uint64_t sectors;
-	int fd = disk__open(name, read_only, &sectors, &why);
+	int fd = disk__open(name, &anything, read_only, &sectors, &why);
 	CHECK(fd < 0);
 	if (!strstr(why.message, words))
 		printf("# \"%s\" does not say \"%s\"\n", why.message, words);
@@ -294,7 +295,7 @@ static void what_is_no_disk_is_refused_in_words(void)
 	CHECK_EQ(open_error("/tmp", true, "neither a file nor a block device"), -EINVAL);
 	CHECK_EQ(open_error("/dev/null", true, "neither a file nor a block device"), -EINVAL);
 	set_up(true, 0);
-	int shared = disk__open(path, true, &sectors, &why);
+	int shared = disk__open(path, &anything, true, &sectors, &why);
 	CHECK(shared >= 0);
 	close(shared);
 	CHECK_EQ(open_error(path, false, "in use"), -EBUSY);
@@ -302,6 +303,24 @@ static void what_is_no_disk_is_refused_in_words(void)
 	CHECK_EQ(open_error(path, true, "1025 bytes; a disk is made of one or more sectors of 512"), -EINVAL);
 	CHECK_EQ(ftruncate(file, 0), 0);
 	CHECK_EQ(open_error(path, true, "0 bytes"), -EINVAL);
+	tear_down();
+}
+
+static void a_disk_is_the_one_that_was_looked_at(void)
+{
+	struct failure why = {.message = ""};
+	struct stat st;
+	uint64_t sectors;
+	set_up(true, 0);
+	CHECK_EQ(fstat(file, &st), 0);
+	struct file_identity identity = {.known = true, .dev = st.st_dev, .ino = st.st_ino};
+	int fd = disk__open(path, &identity, true, &sectors, &why);
+	CHECK(fd >= 0);
+	close(fd);
+	CHECK_EQ(unlink(path), 0);
+	CHECK_EQ(symlink("/dev/zero", path), 0);
+	CHECK_EQ(disk__open(path, &identity, true, &sectors, &why), -ESTALE);
+	CHECK(strstr(why.message, "another one has its name by now"));
 	tear_down();
 }
 
@@ -316,6 +335,7 @@ int main(void)
 	CASE(a_file_that_was_cut_short_fails);
 	CASE(a_full_ring_takes_more_than_one_turn);
 	CASE(it_works_again_after_a_reset);
+	CASE(a_disk_is_the_one_that_was_looked_at);
 	CASE(what_is_no_disk_is_refused_in_words);
 	return check__done();
 }

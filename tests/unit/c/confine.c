@@ -80,9 +80,9 @@ static void set_up(void)
 			write_text(share_paths[i], "beside", "secret");
 			strcat(share_paths[i], "/file");
 		}
-		room.shares[i] = (struct confine_share){.path = share_paths[i], .read_only = i == 0};
 		room.roots[i] = tree__open(share_paths[i], i == 0);
 		CHECK(room.roots[i] >= 0);
+		room.shares[i] = (struct confine_share){.fd = room.roots[i], .read_only = i == 0};
 	}
 	room.survives = true;
 	room.parent = getpid();
@@ -297,6 +297,19 @@ static int watch_outside(void)
 {
 	int fd = inotify_init1(IN_CLOEXEC);
 	return fd >= 0 && inotify_add_watch(fd, room.outside, IN_CREATE) >= 0 ? ALLOWED : REFUSED;
+}
+
+static void a_share_is_what_was_opened_whatever_has_its_name_by_then(void)
+{
+	char aside[128];
+	set_up();
+	for (int i = 0; i < 2; i++) {
+		snprintf(aside, sizeof(aside), "%s.aside", share_paths[i]);
+		CHECK(rename(share_paths[i], aside) == 0 && symlink(room.outside, share_paths[i]) == 0);
+	}
+	CHECK_EQ(result_of(use_own), ALLOWED);
+	CHECK_EQ(result_of(open_outside), REFUSED);
+	tear_down();
 }
 
 static void shares_are_watched_where_no_path_leads_outside(void)
@@ -630,6 +643,7 @@ int main(void)
 	CASE(whiteouts_are_made_where_it_is_said_and_no_other_device_is);
 	CASE(a_file_is_shared_and_nothing_beside_it);
 	CASE(shares_and_the_runtime_directory_go_on_working);
+	CASE(a_share_is_what_was_opened_whatever_has_its_name_by_then);
 	CASE(shares_are_watched_where_no_path_leads_outside);
 	CASE(sockets_outside_are_refused);
 	CASE(network_sockets_are_refused);

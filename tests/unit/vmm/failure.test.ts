@@ -1,7 +1,7 @@
 /** What cannot start says why, in words, and leaves nothing. */
 
 import { expect, test } from "bun:test";
-import { chmodSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startVmm } from "../../../src/engine/library.ts";
 import { Machine, makeConfig, scratch } from "./machine.ts";
@@ -62,6 +62,18 @@ test("a share that is not there", async () => {
   expect(message).toContain("/nowhere/share");
 });
 
+test("a share or a disk whose name another one has taken since it was looked at", async () => {
+  using dir = scratch();
+  const { dev, ino } = statSync(dir.path, { bigint: true });
+  const looked = { path: dir.path, readOnly: true, identity: [dev, ino + 1n] };
+  for (const change of [{ fs: [{ tag: "capsa", roots: [{ name: "0", ...looked }] }] }, { disks: [looked] }]) {
+    expect(await failureOf(change)).toEqual({
+      code: "ESTALE",
+      message: expect.stringContaining(`${dir.path} cannot be opened`),
+    });
+  }
+});
+
 test("an engine that is none", async () => {
   expect(await failureOf({ engine: "xen" })).toMatchObject({
     code: "CONFIG_INVALID",
@@ -81,6 +93,11 @@ test.each([
     "a share map that overflows",
     { fs: [{ tag: "t", roots: [{ name: "0", path: "/", readOnly: true, uidMap: [[0, 0, 0]] }] }] },
     /uidMap\[0\]/,
+  ],
+  [
+    "half an identity",
+    { fs: [{ tag: "t", roots: [{ name: "0", path: "/", readOnly: true, identity: [1] }] }] },
+    /identity must be \[dev, ino\]/,
   ],
   ["a wrong word", { confine: "maybe" }, /auto, require, none/],
   [
