@@ -22,7 +22,8 @@ export class CapsaError extends Error {
 
 /**
  * What was asked for cannot be: a share whose host path is not there, a relative guest path, a name in use.
- * Codes: `SPEC_INVALID`, `NAME_IN_USE`, `NOT_SUPPORTED` (not yet in this version).
+ * Codes: `SPEC_INVALID`, `NAME_IN_USE`, `NOT_SUPPORTED` (not yet in this version), `GUEST_LINK` (a path of this machine leads
+ * through a link that a guest may have made).
  */
 export class SpecError extends CapsaError {
   override readonly name = "SpecError";
@@ -32,7 +33,11 @@ export class SpecError extends CapsaError {
   constructor(
     field: string,
     message: string,
-    options: { code?: "SPEC_INVALID" | "NAME_IN_USE" | "NOT_SUPPORTED"; hint?: string; cause?: unknown } = {},
+    options: {
+      code?: "SPEC_INVALID" | "NAME_IN_USE" | "NOT_SUPPORTED" | "GUEST_LINK";
+      hint?: string | undefined;
+      cause?: unknown;
+    } = {},
   ) {
     super(options.code ?? "SPEC_INVALID", `${field}: ${message}`, options);
     this.field = field;

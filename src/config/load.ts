@@ -73,7 +73,8 @@ export function parseConfig(text: string, path: string, { values = "read" }: Loa
   };
   checkNetworks(config.sandboxes, report);
   if (problems.length === 0) {
-    for (const spec of config.sandboxes) check(["sandbox", spec.name], () => validateSpec(spec), report);
+    for (const spec of config.sandboxes)
+      check(["sandbox", spec.name], () => validateSpec(spec, config.sandboxes), report);
     check(["mcp"], () => validateLimits(config.mcp), report);
   }
   if (problems.length === 0 && values === "read")

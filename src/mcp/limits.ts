@@ -41,5 +41,5 @@ export function validateLimits(limits: McpLimits): void {
     throw new SpecError("execTimeout", "a command may take from 1ms to 24h");
   whole("maxOutput", maxOutput, 1, 2 ** 30);
   whole("maxDownload", maxDownload, 1, Number.MAX_SAFE_INTEGER);
-  if (downloads !== undefined) readable("downloads", downloads, "dir", "write");
+  if (downloads !== undefined) readable("downloads", downloads, "dir", { access: "write" });
 }

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import type { Engine } from "../engine/choose.ts";
+import type { Identity } from "../host/identity.ts";
 import type { RootfsParts } from "../image/rootfs.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
 import { netDevice, type Service } from "../network/device.ts";
@@ -39,6 +40,8 @@ export interface Placement {
   readonly runtimeDir: string;
   readonly detached: boolean;
   readonly archive?: string;
+  /** What paths of the specification lead to, and the monitor has to find. */
+  readonly identities?: ReadonlyMap<string, Identity>;
   /** Where shares have changes staged. */
   readonly staging?: string;
   /** Where the sandbox has a network. */
@@ -86,7 +89,10 @@ interface Layout {
 
 /** `vmm-config` of ffi/vmm.cddl. */
 export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Placement) {
-  const { roots } = layout(spec, rootfs, placement.staging);
+  const roots = layout(spec, rootfs, placement.staging).roots.map((root) => ({
+    ...root,
+    identity: placement.identities?.get(root.path),
+  }));
   const network = spec.network === "none" ? undefined : secretNetwork(spec.network, spec.secrets ?? {});
   return {
     version: 1,

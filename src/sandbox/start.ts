@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { encodeCbor } from "../agent/framing.ts";
 import type { StagedChanges } from "../changes/changes.ts";
 import { initramfsPath, kernelPath } from "../engine/installation.ts";
+import { hold } from "../host/hold.ts";
 import { cpio } from "../image/cpio.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
 import { hostNetwork } from "../network/host.ts";
@@ -12,6 +13,7 @@ import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
 import type { SecretProxy } from "../secrets/proxy.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
+import { lookUpHosts } from "./host_places.ts";
 import { launch } from "./launch.ts";
 import { noticesOfOwnFiles } from "./own_files.ts";
 import { type GuestAddition, guestPlan, vmmConfig } from "./plan.ts";
@@ -44,6 +46,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
     async (place, choice) => {
       secrets = startSecrets(spec, place, options);
       secrets.catch(() => {}); // a process of its own: it starts meanwhile, and is awaited below
+      const identities = lookUpHosts(spec, options.onNotice);
       const rootfs = prepareRootfs(spec.rootfs, place.runtimeDir);
       staged = await stage(place, spec, options);
       const { proxy, addition } = (await secrets) ?? {};
@@ -55,6 +58,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
         initrd: writeInitrd(place, base, guestPlan(spec, rootfs, place.lans, addition)),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
+        identities,
         ...(spec.network === "none" ? {} : { network: hostNetwork() }),
         ...(proxy === undefined ? {} : { services: proxy.services }),
         ...(place.lans.length === 0 ? {} : { lans: place.lans }),
@@ -130,7 +134,8 @@ function writeInitrd(place: Place, base: string, plan: object): string {
     { path: "capsa", mode: 0o040755 },
     { path: "capsa/plan.cbor", mode: 0o100600, data: encodeCbor(plan) },
   ]);
-  copyFileSync(base, path);
+  using held = hold(base);
+  copyFileSync(held.path, path);
   chmodSync(path, 0o600);
   const padding = new Uint8Array((4 - (statSync(path).size % 4)) % 4);
   appendFileSync(path, Buffer.concat([padding, addition]));

@@ -1,13 +1,16 @@
 /** Whether a specification can be: every value checked, with the place and the reason where it cannot. */
 
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants } from "node:fs";
 import { isIP } from "node:net";
 import { posix } from "node:path";
-import { SpecError } from "../errors.ts";
+import { type HostFileError, SpecError } from "../errors.ts";
+import type { GuestDirectories } from "../host/guest_directories.ts";
+import { hold, statusOf } from "../host/hold.ts";
 import { validateNetworks } from "../network/lan.ts";
 import { validatePublish } from "../network/publish.ts";
 import { validateRules } from "../network/rules.ts";
 import { validateSecrets } from "../secrets/validate.ts";
+import { writableIn } from "./host_places.ts";
 import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "./spec.ts";
 
 /** As a host name, a directory entry and an argument of the command line. */
@@ -29,15 +32,16 @@ const NAME_MAX = 255;
 /** Where a share must not go: what the guest's kernel and init have there is not to be covered. */
 const RESERVED = ["/proc", "/sys", "/dev", "/capsa"];
 
-/** Throws {@link SpecError} for the first thing that cannot be. */
-export function validateSpec(spec: SandboxSpec): void {
-  machine(spec);
+/** Throws {@link SpecError} for the first thing that cannot be. `beside`: all of the same file, whose guests write, too. */
+export function validateSpec(spec: SandboxSpec, beside: readonly SandboxSpec[] = [spec]): void {
+  const guests = writableIn(beside);
+  machine(spec, guests);
   whole("bootTimeoutMs", spec.bootTimeoutMs, 1, 2 ** 31 - 1);
   for (const key of ["ttlMs", "idleTimeoutMs"] as const)
     if (spec[key] !== undefined) whole(key, spec[key], 1, MAX_LIFE_MS);
   network("network", spec.network);
   validateNetworks("networks", spec.networks ?? []);
-  if (spec.rootfs.kind === "directory") readable("rootfs", spec.rootfs.path, "dir");
+  if (spec.rootfs.kind === "directory") readable("rootfs", spec.rootfs.path, "dir", { guests });
   else oneOf("rootfs", spec.rootfs.kind, ["base", "host"]);
   environment("env", spec.env);
   if (spec.run !== undefined) {
@@ -49,13 +53,13 @@ export function validateSpec(spec: SandboxSpec): void {
     environment("run.env", spec.run.env);
     if (spec.run.cwd !== undefined) guestPath("run.cwd", spec.run.cwd);
   }
-  shares(spec.shares);
+  shares(spec.shares, guests);
   const taken = [...Object.keys(spec.env), ...Object.keys(spec.run?.env ?? {})];
   if (spec.secrets !== undefined) validateSecrets(spec.secrets, spec.network, taken);
 }
 
 /** What a sandbox's machine and a raw one have in common. Throws {@link SpecError}. */
-export function machine(spec: MachineSpec): void {
+export function machine(spec: MachineSpec, guests?: GuestDirectories): void {
   if (!NAME.test(spec.name)) {
     throw new SpecError("name", `${quote(spec.name)} is not up to 32 small letters, digits and inner dashes`);
   }
@@ -63,8 +67,8 @@ export function machine(spec: MachineSpec): void {
   whole("memoryMb", spec.memoryMb, MIN_MEMORY_MB, MAX_MEMORY_MB);
   oneOf("engine", spec.engine, ["auto", "kvm", "qemu"]);
   oneOf("confine", spec.confine, ["auto", "require", "none"]);
-  if (spec.kernel !== undefined) readable("kernel", spec.kernel, "file");
-  if (spec.initrd !== undefined) readable("initrd", spec.initrd, "file");
+  if (spec.kernel !== undefined) readable("kernel", spec.kernel, "file", { guests });
+  if (spec.initrd !== undefined) readable("initrd", spec.initrd, "file", { guests });
 }
 
 /** A guest path without `.`, `..`, doubled or trailing slashes. Throws {@link SpecError}. */
@@ -112,12 +116,12 @@ function network(field: string, given: NetworkSpec): void {
   validatePublish(`${field}.publish`, given.publish);
 }
 
-function shares(list: readonly ShareSpec[]): void {
+function shares(list: readonly ShareSpec[], guests: GuestDirectories): void {
   if (list.length > MAX_SHARES) throw new SpecError("shares", `${list.length} are more than ${MAX_SHARES}`);
   const taken = new Map<string, number>();
   list.forEach((share, index) => {
     const field = `shares[${index}]`;
-    readable(`${field}.host`, share.host, share.mode === "transaction" ? "dir" : "shared");
+    readable(`${field}.host`, share.host, share.mode === "transaction" ? "dir" : "shared", { guests });
     oneOf(`${field}.mode`, share.mode, ["ro", "rw", "transaction"]);
     oneOf(`${field}.cache`, share.cache, ["auto", "always", "never"]);
     oneOf(`${field}.ownership`, share.ownership.mode, ["root", "caller", "passthrough", "map"]);
@@ -142,7 +146,7 @@ function shares(list: readonly ShareSpec[]): void {
   for (const [guest, index] of taken) {
     for (let above = posix.dirname(guest); above !== "/"; above = posix.dirname(above)) {
       const outer = taken.get(above);
-      if (outer !== undefined && !statSync(list[outer]!.host).isDirectory())
+      if (outer !== undefined && !statusOf(list[outer]!.host, guests).isDirectory())
         throw new SpecError(`shares[${index}].guest`, `it lies in shares[${outer}], which is a single file`);
     }
   }
@@ -168,12 +172,14 @@ export function readable(
   field: string,
   path: unknown,
   kind: "file" | "dir" | "shared",
-  access: "read" | "write" = "read",
+  options: { readonly access?: "read" | "write"; readonly guests?: GuestDirectories | undefined } = {},
 ): void {
+  const { access = "read", guests } = options;
   const value = text(field, path);
   if (!value.startsWith("/")) throw new SpecError(field, `${quote(value)} is not an absolute path`);
   try {
-    const status = statSync(value);
+    using held = hold(value, guests);
+    const { status } = held;
     const isDirectory = status.isDirectory();
     if (kind === "shared" && !isDirectory && !status.isFile()) {
       throw new SpecError(field, `${value} is neither a directory nor a file`, {
@@ -184,10 +190,11 @@ export function readable(
     if (kind === "file" && isDirectory) throw new SpecError(field, `${value} is a directory, not a file`);
     const directory = kind === "dir" || (kind === "shared" && isDirectory);
     const more = directory ? constants.X_OK : access === "write" ? constants.W_OK : 0;
-    accessSync(value, constants.R_OK | more);
+    accessSync(held.path, constants.R_OK | more);
   } catch (cause) {
     if (cause instanceof SpecError) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code;
+    const { code, message, hint } = cause as HostFileError;
+    if (code === "GUEST_LINK") throw new SpecError(field, message, { code, hint, cause });
     const why =
       code === "ENOENT"
         ? "is not there"

@@ -1,12 +1,19 @@
 /** From a raw VM's specification to what the VMM is told: `vmm-config` of ffi/vmm.cddl. */
 
+import type { Identity } from "../host/identity.ts";
 import type { EngineChoice } from "../sandbox/launch.ts";
 import type { VmSpec } from "./spec.ts";
 
 const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique
 const MIB = 1 << 20;
 
-export function vmConfig(spec: VmSpec, choice: EngineChoice, runtimeDir: string): object {
+/** `identities`: of the disks, in their order. */
+export function vmConfig(
+  spec: VmSpec,
+  choice: EngineChoice,
+  runtimeDir: string,
+  identities: readonly Identity[],
+): object {
   return {
     version: 1,
     name: spec.name,
@@ -19,7 +26,10 @@ export function vmConfig(spec: VmSpec, choice: EngineChoice, runtimeDir: string)
     memory: spec.memoryMb * MIB,
     runtimeDir,
     detached: false,
-    disks: spec.disks.length > 0 ? spec.disks : undefined,
+    disks:
+      spec.disks.length > 0
+        ? spec.disks.map((disk, index) => ({ ...disk, identity: identities[index] }))
+        : undefined,
     vsock: spec.vsock ? { cid: GUEST_CID, ports: [] } : undefined,
     rng: true,
     serial: true,

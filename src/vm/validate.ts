@@ -1,7 +1,7 @@
 /** Whether a raw VM can be: every value checked, with the place and the reason where it cannot. */
 
-import { statSync } from "node:fs";
 import { SpecError } from "../errors.ts";
+import { statusOf } from "../host/hold.ts";
 import { machine, quote, readable, text } from "../sandbox/validate.ts";
 import type { DiskSpec, VmSpec } from "./spec.ts";
 
@@ -27,15 +27,15 @@ export function validateVm(spec: VmSpec): void {
 
 function checkDisk(field: string, disk: DiskSpec): void {
   flag(`${field}.readOnly`, disk.readOnly);
-  readable(`${field}.path`, disk.path, "file", disk.readOnly ? "read" : "write");
-  const status = statSync(disk.path);
+  readable(`${field}.path`, disk.path, "file", { access: disk.readOnly ? "read" : "write" });
+  const status = statusOf(disk.path);
   if (status.isBlockDevice()) return;
   if (!status.isFile())
     throw new SpecError(`${field}.path`, `${disk.path} is neither a file nor a block device`);
-  if (status.size === 0 || status.size % SECTOR !== 0) {
+  if (status.size === 0n || status.size % BigInt(SECTOR) !== 0n) {
     throw new SpecError(
       `${field}.path`,
-      `${disk.path} has ${quote(status.size)} bytes: a disk is made of one or more sectors of ${SECTOR}`,
+      `${disk.path} has ${status.size} bytes: a disk is made of one or more sectors of ${SECTOR}`,
       { hint: `is it a raw image? \`truncate --size=%${SECTOR} FILE\` rounds one up` },
     );
   }

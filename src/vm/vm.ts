@@ -3,6 +3,7 @@
 import type { Socket } from "node:net";
 import { oneOf as chosen, uint } from "../agent/fields.ts";
 import { VmmError } from "../errors.ts";
+import { identityOf } from "../host/hold.ts";
 import type { StartOptions, VsockPort } from "../sandbox/api.ts";
 import { launch } from "../sandbox/launch.ts";
 import { checkPort, Machine } from "../sandbox/machine.ts";
@@ -51,7 +52,10 @@ export class Vm implements RawVm {
       { name: this.name },
       this.#spec.engine,
       { ...options, signal },
-      (place, choice) => vmConfig(this.#spec, choice, place.runtimeDir),
+      (place, choice) => {
+        const disks = this.#spec.disks.map(({ path }) => identityOf(path));
+        return vmConfig(this.#spec, choice, place.runtimeDir, disks);
+      },
       async (identity, control) => {
         const onConsole = (data: Uint8Array) => this.console.show(data);
         const machine = await Machine.open(identity, { fd: control }, { onConsole });

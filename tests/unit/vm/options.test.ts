@@ -4,6 +4,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { decodeCbor, encodeCbor } from "../../../src/agent/framing.ts";
 import { Capsa, type VmOptions } from "../../../src/index.ts";
 import { specOf } from "../../../src/vm/options.ts";
 import { vmConfig } from "../../../src/vm/plan.ts";
@@ -39,7 +40,8 @@ test("the defaults", () => {
 
 test("the VMM is told of devices only: no agent's port, no events, no shares", () => {
   const spec = specOf({ kernel, initrd: kernel, name: "box", disks: [{ path: disk, readOnly: true }] });
-  expect(JSON.parse(JSON.stringify(vmConfig(spec, { engine: "qemu", qemu: "/q" }, "/run/box")))).toEqual({
+  const config = vmConfig(spec, { engine: "qemu", qemu: "/q" }, "/run/box", [[1n, 2n ** 63n]]);
+  expect(decodeCbor(encodeCbor(config))).toEqual({
     version: 1,
     name: "box",
     engine: "qemu",
@@ -51,7 +53,7 @@ test("the VMM is told of devices only: no agent's port, no events, no shares", (
     memory: 512 << 20,
     runtimeDir: "/run/box",
     detached: false,
-    disks: [{ path: disk, readOnly: true }],
+    disks: [{ path: disk, readOnly: true, identity: [1n, 2n ** 63n] }],
     vsock: { cid: 3, ports: [] },
     rng: true,
     serial: true,

@@ -1,0 +1,56 @@
+/** The paths of this machine in a specification: where its guest may write, and what each leads to at a start. */
+
+import { statSync } from "node:fs";
+import { type GuestDirectories, rememberGuestDirectory } from "../host/guest_directories.ts";
+import { hold } from "../host/hold.ts";
+import { type Identity, lastingIdentity } from "../host/identity.ts";
+import type { Notice } from "./api.ts";
+import type { SandboxSpec } from "./spec.ts";
+
+/** Directories that guests of these specifications may write, now or once somebody has said yes. */
+export function writableIn(specs: readonly SandboxSpec[]): GuestDirectories {
+  const found = specs.flatMap(({ name, shares }) =>
+    shares.flatMap(({ host, mode }) => {
+      const status = mode === "ro" ? undefined : statusAt(host);
+      return status?.isDirectory() ? [[lastingIdentity(status), { path: host, sandbox: name }] as const] : [];
+    }),
+  );
+  return new Map(found);
+}
+
+/** Undefined too for what a later check refuses in words. */
+function statusAt(path: string) {
+  try {
+    return statSync(path, { bigint: true });
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Look up what a sandbox is about to be given, and remember where its guest may write. Gives what the monitor has to find, by
+ * path. Throws `HostFileError`.
+ */
+export function lookUpHosts(
+  spec: SandboxSpec,
+  onNotice: (notice: Notice) => void = () => {},
+): ReadonlyMap<string, Identity> {
+  const writable = writableIn([spec]);
+  const found = new Map<string, Identity>();
+  const add = (path: string, written?: true) => {
+    using held = hold(path, writable);
+    const { status } = held;
+    found.set(path, [status.dev, status.ino]);
+    if (!written || !status.isDirectory()) return;
+    try {
+      rememberGuestDirectory(status, { path, sandbox: spec.name });
+    } catch (error) {
+      const why = (error as Error).message;
+      const message = `that the sandbox may write in ${path} cannot be remembered: ${why}; set XDG_STATE_HOME to a directory of yours`;
+      onNotice({ code: "GUEST_DIRECTORIES", message });
+    }
+  };
+  if (spec.rootfs.kind === "directory") add(spec.rootfs.path);
+  for (const { host, mode } of spec.shares) add(host, mode === "ro" ? undefined : true);
+  return found;
+}
