@@ -135,7 +135,8 @@ export class AgentError extends CapsaError {
 
 /**
  * A file of this machine that cannot be read or written, as `upload` and `download` do: `code` is an errno name
- * (`"ENOENT"`, `"EACCES"`, `"ENOSPC"`, …), or `"GUEST_LINK"` where a link is on the way that a guest may have made.
+ * (`"ENOENT"`, `"EACCES"`, `"ENOSPC"`, …), `"GUEST_LINK"` where a link is on the way that a guest may have made, or
+ * `"SHARE_REPLACED"` of a transactional share.
  */
 export class HostFileError extends CapsaError {
   override readonly name = "HostFileError";

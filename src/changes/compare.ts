@@ -8,7 +8,9 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from
 import { join } from "node:path";
 import { Place } from "../agent/tree/place.ts";
 import { TREE_DEPTH } from "../agent/tree/record.ts";
+import { HostFileError } from "../errors.ts";
 import { errorCode } from "../host/errors.ts";
+import { lastingIdentity } from "../host/identity.ts";
 import { identity, look, type Side, sideOf } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";
 import { attribute } from "./system.ts";
@@ -57,8 +59,20 @@ export function openUpper(directory: string, share: StagedShare): Opened {
   return opened(join(directory, String(share.index), "upper"));
 }
 
-export function openLower(share: StagedShare): Opened {
-  return opened(`${share.host}/`); // it may be a link to a directory, which is the user's to say
+/** The shared directory that the sandbox was started with, and no other. */
+export function openLower({ host, identity }: StagedShare): Opened {
+  const place = Place.at(host);
+  if (identity === undefined || lastingIdentity(fstatSync(place.fd, { bigint: true })) === identity)
+    return { place, [Symbol.dispose]: () => place.close() };
+  place.close();
+  throw new HostFileError(
+    "SHARE_REPLACED",
+    host,
+    "it is another directory than the sandbox was started with",
+    {
+      hint: "put that one back; or give the changes up with `capsa discard`, once the sandbox has ended",
+    },
+  );
 }
 
 /** A directory that is closed with the scope that uses it. */

@@ -26,6 +26,8 @@ import { stateHome } from "../engine/environment.ts";
 import { lockFile } from "../engine/libc.ts";
 import { HostError, SpecError } from "../errors.ts";
 import { errorCode } from "../host/errors.ts";
+import { statusOf } from "../host/hold.ts";
+import { lastingIdentity } from "../host/identity.ts";
 import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
 import { removeTree } from "./remove.ts";
@@ -37,6 +39,8 @@ export interface StagedShare {
   readonly index: number;
   /** Absolute paths. */
   readonly host: string;
+  /** Of the directory there, lasting; none in what older versions have staged. */
+  readonly identity?: string;
   readonly guest: string;
   /** The files have the owners that the guest gave them, not the user's. */
   readonly owned: boolean;
@@ -125,7 +129,9 @@ export function createStaging(
   keep: boolean,
 ): Staging {
   const staged = shares.flatMap(({ mode, host, guest, ownership }, index): StagedShare[] =>
-    mode === "transaction" ? [{ index, host, guest, owned: ownership.mode !== "root" }] : [],
+    mode === "transaction"
+      ? [{ index, host, identity: lastingIdentity(statusOf(host)), guest, owned: ownership.mode !== "root" }]
+      : [],
   );
   sweepStagings();
   const base = changesBase();
@@ -176,9 +182,9 @@ export function checkStaging(): string {
 /** The guest sees the layer's directory as the share's: it begins as one like it. */
 function makeLayer(layer: string, { host, owned }: StagedShare): void {
   for (const part of ["upper", "work"]) mkdirSync(join(layer, part), { recursive: true });
-  const { mode, uid, gid } = statSync(host);
-  chmodSync(join(layer, "upper"), mode & 0o7777);
-  if (owned && process.geteuid?.() === 0) chownSync(join(layer, "upper"), uid, gid);
+  const { mode, uid, gid } = statusOf(host);
+  chmodSync(join(layer, "upper"), Number(mode) & 0o7777);
+  if (owned && process.geteuid?.() === 0) chownSync(join(layer, "upper"), Number(uid), Number(gid));
 }
 
 /** What the guest's kernel asks of an upper layer. */

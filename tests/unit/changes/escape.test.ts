@@ -1,6 +1,15 @@
 /** A guest that wants out: nothing outside of the shared directory is read or written by an apply, whatever it stages. */
 import { expect, test } from "bun:test";
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { apply } from "../../../src/changes/apply.ts";
 import { makeWhiteout } from "../../../src/changes/system.ts";
@@ -164,4 +173,57 @@ test("a path that is asked for is a name of a change, and none of this machine",
     await expect(one.changes.apply([path])).rejects.toMatchObject({ code: "NO_SUCH_CHANGE" });
   }
   expect(one.seen()).toEqual({});
+});
+
+test("the shared directory is the one that the sandbox was started with, or nothing is read or written", async () => {
+  for (const replace of [symlinkSync, (from: string, to: string) => renameSync(from, to)]) {
+    const one = await staged({ secret: "1" });
+    const out = outside(one);
+    one.put("secret", "from the guest");
+    one.put("new", "from the guest");
+    renameSync(one.lower, `${one.lower}-aside`);
+    replace(out, one.lower);
+    const refused = {
+      name: "HostFileError",
+      code: "SHARE_REPLACED",
+      hint: expect.stringContaining("discard"),
+    };
+    await expect(one.changes.list()).rejects.toMatchObject(refused);
+    await expect(one.changes.diff()).rejects.toMatchObject(refused);
+    await expect(one.changes.apply()).rejects.toMatchObject(refused);
+    await expect(apply(one.staging, undefined, { force: true })).rejects.toMatchObject(refused);
+    expect(readdirSync(one.lower)).toEqual(["secret"]);
+    expect(readFileSync(join(one.lower, "secret"), "utf8")).toBe("secret");
+    rmSync(one.lower, { recursive: true });
+    renameSync(`${one.lower}-aside`, one.lower);
+    expect((await one.changes.apply()).applied.map(({ path }) => path)).toEqual(["/s/new", "/s/secret"]);
+  }
+});
+
+test("one that is replaced while it is written to gets nothing either, from whoever finishes the apply", async () => {
+  const one = await staged({ secret: "1" });
+  const out = outside(one);
+  one.put("new", "from the guest");
+  one.put("secret", "from the guest");
+  const aside = `${one.lower}-aside`;
+  expect(
+    await meanwhile(one, "journal", () => {
+      renameSync(one.lower, aside);
+      symlinkSync(out, one.lower);
+    }),
+  ).toEqual(["/s/new", "/s/secret"]);
+  expect(readdirSync(out)).toEqual(["secret"]);
+  expect(readFileSync(join(out, "secret"), "utf8")).toBe("secret");
+  rmSync(one.lower);
+  renameSync(aside, one.lower);
+  expect(one.seen()).toEqual({ secret: "1" });
+});
+
+test("changes whose directory is gone can be given up", async () => {
+  const one = await staged({ a: "1" });
+  one.put("a", "2");
+  rmSync(one.lower, { recursive: true });
+  mkdirSync(one.lower);
+  await one.changes.discard();
+  await expect(one.changes.list()).resolves.toEqual([]);
 });
