@@ -1,9 +1,12 @@
 /** Reports of steps into files, as `--report FORMAT=FILE` asks for them. */
-import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { accessSync, constants, lstatSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { Place } from "../agent/tree/place.ts";
 import { suggest } from "../config/suggest.ts";
-import { CapsaError } from "../errors.ts";
 import { printableJson } from "../printable.ts";
+import { CapsaError, HostFileError } from "../errors.ts";
+import { errorCode } from "../host/errors.ts";
+import { type Held, hold, isGuests } from "../host/hold.ts";
 import { jsonReport } from "../steps/report/json.ts";
 import { junitReport } from "../steps/report/junit.ts";
 import { tapReport } from "../steps/report/tap.ts";
@@ -40,11 +43,16 @@ export function addReportFile(word: string, before: readonly ReportFile[] = []):
 export function checkReportFiles(files: readonly ReportFile[]): void {
   for (const { path } of files) {
     try {
-      const there = statSync(path, { throwIfNoEntry: false });
-      if (there?.isDirectory()) throw new Error("it is a directory");
-      accessSync(there && !there.isFile() ? path : dirname(path), constants.W_OK);
+      using there = written(path);
+      if (there?.status.isDirectory()) throw new Error("it is a directory");
+      if (there !== undefined) {
+        accessSync(there.path, constants.W_OK);
+        continue;
+      }
+      using above = hold(dirname(resolve(path)));
+      accessSync(above.path, constants.W_OK);
     } catch (error) {
-      throw new UsageError(`--report: ${path} cannot be written: ${(error as Error).message}`);
+      throw new UsageError(`--report: ${path} cannot be written: ${reason(error)}`);
     }
   }
 }
@@ -58,23 +66,45 @@ export function writeReportFiles(files: readonly ReportFile[], run: RunResult, s
     try {
       writeReport(path, FORMATS[format]!(run, source));
     } catch (cause) {
-      const message = `--report: ${path} cannot be written: ${(cause as Error).message}`;
+      const message = `--report: ${path} cannot be written: ${reason(cause)}`;
       throw new CapsaError("REPORT", message, { hint: "the steps have run; their exit code is lost", cause });
     }
   }
 }
 
 function writeReport(path: string, report: string): void {
-  if (statSync(path, { throwIfNoEntry: false })?.isFile() === false) {
-    writeFileSync(path, report);
+  using there = written(path);
+  if (there !== undefined) {
+    writeFileSync(there.path, report);
     return;
   }
-  const unfinished = `${path}.${process.pid}.tmp`;
+  const { place, name } = Place.above(path);
+  const unfinished = place.name(Buffer.from(`.capsa-${crypto.randomUUID()}`));
   try {
-    writeFileSync(unfinished, report);
-    renameSync(unfinished, path);
-  } catch (error) {
+    writeFileSync(unfinished, report, { flag: "wx" });
+    place.try(name, (target) => renameSync(unfinished, target));
+  } finally {
     rmSync(unfinished, { force: true });
-    throw error;
+    place.close();
   }
+}
+
+/** What there is to write into, as into a device or a pipe, or would be; undefined where a new file takes the name. */
+function written(path: string): Held | undefined {
+  const above = dirname(resolve(path));
+  // A guest's fifo would never end, and its link is replaced as a file of its is
+  if (isGuests(above) && !lstatSync(path, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+  try {
+    const held = hold(path);
+    if (!held.status.isFile()) return held;
+    held[Symbol.dispose]();
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+  }
+  return undefined;
+}
+
+function reason(error: unknown): string {
+  const { code, message } = error as CapsaError;
+  return error instanceof HostFileError ? `${code}: ${message}` : message;
 }

@@ -6,7 +6,8 @@ import { Connection } from "../agent/connection.ts";
 import { uint } from "../agent/fields.ts";
 import type { Message } from "../agent/framing.ts";
 import { openStream } from "../agent/stream.ts";
-import { AgentError, type CapsaError, HostError } from "../errors.ts";
+import { AgentError, type CapsaError, HostError, HostFileError } from "../errors.ts";
+import { hold } from "../host/hold.ts";
 import type { ExposeOptions, Exposure } from "./api.ts";
 import { checkPort } from "./port.ts";
 import { Streams } from "./streams.ts";
@@ -95,14 +96,11 @@ async function serve(
   streams: Streams,
   onFailure: (error: CapsaError) => void,
 ): Promise<void> {
-  const socket = streams.hold(connect({ ...service, allowHalfOpen: true }));
   try {
-    await new Promise<void>((done, reject) =>
-      socket.once("connect", done).once("error", reject).once("close", reject),
-    );
-    await streams.join(stream, socket);
+    await streams.join(stream, await reach(service, streams));
   } catch (cause) {
     stream.destroy();
+    if (cause instanceof HostFileError && cause.code === "GUEST_LINK") return onFailure(cause);
     const what = "path" in service ? service.path : `port ${service.port} of this machine`;
     const { code = "EIO" } = cause as NodeJS.ErrnoException;
     if (!streams.signal.aborted)
@@ -110,4 +108,15 @@ async function serve(
         new HostError(code, `a guest's connection could not be passed on to ${what}: ${code}`, { cause }),
       );
   }
+}
+
+/** A Unix socket is looked up each time: who serves there may have made it anew. */
+async function reach(service: Service, streams: Streams): Promise<Socket> {
+  using held = "path" in service ? hold(service.path) : undefined;
+  const target = held === undefined ? service : { path: held.path };
+  const socket = streams.hold(connect({ ...target, allowHalfOpen: true }));
+  await new Promise<void>((done, reject) =>
+    socket.once("connect", done).once("error", reject).once("close", reject),
+  );
+  return socket;
 }

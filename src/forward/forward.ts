@@ -3,6 +3,7 @@
 import { type AddressInfo, createServer, isIP, type Server } from "node:net";
 import { resolve } from "node:path";
 import { openStream, type StreamRequest } from "../agent/stream.ts";
+import { Place as Directory } from "../agent/tree/place.ts";
 import { CapsaError, HostError, SpecError } from "../errors.ts";
 import type { Forward, ForwardOptions } from "./api.ts";
 import { checkPort } from "./port.ts";
@@ -23,8 +24,8 @@ export async function forward(
   const place = placeOf(options);
   options.signal?.throwIfAborted();
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-  await listen(server, place);
-  const streams = new Streams(() => server.close(), options.signal, ended);
+  const release = await listen(server, place);
+  const streams = new Streams(() => server.close(release), options.signal, ended);
   server.on("connection", async (client) => {
     streams.hold(client);
     try {
@@ -37,17 +38,34 @@ export async function forward(
   return { ...whereabouts(place, server.address() as AddressInfo), ...streams.handle() };
 }
 
-/** A Unix socket is this user's alone from its first moment on. Throws {@link HostError}. */
-async function listen(server: Server, place: Place): Promise<void> {
-  await new Promise<void>((done, reject) => {
-    server.on("error", (cause: NodeJS.ErrnoException) => reject(cannotListen(place, cause)));
-    const mask = process.umask(0o177);
-    try {
-      server.listen(place, done);
-    } finally {
-      process.umask(mask);
-    }
-  });
+/**
+ * A Unix socket is this user's alone from its first moment on. Gives what there is to do once the server is closed. Throws
+ * {@link HostError}, and `HostFileError`.
+ */
+async function listen(server: Server, place: Place): Promise<() => void> {
+  const { address, release } = addressOf(place);
+  try {
+    await new Promise<void>((done, reject) => {
+      server.on("error", (cause: NodeJS.ErrnoException) => reject(cannotListen(place, cause)));
+      const mask = process.umask(0o177);
+      try {
+        server.listen(address, done);
+      } finally {
+        process.umask(mask);
+      }
+    });
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return release;
+}
+
+/** A Unix socket's directory is held open: the socket is made in it, and removed from it. */
+function addressOf(place: Place): { address: Place; release: () => void } {
+  if (!("path" in place)) return { address: place, release: () => {} };
+  const { place: directory, name } = Directory.above(place.path);
+  return { address: { path: directory.name(name).toString() }, release: () => directory.close() };
 }
 
 function requestOf(target: number | string): StreamRequest {

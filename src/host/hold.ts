@@ -53,7 +53,14 @@ export class Held implements Disposable {
 export function hold(path: string, others?: GuestDirectories): Held {
   const whole = resolve(path);
   const direct = openWithoutLinks(whole); // no link on the way: there is nothing to ask about
-  return new Held(direct >= 0 ? direct : at(whole, () => walk(whole, others)));
+  return new Held(direct >= 0 ? direct : at(whole, () => walk(whole, others).fd));
+}
+
+/** Whether a guest may write there, or once could. Throws as {@link hold} does. */
+export function isGuests(path: string): boolean {
+  const { fd, within } = at(path, () => walk(resolve(path), undefined));
+  closeSync(fd);
+  return within !== undefined;
 }
 
 /** Throws as {@link hold} does. */
@@ -75,7 +82,7 @@ interface Level {
 }
 
 /** As the kernel would find its way, a name at a time; names are bytes, in Latin-1. */
-function walk(whole: string, others: GuestDirectories | undefined): number {
+function walk(whole: string, others: GuestDirectories | undefined): Level {
   const levels: Level[] = [];
   const up = (depth: number) => {
     for (const { fd } of levels.splice(depth)) closeSync(fd);
@@ -111,7 +118,7 @@ function walk(whole: string, others: GuestDirectories | undefined): number {
       if (target.startsWith("/")) up(1);
       names.push(...namesIn(target));
     }
-    return levels.pop()!.fd;
+    return levels.pop()!;
   } finally {
     up(0);
   }

@@ -1,7 +1,8 @@
 /** The value of a secret, from where its specification says. */
 
-import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
-import { SpecError } from "../errors.ts";
+import { readFileSync } from "node:fs";
+import { type HostFileError, SpecError } from "../errors.ts";
+import { hold } from "../host/hold.ts";
 
 /** Less would be found in all kinds of text, and be starred out there. */
 const MIN_BYTES = 8;
@@ -36,10 +37,9 @@ function fromEnvironment(field: string, name: string): string {
 }
 
 function fromFile(field: string, path: string): string {
-  let fd: number | undefined;
   try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK); // else a fifo is waited for, for ever
-    const status = fstatSync(fd);
+    using held = hold(path);
+    const { status } = held;
     if (!status.isFile()) {
       throw new SpecError(field, `${path} is no regular file`, {
         hint: 'for what a program prints: `export NAME=$(program)`, and from = "env:NAME"',
@@ -47,14 +47,13 @@ function fromFile(field: string, path: string): string {
     }
     if (status.size > MAX_BYTES + "\r\n".length)
       throw new SpecError(field, `the value in ${path} is longer than ${MAX_BYTES} bytes`);
-    return readFileSync(fd, "utf8").replace(/\r?\n$/, "");
+    return readFileSync(held.path, "utf8").replace(/\r?\n$/, "");
   } catch (cause) {
     if (cause instanceof SpecError) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code;
+    const { code, message, hint } = cause as HostFileError;
+    if (code === "GUEST_LINK") throw new SpecError(field, message, { code, hint, cause });
     const why =
       code === "ENOENT" ? "is not there" : code === "EACCES" ? "may not be read" : `cannot be read (${code})`;
     throw new SpecError(field, `${path} ${why}`, { cause });
-  } finally {
-    if (fd !== undefined) closeSync(fd);
   }
 }

@@ -1,7 +1,9 @@
 /** `capsa init`: a first capsa.toml, with something to run, from a template. */
-import { cp, mkdir, readdir, stat } from "node:fs/promises";
+import { constants, copyFileSync } from "node:fs";
+import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
+import { makeDirectories, Place } from "../../agent/tree/place.ts";
 import { suggest } from "../../config/suggest.ts";
 import { packagePath } from "../../engine/installation.ts";
 import type { Cli } from "../cli.ts";
@@ -42,7 +44,7 @@ async function run(template: string, directory: string, { terminal }: Cli): Prom
   const files = await filesIn(source);
   const taken: string[] = [];
   for (const [, file] of files) {
-    if (await stat(join(target, file)).catch(() => undefined)) taken.push(file);
+    if (await lstat(join(target, file)).catch(() => undefined)) taken.push(file);
   }
   if (taken.length > 0) {
     throw new UsageError(
@@ -51,8 +53,10 @@ async function run(template: string, directory: string, { terminal }: Cli): Prom
     );
   }
   for (const [original, file] of files) {
-    await mkdir(dirname(join(target, file)), { recursive: true });
-    await cp(join(source, original), join(target, file), { force: false, errorOnExist: false });
+    makeDirectories(dirname(join(target, file)));
+    const { place, name } = Place.above(join(target, file));
+    place.try(name, (path) => copyFileSync(join(source, original), path, constants.COPYFILE_EXCL));
+    place.close();
   }
   for (const [, file] of files) await terminal.say(`wrote ${relative(process.cwd(), join(target, file))}`);
   const place = relative(process.cwd(), target);

@@ -1,8 +1,10 @@
 /** `download`: a file or a tree of a sandbox, into the one directory that the operator has named. */
 
-import { lstatSync, rmSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { type Static, Type } from "@sinclair/typebox";
+import { Place } from "../../agent/tree/place.ts";
+import { removeTree } from "../../changes/remove.ts";
 import { AgentError, CapsaError } from "../../errors.ts";
 import { type Call, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
 
@@ -30,7 +32,7 @@ export function download(directory: string, most: number): Tool {
     const { agent } = sandboxes.get(sandbox);
     const target = join(directory, name);
     // Names are new, so no link that came with an earlier one is ever on the way
-    if (lstatSync(target, { throwIfNoEntry: false }) !== undefined)
+    if (isThere(target))
       throw new CapsaError("EEXIST", `there is a download "${name}" already`, {
         hint: "choose another name",
       });
@@ -40,7 +42,7 @@ export function download(directory: string, most: number): Tool {
       const leftOut = skipped > 0 ? { leftOut: `${skipped} fifos, sockets and devices` } : {};
       return { name, entries, bytes, ...leftOut };
     } catch (error) {
-      rmSync(target, { recursive: true, force: true });
+      removeTree(target);
       if (!(error instanceof AgentError && error.code === "OUTPUT_TOO_LARGE")) throw error;
       const why = `of the ${most} bytes that this server's operator allows for downloads ${left} are left`;
       throw new CapsaError("NOT_ALLOWED", `${path} is larger: ${why}; nothing was kept of it`, {
@@ -63,4 +65,13 @@ export function download(directory: string, most: number): Tool {
       return taking;
     },
   };
+}
+
+function isThere(path: string): boolean {
+  const { place, name } = Place.above(path);
+  try {
+    return lstatSync(place.name(name), { throwIfNoEntry: false }) !== undefined;
+  } finally {
+    place.close();
+  }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pkg from "../../../package.json" with { type: "json" };
 import { capsa, MAIN, scratch } from "./capsa.ts";
@@ -202,6 +202,15 @@ describe("init", () => {
     expect(stderr).toContain("already has capsa.toml");
     expect(await readdir(dir.path)).toEqual(["capsa.toml"]);
     expect(await Bun.file(join(dir.path, "capsa.toml")).text()).toBe("# mine\n");
+  });
+
+  test("writes to where no link leads", async () => {
+    await using dir = await scratch();
+    await symlink(join(dir.path, "elsewhere"), join(dir.path, "capsa.toml"));
+    const { exitCode, stderr } = await capsa(["init", "hello"], { cwd: dir.path });
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain("already has capsa.toml");
+    expect(await readdir(dir.path)).toEqual(["capsa.toml"]);
   });
 });
 
