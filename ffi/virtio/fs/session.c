@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -160,7 +161,9 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 	s->notice_arg = options->notice_arg;
 	s->single = options->single;
 	s->shares = calloc(options->root_count, sizeof(*s->shares));
-	s->proc = tree__open("/proc/self/fd", false);
+	char proc[32]; /* by this process's number: "self" may be the process that opens it */
+	snprintf(proc, sizeof(proc), "/proc/%d/fd", (int)getpid());
+	s->proc = tree__open(proc, false);
 	set_limits(s, options->memory);
 	int err = s->proc < 0 ? s->proc : s->shares ? 0 : -ENOMEM;
 	if (!err && !s->single)

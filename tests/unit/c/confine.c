@@ -252,6 +252,43 @@ static void files_outside_are_refused(void)
 	tear_down();
 }
 
+static int climb_as_user(void)
+{
+	if (setgid(65534) < 0 || setuid(65534) < 0)
+		return REFUSED;
+	int tree = tree__open(share_paths[1], false);
+	bool works = openat(tree, "file", O_RDONLY | O_CLOEXEC) >= 0;
+	return !works || openat(tree, "../outside/secret", O_RDONLY | O_CLOEXEC) >= 0;
+}
+
+/* Nothing else confines it here: it is the descriptor that leads nowhere. */
+static void of_an_ordinary_user_as_well_a_share_leads_nowhere_but_down(void)
+{
+	set_up();
+	if (geteuid() != 0) {
+		tear_down();
+		SKIP("it needs root, to become another user");
+	}
+	char command[160];
+	snprintf(command, sizeof(command), "chown -R 65534:65534 %s", top);
+	CHECK_EQ(system(command), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		bool may = unshare(CLONE_NEWUSER) == 0;
+		_exit(may ? 0 : 1);
+	}
+	int may = -1, status = -1;
+	CHECK(waitpid(pid, &may, 0) == pid);
+	room.request.mode = CONFINE_NONE;
+	pid = fork();
+	if (pid == 0)
+		_exit(climb_as_user());
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	if (may == 0)
+		CHECK_EQ(WEXITSTATUS(status), REFUSED);
+	tear_down();
+}
+
 static void a_read_only_share_stays_as_it_is(void)
 {
 	set_up();
@@ -639,6 +676,7 @@ int main(void)
 {
 	CASE(files_outside_are_refused);
 	CASE(a_read_only_share_stays_as_it_is);
+	CASE(of_an_ordinary_user_as_well_a_share_leads_nowhere_but_down);
 	CASE(devices_are_not_made);
 	CASE(whiteouts_are_made_where_it_is_said_and_no_other_device_is);
 	CASE(a_file_is_shared_and_nothing_beside_it);
