@@ -63,11 +63,10 @@ static const char *const joiners[] = {"accept4", "getsockopt", "setsockopt", NUL
 
 /* Shares. */
 static const char *const files[] = {
-	"preadv2",   "pwritev2",   "lseek",      "newfstatat",   "statx",    "fstatfs",
-	"openat",    "getdents64", "readlinkat", "unlinkat",     "mkdirat",  "mknodat",
-	"symlinkat", "linkat",     "renameat2",  "fchmodat",     "fchownat", "utimensat",
-	"ftruncate", "fallocate",  "fsync",      "fdatasync",    "syncfs",   "copy_file_range",
-	"fgetxattr", "fsetxattr",  "flistxattr", "fremovexattr", NULL};
+	"preadv2",         "pwritev2",  "lseek",     "newfstatat", "statx",        "fstatfs", "openat",    "getdents64",
+	"readlinkat",      "unlinkat",  "mkdirat",   "mknodat",    "symlinkat",    "linkat",  "renameat",  "renameat2",
+	"fchmodat",        "fchownat",  "utimensat", "ftruncate",  "fallocate",    "fsync",   "fdatasync", "syncfs",
+	"copy_file_range", "fgetxattr", "fsetxattr", "flistxattr", "fremovexattr", NULL};
 
 /* What changes in a share, as long as no path leads elsewhere: Landlock has no say in what is watched. */
 static const char *const watching[] = {"fchdir", /* inotify takes no directory to begin at */
@@ -313,7 +312,11 @@ static int allow_starting(scmp_filter_ctx filter)
 static int fill(scmp_filter_ctx filter, unsigned parts, pid_t child, const struct confine_work *work)
 {
 	static const char *const names[] = {"unlinkat", NULL};
+	/* libslirp would read /etc/resolv.conf, and the C library this or that; all do without */
+	static const char *const reading[] = {"openat", NULL};
 	int error = fill_basic(filter);
+	if (!error && !(parts & (FILES | MANAGING)))
+		error = filter__all(filter, reading, SCMP_ACT_ERRNO(EPERM));
 	if (!error && parts & STREAMS)
 		error = allow_streams(filter);
 	if (!error && parts & SECTORS)
