@@ -34,8 +34,7 @@ struct confine_request {
 	enum confine_mode mode;
 	const struct confine_program
 		*program;        /* NULL: it is the VMM itself. Of the rest only runtime_dir counts then */
-	const char *runtime_dir; /* stays readable and writable, under its own path */
-	const char *archive;     /* as well where file system rules allow it; NULL without */
+	const char *runtime_dir; /* the VMM's own directory: stays readable and writable, under its own path */
 	const struct confine_share *shares;
 	unsigned share_count;
 	bool foreign_owners; /* a share's ownership is "passthrough" or "map": files of many users are told apart */

@@ -84,8 +84,6 @@ static int ruleset__fill(int ruleset, uint64_t handled, const struct confine_req
 	const uint64_t write = handled & ~(uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
 						     LANDLOCK_ACCESS_FS_MAKE_BLOCK | ACCESS_FS_IOCTL_DEV);
 	int error = ruleset__allow(ruleset, request->runtime_dir, write);
-	if (!error && request->archive)
-		error = ruleset__allow(ruleset, request->archive, write);
 	for (unsigned i = 0; i < request->share_count && !error; i++)
 		error = ruleset__allow_fd(ruleset, request->shares[i].fd,
 					    request->shares[i].read_only   ? READ
@@ -128,6 +126,6 @@ int layer__files(struct confine_work *work, struct confine_detail detail)
 		detail__say(detail, "Landlock: %s", strerror(-error));
 	else
 		detail__say(detail, "Landlock version %d: %s only", work->landlock,
-			    work->request->program ? "its own files" : "shares and runtime directory");
+			    work->request->program ? "its own files" : "shares and its sockets' directory");
 	return error;
 }

@@ -1,4 +1,4 @@
-/* Namespaces: no network, no IPC, and a file system that holds the runtime directory and nothing else. */
+/* Namespaces: no network, no IPC, and a file system that holds the VMM's own directory and nothing else. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
@@ -135,7 +135,7 @@ int layer__namespaces(struct confine_work *work, struct confine_detail detail)
 		detail__say(detail, "%s; but leaving the file system: %s",
 			    network ? "the host's network" : "no network", strerror(-error));
 	else
-		detail__say(detail, "%s%s, no IPC, no files but the runtime directory and shares",
+		detail__say(detail, "%s%s, no IPC, no files but its sockets and shares",
 			    as_user ? "by a user namespace: " : "",
 			    network ? "the host's network for one thread" : "no network");
 	return error;

@@ -169,7 +169,6 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 	struct confine_request request = {
 		.mode = confine_mode(config),
 		.runtime_dir = config->runtime_dir,
-		.archive = config->archive,
 		.network = config->net.present,
 		.child = vmm->machine.child,
 	};

@@ -24,11 +24,11 @@
 #include "check.h"
 #include "confine/tree.h"
 
-static char top[64]; /* temporary directory: runtime/ read/ write/ alone/ outside/ */
+static char top[64]; /* temporary directory: host/ with runtime/ in it, read/ write/ alone/ outside/ */
 static char share_paths[3][96];
 
 static struct {
-	char runtime[96], outside[96];
+	char host[80], runtime[96], outside[96];
 	struct confine_share shares[3]; /* read/, write/ and the file alone/file */
 	int roots[3];                   /* as the file system device has them */
 	int proc;                       /* /proc/self/fd of who is confined, as it has that too */
@@ -63,9 +63,11 @@ static void set_up(void)
 	memset(&room, 0, sizeof(room));
 	snprintf(top, sizeof(top), "/tmp/capsa-confine.XXXXXX");
 	CHECK(mkdtemp(top));
-	snprintf(room.runtime, sizeof(room.runtime), "%s/runtime", top);
+	snprintf(room.host, sizeof(room.host), "%s/host", top);
+	snprintf(room.runtime, sizeof(room.runtime), "%s/runtime", room.host);
 	snprintf(room.outside, sizeof(room.outside), "%s/outside", top);
-	CHECK(mkdir(room.runtime, 0700) == 0 && mkdir(room.outside, 0700) == 0);
+	CHECK(mkdir(room.host, 0700) == 0 && mkdir(room.runtime, 0700) == 0 && mkdir(room.outside, 0700) == 0);
+	write_text(room.host, "record", "record");
 	write_text(room.runtime, "own", "own");
 	write_text(room.outside, "secret", "secret");
 	char socket_path[128];
@@ -319,6 +321,31 @@ static void shares_and_the_runtime_directory_go_on_working(void)
 {
 	set_up();
 	CHECK_EQ(result_of(use_own), ALLOWED);
+	tear_down();
+}
+
+/* What lies around its own directory is believed by others. */
+static int change_host_side(void)
+{
+	char record[160], beside[160], own[160];
+	snprintf(record, sizeof(record), "%s/record", room.host);
+	snprintf(beside, sizeof(beside), "%s/beside", room.host);
+	snprintf(own, sizeof(own), "%s/own", room.runtime);
+	int runtime = open(room.runtime, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return open_absolute(room.host, "record", O_RDWR) | open_absolute(room.host, "beside", O_RDWR | O_CREAT) |
+	       open_at(runtime, "../record", O_RDONLY) | (unlink(record) == 0) | (symlink("/etc", beside) == 0) |
+	       (rename(own, beside) == 0) | (rename(own, record) == 0) | (link(own, beside) == 0) |
+	       (symlinkat("/etc", runtime, "../beside") == 0) | (rename(room.runtime, beside) == 0) |
+	       (rmdir(room.runtime) == 0) | (truncate(record, 0) == 0);
+}
+
+static void what_lies_around_its_own_directory_stays_as_it_is(void)
+{
+	set_up();
+	CHECK((result_of(layers_applied) & (LAYER(NAMESPACES) | LAYER(FILES))) != 0);
+	CHECK_EQ(result_of(change_host_side), REFUSED);
+	CHECK_EQ(open_absolute(room.host, "record", O_RDWR), ALLOWED);
+	CHECK_EQ(open_absolute(room.host, "beside", O_RDONLY), REFUSED);
 	tear_down();
 }
 
@@ -682,6 +709,7 @@ int main(void)
 	CASE(a_file_is_shared_and_nothing_beside_it);
 	CASE(shares_and_the_runtime_directory_go_on_working);
 	CASE(a_share_is_what_was_opened_whatever_has_its_name_by_then);
+	CASE(what_lies_around_its_own_directory_stays_as_it_is);
 	CASE(shares_are_watched_where_no_path_leads_outside);
 	CASE(sockets_outside_are_refused);
 	CASE(network_sockets_are_refused);
