@@ -4,13 +4,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_DEPTH 64
+#include "os/clock.h"
+
+#define PATIENCE_NS 2000000000 /* a VMM that was taken over and lives may fill what is emptied */
+#define COPY_AT_ONCE (1U << 20)
+#define MAX_DEPTH 64 /* each level is a descriptor: what is deeper is moved up before */
 
 int cleanup__check(const char *runtime_dir, struct failure *why)
 {
@@ -29,8 +34,40 @@ int cleanup__check(const char *runtime_dir, struct failure *why)
 	return 0;
 }
 
+/* A directory in `fd`, opened to be emptied: whoever made it may have taken all permissions away. */
+static int enter(int fd, const char *name)
+{
+	char path[32];
+	int at = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (at < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", at);
+	int inner = chmod(path, 0700) < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(at);
+	return inner;
+}
+
+struct emptying {
+	int top;         /* descriptor of the directory where it began */
+	unsigned number; /* a name for what is moved up to it */
+	bool moved;      /* something was, in this round */
+	uint64_t until;  /* monotonic */
+};
+
+/* Move a directory up to the top, under a name that is free there. */
+static void move_up(struct emptying *emptying, int fd, const char *name)
+{
+	char aside[32];
+	int err;
+	do {
+		snprintf(aside, sizeof(aside), ".deep-%u", emptying->number++);
+		err = renameat2(fd, name, emptying->top, aside, RENAME_NOREPLACE) < 0 ? errno : 0;
+	} while (err == EEXIST);
+	emptying->moved = emptying->moved || !err;
+}
+
 /* Empty the directory; fd is closed. */
-static void empty(int fd, int depth)
+static void empty(struct emptying *emptying, int fd, int depth)
 {
 	DIR *dir = fdopendir(fd);
 	if (!dir) {
@@ -38,27 +75,42 @@ static void empty(int fd, int depth)
 		return;
 	}
 	const struct dirent *entry;
-	while ((entry = readdir(dir)) != NULL) {
+	while ((entry = readdir(dir)) != NULL && monotonic_ns() < emptying->until) {
 		const char *name = entry->d_name;
 		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || unlinkat(dirfd(dir), name, 0) == 0)
 			continue;
-		int inner = depth < MAX_DEPTH
-				    ? openat(dirfd(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-				    : -1;
+		int inner = enter(dirfd(dir), name);
 		if (inner < 0)
 			continue;
-		empty(inner, depth + 1);
-		unlinkat(dirfd(dir), name, AT_REMOVEDIR);
+		if (depth < MAX_DEPTH)
+			empty(emptying, inner, depth + 1);
+		else
+			close(inner);
+		if (unlinkat(dirfd(dir), name, AT_REMOVEDIR) < 0 && depth == MAX_DEPTH)
+			move_up(emptying, dirfd(dir), name);
 	}
 	closedir(dir);
 }
 
+/* In rounds, as long as there is something that was moved up. */
+static void empty_all(int fd)
+{
+	struct emptying emptying = {.top = fd, .until = monotonic_ns() + PATIENCE_NS};
+	do {
+		emptying.moved = false;
+		int round = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (round < 0)
+			return;
+		empty(&emptying, round, 0);
+	} while (emptying.moved && monotonic_ns() < emptying.until);
+}
+
 /*
- * Where the archive is on another file system the file is copied. The VMM could write here until it ended, and may have
- * been taken over: only a plain file with no second name is a log. A link would show its target to who reads the
- * archive, a FIFO would hold up its reader.
+ * Where the archive is on another file system the file is copied, up to `limit`: one that was made longer may be longer
+ * than any disk. An unconfined VMM could write here until it ended, and may have been taken over: only a plain file
+ * with no second name is a log. A link would show its target to who reads the archive, a FIFO would hold up its reader.
  */
-static void move_file(int from_dir, int to_dir, const char *name)
+static void move_file(int from_dir, int to_dir, const char *name, uint64_t limit)
 {
 	struct stat st;
 	if (fstatat(from_dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
@@ -67,27 +119,32 @@ static void move_file(int from_dir, int to_dir, const char *name)
 		return;
 	int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	int to = openat(to_dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	while (from >= 0 && to >= 0 && sendfile(to, from, NULL, 1U << 20) > 0)
-		;
+	while (from >= 0 && to >= 0 && limit) {
+		ssize_t n = sendfile(to, from, NULL, limit < COPY_AT_ONCE ? limit : COPY_AT_ONCE);
+		if (n <= 0)
+			break;
+		limit -= (uint64_t)n;
+	}
 	if (from >= 0)
 		close(from);
 	if (to >= 0)
 		close(to);
 }
 
-void cleanup__run(const char *runtime_dir, const char *archive)
+void cleanup__run(const char *runtime_dir, const char *archive, uint64_t log_limit)
 {
 	int fd = open(runtime_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	int to = archive ? open(archive, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (to >= 0) {
-		move_file(fd, to, CONSOLE_LOG);
-		move_file(fd, to, EVENTS_LOG);
-		move_file(fd, to, NETWORK_LOG);
-		move_file(fd, to, SECRETS_LOG);
+		move_file(fd, to, CONSOLE_LOG, log_limit);
+		move_file(fd, to, EVENTS_LOG, log_limit);
+		move_file(fd, to, NETWORK_LOG, log_limit);
+		move_file(fd, to, SECRETS_LOG, log_limit);
 		close(to);
 	}
-	empty(fd, 0);
+	empty_all(fd);
+	close(fd);
 	rmdir(runtime_dir);
 }

@@ -2,6 +2,8 @@
 #ifndef CAPSA_VMM_CLEANUP_H
 #define CAPSA_VMM_CLEANUP_H
 
+#include <stdint.h>
+
 #include "failure.h"
 
 #define CONSOLE_LOG "console.log"
@@ -13,7 +15,8 @@
 __attribute__((warn_unused_result)) int cleanup__check(const char *runtime_dir, struct failure *why);
 
 /* Move the logs, where they are plain files, to the directory `archive` (NULL: drop them), then remove `runtime_dir`
- * and all it holds, following no symbolic link. What cannot be removed is left; calling it twice is fine. */
-void cleanup__run(const char *runtime_dir, const char *archive);
+ * and all it holds, following no symbolic link. Of each log `log_limit` bytes at most are copied where the archive is
+ * on another file system. What cannot be removed, within two seconds, is left; calling it twice is fine. */
+void cleanup__run(const char *runtime_dir, const char *archive, uint64_t log_limit);
 
 #endif

@@ -31,11 +31,11 @@ static void watch(const struct vmm_config *config, int vmm, int keeper, int door
 		if (message == LINK_CLOSED)
 			fds[0].fd = -1;
 		if (message == LINK_CLEAN) {
-			cleanup__run(config->runtime_dir, config->archive);
+			cleanup__run(config->runtime_dir, config->archive, config->log_limit);
 			link__tell(vmm, LINK_CLEANED);
 		}
 	}
-	cleanup__run(config->runtime_dir, config->archive);
+	cleanup__run(config->runtime_dir, config->archive, config->log_limit);
 }
 
 int janitor__start(const struct vmm_config *config, int keeper, const int *close_fds, unsigned close_count, int *doors)

@@ -24,6 +24,7 @@
 
 #define GRACE_MS 1500 /* from being told to end to being killed */
 #define LAST_WORDS_MS 1000
+#define DELIVER_MS 12000 /* from having cleaned up to being killed: somewhat longer than what it says last may take */
 
 void stdio__detach(void)
 {
@@ -90,6 +91,11 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	return err;
 }
 
+static void clean(const struct vmm_config *config)
+{
+	cleanup__run(config->runtime_dir, config->archive, config->log_limit);
+}
+
 /* In the VMM */
 
 void keeper__detach(const struct keeper *keeper)
@@ -100,7 +106,7 @@ void keeper__detach(const struct keeper *keeper)
 void keeper__clean(const struct keeper *keeper)
 {
 	if (!link__ask_clean(keeper->link) && !(keeper->janitor >= 0 && link__ask_clean(keeper->janitor)))
-		cleanup__run(keeper->config->runtime_dir, keeper->config->archive);
+		clean(keeper->config);
 }
 
 /* In the keeper */
@@ -124,16 +130,20 @@ static int64_t now_ms(void)
 
 static void set_deadline(struct watch *watch)
 {
-	if (!watch->kill_at && !watch->cleaned)
-		watch->kill_at = now_ms() + GRACE_MS;
+	int64_t at = now_ms() + GRACE_MS;
+	if (!watch->kill_at || watch->kill_at > at)
+		watch->kill_at = at;
 }
 
-static void clean(struct watch *watch)
+/* It asks when it ends. One that was taken over may not end, and gains no time by asking. */
+static void clean_for_vmm(struct watch *watch)
 {
 	if (!watch->cleaned)
-		cleanup__run(watch->keeper->config->runtime_dir, watch->keeper->config->archive);
+		clean(watch->keeper->config);
 	watch->cleaned = true;
-	watch->kill_at = 0;
+	if (!watch->kill_at)
+		watch->kill_at = now_ms() + DELIVER_MS;
+	link__tell(watch->keeper->link, LINK_CLEANED);
 }
 
 static void on_link(struct watch *watch)
@@ -145,8 +155,7 @@ static void on_link(struct watch *watch)
 		watch->detached = true;
 		stdio__detach();
 	} else if (message == LINK_CLEAN) {
-		clean(watch);
-		link__tell(watch->keeper->link, LINK_CLEANED);
+		clean_for_vmm(watch);
 	}
 }
 
@@ -260,7 +269,7 @@ int keeper__watch(struct keeper *keeper)
 	bool said_all = watch.cleaned; /* the VMM sends its last frame once its directory is gone */
 	int status = reap(keeper);
 	said_all = said_all && WIFEXITED(status);
-	clean(&watch);
+	clean(keeper->config);
 	if (!said_all && !atomic_load(keeper->unfinished)) {
 		struct failure why;
 		explain(status, watch.trapped, &why);

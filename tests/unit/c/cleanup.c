@@ -2,13 +2,17 @@
  */
 #include "vmm/cleanup.h"
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
+
+#define LIMIT 4096 /* of a log, bytes */
 
 static char top[64], runtime[96], archive[96], secret[96];
 
@@ -51,7 +55,7 @@ static void set_up(void)
 
 static void tidy(void)
 {
-	cleanup__run(top, NULL);
+	cleanup__run(top, NULL, LIMIT);
 	CHECK(!there(top));
 }
 
@@ -61,7 +65,7 @@ static void logs_are_kept(void)
 	put(in(runtime, CONSOLE_LOG), "console\n");
 	put(in(runtime, EVENTS_LOG), "events\n");
 	put(in(runtime, "other"), "x");
-	cleanup__run(runtime, archive);
+	cleanup__run(runtime, archive, LIMIT);
 	CHECK(!there(runtime));
 	CHECK(there(in(archive, CONSOLE_LOG)));
 	CHECK(there(in(archive, EVENTS_LOG)));
@@ -74,7 +78,7 @@ static void planted_things_are_not(void)
 	set_up();
 	CHECK_EQ(symlink(secret, in(runtime, CONSOLE_LOG)), 0);
 	CHECK_EQ(mkfifo(in(runtime, EVENTS_LOG), 0600), 0);
-	cleanup__run(runtime, archive);
+	cleanup__run(runtime, archive, LIMIT);
 	CHECK(!there(runtime));
 	CHECK(!there(in(archive, CONSOLE_LOG)));
 	CHECK(!there(in(archive, EVENTS_LOG)));
@@ -82,7 +86,7 @@ static void planted_things_are_not(void)
 	CHECK_EQ(mkdir(runtime, 0700), 0);
 	CHECK_EQ(link(secret, in(runtime, CONSOLE_LOG)), 0);
 	CHECK_EQ(mkdir(in(runtime, EVENTS_LOG), 0700), 0);
-	cleanup__run(runtime, archive);
+	cleanup__run(runtime, archive, LIMIT);
 	CHECK(!there(runtime));
 	CHECK(!there(in(archive, CONSOLE_LOG)));
 	CHECK(!there(in(archive, EVENTS_LOG)));
@@ -95,9 +99,74 @@ static void links_are_not_followed(void)
 	set_up();
 	CHECK_EQ(symlink(archive, in(runtime, "away")), 0);
 	put(in(archive, "stays"), "x");
-	cleanup__run(runtime, NULL);
+	cleanup__run(runtime, NULL, LIMIT);
 	CHECK(!there(runtime));
 	CHECK(there(in(archive, "stays")));
+	tidy();
+}
+
+static void depth_is_no_obstacle(void)
+{
+	set_up();
+	int at = open(runtime, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < 1000; i++) { /* deeper than there are descriptors, on many machines */
+		CHECK_EQ(mkdirat(at, "d", 0700), 0);
+		CHECK_EQ(symlinkat(secret, at, "link"), 0);
+		int inner = openat(at, "d", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		CHECK(inner >= 0);
+		close(at);
+		at = inner;
+	}
+	close(at);
+	cleanup__run(runtime, NULL, LIMIT);
+	CHECK(!there(runtime));
+	CHECK(there(secret));
+	tidy();
+}
+
+/* As an ordinary user: nothing is closed to root. */
+static int clean_closed(void)
+{
+	if (geteuid() == 0 && setuid(65534) < 0)
+		return 1;
+	char own[] = "/tmp/capsa-cleanup-XXXXXX";
+	if (!mkdtemp(own) || mkdir(in(own, "a"), 0700) < 0 || mkdir(in(own, "a/b"), 0700) < 0)
+		return 1;
+	put(in(own, "a/b/file"), "x");
+	if (chmod(in(own, "a/b"), 0) < 0 || chmod(in(own, "a"), 0) < 0)
+		return 1;
+	cleanup__run(own, NULL, LIMIT);
+	return there(own);
+}
+
+static void directories_without_permissions_go_as_well(void)
+{
+	int status = -1;
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(clean_closed());
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+}
+
+static void a_log_that_was_made_longer_than_disks_is_cut(void)
+{
+	set_up();
+	char far[] = "/dev/shm/capsa-cleanup-XXXXXX";
+	struct stat here, away, kept;
+	if (!mkdtemp(far) || stat(runtime, &here) < 0 || stat(far, &away) < 0 || here.st_dev == away.st_dev) {
+		cleanup__run(far, NULL, LIMIT);
+		tidy();
+		SKIP("/dev/shm is no file system beside that of /tmp");
+	}
+	put(in(runtime, EVENTS_LOG), "events\n");
+	CHECK_EQ(truncate(in(runtime, EVENTS_LOG), 1LL << 40), 0);
+	cleanup__run(runtime, far, LIMIT);
+	CHECK(!there(runtime));
+	CHECK_EQ(stat(in(far, EVENTS_LOG), &kept), 0);
+	CHECK_EQ(kept.st_size, LIMIT);
+	cleanup__run(far, NULL, LIMIT);
 	tidy();
 }
 
@@ -106,5 +175,8 @@ int main(void)
 	CASE(logs_are_kept);
 	CASE(planted_things_are_not);
 	CASE(links_are_not_followed);
+	CASE(depth_is_no_obstacle);
+	CASE(directories_without_permissions_go_as_well);
+	CASE(a_log_that_was_made_longer_than_disks_is_cut);
 	return check__done();
 }
