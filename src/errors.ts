@@ -90,8 +90,8 @@ export class ConsoleError extends CapsaError {
 }
 
 /**
- * The VMM refused a request, or is gone: code an errno name, an engine's code, or `VMM_GONE`; of a raw VM `NOT_STARTED` or
- * `ALREADY_STARTED`.
+ * The VMM refused a request, or is gone: code an errno name, an engine's code, or `VMM_GONE`; `NOT_A_SOCKET`: something
+ * else is where its socket was; of a raw VM `NOT_STARTED` or `ALREADY_STARTED`.
  */
 export class VmmError extends CapsaError {
   override readonly name = "VmmError";

@@ -46,6 +46,13 @@ CAPSA_API int32_t capsa_start_joined(const char *vmm, const uint8_t *config, siz
 /* Collect an ended VMM: 1 and *status (as waitpid(2) gives it), 0 when it still runs, -errno. Never blocks. */
 CAPSA_API int32_t capsa_reap(int32_t pid, int32_t *status);
 
+/*
+ * Send a signal to the process `pid` that has run since `start` (clock ticks since boot: field 22 of /proc/PID/stat),
+ * and to no later one that was given its number. 0, or -errno: -ESRCH when it has ended, errors of pidfd_open(2) and
+ * pidfd_send_signal(2).
+ */
+CAPSA_API int32_t capsa_signal(int32_t pid, uint64_t start, int32_t signal);
+
 /* What a run of a few guest instructions on /dev/kvm showed. */
 enum capsa_kvm_state {
 	CAPSA_KVM_OK = 0,

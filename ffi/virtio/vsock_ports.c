@@ -36,16 +36,21 @@ static int connect_at(int at)
 	return err;
 }
 
-int vsock_ports__connect(int dir, uint32_t port)
+int vsock_ports__connect_name(int dir, const char *name)
 {
-	char name[NAME_MAX_LEN];
-	snprintf(name, sizeof(name), "host-%u.sock", port);
 	int at = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (at < 0)
 		return -errno;
 	int fd = connect_at(at);
 	close(at);
 	return fd;
+}
+
+int vsock_ports__connect(int dir, uint32_t port)
+{
+	char name[NAME_MAX_LEN];
+	snprintf(name, sizeof(name), "host-%u.sock", port);
+	return vsock_ports__connect_name(dir, name);
 }
 
 int vsock_ports__listen(int dir, uint32_t port)

@@ -9,6 +9,9 @@
  * and non-blocking, or -errno (-EAGAIN: its backlog is full). */
 __attribute__((warn_unused_result)) int vsock_ports__connect(int dir, uint32_t port);
 
+/* The same to a socket of any name in it. */
+__attribute__((warn_unused_result)) int vsock_ports__connect_name(int dir, const char *name);
+
 /* A listening socket at PORT.sock, made now: a descriptor as above, or -errno. */
 __attribute__((warn_unused_result)) int vsock_ports__listen(int dir, uint32_t port);
 

@@ -11,13 +11,14 @@
 #include "vmm/handover.h"
 #include "vmm/vmm.h"
 
-/* Everything that lives in the runtime directory. */
+/* Everything that lives in the runtime directory: what of it this process opens or binds now it has by descriptor from
+ * then on. Confined, it has the one directory in it where sockets come and go. */
 int build__runtime(struct vmm *vmm, struct failure *why)
 {
 	const struct vmm_config *config = vmm->config;
 	char path[CONFIG_MAX_RUNTIME_DIR + 16];
 	int dir = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int err = dir < 0 || (mkdirat(dir, "vsock", 0700) < 0 && errno != EEXIST) ? -errno : 0;
+	int err = dir < 0 || (mkdirat(dir, VMM_DIR, 0700) < 0 && errno != EEXIST) ? -errno : 0;
 	if (!err && (config->console || config->serial))
 		err = log__new(dir, CONSOLE_LOG, LOG_LINES, config->log_limit, &vmm->console_log);
 	if (!err && config->events_port)
@@ -27,11 +28,11 @@ int build__runtime(struct vmm *vmm, struct failure *why)
 	if (dir >= 0)
 		close(dir);
 	snprintf(path, sizeof(path), "%s/control.sock", config->runtime_dir);
-	snprintf(vmm->vsock_dir, sizeof(vmm->vsock_dir), "%s/vsock", config->runtime_dir);
+	snprintf(vmm->own_dir, sizeof(vmm->own_dir), "%s/" VMM_DIR, config->runtime_dir);
 	if (!err)
 		err = control__listen(vmm->control, path);
 	if (!err && config->events_port)
-		err = guest_stream__new(vmm->loop, vmm->vsock_dir, (uint32_t)config->events_port, vmm__guest_said, vmm,
+		err = guest_stream__new(vmm->loop, vmm->own_dir, (uint32_t)config->events_port, vmm__guest_said, vmm,
 					&vmm->guest);
 	return err ? failure__set(why, -err, NULL, "runtimeDir %s cannot be filled in (%s)", config->runtime_dir,
 				  failure__errno_name(-err))
@@ -116,7 +117,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		listeners[i] = HANDOVER_LISTENERS + (int)i;
 	bool by_engine = config->serial || vmm->engine->carries_console;
 	const struct device_options options = {
-		.vsock_dir = vmm->vsock_dir,
+		.vsock_dir = vmm->own_dir,
 		.doors = &vmm->doors,
 		.console_fd = by_engine ? -1 : console_fd,
 		.listeners = listeners,
@@ -138,7 +139,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.initrd = config->initrd,
 		.cmdline = config->cmdline,
 		.acpi = config->acpi,
-		.runtime_dir = config->runtime_dir,
+		.runtime_dir = vmm->own_dir,
 		.qemu = config->qemu,
 		.confine = confine_mode(config),
 		.cpus = (unsigned)config->cpus,
@@ -168,7 +169,7 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 	const struct vmm_config *config = vmm->config;
 	struct confine_request request = {
 		.mode = confine_mode(config),
-		.runtime_dir = config->runtime_dir,
+		.runtime_dir = vmm->own_dir,
 		.network = config->net.present,
 		.child = vmm->machine.child,
 	};

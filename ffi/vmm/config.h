@@ -18,7 +18,10 @@
 #define CONFIG_MAX_LANS 4
 #define CONFIG_MAX_PORTS 256
 #define CONFIG_DEFAULT_LOG_LIMIT (16U << 20)
-/* Keeps runtimeDir + "/vsock/host-4294967295.sock" within sockaddr_un. */
+/* The directory in runtimeDir that is the VMM's to write, and all of it that it has once it is confined: whoever reads
+ * or connects there believes nothing. The rest of runtimeDir is believed. */
+#define VMM_DIR "vmm"
+/* Keeps runtimeDir + "/" VMM_DIR "/host-4294967295.sock" within sockaddr_un. */
 #define CONFIG_MAX_RUNTIME_DIR 80
 
 struct config_root {

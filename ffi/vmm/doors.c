@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "virtio/vsock_ports.h"
@@ -70,10 +70,10 @@ int doors__open_service(void *owner, unsigned index)
 
 /* The side that opens */
 
-static int open_vsock(const struct vmm_config *config)
+static int open_own_dir(const struct vmm_config *config)
 {
 	int top = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int dir = top < 0 ? -1 : openat(top, "vsock", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int dir = top < 0 ? -1 : openat(top, VMM_DIR, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int err = dir < 0 ? -errno : 0;
 	if (top >= 0)
 		close(top);
@@ -82,7 +82,7 @@ static int open_vsock(const struct vmm_config *config)
 
 static int open_port(const struct vmm_config *config, bool listens, uint32_t port)
 {
-	int dir = open_vsock(config);
+	int dir = open_own_dir(config);
 	if (dir < 0)
 		return dir;
 	int fd = listens ? vsock_ports__listen(dir, port) : vsock_ports__connect(dir, port);
@@ -90,21 +90,22 @@ static int open_port(const struct vmm_config *config, bool listens, uint32_t por
 	return fd;
 }
 
+/* It lies where the VMM may write, too: what has its name by now must be a socket, and no link to one. */
 static int open_service(const struct vmm_config *config, uint32_t index)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = index < config->net.services.count ? config->net.services.at[index].socket : NULL;
-	if (!path || strlen(path) >= sizeof(address.sun_path))
+	const char *name = path ? strrchr(path, '/') : NULL;
+	if (!name)
 		return -ENOENT;
-	memcpy(address.sun_path, path, strlen(path));
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
+	char parent[CONFIG_MAX_RUNTIME_DIR + 64];
+	if ((size_t)snprintf(parent, sizeof(parent), "%.*s", (int)(name - path), path) >= sizeof(parent))
+		return -ENAMETOOLONG;
+	int dir = open(*parent ? parent : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-		return fd;
-	int err = -errno;
-	close(fd);
-	return err;
+	int fd = vsock_ports__connect_name(dir, name + 1);
+	close(dir);
+	return fd;
 }
 
 static int open_door(const struct vmm_config *config, const struct request *request)

@@ -35,7 +35,7 @@ struct vmm {
 	atomic_uint notices; /* on their way from the net device to the main loop */
 	struct guest_stream *guest;
 	struct console *console;
-	char vsock_dir[CONFIG_MAX_RUNTIME_DIR + 16];
+	char own_dir[CONFIG_MAX_RUNTIME_DIR + 16]; /* runtime_dir/VMM_DIR */
 	struct doors doors;
 
 	const struct engine_ops *engine; /* NULL until found */

@@ -1,6 +1,7 @@
 /** A stream socket that carries frames: whole messages in, partial writes out of sight. */
 
 import { FrameDecoder, type Message } from "./framing.ts";
+import { withSocket } from "./socket_path.ts";
 
 export interface FrameHandler {
   /** One message, and the length of its body. A throw ends the connection with that error. */
@@ -23,7 +24,10 @@ export class FrameSocket {
     this.#handler = handler;
   }
 
-  /** Rejects with the system's error (`ENOENT`, `ECONNREFUSED`); `handler` is then never called. */
+  /**
+   * Rejects with the system's error (`ENOENT`, `ECONNREFUSED`), or as {@link withSocket} does; `handler` is then never
+   * called.
+   */
   static async connect(
     target: { unix: string } | { fd: number },
     handler: FrameHandler,
@@ -40,7 +44,11 @@ export class FrameSocket {
       },
     };
     // Bun takes { fd } here; its types do not say so yet
-    self.#raw = await Bun.connect<undefined>({ ...target, socket } as Bun.UnixSocketOptions<undefined>);
+    const connect = (to: { unix: string } | { fd: number }) =>
+      Bun.connect<undefined>({ ...to, socket } as Bun.UnixSocketOptions<undefined>);
+    self.#raw = await ("fd" in target
+      ? connect(target)
+      : withSocket(target.unix, (unix) => connect({ unix })));
     return self;
   }
 

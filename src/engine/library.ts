@@ -1,6 +1,7 @@
 /** libcapsa through bun:ffi: starting a monitor, collecting it, probing KVM, network rules (ffi/include/capsa.h). */
 
 import { dlopen, ptr } from "bun:ffi";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { HostError } from "../errors.ts";
 import { errnoName } from "./errno.ts";
@@ -14,6 +15,7 @@ const SYMBOLS = {
   capsa_listen: { args: ["ptr"], returns: "i32" },
   capsa_start_joined: { args: ["ptr", "ptr", "u64", "ptr", "u32", "ptr"], returns: "i32" },
   capsa_reap: { args: ["i32", "ptr"], returns: "i32" },
+  capsa_signal: { args: ["i32", "u64", "i32"], returns: "i32" },
   capsa_probe_kvm: { args: ["u32", "ptr"], returns: "i32" },
   capsa_explain: { args: ["ptr", "u64", "ptr", "u64"], returns: "i32" },
 } as const;
@@ -92,6 +94,11 @@ export function startVmm(program: string, config: Uint8Array, listeners: readonl
 /** Collect an ended monitor; true once it is collected or was none of ours. Never blocks. */
 export function reapVmm(pid: number): boolean {
   return library().capsa_reap(pid, ptr(new Int32Array(1))) !== 0;
+}
+
+/** Send a signal to the process that has had this number since `start`, of /proc; nobody gets it where that has ended. */
+export function signalProcess({ pid, start }: { pid: number; start: string }, signal: NodeJS.Signals): void {
+  library().capsa_signal(pid, BigInt(start), constants.signals[signal]);
 }
 
 /** What a run of a few guest instructions on /dev/kvm showed (`struct capsa_kvm_probe`). */

@@ -2,7 +2,7 @@
 
 import type { Agent } from "../agent/api.ts";
 import { connectAgent } from "../agent/client.ts";
-import { socketPath } from "./machine.ts";
+import { guestSocket } from "../engine/runtime_dir.ts";
 import { AGENT_PORT } from "./plan.ts";
 import { isEarly, READY_TIMEOUT_MS, type WaitOptions, waitReady } from "./ready.ts";
 import { find } from "./registry.ts";
@@ -16,7 +16,7 @@ export async function connectByName(nameOrId: string, options: WaitOptions = {})
   const entry = await find(nameOrId);
   try {
     const limits = { signal: options.signal, timeoutMs: READY_TIMEOUT_MS, sandbox: entry.id };
-    return await connectAgent(socketPath(entry.runtimeDir, AGENT_PORT), limits);
+    return await connectAgent(guestSocket(entry.runtimeDir, AGENT_PORT), limits);
   } catch (error) {
     if (!isEarly(error) || options.signal?.aborted) throw error;
   }

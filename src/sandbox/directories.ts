@@ -2,11 +2,12 @@
 
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { removeTree } from "../changes/remove.ts";
 import { stateHome } from "../engine/environment.ts";
 import { lockFile } from "../engine/libc.ts";
 import { HostError } from "../errors.ts";
 
-/** A socket's path is at most 108 bytes; "/<id>/vsock/host-4294967295.sock" has to fit behind this. */
+/** A socket's path is at most 108 bytes; "/<id>/vmm/host-4294967295.sock" has to fit behind this. */
 const MAX_BASE = 71;
 const LOCK_PATIENCE_MS = 5000;
 
@@ -54,9 +55,22 @@ function refuse(base: string, why: string, hint: string, cause?: unknown): HostE
 
 /** The directory of logs of detached sandboxes that ended, `$XDG_STATE_HOME/capsa/ended`; made where it is missing. */
 export function archiveBase(): string {
-  const base = join(stateHome(), "capsa", "ended");
+  const base = join(stateBase(), "ended");
   mkdirSync(base, { recursive: true, mode: 0o700 });
   return base;
+}
+
+function stateBase(): string {
+  return join(stateHome(), "capsa");
+}
+
+/** Remove the directory of a sandbox that has ended, whatever its VMM has put there. What cannot be removed is left. */
+export function clearAway(directory: string): void {
+  try {
+    removeTree(directory);
+  } catch {
+    // another process is at it as well; or it takes more rights than this user has
+  }
 }
 
 /**

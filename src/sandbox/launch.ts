@@ -52,9 +52,9 @@ export async function launch<Handle extends Launched>(
     signal?.throwIfAborted();
     const program = vmmPath({ network: config.net !== undefined });
     const { pid, control } = startVmm(program, encodeCbor(config), place.takeListeners());
-    place.started(pid);
+    const vmm = place.started(pid);
     const { id, runtimeDir } = place;
-    handle = await adopt({ id, name: subject.name, engine, pid, runtimeDir, attached: false }, control);
+    handle = await adopt({ id, name: subject.name, engine, ...vmm, runtimeDir, attached: false }, control);
   } catch (error) {
     place.release();
     throw error;

@@ -2,6 +2,8 @@
 
 import { join } from "node:path";
 import { ProtocolError } from "../agent/profile.ts";
+import { readPlainFile } from "../engine/plain_file.ts";
+import { EVENTS_LOG, LOG_LIMIT } from "../engine/runtime_dir.ts";
 import type { LogEntry, SandboxExit } from "./api.ts";
 import { type BootMoments, GuestEvents } from "./guest_events.ts";
 
@@ -16,17 +18,16 @@ export interface EventLog {
 }
 
 /**
- * events.log in `directory`, at most `limit` bytes of it. A log that is missing is empty; one that ends within a frame,
+ * The log of events in `directory`, at most `limit` bytes of it. A log that is missing is empty; one that ends within a frame,
  * or that a hostile guest filled with something else, is as good as its beginning.
  */
-export async function readEventLog(directory: string, limit = Number.MAX_SAFE_INTEGER): Promise<EventLog> {
+export function readEventLog(directory: string, limit = LOG_LIMIT): EventLog {
   const output: LogEntry[] = [];
   let moments: BootMoments | undefined;
   let exit: SandboxExit | undefined;
   let expired: "ttl" | "idle" | undefined;
   const rest = new GuestEvents();
-  const file = Bun.file(join(directory, "events.log"));
-  const data = (await file.exists()) ? await file.slice(0, limit).bytes() : new Uint8Array(0);
+  const data = readPlainFile(join(directory, EVENTS_LOG), Math.min(limit, LOG_LIMIT));
   try {
     for (const event of rest.push(data)) {
       if (event.ev === "ready") moments = event.moments;

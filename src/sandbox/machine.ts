@@ -1,18 +1,18 @@
 /** A machine that runs: what its VMM tells, made into promises and a stream, and the requests to it. */
 
-import { rmSync } from "node:fs";
-import { join } from "node:path";
 import type { Message } from "../agent/framing.ts";
 import { Control, type EndReason, type RootUse, readUse, type VmmEvent } from "../engine/control.ts";
-import { reapVmm } from "../engine/library.ts";
+import { reapVmm, signalProcess } from "../engine/library.ts";
+import { guestSocket } from "../engine/runtime_dir.ts";
 import { BootError } from "../errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
 import type { Notice } from "./api.ts";
+import { clearAway } from "./directories.ts";
 import { orAfter } from "./or_after.ts";
 import { LastText, Tail } from "./tail.ts";
 
 const CONSOLE_TAIL = 16_384;
-/** For a VMM to end and tidy up once it was told to, before it is killed. */
+/** For a VMM to end and tidy up once it was told to, before it is told otherwise. */
 const VMM_END_MS = 5000;
 const REAP_MS = 2000;
 
@@ -22,6 +22,8 @@ export interface Identity {
   readonly engine: "kvm" | "qemu";
   /** Process id of the VMM. */
   readonly pid: number;
+  /** Of that process: by this it is told from a later one with its number, see `ProcessIdentity`. */
+  readonly start: string;
   readonly runtimeDir: string;
   /** Started by another process, which collects it and tidies up. */
   readonly attached: boolean;
@@ -48,11 +50,6 @@ export interface MachineExit {
   readonly reason: EndReason | "detached";
   /** What broke, where something did. */
   readonly failure?: { readonly code: string; readonly message: string };
-}
-
-/** The Unix socket of a guest's vsock port. */
-export function socketPath(runtimeDir: string, port: number): string {
-  return join(runtimeDir, "vsock", `${port}.sock`);
 }
 
 export class Machine {
@@ -165,7 +162,7 @@ export class Machine {
     if (exit.reason !== "detached" && !this.identity.attached) {
       await this.#reap();
       // The VMM's keeper has done this, unless it was killed as well
-      rmSync(this.identity.runtimeDir, { recursive: true, force: true });
+      clearAway(this.identity.runtimeDir);
     }
     this.console.end();
     this.#settleExit(exit);
@@ -218,19 +215,16 @@ export class Machine {
       opened.catch(() => this.#open.delete(port));
       this.#open.set(port, opened);
     }
-    return { path: socketPath(this.identity.runtimeDir, port), opened };
+    return { path: guestSocket(this.identity.runtimeDir, port), opened };
   }
 
   async kill(): Promise<MachineExit> {
-    const stopping = this.#control.request("stop").catch(() => {});
-    await Promise.race([this.exited, stopping]);
-    const ended = await orAfter(this.exited, VMM_END_MS);
-    if (ended === undefined) {
-      try {
-        process.kill(this.identity.pid, "SIGKILL");
-      } catch {
-        // it has ended just now
-      }
+    this.#control.request("stop").catch(() => {});
+    // Its first process, the keeper, ends one that does not obey, and has to live for that
+    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+      const exit = await orAfter(this.exited, VMM_END_MS);
+      if (exit !== undefined) return exit;
+      signalProcess(this.identity, signal);
     }
     return this.exited;
   }

@@ -2,6 +2,7 @@
 
 import type { Agent } from "../agent/api.ts";
 import { connectAgent } from "../agent/client.ts";
+import { saysNobodyListens } from "../agent/socket_path.ts";
 import { AgentError, GuestLostError } from "../errors.ts";
 import type { VsockSocket } from "./api.ts";
 import { AGENT_PORT } from "./plan.ts";
@@ -10,8 +11,6 @@ import { AGENT_PORT } from "./plan.ts";
 export const READY_TIMEOUT_MS = 30_000;
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 200;
-/** What a socket says that is not there yet, or whose other side is not. */
-const EARLY: ReadonlySet<unknown> = new Set(["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE", "EAGAIN"]);
 
 export interface WaitOptions {
   readonly signal?: AbortSignal;
@@ -85,7 +84,7 @@ async function connect(
  * @internal
  */
 export function isEarly(error: unknown): boolean {
-  return error instanceof GuestLostError || EARLY.has((error as NodeJS.ErrnoException).code);
+  return error instanceof GuestLostError || saysNobodyListens(error);
 }
 
 function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -1,13 +1,15 @@
 /** What the registry keeps of a sandbox: sandbox.json in its runtime directory, and a copy beside its archived logs. */
 
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { renameSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { readPlainFile } from "../engine/plain_file.ts";
 import type { LanMember } from "../network/lan.ts";
 import type { PublishedPort } from "./api.ts";
 import type { ProcessIdentity } from "./directories.ts";
 import type { SandboxSpec } from "./spec.ts";
 
 const FILE = "sandbox.json";
+const LIMIT = 64 << 20; // bytes
 
 export interface SandboxRecord {
   readonly version: 1;
@@ -37,12 +39,26 @@ export function writeRecord(directory: string, record: SandboxRecord): void {
   renameSync(`${path}.new`, path);
 }
 
-/** Undefined when there is none, or none of this version. */
+/** Undefined when there is none, or none of this version and for this directory. */
 export function readRecord(directory: string): SandboxRecord | undefined {
   try {
-    const record = JSON.parse(readFileSync(join(directory, FILE), "utf8"));
-    return record?.version === 1 ? record : undefined;
+    const record = JSON.parse(Buffer.from(readPlainFile(join(directory, FILE), LIMIT)).toString());
+    return isRecord(record) && record.id === basename(directory) ? record : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isRecord(value: Partial<SandboxRecord> | null): value is SandboxRecord {
+  if (value?.version !== 1) return false;
+  const { id, name, created, owner, vmm } = value;
+  return (
+    [id, name, created].every((text) => typeof text === "string") &&
+    isIdentity(owner) &&
+    (vmm === undefined || isIdentity(vmm))
+  );
+}
+
+function isIdentity(value: Partial<ProcessIdentity> | undefined): boolean {
+  return Number.isInteger(value?.pid) && typeof value?.start === "string";
 }

@@ -1,12 +1,23 @@
 /** The sandboxes of this user that run now, whoever started them, and the last that ended. */
 
-import { closeSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { printable } from "../agent/fields.ts";
 import { listenForMembers } from "../engine/library.ts";
+import { readPlainFile } from "../engine/plain_file.ts";
+import { LOG_LIMIT, NETWORK_LOG, SECRETS_LOG, vmmDirectory } from "../engine/runtime_dir.ts";
 import { SandboxNotFoundError, SpecError } from "../errors.ts";
 import { type Lan, takeLan } from "../network/lan.ts";
 import type { EndedSandbox, LogEntry, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
-import { archiveBase, identify, isAlive, runtimeBase, withLock } from "./directories.ts";
+import {
+  archiveBase,
+  clearAway,
+  identify,
+  isAlive,
+  type ProcessIdentity,
+  runtimeBase,
+  withLock,
+} from "./directories.ts";
 import { readEventLog } from "./log.ts";
 import { readRecord, type SandboxRecord, writeRecord } from "./record.ts";
 import { SandboxHandle } from "./running.ts";
@@ -31,8 +42,8 @@ export interface Place {
   readonly lans: readonly Lan[];
   /** The listening sockets of these, once: they are the caller's then. */
   takeListeners(): number[];
-  /** The VMM runs: from now on the place is its. */
-  started(pid: number): void;
+  /** The VMM runs: from now on the place is its. Who it is. */
+  started(pid: number): ProcessIdentity;
   /** What it has published. */
   published(ports: readonly PublishedPort[]): void;
   /** Nothing runs: give the place back. */
@@ -41,9 +52,7 @@ export interface Place {
 
 /** Take a place under the subject's name, and on its private networks. Throws {@link SpecError} `NAME_IN_USE`. */
 export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: boolean): Promise<Place> {
-  const base = runtimeBase();
-  return withLock(base, () => {
-    const running = sweep(base);
+  return withRunning((base, running) => {
     const other = running.find((record) => record.name === subject.name);
     if (other !== undefined) {
       throw new SpecError("name", `a ${other.spec ? "sandbox" : "VM"} "${subject.name}" is running already`, {
@@ -55,22 +64,36 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
     }
     const id = freshId(base);
     const runtimeDir = join(base, id);
-    mkdirSync(runtimeDir, { mode: 0o700 });
-    const { lans, listeners } = joinNetworks(subject, running, runtimeDir);
-    const archive = detached ? makeArchive(id) : undefined;
-    let record: SandboxRecord = {
-      version: 1,
-      id,
-      ...subject,
-      engine,
-      owner: identify(process.pid) ?? { pid: process.pid, start: "" },
-      created: new Date().toISOString(),
-      detached,
-      ...(archive === undefined ? {} : { archive }),
-      ...(lans.length === 0 ? {} : { lans: lans.map(({ self }) => self) }),
+    const archive = detached ? join(archiveBase(), id) : undefined;
+    const listeners: number[] = [];
+    const release = () => {
+      for (const listener of listeners.splice(0)) closeSync(listener);
+      clearAway(runtimeDir);
+      if (archive !== undefined) clearAway(archive);
     };
-    writeRecord(runtimeDir, record);
-    if (archive !== undefined) writeRecord(archive, record);
+    let record: SandboxRecord;
+    let lans: readonly Lan[];
+    try {
+      mkdirSync(runtimeDir, { mode: 0o700 });
+      mkdirSync(vmmDirectory(runtimeDir), { mode: 0o700 });
+      lans = joinNetworks(subject, running, runtimeDir, listeners);
+      record = {
+        version: 1,
+        id,
+        ...subject,
+        engine,
+        owner: identify(process.pid) ?? { pid: process.pid, start: "" },
+        created: new Date().toISOString(),
+        detached,
+        ...(archive === undefined ? {} : { archive }),
+        ...(lans.length === 0 ? {} : { lans: lans.map(({ self }) => self) }),
+      };
+      writeRecord(runtimeDir, record);
+      if (archive !== undefined) makeArchive(archive, record);
+    } catch (error) {
+      release();
+      throw error;
+    }
     const update = (change: Partial<SandboxRecord>) => {
       record = { ...record, ...change };
       try {
@@ -85,41 +108,39 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
       archive,
       lans,
       takeListeners: () => listeners.splice(0),
-      started: (pid) => update({ vmm: identify(pid) ?? { pid, start: "" } }),
+      started: (pid) => {
+        const vmm = identify(pid) ?? { pid, start: "" };
+        update({ vmm });
+        return vmm;
+      },
       published: (ports) => {
         if (ports.length > 0) update({ ports });
       },
-      release: () => {
-        for (const listener of listeners.splice(0)) closeSync(listener);
-        rmSync(runtimeDir, { recursive: true, force: true });
-        if (archive !== undefined) rmSync(archive, { recursive: true, force: true });
-      },
+      release,
     };
   });
 }
 
 /**
  * A place on each network, and the socket on which those who come later are taken in: bound here, under the lock, so that
- * none of two who start at once is missed. The directory goes when it cannot be.
+ * none of two who start at once is missed. The sockets are added to `listeners`, some even where it throws.
  */
-function joinNetworks({ spec }: Subject, running: readonly SandboxRecord[], runtimeDir: string) {
+function joinNetworks(
+  { spec }: Subject,
+  running: readonly SandboxRecord[],
+  runtimeDir: string,
+  listeners: number[],
+): Lan[] {
   const members = running.flatMap(({ lans = [] }) => lans);
   const lans: Lan[] = [];
-  const listeners: number[] = [];
-  try {
-    for (const network of spec?.networks ?? []) {
-      const socket = join(runtimeDir, `lan${lans.length}.sock`);
-      const taken = [...members, ...lans.map(({ self }) => self)];
-      const lan = takeLan(network, taken, socket);
-      listeners.push(listenForMembers(socket));
-      lans.push(lan);
-    }
-  } catch (error) {
-    for (const listener of listeners) closeSync(listener);
-    rmSync(runtimeDir, { recursive: true, force: true });
-    throw error;
+  for (const network of spec?.networks ?? []) {
+    const socket = join(runtimeDir, `lan${lans.length}.sock`);
+    const taken = [...members, ...lans.map(({ self }) => self)];
+    const lan = takeLan(network, taken, socket);
+    listeners.push(listenForMembers(socket));
+    lans.push(lan);
   }
-  return { lans, listeners };
+  return lans;
 }
 
 /**
@@ -127,27 +148,36 @@ function joinNetworks({ spec }: Subject, running: readonly SandboxRecord[], runt
  * @example for (const { name, engine } of await list()) console.log(name, engine);
  */
 export async function list(): Promise<SandboxEntry[]> {
-  const base = runtimeBase();
-  const records = await withLock(base, () => sweep(base));
-  return records
-    .sort((one, other) => one.created.localeCompare(other.created))
-    .flatMap(({ id, name, engine, vmm, created, detached, ports = [], spec }) =>
-      vmm === undefined || spec === undefined
-        ? []
-        : [
-            {
-              id,
-              name,
-              engine,
-              pid: vmm.pid,
-              created: new Date(created),
-              runtimeDir: join(base, id),
-              detached,
-              ports,
-              spec,
-            },
-          ],
-    );
+  return (await living()).map(({ start, ...entry }) => entry);
+}
+
+/** Of a sandbox that runs, and since when its VMM does, see `ProcessIdentity`. */
+export interface LivingEntry extends SandboxEntry {
+  readonly start: string;
+}
+
+function living(): Promise<LivingEntry[]> {
+  return withRunning((base, records) =>
+    records
+      .sort((one, other) => one.created.localeCompare(other.created))
+      .flatMap(({ id, name, engine, vmm, created, detached, ports = [], spec }) =>
+        vmm === undefined || spec === undefined
+          ? []
+          : [
+              {
+                id,
+                name,
+                engine,
+                ...vmm,
+                created: new Date(created),
+                runtimeDir: join(base, id),
+                detached,
+                ports,
+                spec,
+              },
+            ],
+      ),
+  );
 }
 
 /**
@@ -160,7 +190,7 @@ export async function ended(): Promise<EndedSandbox[]> {
   for (const id of directoriesIn(archiveBase())) {
     const record = running.has(id) ? undefined : readRecord(join(archiveBase(), id));
     if (record?.spec === undefined) continue;
-    const { exit } = await readEventLog(join(archiveBase(), id));
+    const { exit } = readEventLog(join(archiveBase(), id));
     found.push({ id, name: record.name, created: new Date(record.created), spec: record.spec, exit });
   }
   return found.sort((one, other) => other.created.getTime() - one.created.getTime());
@@ -175,8 +205,8 @@ export async function attach(nameOrId: string): Promise<RunningSandbox> {
 }
 
 /** The running sandbox of that name or id. Throws {@link SandboxNotFoundError}. */
-export async function find(nameOrId: string): Promise<SandboxEntry> {
-  const running = await list();
+export async function find(nameOrId: string): Promise<LivingEntry> {
+  const running = await living();
   const entry = running.find(({ id, name }) => id === nameOrId || name === nameOrId);
   if (entry === undefined) throw notFound(nameOrId, running);
   return entry;
@@ -188,7 +218,7 @@ export async function find(nameOrId: string): Promise<SandboxEntry> {
  * @example for (const { data } of await readLog("web")) process.stdout.write(data);
  */
 export async function readLog(nameOrId: string): Promise<LogEntry[]> {
-  return (await readEventLog(await logDirectory(nameOrId))).output;
+  return readEventLog(await logDirectory(nameOrId)).output;
 }
 
 /**
@@ -198,15 +228,20 @@ export async function readLog(nameOrId: string): Promise<LogEntry[]> {
  */
 export async function readNetworkLog(nameOrId: string): Promise<string> {
   const directory = await logDirectory(nameOrId);
-  const texts = await Promise.all(
-    ["network.log", "secrets.log"].map(async (name) => {
-      const file = Bun.file(join(directory, name));
-      return (await file.exists()) ? await file.text() : "";
-    }),
+  const lines = [NETWORK_LOG, SECRETS_LOG].flatMap((name) =>
+    linesOf(readPlainFile(join(directory, name), LOG_LIMIT)),
   );
-  const lines = texts.flatMap((text) => text.split(/(?<=\n)/));
-  const when = (line: string) => Date.parse(line.slice(0, line.indexOf(" ")));
-  return lines.sort((one, other) => when(one) - when(other)).join("");
+  const when = (line: string) => line.slice(0, line.indexOf(" "));
+  return lines
+    .sort((one, other) => (when(one) < when(other) ? -1 : when(one) > when(other) ? 1 : 0))
+    .map((line) => `${line}\n`)
+    .join("");
+}
+
+/** Those that begin with a time, as all do that a VMM or a proxy has written, free of what a terminal would obey. */
+function linesOf(log: Uint8Array): string[] {
+  const lines = new TextDecoder().decode(log).split("\n");
+  return lines.filter((line) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /.test(line)).map(printable);
 }
 
 /** Where the logs are of the one that runs, or else of the last that ended. */
@@ -226,17 +261,28 @@ function notFound(nameOrId: string, running: readonly SandboxEntry[]): SandboxNo
   );
 }
 
-/** The records of those that live; the directories of those that do not are removed. Under the lock. */
-function sweep(base: string): SandboxRecord[] {
-  const living: SandboxRecord[] = [];
-  for (const id of directoriesIn(base)) {
-    const directory = join(base, id);
-    const record = readRecord(directory);
-    const life = record?.vmm ?? record?.owner;
-    if (record !== undefined && life !== undefined && isAlive(life)) living.push(record);
-    else if (record !== undefined || isOld(directory)) rmSync(directory, { recursive: true, force: true });
+/**
+ * Runs `work`, under the lock, with the records of those that live. The directories of those that do not are removed
+ * afterwards: nobody comes to life in one, and who was hostile may have left a great deal in it.
+ */
+async function withRunning<T>(work: (base: string, running: SandboxRecord[]) => T): Promise<T> {
+  const base = runtimeBase();
+  const dead: string[] = [];
+  try {
+    return await withLock(base, () => {
+      const running: SandboxRecord[] = [];
+      for (const id of directoriesIn(base)) {
+        const directory = join(base, id);
+        const record = readRecord(directory);
+        const life = record?.vmm ?? record?.owner;
+        if (record !== undefined && life !== undefined && isAlive(life)) running.push(record);
+        else if (record !== undefined || isOld(directory)) dead.push(directory);
+      }
+      return work(base, running);
+    });
+  } finally {
+    for (const directory of dead) clearAway(directory);
   }
-  return living;
 }
 
 function isOld(directory: string): boolean {
@@ -256,14 +302,13 @@ function freshId(base: string): string {
   }
 }
 
-/** A directory for the logs, the oldest of those kept makes room. */
-function makeArchive(id: string): string {
+/** A directory for the logs, with the record; the oldest of those kept makes room. */
+function makeArchive(archive: string, record: SandboxRecord): void {
   const base = archiveBase();
   const kept = directoriesIn(base)
     .map((name) => ({ path: join(base, name), created: readRecord(join(base, name))?.created ?? "" }))
     .sort((one, other) => other.created.localeCompare(one.created));
-  for (const { path } of kept.slice(ARCHIVED - 1)) rmSync(path, { recursive: true, force: true });
-  const archive = join(base, id);
+  for (const { path } of kept.slice(ARCHIVED - 1)) clearAway(path);
   mkdirSync(archive, { mode: 0o700 });
-  return archive;
+  writeRecord(archive, record);
 }

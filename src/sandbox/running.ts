@@ -1,11 +1,12 @@
 /** A running sandbox: its machine, and what its guest tells, made into promises and streams. */
 
-import { join } from "node:path";
 import { connectAgent } from "../agent/client.ts";
 import { uint } from "../agent/fields.ts";
+import { ProtocolError } from "../agent/profile.ts";
 import { signalNumber } from "../agent/signals.ts";
 import type { StagedChanges } from "../changes/changes.ts";
 import { shownName } from "../changes/names.ts";
+import { controlSocket } from "../engine/runtime_dir.ts";
 import { CapsaError, VmmError } from "../errors.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import { sandboxNetwork } from "../network/control.ts";
@@ -19,7 +20,6 @@ import type {
   Notice,
   PublishedPort,
   RunningSandbox,
-  SandboxEntry,
   SandboxEvent,
   SandboxExit,
   SandboxMetrics,
@@ -34,11 +34,15 @@ import { type BootMoments, type GuestEvent, GuestEvents } from "./guest_events.t
 import { readEventLog } from "./log.ts";
 import { type Identity, Machine, type MachineExit } from "./machine.ts";
 import type { SetMemoryOptions } from "./memory.ts";
+import { orAfter } from "./or_after.ts";
 import { AGENT_PORT, shareRoot } from "./plan.ts";
+import type { LivingEntry } from "./registry.ts";
 import type { ShareSpec } from "./spec.ts";
 import { Tail } from "./tail.ts";
 
 const GRACE_MS = 5000;
+/** Of events that come in one piece with the reply after which they are sent, bytes. */
+const MOST_EARLY = 16 << 20;
 /** For a guest to sync and power off, beyond its main process's grace. */
 const POWER_OFF_MS = 2000;
 
@@ -68,6 +72,7 @@ export class SandboxHandle implements RunningSandbox {
   #events: GuestEvents | undefined = new GuestEvents();
   /** Set while an attached one reads what came before: what comes meanwhile waits. */
   #early: Uint8Array[] | undefined;
+  #earlyBytes = 0;
   readonly #happened = new Events();
   #main: MainExit | undefined;
   /** Its guest has said that it ends because of that. */
@@ -111,9 +116,9 @@ export class SandboxHandle implements RunningSandbox {
   }
 
   /** Follow a VMM that another process started. Rejects with `VmmError` when it has just ended. */
-  static async attach(entry: SandboxEntry): Promise<SandboxHandle> {
-    const { id, name, engine, pid, runtimeDir, spec } = entry;
-    const identity = { id, name, engine, pid, runtimeDir, attached: true };
+  static async attach(entry: LivingEntry): Promise<SandboxHandle> {
+    const { id, name, engine, pid, start, runtimeDir, spec } = entry;
+    const identity = { id, name, engine, pid, start, runtimeDir, attached: true };
     const age = Math.max(0, Date.now() - entry.created.getTime());
     const handle = new SandboxHandle(identity, spec.shares, performance.now() - age);
     handle.ports = entry.ports;
@@ -121,14 +126,19 @@ export class SandboxHandle implements RunningSandbox {
       handle.#staged = (await import("../changes/changes.ts")).changesOf(id);
     handle.#early = [];
     try {
-      await handle.#connect(identity, { unix: join(runtimeDir, "control.sock") });
+      await handle.#connect(identity, { unix: controlSocket(runtimeDir) });
     } catch (cause) {
       throw new VmmError("VMM_GONE", `sandbox ${name} cannot be reached by its control socket`, { cause });
     }
-    const status = await handle.#machine.request("status", { follow: true });
-    await handle.#catchUp(uint(status, "eventsLog"));
-    if (status.state === "paused") handle.#happened.add({ type: "paused" });
-    return handle;
+    try {
+      const status = await handle.#machine.request("status", { follow: true });
+      handle.#catchUp(uint(status, "eventsLog"));
+      if (status.state === "paused") handle.#happened.add({ type: "paused" });
+      return handle;
+    } catch (error) {
+      await handle.detach();
+      throw error;
+    }
   }
 
   async #connect(identity: Identity, target: { fd: number } | { unix: string }): Promise<void> {
@@ -150,7 +160,7 @@ export class SandboxHandle implements RunningSandbox {
       onNotice: (notice: Notice) => this.#tell.onNotice?.(notice),
       onGuest: (data: Uint8Array) => {
         if (this.#early === undefined) this.#onGuestData(data);
-        else this.#early.push(data);
+        else this.#keepEarly(this.#early, data);
       },
     };
     this.#machine = await Machine.open(identity, target, listener, [AGENT_PORT]);
@@ -158,8 +168,15 @@ export class SandboxHandle implements RunningSandbox {
     if (this.#staged !== undefined) this.#exited = this.#exited.then((exit) => this.#settle(exit));
   }
 
-  async #catchUp(logged: number): Promise<void> {
-    const past = await readEventLog(this.runtimeDir, logged);
+  #keepEarly(early: Uint8Array[], data: Uint8Array): void {
+    this.#earlyBytes += data.length;
+    if (this.#earlyBytes > MOST_EARLY)
+      throw new ProtocolError("events come before the reply that they follow");
+    early.push(data);
+  }
+
+  #catchUp(logged: number): void {
+    const past = readEventLog(this.runtimeDir, logged);
     if (past.moments !== undefined) this.#ready(past.moments);
     if (past.exit?.failure !== undefined) this.#machine.blame(past.exit.failure);
     else if (past.exit !== undefined) this.#recall(past.exit);
@@ -403,7 +420,8 @@ export class SandboxHandle implements RunningSandbox {
       // An agent that is not there, or does not obey, is no reason to let the sandbox live
       if (!(error instanceof CapsaError) && !limit.aborted && !isSystemError(error)) throw error;
     }
-    return limit.aborted || !this.#machine.isEnding ? this.kill() : this.exited;
+    const ended = limit.aborted || !this.#machine.isEnding ? undefined : orAfter(this.exited, GRACE_MS);
+    return (await ended) ?? this.kill();
   }
 
   async kill(): Promise<SandboxExit> {

@@ -3,6 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BUN, packagePath } from "../engine/installation.ts";
+import { controlSocket, SECRETS_LOG, secretSocket, vmmDirectory } from "../engine/runtime_dir.ts";
 import { HostError } from "../errors.ts";
 import type { NetworkRefusal } from "../network/spec.ts";
 import { lines, PROXY, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";
@@ -50,13 +51,12 @@ export class SecretProxy {
    */
   static async start(options: ProxyOptions): Promise<SecretProxy> {
     const { runtimeDir, signal } = options;
-    const directory = join(runtimeDir, "secrets");
     const services = hostsOf(options.secrets).map((host, index) => ({
       ...host,
-      socket: join(directory, `${index}.sock`),
+      socket: secretSocket(runtimeDir, index),
     }));
     const task = makeTask(options, services);
-    mkdirSync(directory, { mode: 0o700 });
+    mkdirSync(vmmDirectory(runtimeDir), { recursive: true, mode: 0o700 });
     const child = spawnProxy(runtimeDir);
     const words = new Words(child.stdout);
     const limit = setTimeout(() => child.kill("SIGKILL"), START_MS);
@@ -130,8 +130,8 @@ function makeTask(options: ProxyOptions, services: readonly SecretService[]): Pr
       secrets: all.filter(({ hosts }) => hosts.some(isOf(service))).map(({ secret }) => secret),
     })),
     ...(nameServers === undefined ? {} : { nameServers }),
-    control: join(runtimeDir, "control.sock"),
-    log: join(runtimeDir, "secrets.log"),
+    control: controlSocket(runtimeDir),
+    log: join(runtimeDir, SECRETS_LOG),
   };
 }
 

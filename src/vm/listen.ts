@@ -1,7 +1,7 @@
 /** A port of the host that a guest connects to: the VMM looks for a Unix socket of that number. */
 
 import { createServer, type Socket } from "node:net";
-import { join } from "node:path";
+import { hostSocket } from "../engine/runtime_dir.ts";
 import { VmmError } from "../errors.ts";
 import type { VsockListener } from "./api.ts";
 
@@ -11,7 +11,7 @@ export async function listenForGuest(
   port: number,
   onConnection: (stream: Socket) => void,
 ): Promise<VsockListener> {
-  const path = join(runtimeDir, "vsock", `host-${port}.sock`);
+  const path = hostSocket(runtimeDir, port);
   const server = createServer((stream) => {
     stream.on("error", () => {}); // a guest that resets its stream should not end this process
     onConnection(stream);

@@ -91,7 +91,8 @@ describe.skipIf(!inLab)("lab", () => {
     }
     const [top] = vm.runtimeDir.split("/").filter(Boolean);
     expect(readdirSync(`${proc}/root`)).toEqual([top ?? ""]);
-    expect(existsSync(`${proc}/root${vm.runtimeDir}/control.sock`)).toBe(true);
+    expect(readdirSync(`${proc}/root${vm.runtimeDir}`)).toEqual(["vmm"]);
+    expect(existsSync(`${proc}/root${vm.runtimeDir}/vmm/52.sock`)).toBe(true);
     expect(existsSync(`${proc}/root${share}`)).toBe(false);
   });
 

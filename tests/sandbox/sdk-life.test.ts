@@ -210,6 +210,18 @@ describe("ends", () => {
     expect(left()).toEqual([]);
   });
 
+  test("kill ends a VMM that obeys nobody, whoever asks", async () => {
+    const vm = await sleeping().build();
+    await vm.ready;
+    const other = await attach(vm.name);
+    const pids = tree(vm.pid);
+    process.kill(pids[1]!, "SIGSTOP"); // its VMM, which its keeper is to end
+    const exits = await Promise.all([vm.kill(), other.kill()]);
+    expect(exits.map(({ reason }) => reason)).toEqual(["failed", "failed"]);
+    expect(await gone(pids, 2000)).toEqual([]);
+    expect(left()).toEqual([]);
+  }, 30_000);
+
   test("leaving its scope kills it", async () => {
     let dir: string;
     let pids: number[];

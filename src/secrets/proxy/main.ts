@@ -6,7 +6,7 @@
 import { hideMemory } from "../../engine/libc.ts";
 import { printableLine } from "../../printable.ts";
 import { makeAuthority } from "./authority.ts";
-import { logRefusal } from "./log.ts";
+import { RefusalLog } from "./log.ts";
 import { hostServer } from "./server.ts";
 import { lines, type ProxyTask, type ProxyWord } from "./talk.ts";
 import { agentMaker } from "./upstream.ts";
@@ -24,17 +24,18 @@ process.stdout.on("error", () => {});
 
 const told = new Map<string, number>();
 
-function tellRefusal(log: string, name: string, port: number, why: string): void {
+function tellRefusal(log: RefusalLog, name: string, port: number, why: string): void {
   const now = performance.now();
   for (const [key, at] of told) if (now - at > QUIET_MS) told.delete(key);
   const key = `${name}:${port} ${why}`;
   if (told.has(key) || told.size >= MOST_TOLD) return;
   told.set(key, now);
   say({ refused: { name, port, why } });
-  logRefusal(log, name, port, why);
+  log.add(name, port, why);
 }
 
-async function serve({ services, nameServers, log }: ProxyTask): Promise<void> {
+async function serve({ services, nameServers, log: path }: ProxyTask): Promise<void> {
+  const log = new RefusalLog(path);
   const authority = await makeAuthority();
   const makeAgent = agentMaker(nameServers);
   for (const { name, port, socket, secrets } of services) {

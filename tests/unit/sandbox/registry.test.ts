@@ -8,13 +8,14 @@ import {
   mkdtempSync,
   readdirSync,
   rmSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodeFrame } from "../../../src/agent/framing.ts";
-import { attach, ended, list, readLog } from "../../../src/index.ts";
+import { attach, ended, list, readLog, readNetworkLog } from "../../../src/index.ts";
 import { identify, runtimeBase, withLock } from "../../../src/sandbox/directories.ts";
 import { claim } from "../../../src/sandbox/registry.ts";
 import { SPEC } from "./spec.ts";
@@ -112,6 +113,53 @@ test("a process number that was given again is not the one that died", async () 
   expect(existsSync(place.runtimeDir)).toBe(false);
 });
 
+test("a record is for the directory it lies in, whole, and a file", async () => {
+  const place = await claim(subject(), "qemu", false);
+  place.started(process.pid);
+  const file = join(place.runtimeDir, "sandbox.json");
+  const record = await Bun.file(file).json();
+  for (const wrong of [{ ...record, id: "0000000a" }, { ...record, vmm: {} }, { version: 1 }, null, 7]) {
+    writeFileSync(file, JSON.stringify(wrong));
+    expect(await list()).toEqual([]);
+  }
+  rmSync(place.runtimeDir, { recursive: true, force: true });
+  mkdirSync(place.runtimeDir);
+  Bun.spawnSync(["mkfifo", file]); // whoever opens one waits for a writer, and would keep the lock
+  expect(await list()).toEqual([]);
+});
+
+test("what a dead VMM has left goes, whatever it is", async () => {
+  const place = await claim(subject(), "qemu", false);
+  const vmm = join(place.runtimeDir, "vmm");
+  const outside = join(top, `outside${count}`);
+  mkdirSync(outside);
+  writeFileSync(join(outside, "kept"), "");
+  symlinkSync(outside, join(vmm, "away"));
+  Bun.spawnSync(["sh", "-c", "mkfifo f; i=0; while [ $i -lt 400 ]; do mkdir d && cd d; i=$((i+1)); done"], {
+    cwd: vmm,
+  });
+  chmodSync(vmm, 0);
+  place.started(await deadPid());
+  expect(await list()).toEqual([]);
+  expect(existsSync(place.runtimeDir)).toBe(false);
+  expect(existsSync(join(outside, "kept"))).toBe(true);
+});
+
+test("a start that cannot have its logs leaves nothing behind", async () => {
+  const base = runtimeBase();
+  writeFileSync(process.env.XDG_STATE_HOME!, "a file is in its way");
+  await expect(claim(subject(), "qemu", true)).rejects.toThrow();
+  mkdirSync(`${process.env.XDG_STATE_HOME}x/capsa/ended`, { recursive: true });
+  process.env.XDG_STATE_HOME += "x";
+  const taken = { ...subject("n"), spec: { ...SPEC, networks: [{ name: "a", scope: "s", as: "n" }] } };
+  const place = await claim(taken, "qemu", true);
+  await expect(claim({ ...taken, name: "other" }, "qemu", true)).rejects.toThrow("already");
+  expect(readdirSync(base).sort()).toEqual([".lock", place.id].sort());
+  expect(readdirSync(`${process.env.XDG_STATE_HOME}/capsa/ended`)).toEqual([place.id]);
+  place.release();
+  expect(readdirSync(base)).toEqual([".lock"]);
+});
+
 test("a directory without a record is left alone while it is young", async () => {
   const base = runtimeBase();
   for (const [id, age] of [
@@ -170,6 +218,33 @@ test("logs of the last 20 detached sandboxes are kept, with their exit", async (
   expect(new TextDecoder().decode(entry!.data)).toBe("I am 21\n");
   await expect(readLog("n1")).rejects.toMatchObject({ code: "SANDBOX_NOT_FOUND" });
   await expect(attach("n21")).rejects.toMatchObject({ code: "SANDBOX_NOT_FOUND" });
+});
+
+test("logs are files, of lines with a time, and free of what a terminal obeys", async () => {
+  const place = await claim(subject(), "qemu", false);
+  place.started(process.pid);
+  const log = join(place.runtimeDir, "network.log");
+  const secret = join(top, `secret${count}`);
+  const line = (second: number, text: string) => `2026-01-01T00:00:0${second}Z ${text}\n`;
+  writeFileSync(log, `${line(3, "tcp a")}\n${line(1, "\x1b[2J\x9b31m")}junk\n`);
+  writeFileSync(join(place.runtimeDir, "secrets.log"), line(2, "tcp b"));
+  expect(await readNetworkLog("box")).toBe(
+    "2026-01-01T00:00:01Z  [2J 31m\n2026-01-01T00:00:02Z tcp b\n2026-01-01T00:00:03Z tcp a\n",
+  );
+  rmSync(join(place.runtimeDir, "secrets.log"));
+  writeFileSync(secret, line(1, "a secret"));
+  for (const name of ["network.log", "events.log"]) {
+    const file = join(place.runtimeDir, name);
+    rmSync(file, { force: true });
+    symlinkSync(secret, file);
+    expect(await readNetworkLog("box")).toBe("");
+    expect(await readLog("box")).toEqual([]);
+    rmSync(file);
+    Bun.spawnSync(["mkfifo", file]);
+    expect(await readNetworkLog("box")).toBe("");
+    expect(await readLog("box")).toEqual([]);
+  }
+  place.release();
 });
 
 test("a process is itself, and nobody after its end", async () => {

@@ -1,7 +1,7 @@
 /** The control channel: followers, requests that cannot be, pause and resume, detaching. */
 
 import { afterEach, expect, test } from "bun:test";
-import { readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { encodeFrame } from "../../../src/agent/framing.ts";
 import { FrameSocket } from "../../../src/agent/socket.ts";
@@ -75,13 +75,25 @@ test("requests that cannot be are answered, or end their channel", async () => {
   expect(await machine.request("status")).toHaveProperty("result");
 });
 
+test("confined, a VMM has one directory in its runtime directory, and the rest by what it has opened", async () => {
+  await up();
+  const { vmm } = await machine.processes();
+  const { confinement } = await machine.status();
+  const alone = (confinement as Record<string, { applied: boolean }>).namespaces!.applied;
+  const seen = readdirSync(`/proc/${vmm}/root${machine.runtimeDir}`).sort();
+  const all = ["console.log", "control.sock", "events.log", "initrd.cpio", "vmm"];
+  expect(seen).toEqual(alone ? ["vmm"] : all);
+  expect(readdirSync(machine.runtimeDir).sort()).toEqual(all);
+  expect(await Channel.to(socket()).then((channel) => channel.request("status"))).toHaveProperty("result");
+});
+
 test("a port is listened on when asked, more than once", async () => {
   await up();
   expect(await machine.request("listen", { port: 1234 })).not.toHaveProperty("error");
   expect(await machine.request("listen", { port: 1234 })).not.toHaveProperty("error");
-  expect(statSync(join(machine.runtimeDir, "vsock/1234.sock")).isSocket()).toBe(true);
+  expect(statSync(join(machine.runtimeDir, "vmm/1234.sock")).isSocket()).toBe(true);
   // nobody listens in the guest: the client sees the end
-  const unix = join(machine.runtimeDir, "vsock/1234.sock");
+  const unix = join(machine.runtimeDir, "vmm/1234.sock");
   await expect(ask(unix, { id: 1 })).rejects.toThrow(/closed without an answer|Failed to connect/); // how, is a race
 });
 
@@ -89,7 +101,7 @@ test("pause stops the guest, resume lets it go on, and its streams live", async 
   await up();
   const answers: unknown[] = [];
   const agent = await FrameSocket.connect(
-    { unix: join(machine.runtimeDir, "vsock", `${AGENT_PORT}.sock`) },
+    { unix: join(machine.runtimeDir, "vmm", `${AGENT_PORT}.sock`) },
     { onFrame: (message) => answers.push(message.id), onClose: () => answers.push("closed") },
   );
   const until = async (count: number) => {

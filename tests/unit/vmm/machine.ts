@@ -156,7 +156,7 @@ export class Machine extends Channel {
 
   /** The agent's answer to one request on a connection of its own. */
   agent(request: Message): Promise<Message> {
-    return ask(join(this.runtimeDir, "vsock", `${AGENT_PORT}.sock`), request);
+    return ask(join(this.runtimeDir, "vmm", `${AGENT_PORT}.sock`), request);
   }
 }
 
