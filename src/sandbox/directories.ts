@@ -12,12 +12,53 @@ const MAX_BASE = 71;
 const LOCK_PATIENCE_MS = 5000;
 
 /**
- * The directory that holds one directory a sandbox: `CAPSA_RUNTIME_DIR`, `$XDG_RUNTIME_DIR/capsa`, `/run/user/UID/capsa`
- * or `/tmp/capsa-UID`. Made with mode 0700 where it is missing. Throws {@link HostError} `RUNTIME_DIR` when it is not
- * ours alone, or too long for sockets.
+ * The directory that holds one directory a sandbox: `CAPSA_RUNTIME_DIR`, `$XDG_RUNTIME_DIR/capsa` or
+ * `/run/user/UID/capsa`. Where there is none of these it is `/tmp/capsa-UID` or, where somebody else has that, one among
+ * the user's state. Made with mode 0700 where it is missing. Throws {@link HostError} `RUNTIME_DIR` when it is not ours
+ * alone, or too long for sockets.
  */
 export function runtimeBase(): string {
-  const base = chooseBase();
+  const { CAPSA_RUNTIME_DIR, XDG_RUNTIME_DIR } = process.env;
+  if (CAPSA_RUNTIME_DIR) return prepare(CAPSA_RUNTIME_DIR);
+  if (XDG_RUNTIME_DIR) return prepare(join(XDG_RUNTIME_DIR, "capsa"));
+  const uid = process.geteuid?.() ?? 0;
+  const run = statSync(`/run/user/${uid}`, { throwIfNoEntry: false });
+  return run?.uid === uid ? prepare(`/run/user/${uid}/capsa`) : sharedBase(`/tmp/capsa-${uid}`);
+}
+
+/**
+ * `preferred`, whose name anybody may take before; then the one among the user's state. Once that was made it stays: the
+ * sandboxes in it are to be found.
+ */
+export function sharedBase(preferred: string): string {
+  const own = join(stateBase(), "run");
+  if (lstatSync(own, { throwIfNoEntry: false }) !== undefined) return prepare(own);
+  try {
+    return prepare(preferred);
+  } catch (taken) {
+    if (ownerOf(preferred) === process.geteuid?.()) throw taken;
+    try {
+      return prepare(own);
+    } catch (error) {
+      if (!(taken instanceof HostError && error instanceof HostError)) throw error;
+      throw new HostError("RUNTIME_DIR", `${taken.message}; and ${error.message}`, {
+        hint: "set CAPSA_RUNTIME_DIR to a short path of a directory of yours",
+        cause: error,
+      });
+    }
+  }
+}
+
+function ownerOf(path: string): number | undefined {
+  try {
+    return lstatSync(path).uid;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Checks it, and makes it where it is missing. */
+function prepare(base: string): string {
   if (!base.startsWith("/"))
     throw refuse(base, "is not an absolute path", "choose one for CAPSA_RUNTIME_DIR");
   if (Buffer.byteLength(base) > MAX_BASE) {
@@ -39,14 +80,6 @@ export function runtimeBase(): string {
     );
   }
   return base;
-}
-
-function chooseBase(): string {
-  if (process.env.CAPSA_RUNTIME_DIR) return process.env.CAPSA_RUNTIME_DIR;
-  if (process.env.XDG_RUNTIME_DIR) return join(process.env.XDG_RUNTIME_DIR, "capsa");
-  const uid = process.geteuid?.() ?? 0;
-  const run = statSync(`/run/user/${uid}`, { throwIfNoEntry: false });
-  return run?.uid === uid ? `/run/user/${uid}/capsa` : `/tmp/capsa-${uid}`;
 }
 
 function refuse(base: string, why: string, hint: string, cause?: unknown): HostError {

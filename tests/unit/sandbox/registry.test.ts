@@ -3,11 +3,13 @@
 import { afterAll, beforeEach, expect, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -16,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodeFrame } from "../../../src/agent/framing.ts";
 import { attach, ended, list, readLog, readNetworkLog } from "../../../src/index.ts";
-import { identify, runtimeBase, withLock } from "../../../src/sandbox/directories.ts";
+import { identify, runtimeBase, sharedBase, withLock } from "../../../src/sandbox/directories.ts";
 import { claim } from "../../../src/sandbox/registry.ts";
 import { SPEC } from "./spec.ts";
 
@@ -158,6 +160,44 @@ test("a start that cannot have its logs leaves nothing behind", async () => {
   expect(readdirSync(`${process.env.XDG_STATE_HOME}/capsa/ended`)).toEqual([place.id]);
   place.release();
   expect(readdirSync(base)).toEqual([".lock"]);
+});
+
+test("where somebody else has the directory in /tmp, it is one of the user's state", () => {
+  process.env.XDG_STATE_HOME = `/tmp/cs-${process.pid}`;
+  try {
+    const free = join(top, "free");
+    expect(sharedBase(free)).toBe(free);
+    chmodSync(free, 0o755); // one's own is one's own to mend
+    expect(() => sharedBase(free)).toThrow("is not yours alone");
+    const own = `/tmp/cs-${process.pid}/capsa/run`;
+    expect(sharedBase("/dev/null/x")).toBe(own);
+    expect(statSync(own).mode & 0o777).toBe(0o700);
+    expect(sharedBase(join(top, "free2"))).toBe(own); // where the sandboxes are
+    expect(existsSync(join(top, "free2"))).toBe(false);
+  } finally {
+    rmSync(`/tmp/cs-${process.pid}`, { recursive: true, force: true });
+  }
+  process.env.XDG_STATE_HOME = join(top, "y".repeat(80));
+  expect(() => sharedBase("/dev/null/x")).toThrow(
+    expect.objectContaining({
+      code: "RUNTIME_DIR",
+      message: expect.stringMatching(/\/dev\/null\/x cannot be made; and .*longer than 71 bytes/),
+      hint: expect.stringContaining("CAPSA_RUNTIME_DIR"),
+    }),
+  );
+  expect(existsSync(process.env.XDG_STATE_HOME)).toBe(false);
+});
+
+test.skipIf(process.geteuid?.() !== 0)("a directory of another user's is not used", () => {
+  process.env.XDG_STATE_HOME = `/tmp/cs-${process.pid}`;
+  const taken = join(top, "taken");
+  mkdirSync(taken, { mode: 0o700 });
+  chownSync(taken, 65534, 65534);
+  try {
+    expect(sharedBase(taken)).toBe(`/tmp/cs-${process.pid}/capsa/run`);
+  } finally {
+    rmSync(process.env.XDG_STATE_HOME, { recursive: true, force: true });
+  }
 });
 
 test("a directory without a record is left alone while it is young", async () => {
