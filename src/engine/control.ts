@@ -92,14 +92,13 @@ export class Control {
     const id = uint(message, "reply");
     const waiting = this.#waiting.get(id);
     if (waiting === undefined) return; // it was given up
+    // read first: what cannot be ends the channel, and with it whoever still waits
+    const error = message.error === undefined ? undefined : failure(message.error);
+    const result = message.result === undefined ? {} : map(message.result, "a result");
     this.#waiting.delete(id);
     clearTimeout(waiting.timer);
-    if (message.error === undefined) {
-      waiting.resolve(message.result === undefined ? {} : map(message.result, "a result"));
-    } else {
-      const error = failure(message.error);
-      waiting.reject(new VmmError(error.code, error.message));
-    }
+    if (error === undefined) waiting.resolve(result);
+    else waiting.reject(new VmmError(error.code, error.message));
   }
 
   #end(): void {

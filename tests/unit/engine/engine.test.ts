@@ -162,7 +162,8 @@ test("published ports, refusals and notices are read as what they are", async ()
 });
 
 test("a VMM that goes, or that talks nonsense, rejects what is open and closes once", async () => {
-  for (const last of [undefined, { event: "explode" }, { reply: "x" }]) {
+  const nonsense = [{ event: "explode" }, { reply: "x" }, { reply: 1, result: 7 }, { reply: 1, error: 7 }];
+  for (const last of [undefined, ...nonsense]) {
     await withVmm(
       (_, send, hangUp) => (last === undefined ? hangUp() : send(last)),
       async (control, _, closed) => {
