@@ -75,6 +75,6 @@ export function failure(value: unknown): { code: string; message: string } {
 }
 
 function wrong(key: string, wanted: string, value: unknown): ProtocolError {
-  const shown = typeof value === "string" ? JSON.stringify(printable(value.slice(0, 40))) : typeof value;
+  const shown = typeof value === "string" ? JSON.stringify(printableLine(value.slice(0, 40))) : typeof value;
   return new ProtocolError(`"${key}" should be ${wanted}, not ${value === undefined ? "absent" : shown}`);
 }

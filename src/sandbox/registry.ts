@@ -2,12 +2,12 @@
 
 import { closeSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { printable } from "../agent/fields.ts";
 import { listenForMembers } from "../engine/library.ts";
 import { readPlainFile } from "../engine/plain_file.ts";
 import { LOG_LIMIT, NETWORK_LOG, SECRETS_LOG, vmmDirectory } from "../engine/runtime_dir.ts";
 import { SandboxNotFoundError, SpecError } from "../errors.ts";
 import { type Lan, takeLan } from "../network/lan.ts";
+import { printableLine } from "../printable.ts";
 import type { EndedSandbox, LogEntry, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
 import {
   archiveBase,
@@ -241,7 +241,7 @@ export async function readNetworkLog(nameOrId: string): Promise<string> {
 /** Those that begin with a time, as all do that a VMM or a proxy has written, free of what a terminal would obey. */
 function linesOf(log: Uint8Array): string[] {
   const lines = new TextDecoder().decode(log).split("\n");
-  return lines.filter((line) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /.test(line)).map(printable);
+  return lines.filter((line) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /.test(line)).map(printableLine);
 }
 
 /** Where the logs are of the one that runs, or else of the last that ended. */

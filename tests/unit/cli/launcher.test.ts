@@ -121,7 +121,7 @@ test("Bun is started in one place, and programs of this machine in few", async (
   expect(files.sort()).toEqual([
     "src/cli/compiled/main.ts", // bun.sh
     "src/cli/confinement.ts",
-  "src/cli/diagnosis.ts", // what environment.ts has found
+    "src/cli/diagnosis.ts", // what environment.ts has found
     "src/cli/verbs/kernel.ts", // kernel/build.sh
     "src/engine/bun.sh",
     "src/engine/environment.ts",
