@@ -2,6 +2,7 @@
 
 import { constants, fstatSync, ftruncateSync, writeSync } from "node:fs";
 import { openPlainFile, readSome } from "../../engine/plain_file.ts";
+import { printableLine } from "../../printable.ts";
 
 const LIMIT = 1 << 20; // bytes
 const { O_RDWR, O_CREAT, O_APPEND } = constants;
@@ -18,7 +19,7 @@ export class RefusalLog {
   add(name: string, port: number, why: string): void {
     if (this.#fd === undefined) return;
     const when = new Date().toISOString().replace(/\.\d+Z$/, "Z");
-    const line = Buffer.from(`${when} tcp ${name}:${port} refused: ${why}\n`);
+    const line = Buffer.from(`${when} tcp ${name}:${port} refused: ${printableLine(why)}\n`);
     try {
       const { size } = fstatSync(this.#fd);
       if (size + line.length > LIMIT) this.#dropOlderHalf(this.#fd, size);

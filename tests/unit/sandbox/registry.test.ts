@@ -269,7 +269,7 @@ test("logs are files, of lines with a time, and free of what a terminal obeys", 
   writeFileSync(log, `${line(3, "tcp a")}\n${line(1, "\x1b[2J\x9b31m")}junk\n`);
   writeFileSync(join(place.runtimeDir, "secrets.log"), line(2, "tcp b"));
   expect(await readNetworkLog("box")).toBe(
-    "2026-01-01T00:00:01Z  [2J 31m\n2026-01-01T00:00:02Z tcp b\n2026-01-01T00:00:03Z tcp a\n",
+    "2026-01-01T00:00:01Z \\x1b[2J\\x9b31m\n2026-01-01T00:00:02Z tcp b\n2026-01-01T00:00:03Z tcp a\n",
   );
   rmSync(join(place.runtimeDir, "secrets.log"));
   writeFileSync(secret, line(1, "a secret"));

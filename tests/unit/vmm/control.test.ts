@@ -79,7 +79,8 @@ test("confined, a VMM has one directory in its runtime directory, and the rest b
   await up();
   const { vmm } = await machine.processes();
   const { confinement } = await machine.status();
-  const alone = (confinement as Record<string, { applied: boolean }>).namespaces!.applied;
+  const alone = (confinement as Record<string, Record<string, { applied: boolean }>>)["capsa-vmm"]!
+    .namespaces!.applied;
   const seen = readdirSync(`/proc/${vmm}/root${machine.runtimeDir}`).sort();
   const all = ["console.log", "control.sock", "events.log", "initrd.cpio", "vmm"];
   expect(seen).toEqual(alone ? ["vmm"] : all);
