@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/own.h"
 #include "vmm/config.h"
 #include "vmm/explain.h"
 
@@ -45,8 +46,15 @@ static int read_question(struct cbor_reader *reader, const uint8_t *from, size_t
 static int add_explanation(struct frame *frame, const struct offline_question *asked, struct failure *why)
 {
 	struct policy *policy;
-	if (policy__new(asked->net.rules.at, asked->net.rules.count, asked->net.otherwise, &policy))
+	struct own *own;
+	int err = own__new(&own);
+	if (err)
+		return failure__set(why, -err, NULL, OWN_UNKNOWN, failure__errno_name(-err));
+	const struct policy_own is_own = {own__holds, own};
+	if (policy__new(asked->net.rules.at, asked->net.rules.count, asked->net.otherwise, &is_own, &policy)) {
+		own__free(own);
 		return failure__set(why, ENOMEM, NULL, "no memory for the rules");
+	}
 	const struct egress egress = {
 		.addresses = &asked->net.addresses,
 		.policy = policy,
@@ -56,9 +64,10 @@ static int add_explanation(struct frame *frame, const struct offline_question *a
 	const struct explain_question question = {
 		.host = asked->host, .protocol = asked->protocol, .port = asked->port};
 	frame__open(frame, "result");
-	int err = explain__add(frame, &egress, &question, 1, why);
+	err = explain__add(frame, &egress, &question, 1, why);
 	frame__close(frame);
 	policy__free(policy);
+	own__free(own);
 	return err;
 }
 

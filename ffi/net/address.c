@@ -121,17 +121,23 @@ int network__parse(const char *text, struct network *out)
 
 const char *network__print(const struct network *network, char to[NETWORK_TEXT])
 {
-	unsigned before = address__is4(&network->address) ? 96 : 0;
+	unsigned before = network__is4(network) ? 96 : 0;
 	address__print(&network->address, to);
 	size_t len = strlen(to);
 	snprintf(to + len, NETWORK_TEXT - len, "/%u", network->bits - before);
 	return to;
 }
 
+bool network__is4(const struct network *network)
+{
+	return network->bits >= 96 && address__is4(&network->address);
+}
+
 bool network__holds(const struct network *network, const struct address *address)
 {
 	unsigned whole = network->bits / 8, rest = network->bits % 8;
-	if (memcmp(network->address.bytes, address->bytes, whole) != 0)
+	if (network__is4(network) != address__is4(address) ||
+	    memcmp(network->address.bytes, address->bytes, whole) != 0)
 		return false;
 	return !rest || !((network->address.bytes[whole] ^ address->bytes[whole]) >> (8 - rest));
 }

@@ -36,6 +36,8 @@ __attribute__((warn_unused_result)) int network__parse(const char *text, struct 
 #define NETWORK_TEXT (ADDRESS_TEXT + 4) /* room for one as text */
 /* "10.0.0.0/8". Returns `to`. */
 const char *network__print(const struct network *network, char to[NETWORK_TEXT]);
+/* Of IPv4: those of IPv6, "::/0" too, hold none of its addresses. */
+bool network__is4(const struct network *network);
 bool network__holds(const struct network *network, const struct address *address);
 
 /*

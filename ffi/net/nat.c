@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "net/own.h"
 #include "net/publish.h"
 #include "net/throttle.h"
 #include "os/clock.h"
@@ -34,6 +35,7 @@ struct nat {
 	struct virtio_device *dev;
 	struct loop *loop; /* NULL while the driver is not ready */
 	Slirp *slirp;
+	struct own *own;
 	struct policy *policy;
 	struct egress egress;
 	struct gate *gate;            /* NULL while the driver is not ready */
@@ -353,6 +355,7 @@ static void nat__free(struct nat *nat)
 	if (nat->slirp)
 		slirp_cleanup(nat->slirp);
 	policy__free(nat->policy);
+	own__free(nat->own);
 	free(nat->watches);
 	free(nat->named);
 	free(nat->named_before);
@@ -454,6 +457,31 @@ const struct egress *nat__egress(const struct nat *nat)
 	return &nat->egress;
 }
 
+static int make_policy(struct nat *nat)
+{
+	const struct nat_options *options = &nat->options;
+	const struct policy_own own = {own__holds, nat->own};
+	int err = policy__new(options->rules, options->rule_count, options->otherwise, &own, &nat->policy);
+	nat->egress = (struct egress){.addresses = &options->addresses,
+				      .policy = nat->policy,
+				      .host_loopback = options->host_loopback,
+				      .services = options->services};
+	return err;
+}
+
+static int make_network(struct nat *nat, struct failure *why)
+{
+	int err = own__new(&nat->own);
+	if (err)
+		return failure__set(why, -err, NULL, OWN_UNKNOWN, failure__errno_name(-err));
+	err = make_policy(nat);
+	if (!err) {
+		nat->slirp = make_slirp(nat);
+		err = nat->slirp ? add_services(nat) : -EINVAL;
+	}
+	return err ? failure__set(why, -err, NULL, "the network cannot be made (%s)", failure__errno_name(-err)) : 0;
+}
+
 int nat__new(const struct nat_options *options, struct virtio_device **out, struct nat **handle, struct failure *why)
 {
 	static const struct virtio_net_link link = {.up = link__up,
@@ -462,23 +490,12 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 						    .wait = link__wait,
 						    .destroy = link__destroy};
 	struct nat *nat = calloc(1, sizeof(*nat));
-	int err = nat ? 0 : -ENOMEM;
-	if (!err) {
-		nat->options = *options;
-		nat->from_guest.rate = nat->to_guest.rate = options->bandwidth;
-		nat->counters.max_connections = options->max_connections ? options->max_connections : GATE_CONNECTIONS;
-		err = policy__new(options->rules, options->rule_count, options->otherwise, &nat->policy);
-		nat->egress = (struct egress){.addresses = &nat->options.addresses,
-					      .policy = nat->policy,
-					      .host_loopback = options->host_loopback,
-					      .services = options->services};
-	}
-	if (!err) {
-		nat->slirp = make_slirp(nat);
-		err = nat->slirp ? add_services(nat) : -EINVAL;
-	}
-	if (err)
-		(void)!failure__set(why, -err, NULL, "the network cannot be made (%s)", failure__errno_name(-err));
+	if (!nat)
+		return failure__set(why, ENOMEM, NULL, "no memory for the network");
+	nat->options = *options;
+	nat->from_guest.rate = nat->to_guest.rate = options->bandwidth;
+	nat->counters.max_connections = options->max_connections ? options->max_connections : GATE_CONNECTIONS;
+	int err = make_network(nat, why);
 	for (unsigned i = 0; !err && i < options->publish_count; i++)
 		err = publish__bind(nat->slirp, &nat->options.addresses, &options->publish[i], why);
 	struct virtio_net_options device = {.mtu = options->mtu, .link = &link, .arg = nat};
@@ -489,8 +506,7 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 			(void)!failure__set(why, -err, NULL, "the net device cannot be made");
 	}
 	if (err) {
-		if (nat)
-			nat__free(nat);
+		nat__free(nat);
 		return err;
 	}
 	*out = nat->dev;

@@ -16,6 +16,7 @@ struct learned {
 };
 
 struct policy {
+	struct policy_own own;
 	struct policy_rule *rules; /* one block, with their texts behind them */
 	unsigned rule_count;
 	struct policy_rule otherwise;
@@ -68,13 +69,15 @@ static int set_rules(struct policy *policy, const struct policy_rule *rules, uns
 	return 0;
 }
 
-int policy__new(const struct policy_rule *rules, unsigned count, bool otherwise, struct policy **out)
+int policy__new(const struct policy_rule *rules, unsigned count, bool otherwise, const struct policy_own *own,
+		struct policy **out)
 {
 	struct policy *policy = calloc(1, sizeof(*policy));
 	if (!policy || set_rules(policy, rules, count, otherwise)) {
 		free(policy);
 		return -ENOMEM;
 	}
+	policy->own = *own;
 	*out = policy;
 	return 0;
 }
@@ -132,13 +135,22 @@ static bool is_for(const struct policy_rule *rule, enum policy_protocol protocol
 	       port <= rule->last_port;
 }
 
+/* Of a place where a connection begins the kernel is asked each time; datagrams are many. */
+static bool is_there(const struct policy *policy, const struct policy_rule *rule, const struct address *address,
+		     bool fresh, uint64_t now)
+{
+	return network__holds(&rule->network, address) &&
+	       (!rule->own || policy->own.holds(policy->own.arg, address, fresh, now));
+}
+
 const struct policy_rule *policy__match(struct policy *policy, enum policy_protocol protocol, const struct address *to,
 					uint16_t port, uint64_t now)
 {
 	for (unsigned i = 0; i < policy->rule_count; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
 		if (is_for(rule, protocol, port) &&
-		    (rule->name ? led_by_name(policy, rule, to, now) : network__holds(&rule->network, to)))
+		    (rule->name ? led_by_name(policy, rule, to, now)
+				: is_there(policy, rule, to, protocol == POLICY_TCP, now)))
 			return rule;
 	}
 	return &policy->otherwise;
@@ -151,9 +163,9 @@ const struct policy_rule *policy__match_open(struct policy *policy, enum policy_
 }
 
 /* "0.0.0.0/0" or "::/0". */
-static bool is_everything(const struct network *network)
+static bool is_everything(const struct policy_rule *rule)
 {
-	return network->bits <= (address__is4(&network->address) ? 96U : 0U);
+	return !rule->own && rule->network.bits <= (network__is4(&rule->network) ? 96U : 0U);
 }
 
 const struct policy_rule *policy__match_name(const struct policy *policy, enum policy_protocol protocol,
@@ -161,8 +173,7 @@ const struct policy_rule *policy__match_name(const struct policy *policy, enum p
 {
 	for (unsigned i = 0; i < policy->rule_count; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
-		if (is_for(rule, protocol, port) &&
-		    (rule->name ? name_matches(rule->name, name) : is_everything(&rule->network)))
+		if (is_for(rule, protocol, port) && (rule->name ? name_matches(rule->name, name) : is_everything(rule)))
 			return rule;
 	}
 	return &policy->otherwise;
@@ -213,7 +224,8 @@ static bool allowed_as_address(const struct policy *policy, const struct address
 {
 	for (unsigned i = 0; i < policy->rule_count; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
-		if (!rule->name && network__holds(&rule->network, address) && (rule->allow || is_whole(rule)))
+		if (!rule->name && (rule->allow || is_whole(rule)) &&
+		    is_there(policy, rule, address, true, HOWEVER_OLD))
 			return rule->allow;
 	}
 	return policy->otherwise.allow;

@@ -15,6 +15,7 @@ enum policy_protocol { POLICY_ANY, POLICY_TCP, POLICY_UDP, POLICY_ICMP };
 struct policy_rule {
 	bool allow;
 	bool log;               /* of what it allows somebody is told */
+	bool own;               /* only where the address is this machine's own; it has no name then */
 	const char *name;       /* "example.org"; "*.example.org" for all below it; "*" for all; NULL: by address */
 	struct network network; /* where there is no name */
 	enum policy_protocol protocol;
@@ -23,11 +24,17 @@ struct policy_rule {
 	const char *text;               /* the rule as somebody wrote it; NULL: it is capsa's own */
 };
 
+/* Whether an address is this machine's own. `fresh`: now, and not a little earlier. `now` as in policy__match. */
+struct policy_own {
+	bool (*holds)(void *arg, const struct address *address, bool fresh, uint64_t now);
+	void *arg;
+};
+
 struct policy;
 
 /* `rules` are copied. `otherwise`: what holds where no rule matches. 0 or -ENOMEM. */
 __attribute__((warn_unused_result)) int policy__new(const struct policy_rule *rules, unsigned count, bool otherwise,
-						    struct policy **out);
+						    const struct policy_own *own, struct policy **out);
 void policy__free(struct policy *policy);
 
 /* Other rules, from now on. What names have led to stays known, but for what they may not lead to any more. 0, or

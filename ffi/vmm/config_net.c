@@ -8,7 +8,7 @@
 
 #include "vmm/config.h"
 
-#define MAX_RULES 1024
+#define MAX_RULES 2048
 #define MIN_BANDWIDTH 8000          /* with less a frame of 32 KiB takes more than four seconds */
 #define MAX_BANDWIDTH 1000000000000 /* keeps the sums of net/throttle.c far from their ends */
 
@@ -149,7 +149,7 @@ int config_protocol__read(struct cbor_reader *reader, const CborValue *value, vo
 }
 
 struct rule {
-	bool allow, log;
+	bool allow, log, own;
 	const char *name;
 	struct network network;
 	enum policy_protocol protocol;
@@ -163,6 +163,7 @@ static int read_rule(struct cbor_reader *reader, const CborValue *value, void *a
 	static const struct cbor_field fields[] = {
 		{.key = "allow", .kind = CBOR_KIND_BOOL, .required = true, .offset = RULE(allow)},
 		{.key = "log", .kind = CBOR_KIND_BOOL, .offset = RULE(log)},
+		{.key = "own", .kind = CBOR_KIND_BOOL, .offset = RULE(own)},
 		{.key = "name", .kind = CBOR_KIND_TEXT, .offset = RULE(name)},
 		{.key = "network", .kind = CBOR_KIND_OTHER, .offset = RULE(network), .read = read_network},
 		{.key = "protocol", .kind = CBOR_KIND_OTHER, .offset = RULE(protocol), .read = config_protocol__read},
@@ -180,6 +181,8 @@ static int read_rule(struct cbor_reader *reader, const CborValue *value, void *a
 		return err;
 	if (!rule.name == (rule.network.bits == UINT32_MAX))
 		return wrong(reader, where, "must have either a name or a network");
+	if (rule.name && rule.own)
+		return wrong(reader, where, "is for a name, and for this machine's own addresses alone");
 	if (rule.name && (!*rule.name || strlen(rule.name) > POLICY_NAME_MAX))
 		return wrong(reader, where, "has a name of no length, or more than 253 bytes");
 	if (rule.first_port > rule.last_port)
@@ -187,6 +190,7 @@ static int read_rule(struct cbor_reader *reader, const CborValue *value, void *a
 	rules->at[index] = (struct policy_rule){
 		.allow = rule.allow,
 		.log = rule.log,
+		.own = rule.own,
 		.name = rule.name,
 		.network = rule.network,
 		.protocol = rule.protocol,

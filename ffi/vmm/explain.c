@@ -19,6 +19,8 @@ void explain__add_rule(struct frame *frame, const struct policy_rule *rule)
 	frame__bool(frame, "allow", rule->allow);
 	if (rule->log)
 		frame__bool(frame, "log", true);
+	if (rule->own)
+		frame__bool(frame, "own", true);
 	if (rule->name)
 		frame__text(frame, "name", rule->name);
 	else

@@ -43,6 +43,7 @@ export function describeNetwork(state: NetworkState, counters: NetworkCounters):
   const { rules, allow, ports, nameServers, hostLoopback } = state;
   const before = (index: number) => rules[index - 1];
   const lines = rules.flatMap((rule, index) => {
+    if (rule.own) return describeOwn(rule, before(index));
     // what was widened into several is one to whoever wrote it
     if (rule.text !== undefined && before(index)?.text === rule.text) return [];
     if (rule.text !== undefined)
@@ -66,6 +67,12 @@ export function describeNetwork(state: NetworkState, counters: NetworkCounters):
     describeCounters(counters),
     "",
   ].join("\n");
+}
+
+/** What is refused is one thing to the reader; what opens it stands below, as it was written. */
+function describeOwn(rule: EnforcedRule, before: EnforcedRule | undefined): string[] {
+  if (rule.allow || before?.why === rule.why) return [];
+  return ["deny   this machine's own addresses (which only a rule for one of them, or hostLoopback, opens)"];
 }
 
 function describeCounters({ fromGuest, toGuest, refused, ...tcp }: NetworkCounters): string {

@@ -2,7 +2,6 @@
 
 import { flag, list, map, oneOf, uint, words } from "../agent/fields.ts";
 import type { Message } from "../agent/framing.ts";
-import { hostNetwork } from "./host.ts";
 import { readPorts } from "./ports.ts";
 import { compileRules, validateRules } from "./rules.ts";
 import type {
@@ -38,7 +37,7 @@ function rulesRequest(change: NetworkUpdate, now: NetworkState): Message {
   const allow = change.allow ?? now.allow;
   const { deny = now.deny, log = now.log } = change;
   const rules = { ...(allow === undefined ? {} : { allow }), deny, log, hostLoopback };
-  return { rules: compileRules(rules, hostNetwork().addresses), otherwise: allow === undefined };
+  return { rules: compileRules(rules), otherwise: allow === undefined };
 }
 
 /** `host`, `protocol` and `port` of "explain". */
@@ -98,6 +97,7 @@ function readRule(value: unknown): EnforcedRule {
   return {
     allow: flag(rule, "allow"),
     log: rule.log === true,
+    own: rule.own === true,
     ...optional("text"),
     ...optional("name"),
     ...optional("network"),

@@ -1,7 +1,6 @@
 /** From a network's specification to the device that the VMM makes of it. */
 
 import { IPV4, IPV6, MAC, MTU, type Side, serviceAddress } from "./addresses.ts";
-import type { HostNetwork } from "./host.ts";
 import { parsePublish } from "./publish.ts";
 import { compileRules } from "./rules.ts";
 import type { UserNetwork } from "./spec.ts";
@@ -17,7 +16,7 @@ export interface Service {
 /** `net-device` of ffi/vmm.cddl. */
 export function netDevice(
   network: UserNetwork,
-  host: HostNetwork = { nameServers: [], addresses: [] },
+  hostNameServers: readonly string[] = [],
   services: readonly Service[] = [],
 ): object {
   const side = ({ network, bits, guest, host, nameServer }: Side) => ({
@@ -32,8 +31,8 @@ export function netDevice(
     ipv4: side(IPV4),
     ipv6: side(IPV6),
     hostLoopback: network.hostLoopback,
-    nameServers: network.nameServers ?? host.nameServers,
-    rules: compileRules(network, host.addresses),
+    nameServers: network.nameServers ?? hostNameServers,
+    rules: compileRules(network),
     otherwise: network.allow === undefined,
     maxConnections: network.maxConnections,
     bandwidth: network.bytesPerSecond,

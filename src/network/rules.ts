@@ -21,6 +21,8 @@ export interface Rule extends Target {
   readonly allow: boolean;
   /** Of what it allows somebody is told. */
   readonly log?: true;
+  /** Only where the address is this machine's own, which the VMM asks the kernel when a connection begins. */
+  readonly own?: true;
   /** What a refusal says. */
   readonly why?: string;
   /** The rule as it was written; absent: it is capsa's own. */
@@ -49,6 +51,14 @@ const GUARDED: readonly Rule[] = [
   allow: false,
   network: network!,
   why: `${why}, which only a rule for it opens`,
+}));
+
+/** This machine's own addresses, whichever those are by then: a rule for one of them alone opens it, or `hostLoopback`. */
+const OWN: readonly Rule[] = ["0.0.0.0/0", "::/0"].map((network) => ({
+  allow: false,
+  own: true,
+  network,
+  why: "the host's own address, which only a rule for it, or hostLoopback, opens",
 }));
 
 /**
@@ -127,23 +137,22 @@ export function validateRules(field: string, rules: readonly string[]): void {
 }
 
 /**
- * The table, of which the first rule that matches decides: what is denied; what opens a guarded place by its address; the
- * guarded places, the host's own addresses among them; what else is allowed, what is told of first.
+ * The table, of which the first rule that matches decides: what is denied; what opens one of the host's own addresses, and
+ * all others of these; what opens a guarded place by its address, and the guarded places; what else is allowed, what is
+ * told of first.
  */
-export function compileRules(
-  network: Pick<UserNetwork, "allow" | "deny" | "log" | "hostLoopback">,
-  hostAddresses: readonly string[],
-): Rule[] {
-  const guarded = network.hostLoopback ? GUARDED : [...GUARDED, ...hostAddresses.map(guard)];
+export function compileRules(network: Pick<UserNetwork, "allow" | "deny" | "log" | "hostLoopback">): Rule[] {
   const allowed = [
     ...written("log", network.log, { allow: true, log: true }),
     ...written("allow", network.allow ?? [], { allow: true }),
   ];
-  const isKey = (target: Target) => guarded.some((rule) => within(target.network, rule.network!));
+  const isKey = (target: Target) => GUARDED.some((rule) => within(target.network, rule.network!));
+  const keysOfOwn = allowed.filter(isOneAddress).map((rule) => ({ ...rule, own: true as const }));
   return [
     ...written("deny", network.deny, { allow: false }),
+    ...(network.hostLoopback ? [] : [...keysOfOwn, ...OWN]),
     ...allowed.filter(isKey),
-    ...guarded,
+    ...GUARDED,
     ...allowed.filter((target) => !isKey(target)),
   ];
 }
@@ -154,9 +163,8 @@ function written(field: string, rules: readonly string[], what: Pick<Rule, "allo
   );
 }
 
-function guard(address: string): Rule {
-  const why = "the host's own address, which only a rule for it, or hostLoopback, opens";
-  return { allow: false, network: `${address}/${isIP(address) === 4 ? 32 : 128}`, why };
+function isOneAddress({ network }: Target): boolean {
+  return network?.endsWith(isIP(network.split("/")[0]!) === 4 ? "/32" : "/128") ?? false;
 }
 
 /** Whoever says `*` means addresses that no name led to as well. */

@@ -67,6 +67,8 @@ export interface EnforcedRule {
   readonly allow: boolean;
   /** Of what it allows somebody is told. */
   readonly log: boolean;
+  /** Only where the address is this machine's own, as its kernel says when a connection begins. */
+  readonly own: boolean;
   /** As it was written; absent: it is capsa's own, about addresses that only a rule for them opens. */
   readonly text?: string;
   readonly name?: string;

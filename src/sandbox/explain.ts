@@ -6,7 +6,6 @@ import { explainOffline } from "../engine/library.ts";
 import { VmmError } from "../errors.ts";
 import { placeFields, readExplanation } from "../network/control.ts";
 import { netDevice } from "../network/device.ts";
-import { hostNetwork } from "../network/host.ts";
 import type { NetworkExplanation, NetworkPlace, UserNetwork } from "../network/spec.ts";
 import { secretNetwork } from "../secrets/guest.ts";
 import type { Secrets } from "../secrets/spec.ts";
@@ -23,7 +22,7 @@ export function explainNetwork(
   secrets: Secrets = {},
 ): NetworkExplanation {
   const services = hostsOf(secrets).map((host) => ({ ...host, socket: "/" }));
-  const net = netDevice(secretNetwork(network, secrets), hostNetwork(), services);
+  const net = netDevice(secretNetwork(network, secrets), [], services);
   const question = encodeCbor({ net, ...placeFields(place) });
   const answer = decodeCbor(explainOffline(question));
   if (answer.error !== undefined) {

@@ -6,7 +6,6 @@ import type { Identity } from "../host/identity.ts";
 import type { RootfsParts } from "../image/rootfs.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
 import { netDevice, type Service } from "../network/device.ts";
-import type { HostNetwork } from "../network/host.ts";
 import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
 import { secretNetwork } from "../secrets/guest.ts";
 import type { Ownership, SandboxSpec } from "./spec.ts";
@@ -44,8 +43,8 @@ export interface Placement {
   readonly identities?: ReadonlyMap<string, Identity>;
   /** Where shares have changes staged. */
   readonly staging?: string;
-  /** Where the sandbox has a network. */
-  readonly network?: HostNetwork;
+  /** This machine's, where the sandbox has a network. */
+  readonly nameServers?: readonly string[];
   /** Its places on private networks. */
   readonly lans?: readonly Lan[];
   /** Hosts of its secrets. */
@@ -107,7 +106,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     detached: placement.detached,
     fs: roots.length > 0 ? [{ tag: FS_TAG, roots }] : undefined,
     vsock: { cid: GUEST_CID, ports: [AGENT_PORT] },
-    net: network && netDevice(network, placement.network, placement.services),
+    net: network && netDevice(network, placement.nameServers, placement.services),
     lans: placement.lans?.map(lanDevice),
     rng: true,
     balloon: true,

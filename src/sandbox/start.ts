@@ -8,7 +8,7 @@ import { initramfsPath, kernelPath } from "../engine/installation.ts";
 import { hold } from "../host/hold.ts";
 import { cpio } from "../image/cpio.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
-import { hostNetwork } from "../network/host.ts";
+import { nameServers } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
 import type { SecretProxy } from "../secrets/proxy.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
@@ -59,7 +59,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
         identities,
-        ...(spec.network === "none" ? {} : { network: hostNetwork() }),
+        ...(spec.network === "none" ? {} : { nameServers: nameServers() }),
         ...(proxy === undefined ? {} : { services: proxy.services }),
         ...(place.lans.length === 0 ? {} : { lans: place.lans }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),

@@ -1,7 +1,17 @@
 /** Ways out of a sandbox's network that are tried from its inside: each leads nowhere, is told, and harms nothing else. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import type { NetworkRefusal } from "../../src/index.ts";
-import { type Machine, machine, other, own, peer, peer6, usePeers } from "./network_machines.ts";
+import { explainNetwork, NetworkMode, type NetworkRefusal } from "../../src/index.ts";
+import {
+  changeHost,
+  type Machine,
+  machine,
+  near,
+  other,
+  own,
+  peer,
+  peer6,
+  usePeers,
+} from "./network_machines.ts";
 
 const possible = usePeers();
 
@@ -223,5 +233,58 @@ for dst in "::1", "::", "64:ff9b::7f00:1", "::7f00:1": send(ip6(dst=dst, port=${
     for (const address of inside) await m.told({ protocol: "dns", name: "turning.test", address });
     expect(await connect("rebind.test", 7000)).toContain("gaierror");
     await m.told({ protocol: "dns", name: "rebind.test", address: "127.0.0.1" });
+  });
+});
+
+describe.skipIf(!possible)("this host's own addresses", () => {
+  const held = [
+    "192.0.2.201",
+    "192.0.2.210",
+    "2001:db8:beef::7",
+    "198.51.100.9",
+    "2001:db8:cafe::9",
+  ] as const;
+  const [ofLoopback, ofRoute, , opened] = held;
+  const since = [
+    "route local 192.0.2.208/28 dev lo",
+    "route local 2001:db8:beef::/64 dev lo",
+    `addr ${opened}/24 dev ${near}`,
+    `addr ${held[4]}/64 dev ${near} nodad`,
+  ];
+  const why = "the host's own address, which only a rule for it, or hostLoopback, opens";
+
+  test("the host's own addresses are those that it has at the moment", async () => {
+    using _before = changeHost(`addr ${ofLoopback}/32 dev lo`);
+    const listener = Bun.listen({
+      hostname: "::",
+      port: 0,
+      socket: { data() {}, open: (s) => void s.end("in\n") },
+    });
+    const { port } = listener;
+    try {
+      for (const confine of ["auto", "require"] as const) {
+        await using m = await machine({ allow: ["*", `${opened}:${port}`] }, "base", "test", confine);
+        using _after = changeHost(...since);
+        const connect = (host: string, at = port) => m.run(`nc -w 5 ${host} ${at} </dev/null`);
+        for (const address of held.filter((one) => one !== opened)) {
+          expect(await connect(address)).toMatch(/No route to host|Permission denied/);
+          await m.told({ protocol: "tcp", address, port, why });
+        }
+        expect(await connect(opened)).toBe("in");
+        expect(await connect(opened, 9)).toContain("No route to host");
+        await m.run(`nslookup a.test ${ofRoute}; ping -c 1 -W 1 ${ofLoopback}`);
+        await m.told({ protocol: "udp", address: ofRoute, port: 53, why });
+        await m.told({ protocol: "icmp", address: ofLoopback, why });
+        for (const host of held) {
+          const told = await m.vm.network.explain({ host, protocol: "tcp", port });
+          expect(told).toMatchObject({ allowed: host === opened, rule: { own: true } });
+        }
+        expect(await connect(peer, 7000)).toBe("");
+      }
+      const place = { host: ofLoopback, protocol: "tcp", port } as const;
+      expect(explainNetwork(NetworkMode.UserNat(), place)).toMatchObject({ allowed: false, why });
+    } finally {
+      listener.stop(true);
+    }
   });
 });

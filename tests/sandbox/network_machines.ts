@@ -18,7 +18,7 @@ import {
 /** Of what this process makes on the host. */
 export const tag = process.pid.toString(36);
 const space = `capsa-${tag}`;
-const near = `cn${tag}`;
+export const near = `cn${tag}`;
 /** Documentation addresses (RFC 5737, RFC 3849): nobody else's. */
 export const peer = "198.51.100.2";
 export const other = "198.51.100.3";
@@ -29,6 +29,17 @@ const servers = [peer];
 
 function ip(...args: string[]): boolean {
   return Bun.spawnSync(["ip", ...args], { stdout: "ignore", stderr: "ignore" }).exitCode === 0;
+}
+
+/** Do something to this host's network, until the scope ends: "addr ADDRESS dev lo", "route local 192.0.2.0/28 dev lo". */
+export function changeHost(...lines: string[]): Disposable {
+  const change = (verb: string, lines: string[]) =>
+    lines.map((line) => {
+      const [kind, ...rest] = line.split(" ");
+      return ip(...(line.includes(":") ? ["-6"] : []), kind!, verb, ...rest);
+    });
+  expect(change("add", lines)).not.toContain(false);
+  return { [Symbol.dispose]: () => void change("del", lines) };
 }
 
 /** A host at the end of a cable; false where this user may not make one. */
@@ -135,12 +146,14 @@ export async function machine(
   network: UserNatOptions,
   rootfs: "base" | "host" = "base",
   names: "test" | "host" = "test",
+  confine: "auto" | "require" = "auto",
 ): Promise<Machine> {
   const refusals: NetworkRefusal[] = [];
   const accesses: NetworkAccess[] = [];
   const vm = await Capsa.sandbox()
     .memoryMb(rootfs === "host" ? 1024 : 256)
     .rootfs(rootfs)
+    .confine(confine)
     .network(NetworkMode.UserNat({ ...network, ...(names === "test" ? { nameServers: servers } : {}) }))
     .run("/bin/sleep", ["infinity"])
     .build({

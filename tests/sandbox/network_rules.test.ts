@@ -101,7 +101,9 @@ b.send(b"hello"); print(b.recv(9)); b.recv(9)`,
   test("capsa network shows the rules, changes them and says which decides", async () => {
     const { name } = m.vm;
     const { stdout } = await capsa(["network", name]);
-    expect(stdout).toMatch(/^deny {3}169\.254\.0\.0\/16 \(a link-local address/);
+    expect(stdout).toMatch(
+      /^deny {3}this machine's own addresses \(.*\ndeny {3}169\.254\.0\.0\/16 \(a link-local address/,
+    );
     expect(stdout).toContain("\nallow  peer.test:7000\n");
     expect(stdout).toContain(
       `\ndeny   everything else, names that no rule is for included\nname servers: ${peer}\n`,

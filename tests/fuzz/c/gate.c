@@ -74,6 +74,12 @@ static void on_notice(void *arg, const struct gate_notice *notice)
 		require(strspn(notice->name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == strlen(notice->name));
 }
 
+static bool is_own(void *arg, const struct address *address, bool fresh, uint64_t when)
+{
+	(void)arg, (void)fresh, (void)when;
+	return address->bytes[15] % 8 == 0;
+}
+
 static bool learn(void *arg, const struct address *address, uint32_t ttl)
 {
 	const struct dns_question *question = arg;
@@ -109,7 +115,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct loop *loop;
 	struct gate *gate;
 	require(loop__new(&loop) == 0);
-	require(policy__new(rules, 4, false, &policy) == 0);
+	const struct policy_own own = {is_own, NULL};
+	require(policy__new(rules, 4, false, &own, &policy) == 0);
 	const struct egress egress = {
 		.addresses = &known,
 		.policy = policy,

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -23,6 +25,7 @@
 
 #include "check.h"
 #include "confine/tree.h"
+#include "os/route.h"
 
 static char top[64]; /* temporary directory: host/ with runtime/ in it, read/ write/ alone/ outside/ */
 static char share_paths[3][96];
@@ -35,6 +38,7 @@ static struct {
 	int listener;                   /* outside/socket */
 	bool survives;                  /* forbidden calls fail */
 	pid_t parent;
+	struct route route;             /* as the net device has it */
 	struct confine_request request;
 	struct confine_report report;
 } room;
@@ -621,6 +625,24 @@ static int reach_as_network(void)
 	return reach();
 }
 
+/* 1: of which addresses are its own; 2: of the machine's interfaces */
+static int ask_as_network(void)
+{
+	static const uint8_t loopback[4] = {127, 0, 0, 1}, other[4] = {192, 0, 2, 1};
+	confine__narrow(CONFINE_NETWORK, 0);
+	bool told = route__is_local(&room.route, AF_INET, loopback) == 1 &&
+		    route__is_local(&room.route, AF_INET, other) == 0;
+	struct {
+		struct nlmsghdr header;
+		struct rtgenmsg what;
+	} all = {{sizeof(all), RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0}, {AF_UNSPEC}};
+	char answer[4096];
+	return (told ? 1 : 0) | (send(room.route.fd, &all, sizeof(all), 0) == (ssize_t)sizeof(all) &&
+						 recv(room.route.fd, answer, sizeof(answer), MSG_DONTWAIT) > 0
+					 ? 2
+					 : 0);
+}
+
 static int reach_from_main(void)
 {
 	confine__narrow(CONFINE_MAIN, 0);
@@ -636,6 +658,16 @@ static void one_thread_has_the_network_and_nothing_else(void)
 	CHECK_EQ(result_of(reach_from_main), 4);
 	room.request.network = false;
 	CHECK_EQ(result_of(reach_as_network), 0);
+	tear_down();
+}
+
+static void the_network_thread_asks_for_routes_and_for_nothing_else(void)
+{
+	set_up();
+	CHECK_EQ(route__open(&room.route), 0);
+	room.request.network = true;
+	CHECK_EQ(result_of(ask_as_network), 1);
+	route__close(&room.route);
 	tear_down();
 }
 
@@ -720,6 +752,7 @@ int main(void)
 	CASE(code_is_not_made);
 	CASE(privileges_are_not_regained);
 	CASE(one_thread_has_the_network_and_nothing_else);
+	CASE(the_network_thread_asks_for_routes_and_for_nothing_else);
 	CASE(a_vcpu_has_neither_files_nor_sockets);
 	CASE(a_disk_has_its_file_and_no_other);
 	CASE(nothing_is_applied_when_so_asked);

@@ -31,7 +31,9 @@ static struct {
 	char name[256];
 	uint8_t answer[PACKET_MAX], pass[PACKET_MAX];
 	size_t answer_len;
-	int server; /* socket of the host's name server */
+	int server;            /* socket of the host's name server */
+	struct address own[2]; /* the host's addresses */
+	unsigned own_asked;
 } world;
 
 static uint8_t frame[PACKET_MAX], message[2048];
@@ -65,6 +67,14 @@ static void on_notice(void *arg, const struct gate_notice *notice)
 	snprintf(world.name, sizeof(world.name), "%s", notice->name ? notice->name : "");
 }
 
+static bool is_own(void *arg, const struct address *address, bool fresh, uint64_t when)
+{
+	(void)arg;
+	CHECK(fresh || when == world.now);
+	world.own_asked++;
+	return egress__is(address, world.own);
+}
+
 static struct policy_rule by_name(bool allow, const char *name, unsigned port)
 {
 	return (struct policy_rule){.allow = allow,
@@ -91,7 +101,8 @@ static void set_up_with(unsigned rule_count, bool otherwise, bool host_loopback)
 	world.now = 1000000;
 	world.server = -1;
 	CHECK_EQ(loop__new(&world.loop), 0);
-	CHECK_EQ(policy__new(rules, rule_count, otherwise, &world.policy), 0);
+	const struct policy_own own = {is_own, NULL};
+	CHECK_EQ(policy__new(rules, rule_count, otherwise, &own, &world.policy), 0);
 	world.addresses = (struct net_addresses){
 		.guest = {at(GUEST4), at(GUEST6)},
 		.host = {at(HOST4), at(HOST6)},
@@ -404,6 +415,50 @@ static void is_reset(const uint8_t *bytes, uint32_t sequence)
 	CHECK_EQ(get32(tcp + 4), sequence);
 	CHECK_EQ(checksum__end(checksum__add(0, ip, 20)), 0xffff);
 	CHECK_EQ(checksum__end(checksum__add(checksum__add(checksum__add(0, ip + 12, 8), tail, 4), tcp, 20)), 0xffff);
+}
+
+/* As src/network/rules.ts has it: what opens an own address, what refuses all others, and what is for any address. */
+static void the_hosts_own_addresses_are_those_that_it_has_now(void)
+{
+	rules[0] = by_network(true, "203.0.113.9", 443);
+	rules[0].own = true;
+	rules[1] = by_network(false, "0.0.0.0/0", 0);
+	rules[2] = by_network(false, "::/0", 0);
+	rules[1].own = rules[2].own = true;
+	rules[1].why = rules[2].why = "the host's own address";
+	rules[3] = by_network(true, "0.0.0.0/0", 0);
+	rules[4] = by_network(true, "2001:db8::/32", 0);
+	rules[5] = by_name(true, "own.example", 443);
+	set_up(6, false);
+	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN)));
+	world.own[0] = at("203.0.113.1");
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "the host's own address");
+	CHECK_STR(world.last.allow, "203.0.113.1:443");
+	is_refused(frame__udp(frame, GUEST4, 5000, "203.0.113.1", 53, "", 0), "the host's own address");
+	is_refused(frame__icmp(frame, GUEST4, "203.0.113.1", 8), "the host's own address");
+	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.1", 53, GUEST4, 5000, "", 0)));
+	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.2", 443, SYN)));
+	world.own[0] = at("203.0.113.9");
+	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.9", 443, SYN)));
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.9", 80, SYN), "the host's own address");
+	world.own[1] = at("2001:db8::1");
+	is_refused(frame__tcp(frame, GUEST6, "2001:db8::1", 443, SYN), "the host's own address");
+	/* a name leads to it as little; a private one of its own is not even told to the guest */
+	CHECK(policy__learn(world.policy, "own.example", &world.own[1], 60, world.now));
+	is_refused(frame__tcp(frame, GUEST6, "2001:db8::1", 443, SYN), "the host's own address");
+	CHECK_STR(world.name, "own.example");
+	CHECK(!egress__to_name(&world.egress, POLICY_TCP, "own.example", 443).why);
+	world.own[0] = at("10.1.2.3");
+	CHECK(!policy__learn(world.policy, "own.example", &world.own[0], 60, world.now));
+	world.own[0] = at("10.1.2.4");
+	const struct address inside = at("10.1.2.3");
+	CHECK(policy__learn(world.policy, "own.example", &inside, 60, world.now));
+	/* one connection, one question, and none where no rule needs it */
+	world.own_asked = 0;
+	connect_to(443);
+	CHECK(passes(guest_tcp(443, ACK, 101, 5001)));
+	CHECK_EQ(world.own_asked, 1);
+	tear_down();
 }
 
 static void segments_of_no_connection_do_not_pass(void)
@@ -927,6 +982,10 @@ static void addresses_are_told_apart(void)
 	CHECK_EQ(network__parse("0.0.0.0/0", &network), 0);
 	struct address six = at("2001:db8::1");
 	CHECK(network__holds(&network, &out) && !network__holds(&network, &six));
+	CHECK_EQ(network__parse("::/0", &network), 0);
+	CHECK(network__holds(&network, &six) && !network__holds(&network, &out));
+	CHECK_EQ(network__parse("::ffff:10.0.0.0/104", &network), 0);
+	CHECK(network__holds(&network, &in) && !network__holds(&network, &six));
 }
 
 static void an_answer_that_was_not_asked_for_is_ignored(void)
@@ -1070,6 +1129,7 @@ int main(void)
 	CASE(what_is_cut_short_is_dropped);
 	CASE(what_is_local_is_never_reached);
 	CASE(the_hosts_loopback_is_for_the_policy_where_it_is_open);
+	CASE(the_hosts_own_addresses_are_those_that_it_has_now);
 	CASE(a_refusal_is_told_once_and_a_scan_does_not_fill_the_log);
 	CASE(only_those_that_could_be_asked_may_answer);
 	CASE(segments_of_no_connection_do_not_pass);

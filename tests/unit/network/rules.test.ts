@@ -68,10 +68,10 @@ describe("a rule", () => {
 });
 
 describe("the table", () => {
-  const table = (network: Partial<UserNetwork>, host: string[] = []) =>
-    compileRules({ ...OPEN, ...network }, host).map(
-      ({ allow, name, network, firstPort }) =>
-        `${allow ? "+" : "-"}${name ?? network}${firstPort === undefined ? "" : `:${firstPort}`}`,
+  const table = (network: Partial<UserNetwork>) =>
+    compileRules({ ...OPEN, ...network }).map(
+      ({ allow, own, name, network, firstPort }) =>
+        `${allow ? "+" : "-"}${own ? "own " : ""}${name ?? network}${firstPort === undefined ? "" : `:${firstPort}`}`,
     );
   const guards = [
     "-169.254.0.0/16",
@@ -80,31 +80,40 @@ describe("the table", () => {
     "-fd00:ec2::254/128",
     "-fd20:ce::254/128",
   ];
+  const own = ["-own 0.0.0.0/0", "-own ::/0"];
 
   test("has guards, and the host's own addresses among them, in front of what is allowed", () => {
-    expect(table({}, ["192.0.2.9", "2001:db8::9"])).toEqual([...guards, "-192.0.2.9/32", "-2001:db8::9/128"]);
-    expect(table({ hostLoopback: true }, ["192.0.2.9"])).toEqual(guards);
-    expect(table({ allow: ["0.0.0.0/0:80"] })).toEqual([...guards, "+0.0.0.0/0:80"]);
+    expect(table({})).toEqual([...own, ...guards]);
+    expect(table({ hostLoopback: true, allow: ["192.0.2.9:22"] })).toEqual([...guards, "+192.0.2.9/32:22"]);
+    expect(table({ allow: ["0.0.0.0/0:80"] })).toEqual([...own, ...guards, "+0.0.0.0/0:80"]);
   });
 
   test("what is denied comes first; a rule for a guarded address itself comes before its guard", () => {
-    const allow = ["a.example:443", "169.254.169.254:80", "169.254.0.0/17", "169.0.0.0/8", "192.0.2.9:22"];
-    expect(table({ allow, deny: ["b.example", "10.0.0.0/8"] }, ["192.0.2.9"])).toEqual([
+    const allow = [
+      "a.example:443",
+      "169.254.169.254:80",
+      "169.254.0.0/17",
+      "169.0.0.0/8",
+      "[2001:db8::9]:22",
+    ];
+    expect(table({ allow, deny: ["b.example", "10.0.0.0/8"] })).toEqual([
       "-b.example",
       "-10.0.0.0/8",
+      "+own 169.254.169.254/32:80",
+      "+own 2001:db8::9/128:22",
+      ...own,
       "+169.254.169.254/32:80",
       "+169.254.0.0/17",
-      "+192.0.2.9/32:22",
       ...guards,
-      "-192.0.2.9/32",
       "+a.example:443",
       "+169.0.0.0/8",
+      "+2001:db8::9/128:22",
     ]);
   });
 
   test("what is told of is asked for before what is allowed, and opens guarded places as that does", () => {
     const network = { ...OPEN, log: ["a.example", "169.254.169.254:80"], allow: ["*.example"] };
-    const rules = compileRules(network, []).filter(({ allow }) => allow);
+    const rules = compileRules(network).filter(({ allow, own }) => allow && !own);
     expect(rules.map(({ text, log }) => [text, log])).toEqual([
       ["169.254.169.254:80", true],
       ["a.example", true],
@@ -113,7 +122,7 @@ describe("the table", () => {
   });
 
   test("* is every name and every address", () => {
-    expect(table({ allow: ["*:443"] }).slice(guards.length)).toEqual([
+    expect(table({ allow: ["*:443"] }).slice(guards.length + own.length)).toEqual([
       "+*:443",
       "+0.0.0.0/0:443",
       "+::/0:443",

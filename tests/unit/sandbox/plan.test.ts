@@ -64,8 +64,8 @@ test("a network is a device, addresses for the guest, and a table of rules", () 
     hostLoopback: false,
   } as const;
   const spec = { ...SPEC, network };
-  const host = { nameServers: ["192.0.2.53"], addresses: ["192.0.2.9"] };
-  const config = decodeCbor(encodeCbor(vmmConfig(spec, { overlays: [] }, { ...PLACEMENT, network: host })));
+  const nameServers = ["192.0.2.53"];
+  const config = decodeCbor(encodeCbor(vmmConfig(spec, { overlays: [] }, { ...PLACEMENT, nameServers })));
   expect(config.net).toMatchObject({
     mtu: 32768,
     ipv4: { network: "10.0.2.0/24", guest: "10.0.2.15", host: "10.0.2.2", nameServer: "10.0.2.3" },
