@@ -26,6 +26,7 @@ struct gate {
 	struct gate_options options;
 	struct resolver *resolver;
 	struct flows *flows;
+	struct datagrams *datagrams;
 	struct peer peers[PEERS];
 	struct notices notices;
 	uint64_t refused;
@@ -269,10 +270,21 @@ static struct flow take_out(struct gate *gate, struct flow *flow)
 	return taken;
 }
 
+static unsigned count(const struct gate *gate)
+{
+	return flows__count(gate->flows) + datagrams__count(gate->datagrams);
+}
+
+/* Of datagrams the way that was silent for longest makes room, as whoever sends them bears their loss. */
+static bool make_room(struct gate *gate)
+{
+	return count(gate) < gate->options.max_connections || datagrams__make_room(gate->datagrams);
+}
+
 static bool has_room(struct gate *gate, const struct packet *packet)
 {
 	unsigned most = gate->options.max_connections;
-	if (flows__count(gate->flows) < most)
+	if (make_room(gate))
 		return true;
 	snprintf(gate->why, sizeof(gate->why), "%u connections are open, which is the limit", most);
 	refuse(gate, packet, gate->why, false);
@@ -337,7 +349,7 @@ static bool segment_to_guest(struct gate *gate, const struct packet *packet)
 		flows__remove(gate->flows, flow);
 		flow = NULL;
 	}
-	if (packet->opens && !flow) /* a published port's; without room it is said again later */
+	if (packet->opens && !flow && make_room(gate)) /* a published port's; without room it is said again later */
 		flow = flows__add(gate->flows, packet, true);
 	if (!flow)
 		return false;
@@ -370,15 +382,33 @@ static bool is_query(const struct gate *gate, const struct packet *packet)
 	       egress__is(&packet->destination, gate->options.egress->addresses->name_server);
 }
 
+/* What goes by a published port has its socket already, and the gateway answers echo requests itself. */
+static bool needs_socket(const struct gate *gate, const struct packet *packet)
+{
+	if (packet->kind == PACKET_UDP)
+		return !is_published(gate, packet->source_port);
+	return !egress__is(&packet->destination, gate->options.egress->addresses->host);
+}
+
+static void datagram_from_guest(struct gate *gate, const uint8_t *frame, size_t len, const struct packet *packet)
+{
+	/* whoever has asked by way of a published port may be answered */
+	if (!(packet->kind == PACKET_UDP && answers_peer(gate, packet)) && !may_leave(gate, packet))
+		return;
+	if (!needs_socket(gate, packet))
+		gate->options.pass(gate->options.arg, frame, len);
+	else if (datagrams__has(gate->datagrams, packet) || has_room(gate, packet))
+		datagrams__send(gate->datagrams, packet);
+}
+
 static void to_somebody(struct gate *gate, const uint8_t *frame, size_t len, const struct packet *packet)
 {
 	if (packet->kind == PACKET_TCP)
 		segment_from_guest(gate, frame, len, packet);
 	else if (is_query(gate, packet))
 		resolver__ask(gate->resolver, packet);
-	/* whoever has asked by way of a published port may be answered */
-	else if ((packet->kind == PACKET_UDP && answers_peer(gate, packet)) || may_leave(gate, packet))
-		gate->options.pass(gate->options.arg, frame, len);
+	else
+		datagram_from_guest(gate, frame, len, packet);
 }
 
 void gate__from_guest(struct gate *gate, const uint8_t *frame, size_t len)
@@ -419,11 +449,18 @@ bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len)
 		remember_peer(gate, &packet);
 		return true;
 	}
-	if (packet.kind != PACKET_UDP || egress__is(&packet.source, options->egress->addresses->host))
-		return true;
-	/* a port that is open for answers is open for everybody: only those that could be asked may answer */
-	return !policy__refuses(options->egress->policy, POLICY_UDP, &packet.source, packet.source_port,
-				options->now());
+	/* of datagrams that leaves DHCP's answers */
+	return packet.kind != PACKET_UDP || egress__is(&packet.source, options->egress->addresses->host);
+}
+
+void gate__received(struct gate *gate, unsigned place, const struct datagram *datagram)
+{
+	datagrams__received(gate->datagrams, place, datagram);
+}
+
+void gate__failed(struct gate *gate, unsigned place, const struct datagram_error *error)
+{
+	datagrams__failed(gate->datagrams, place, error);
 }
 
 /* The gate itself */
@@ -454,7 +491,18 @@ int gate__new(const struct gate_options *options, struct gate **out)
 		.arg = gate,
 	};
 	memcpy(resolver.servers, options->servers, sizeof(resolver.servers));
+	const struct datagrams_options datagrams = {
+		.egress = options->egress,
+		.loop = options->loop,
+		.now = options->now,
+		.send = options->send,
+		.hang_up = options->hang_up,
+		.answer = options->answer,
+		.arg = options->arg,
+	};
 	int err = flows__new(gate->options.max_connections, &gate->flows);
+	if (!err)
+		err = datagrams__new(&datagrams, &gate->datagrams);
 	if (!err)
 		err = resolver__new(&resolver, &gate->resolver);
 	if (err) {
@@ -467,7 +515,7 @@ int gate__new(const struct gate_options *options, struct gate **out)
 
 struct gate_counts gate__counts(const struct gate *gate)
 {
-	return (struct gate_counts){.refused = gate->refused, .connections = flows__count(gate->flows)};
+	return (struct gate_counts){.refused = gate->refused, .connections = count(gate)};
 }
 
 void gate__free(struct gate *gate)
@@ -475,6 +523,7 @@ void gate__free(struct gate *gate)
 	if (!gate)
 		return;
 	resolver__free(gate->resolver);
+	datagrams__free(gate->datagrams);
 	flows__free(gate->flows);
 	free(gate);
 }

@@ -2,24 +2,27 @@
 #ifndef CAPSA_NET_GATE_H
 #define CAPSA_NET_GATE_H
 
+#include "net/datagrams.h"
 #include "net/egress.h"
 #include "net/notices.h"
 #include "net/resolver.h"
 
 #define GATE_PUBLISHED 16     /* published UDP ports */
-#define GATE_CONNECTIONS 4096 /* TCP connections at a time, unless something says less */
+#define GATE_CONNECTIONS 4096 /* at a time, datagrams' among them, unless something says less */
 
 struct gate_options {
 	const struct egress *egress;        /* what may leave, and who is who */
 	uint16_t published[GATE_PUBLISHED]; /* UDP ports of the guest */
 	unsigned published_count;
-	unsigned max_connections;                 /* TCP, either way, at a time; 0: GATE_CONNECTIONS */
+	unsigned max_connections; /* TCP, either way, and DATAGRAMS at most, at a time; 0: GATE_CONNECTIONS */
 	struct address servers[RESOLVER_SERVERS]; /* the host's name servers */
 	unsigned server_count;
 	struct names *names; /* of the guest's private networks; NULL without any */
 	struct loop *loop;
 	uint64_t (*now)(void);                                     /* milliseconds of a clock that only goes forward */
-	void (*pass)(void *arg, const uint8_t *frame, size_t len); /* on to the host's network */
+	void (*pass)(void *arg, const uint8_t *frame, size_t len); /* on to the host's network, but for datagrams: */
+	int (*send)(void *arg, unsigned place, const struct packet *packet, const struct address *to);
+	void (*hang_up)(void *arg, unsigned place);                  /* both as of datagrams.h */
 	void (*answer)(void *arg, const uint8_t *frame, size_t len); /* back to the guest */
 	void (*notice)(void *arg, const struct gate_notice *notice);
 	void *arg;
@@ -33,7 +36,7 @@ void gate__free(struct gate *gate);
 
 struct gate_counts {
 	uint64_t refused;     /* packets and names, told or not */
-	unsigned connections; /* TCP, open or opening */
+	unsigned connections; /* TCP, open or opening, and sockets of datagrams */
 };
 struct gate_counts gate__counts(const struct gate *gate);
 
@@ -42,6 +45,10 @@ void gate__recheck(struct gate *gate);
 
 /* A frame of the guest, which does not change meanwhile: passed on, answered, or dropped. */
 void gate__from_guest(struct gate *gate, const uint8_t *frame, size_t len);
+
+/* What has come by a socket of datagrams (datagrams.h): the guest gets it, or does not. */
+void gate__received(struct gate *gate, unsigned place, const struct datagram *datagram);
+void gate__failed(struct gate *gate, unsigned place, const struct datagram_error *error);
 
 /* A frame for the guest: whether it may have it. */
 bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len);

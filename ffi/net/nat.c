@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "net/datagram_sockets.h"
 #include "net/own.h"
 #include "net/publish.h"
 #include "net/throttle.h"
@@ -38,7 +39,8 @@ struct nat {
 	struct own *own;
 	struct policy *policy;
 	struct egress egress;
-	struct gate *gate;            /* NULL while the driver is not ready */
+	struct gate *gate; /* NULL while the driver is not ready, and so are these */
+	struct datagram_sockets *datagrams;
 	struct nat_counters counters; /* but for what the gate counts now */
 	struct throttle from_guest, to_guest;
 	uint64_t turn;     /* timer of the turn that was asked for; 0: none */
@@ -283,6 +285,33 @@ static void answer(void *arg, const uint8_t *frame, size_t len)
 	ask_for_turn(nat);
 }
 
+/* Datagrams have sockets of their own: libslirp would keep each for four minutes, as many as the guest likes */
+
+static int send_datagram(void *arg, unsigned place, const struct packet *packet, const struct address *to)
+{
+	return datagram_sockets__send(((struct nat *)arg)->datagrams, place, packet, to);
+}
+
+static void hang_up(void *arg, unsigned place)
+{
+	datagram_sockets__hang_up(((struct nat *)arg)->datagrams, place);
+}
+
+static uint64_t wait_for_guest(void *arg)
+{
+	return throttle__wait(&((struct nat *)arg)->to_guest, monotonic_ns());
+}
+
+static void received(void *arg, unsigned place, const struct datagram *datagram)
+{
+	gate__received(((struct nat *)arg)->gate, place, datagram);
+}
+
+static void failed(void *arg, unsigned place, const struct datagram_error *error)
+{
+	gate__failed(((struct nat *)arg)->gate, place, error);
+}
+
 static void notice(void *arg, const struct gate_notice *what)
 {
 	struct nat *nat = arg;
@@ -317,7 +346,9 @@ static void link__down(void *arg)
 	nat->turn = nat->patience = 0;
 	nat->counters.refused += gate__counts(nat->gate).refused;
 	gate__free(nat->gate);
+	datagram_sockets__free(nat->datagrams);
 	nat->gate = NULL;
+	nat->datagrams = NULL;
 	nat->loop = NULL;
 }
 
@@ -333,6 +364,8 @@ static int link__up(void *arg)
 		.loop = nat->dev->loop,
 		.now = now_ms,
 		.pass = pass,
+		.send = send_datagram,
+		.hang_up = hang_up,
 		.answer = answer,
 		.notice = notice,
 		.arg = nat,
@@ -342,9 +375,21 @@ static int link__up(void *arg)
 	for (unsigned i = 0; i < options->publish_count; i++)
 		if (options->publish[i].udp)
 			gate.published[gate.published_count++] = options->publish[i].guest_port;
-	int err = gate__new(&gate, &nat->gate);
-	if (err)
+	const struct datagram_sockets_options datagrams = {
+		.loop = nat->dev->loop,
+		.wait = wait_for_guest,
+		.received = received,
+		.failed = failed,
+		.arg = nat,
+	};
+	int err = datagram_sockets__new(&datagrams, &nat->datagrams);
+	if (!err)
+		err = gate__new(&gate, &nat->gate);
+	if (err) {
+		datagram_sockets__free(nat->datagrams);
+		nat->datagrams = NULL;
 		return err;
+	}
 	nat->loop = nat->dev->loop;
 	ask_for_turn(nat);
 	return 0;

@@ -32,7 +32,7 @@ struct nat_options {
 	struct names *names; /* of the guest's private networks; NULL without any */
 	struct nat_publish *publish;
 	unsigned publish_count;   /* at most NAT_PUBLISHED */
-	unsigned max_connections; /* TCP, at a time; 0: GATE_CONNECTIONS */
+	unsigned max_connections; /* at a time; 0: GATE_CONNECTIONS */
 	uint64_t bandwidth;       /* bytes per second, each way; 0: no limit */
 	/* Told on the device's worker. */
 	void (*notice)(void *arg, const struct gate_notice *notice);
@@ -61,7 +61,7 @@ struct nat_way {
 struct nat_counters {
 	struct nat_way from_guest, to_guest;
 	uint64_t refused;                      /* packets and names */
-	unsigned connections, max_connections; /* TCP */
+	unsigned connections, max_connections; /* as of gate.h */
 };
 struct nat_counters nat__counters(const struct nat *nat);
 /* What leaves is judged by this. */

@@ -17,6 +17,7 @@
 #define TCP_MIN 20
 #define UDP_MIN 8
 #define ICMP_MIN 8
+#define ECHO_NUMBER 4 /* where it stands */
 #define ARP_LEN 28
 #define TTL 64
 #define QUOTED 128 /* bytes of the refused packet in the answer; RFC 792 asks for 28 at least */
@@ -89,14 +90,22 @@ static const char *parse_udp(const uint8_t *udp, size_t len, struct packet *out)
 	return NULL;
 }
 
+static const char *parse_echo(const uint8_t *icmp, size_t len, struct packet *out)
+{
+	out->source_port = load16(icmp + ECHO_NUMBER);
+	out->payload = icmp;
+	out->payload_len = len;
+	out->kind = PACKET_ECHO;
+	return NULL;
+}
+
 static const char *parse_icmp(const uint8_t *icmp, size_t len, struct packet *out)
 {
 	if (len < ICMP_MIN)
 		return "an ICMP header that is cut short";
 	if (icmp[0] != ICMP_ECHO || icmp[1])
 		return "an ICMP message that is not an echo request";
-	out->kind = PACKET_ECHO;
-	return NULL;
+	return parse_echo(icmp, len, out);
 }
 
 static const char *parse_icmp6(const uint8_t *icmp, size_t len, uint8_t hops, struct packet *out)
@@ -105,8 +114,7 @@ static const char *parse_icmp6(const uint8_t *icmp, size_t len, uint8_t hops, st
 		return "an ICMPv6 header that is cut short";
 	switch (icmp[0]) {
 	case ICMP6_ECHO_REQUEST:
-		out->kind = PACKET_ECHO;
-		return NULL;
+		return parse_echo(icmp, len, out);
 	case ND_ROUTER_SOLICIT:
 	case ND_NEIGHBOR_SOLICIT:
 	case ND_NEIGHBOR_ADVERT:
@@ -130,6 +138,7 @@ static const char *parse_ipv4(const uint8_t *ip, size_t len, struct packet *out)
 		return "an IPv4 header that contradicts itself";
 	out->ip = ip;
 	out->ip_len = total;
+	out->hops = ip[8];
 	if ((ip[0] & 15) * 4 != IPV4_MIN)
 		return "IPv4 options";
 	if (load16(ip + 6) & (IP_MF | IP_OFFMASK))
@@ -161,6 +170,7 @@ static const char *parse_ipv6(const uint8_t *ip, size_t len, struct packet *out)
 	out->destination = destination;
 	out->ip = ip;
 	out->ip_len = IPV6_MIN + payload;
+	out->hops = ip[7];
 	const uint8_t *rest = ip + IPV6_MIN;
 	switch (ip[6]) {
 	case IPPROTO_TCP:
@@ -286,19 +296,59 @@ static uint64_t pseudo_header(const struct packet *to, uint8_t protocol, size_t 
 	return checksum__add(sum, tail, sizeof(tail));
 }
 
-size_t packet__prohibited(const struct packet *refused, uint8_t *frame)
+static size_t error_about(const struct packet *packet, uint8_t type, uint8_t code, uint8_t *frame)
 {
-	bool is4 = address__is4(&refused->source);
+	bool is4 = address__is4(&packet->source);
 	uint8_t protocol = is4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
-	size_t quoted = refused->ip_len < QUOTED ? refused->ip_len : QUOTED, len = ICMP_MIN + quoted;
-	uint8_t *icmp = begin(refused, protocol, len, frame);
+	size_t quoted = packet->ip_len < QUOTED ? packet->ip_len : QUOTED, len = ICMP_MIN + quoted;
+	uint8_t *icmp = begin(packet, protocol, len, frame);
 	memset(icmp, 0, ICMP_MIN);
-	icmp[0] = is4 ? ICMP_DEST_UNREACH : ICMP6_DST_UNREACH;
-	icmp[1] = is4 ? ICMP_PKT_FILTERED : ICMP6_DST_UNREACH_ADMIN;
-	memcpy(icmp + ICMP_MIN, refused->ip, quoted);
-	uint16_t sum = checksum__end(checksum__add(is4 ? 0 : pseudo_header(refused, protocol, len), icmp, len));
+	icmp[0] = type;
+	icmp[1] = code;
+	memcpy(icmp + ICMP_MIN, packet->ip, quoted);
+	uint16_t sum = checksum__end(checksum__add(is4 ? 0 : pseudo_header(packet, protocol, len), icmp, len));
 	memcpy(icmp + 2, &sum, sizeof(sum));
 	return (size_t)(icmp - frame) + len;
+}
+
+size_t packet__prohibited(const struct packet *refused, uint8_t *frame)
+{
+	return address__is4(&refused->source) ? error_about(refused, ICMP_DEST_UNREACH, ICMP_PKT_FILTERED, frame)
+					      : error_about(refused, ICMP6_DST_UNREACH, ICMP6_DST_UNREACH_ADMIN, frame);
+}
+
+size_t packet__unreachable(const struct packet *stopped, uint8_t *frame)
+{
+	return address__is4(&stopped->source)
+		       ? error_about(stopped, ICMP_DEST_UNREACH, ICMP_NET_UNREACH, frame)
+		       : error_about(stopped, ICMP6_DST_UNREACH, ICMP6_DST_UNREACH_NOROUTE, frame);
+}
+
+size_t packet__error(const struct packet *about, const struct address *by, uint8_t type, uint8_t code, uint8_t *frame)
+{
+	bool is_udp = about->kind == PACKET_UDP;
+	size_t head = is_udp ? UDP_MIN : 0, len = head + about->payload_len;
+	uint8_t quoted[ETH_HLEN + IPV6_MIN + QUOTED];
+	/* headers as the guest has sent them, to be quoted */
+	struct packet back = *about;
+	back.source = about->destination;
+	back.destination = about->source;
+	uint8_t *at = begin(&back, is_udp ? IPPROTO_UDP : IPPROTO_ICMP, len, quoted);
+	if (is_udp) {
+		store16(at, about->source_port);
+		store16(at + 2, about->destination_port);
+		store16(at + 4, (uint16_t)len);
+		store16(at + 6, 0);
+	}
+	size_t some = about->payload_len < QUOTED - head ? about->payload_len : QUOTED - head;
+	memcpy(at + head, about->payload, some);
+	if (!is_udp && some >= ICMP_MIN)
+		store16(at + ECHO_NUMBER, about->source_port);
+	struct packet sent = *about;
+	sent.destination = *by;
+	sent.ip = quoted + ETH_HLEN;
+	sent.ip_len = (size_t)(at - sent.ip) + head + some;
+	return error_about(&sent, type, code, frame);
 }
 
 /* RFC 826. */
@@ -354,6 +404,20 @@ size_t packet__reply(const struct packet *to, const void *data, size_t len, uint
 	uint16_t sum = checksum__end(checksum__add(pseudo_header(to, IPPROTO_UDP, UDP_MIN + len), udp, UDP_MIN + len));
 	memcpy(udp + 6, &sum, sizeof(sum));
 	return (size_t)(udp - frame) + UDP_MIN + len;
+}
+
+size_t packet__echo_reply(const struct packet *to, uint8_t *frame)
+{
+	size_t len = to->payload_len;
+	if (len < ICMP_MIN || to->payload[0] != ICMP_ECHOREPLY || to->payload[1] || !address__is4(&to->source))
+		return 0;
+	uint8_t *icmp = begin(to, IPPROTO_ICMP, len, frame);
+	memcpy(icmp, to->payload, len);
+	store16(icmp + ECHO_NUMBER, to->source_port);
+	store16(icmp + 2, 0);
+	uint16_t sum = checksum__end(checksum__add(0, icmp, len));
+	memcpy(icmp + 2, &sum, sizeof(sum));
+	return (size_t)(icmp - frame) + len;
 }
 
 static size_t segment(const struct packet *to, uint32_t sequence, uint32_t acknowledged, uint8_t flags, uint8_t *frame)

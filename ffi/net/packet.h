@@ -23,17 +23,18 @@ enum packet_kind {
 struct packet {
 	enum packet_kind kind;
 	const uint8_t *to_mac, *from_mac;
-	struct address source, destination; /* all zero where the frame is too broken to have any */
-	uint16_t source_port, destination_port;
-	bool fragment;                   /* then nothing more is known of it */
-	bool opens;                      /* TCP: it begins a connection */
-	uint8_t flags;                   /* TCP: TH_* */
-	uint32_t sequence, acknowledged; /* TCP */
-	uint32_t sequence_len;           /* TCP: sequence numbers that it takes */
-	const uint8_t *payload;          /* UDP */
+	struct address source, destination;     /* all zero where the frame is too broken to have any */
+	uint16_t source_port, destination_port; /* source_port is the number of an echo request */
+	bool fragment;                          /* then nothing more is known of it */
+	bool opens;                             /* TCP: it begins a connection */
+	uint8_t flags;                          /* TCP: TH_* */
+	uint32_t sequence, acknowledged;        /* TCP */
+	uint32_t sequence_len;                  /* TCP: sequence numbers that it takes */
+	const uint8_t *payload;                 /* UDP; the whole message of an echo request */
 	size_t payload_len;
 	const uint8_t *ip; /* from the IP header on, as long as that says */
 	size_t ip_len;
+	uint8_t hops; /* its time to live */
 };
 
 /*
@@ -48,6 +49,11 @@ __attribute__((warn_unused_result)) const char *packet__parse(const uint8_t *fra
  * prohibited", as from `destination`. Written to `frame` of PACKET_MAX bytes. Returns its length.
  */
 size_t packet__prohibited(const struct packet *refused, uint8_t *frame);
+/* The same with "network unreachable" or "no route". */
+size_t packet__unreachable(const struct packet *stopped, uint8_t *frame);
+/* An error of that type and code, as from `by`, about a datagram or an echo request of which nothing is known but its
+ * addresses, ports, and some of its payload. As above. */
+size_t packet__error(const struct packet *about, const struct address *by, uint8_t type, uint8_t code, uint8_t *frame);
 
 /* An echo reply, or "destination unreachable", which packet__parse knows as wrong: between guests both may pass. */
 bool packet__is_icmp_answer(const struct packet *packet);
@@ -61,6 +67,10 @@ size_t packet__here_is(const struct packet *to, const struct address *target, co
 
 /* The answer to a UDP packet, `len` bytes (at most 65,000) to where it came from. As above. */
 size_t packet__reply(const struct packet *to, const void *data, size_t len, uint8_t *frame);
+
+/* The answer to an echo request over IPv4, whose payload is a reply to one of another number. 0 when it is none; as
+ * above otherwise. */
+size_t packet__echo_reply(const struct packet *to, uint8_t *frame);
 
 /*
  * A TCP segment that resets a connection (RFC 9293 section 3.10.7.1), as from `to`'s destination back to its source.

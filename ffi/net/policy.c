@@ -189,12 +189,6 @@ bool policy_rule__yields(const struct policy_rule *rule)
 	return !rule->allow && !rule->text;
 }
 
-const char *policy__refuses(struct policy *policy, enum policy_protocol protocol, const struct address *to,
-			    uint16_t port, uint64_t now)
-{
-	return policy_rule__refuses(policy__match(policy, protocol, to, port, now));
-}
-
 bool policy__names(const struct policy *policy, const char *name)
 {
 	for (unsigned i = 0; i < policy->rule_count; i++)

@@ -64,10 +64,6 @@ const char *policy_rule__refuses(const struct policy_rule *rule);
  * before all that is allowed. */
 bool policy_rule__yields(const struct policy_rule *rule);
 
-/* Whether packets may go there: NULL, or why not; policy__match with the reason only. */
-const char *policy__refuses(struct policy *policy, enum policy_protocol protocol, const struct address *to,
-			    uint16_t port, uint64_t now);
-
 /* The rule that decides whether a name may be asked for. It is in small letters, without a dot at its end. */
 const struct policy_rule *policy__match_question(const struct policy *policy, const char *name);
 

@@ -166,7 +166,8 @@ export const NetworkSchema = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: 4096,
-        description: "TCP connections at a time, those to published ports included (default 4096).",
+        description:
+          "Connections at a time: TCP, published ports included, and 256 ports that send datagrams (default 4096).",
         expected: "a whole number from 1 to 4096",
       }),
     ),

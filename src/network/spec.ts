@@ -16,7 +16,7 @@ export interface UserNetwork {
   readonly publish: readonly string[];
   /** At most three name servers to ask, by address; absent: the host's. */
   readonly nameServers?: readonly string[];
-  /** TCP connections at a time, either way, 1 to 4096; absent: 4096. */
+  /** Connections at a time, 1 to 4096: TCP, either way, and at most 256 ports that send datagrams; absent: 4096. */
   readonly maxConnections?: number;
   /** Bytes per second that may cross the guest's cable, each way, 8000 or more; absent: as many as can. */
   readonly bytesPerSecond?: number;
@@ -101,7 +101,7 @@ export interface NetworkCounters {
   readonly toGuest: { readonly packets: number; readonly bytes: number };
   /** Packets and names, each time. */
   readonly refused: number;
-  /** TCP, open or opening now. */
+  /** TCP, open or opening now, and ports of the guest that have sent datagrams or echo requests of late. */
   readonly connections: number;
   readonly maxConnections: number;
 }

@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { createSocket } from "node:dgram";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
 import { Capsa, NetworkMode, type RunningSandbox, readNetworkLog, sandbox } from "../../src/index.ts";
 import { type Machine, machine, peer, peer6, tag, usePeers } from "./network_machines.ts";
 
@@ -221,7 +223,45 @@ while True:
     expect(await promise).toBe("hello");
     client.close();
   });
+
+  test("datagrams of all the guest's ports have 256 of the host's sockets, and go on being answered", async () => {
+    const last =
+      await m.python(`s = socket(AF_INET, SOCK_DGRAM); s.settimeout(10); s.connect(("${peer}", 7000))
+def echo(): s.send(b"on"); return s.recv(9).decode()
+for port in range(2000, 5000):
+    with socket(AF_INET, SOCK_DGRAM) as one: one.bind(("", port)); one.sendto(b"x", ("${peer}", 9))
+    if port % 100 == 0: echo()
+print(echo())`);
+    expect(last).toBe("on");
+    expect(datagramSockets(m.vm.pid)).toBe(256 + 1); // with the published port's
+    expect(await m.vm.network.counters()).toMatchObject({ connections: 256 });
+    expect(
+      await m.python(
+        `s = create_connection(("${peer}", 7000), 10); s.send(b"too"); print(s.recv(9).decode())`,
+      ),
+    ).toBe("too");
+  });
 });
+
+/** How many sockets for UDP a process has, and those that it has started. */
+function datagramSockets(pid: number): number {
+  const known = ["udp", "udp6"].flatMap((table) =>
+    readFileSync(`/proc/net/${table}`, "utf8")
+      .trim()
+      .split("\n")
+      .slice(1)
+      .map((line) => `socket:[${line.trim().split(/\s+/)[9]}]`),
+  );
+  const held = (one: number) => {
+    const directory = `/proc/${one}/fd`;
+    return readdirSync(directory).map((fd) => readlinkSync(join(directory, fd)));
+  };
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
+    .split(" ")
+    .filter(Boolean)
+    .map(Number);
+  return [pid, ...children].flatMap(held).filter((link) => known.includes(link)).length;
+}
 
 /** Whether the host finds the name. */
 function isFound(name: string): boolean {

@@ -67,6 +67,18 @@ except OSError as e: print(e.strerror)`);
     expect(await tried("SOCK_STREAM", nowhere, "")).toBe("Connection refused");
   });
 
+  test("who looks for the way by datagrams finds the gateway, the router and the server", async () => {
+    const way =
+      await m.python(`s = socket(AF_INET, SOCK_DGRAM); s.setsockopt(IPPROTO_IP, 11, 1); s.settimeout(10)
+import select
+for hops in 1, 2, 3:
+    s.setsockopt(IPPROTO_IP, IP_TTL, hops); s.sendto(b"x", ("${server}", 33434 + hops))
+    select.select([s], [], [], 10)
+    data, control, _, to = s.recvmsg(99, 512, MSG_ERRQUEUE)
+    print(inet_ntoa(control[0][2][20:24]), to[1] - 33434, end=" ")`);
+    expect(way).toBe(`10.0.2.2 1 203.0.113.2 2 ${server} 3`);
+  });
+
   test("dnsmasq is asked; an answer of many addresses is whole", async () => {
     expect(await m.python('print(gethostbyname("server.test"))')).toBe(server);
     expect(await m.python('gethostbyname("none.test")')).toContain("Name or service not known");

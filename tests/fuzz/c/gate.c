@@ -33,6 +33,12 @@ static struct address at(const char *text)
 /* From the guest's address, whole, and where a rule lets it go or nothing begins. */
 #define SERVICE "api.example"
 
+static void require_allowed(enum policy_protocol protocol, const struct packet *packet)
+{
+	require(!address__is_local(&packet->destination));
+	require(policy__match(policy, protocol, &packet->destination, packet->destination_port, clock_ms)->allow);
+}
+
 static void on_pass(void *arg, const uint8_t *frame, size_t len)
 {
 	struct packet packet;
@@ -42,22 +48,56 @@ static void on_pass(void *arg, const uint8_t *frame, size_t len)
 	if (packet.kind == PACKET_ARP || packet.kind == PACKET_NEIGHBOUR ||
 	    (packet.kind == PACKET_TCP && !packet.opens))
 		return;
-	if (packet.kind == PACKET_UDP && (packet.source_port == 68 || packet.source_port == 53))
-		return; /* DHCP; a published port */
-	if (packet.kind == PACKET_ECHO && (address__equal(&packet.destination, &known.host[0]) ||
-					   address__equal(&packet.destination, &known.host[1])))
+	if (packet.kind == PACKET_UDP) {
+		require(packet.source_port == 68 || packet.source_port == 53); /* DHCP; a published port */
 		return;
+	}
+	if (packet.kind == PACKET_ECHO) {
+		require(egress__is(&packet.destination, known.host));
+		return;
+	}
 	const struct address service = at("10.0.2.64");
 	if (address__equal(&packet.destination, &service)) {
-		require(packet.kind == PACKET_TCP && packet.destination_port == 443);
+		require(packet.destination_port == 443);
 		require(policy__match_name(policy, POLICY_TCP, SERVICE, 443)->allow);
 		return;
 	}
-	require(!address__is_local(&packet.destination));
-	enum policy_protocol protocol = packet.kind == PACKET_TCP   ? POLICY_TCP
-					: packet.kind == PACKET_UDP ? POLICY_UDP
-								    : POLICY_ICMP;
-	require(!policy__refuses(policy, protocol, &packet.destination, packet.destination_port, clock_ms));
+	require_allowed(POLICY_TCP, &packet);
+}
+
+static bool sockets[DATAGRAMS];
+
+static int on_send(void *arg, unsigned place, const struct packet *packet, const struct address *to)
+{
+	(void)arg;
+	require(place < DATAGRAMS && (packet->kind == PACKET_UDP || packet->kind == PACKET_ECHO));
+	require(address__equal(to, &packet->destination) && packet->hops > 1);
+	require_allowed(packet->kind == PACKET_UDP ? POLICY_UDP : POLICY_ICMP, packet);
+	sockets[place] = true;
+	return place % 8 == 7 ? -1 : 0;
+}
+
+static void on_hang_up(void *arg, unsigned place)
+{
+	(void)arg;
+	require(place < DATAGRAMS && sockets[place]);
+	sockets[place] = false;
+}
+
+/* What comes by a socket: a byte which, a byte for the address, two for the port or an error's type and code, the rest.
+ */
+static void come_back(struct gate *gate, const uint8_t *bytes, size_t len)
+{
+	if (len < 4 || !sockets[bytes[0]])
+		return;
+	struct address from = at(bytes[1] & 1 ? "2001:db8::" : "203.0.113.0");
+	from.bytes[15] = bytes[1];
+	const struct datagram datagram = {from, (uint16_t)(bytes[2] << 8 | bytes[3]), bytes + 4, len - 4};
+	const struct datagram_error error = {datagram, from, bytes[2], bytes[3]};
+	if (bytes[1] & 2)
+		gate__received(gate, bytes[0], &datagram);
+	else
+		gate__failed(gate, bytes[0], &error);
 }
 
 static void on_answer(void *arg, const uint8_t *frame, size_t len)
@@ -130,6 +170,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.loop = loop,
 		.now = now,
 		.pass = on_pass,
+		.send = on_send,
+		.hang_up = on_hang_up,
 		.answer = on_answer,
 		.notice = on_notice,
 	};
@@ -146,8 +188,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			gate__to_guest(gate, frame, n);
 		else if (what % 4 == 2 && dns__question(frame, n, true, &question))
 			(void)!dns__addresses(frame, n, learn, &question);
-		else if (what % 8 == 3)
+		else if (what % 16 == 3)
 			clock_ms += what * 1000U;
+		else if (what % 16 == 11)
+			come_back(gate, frame, n);
 		else {
 			require(policy__replace(policy, rules + what % 3, 2, false) == 0);
 			gate__recheck(gate);

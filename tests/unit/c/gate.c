@@ -34,6 +34,10 @@ static struct {
 	int server;            /* socket of the host's name server */
 	struct address own[2]; /* the host's addresses */
 	unsigned own_asked;
+	bool sockets[DATAGRAMS];
+	unsigned socket_count, place; /* of which that was sent by last */
+	int send_error;
+	struct address sent_to;
 } world;
 
 static uint8_t frame[PACKET_MAX], message[2048];
@@ -48,6 +52,26 @@ static void on_pass(void *arg, const uint8_t *bytes, size_t len)
 	(void)arg;
 	memcpy(world.pass, bytes, len);
 	world.passed++;
+}
+
+static int on_send(void *arg, unsigned place, const struct packet *packet, const struct address *to)
+{
+	(void)arg;
+	CHECK(place < DATAGRAMS && packet->payload);
+	world.socket_count += !world.sockets[place];
+	world.sockets[place] = true;
+	world.place = place;
+	world.sent_to = *to;
+	world.passed++;
+	return world.send_error;
+}
+
+static void on_hang_up(void *arg, unsigned place)
+{
+	(void)arg;
+	CHECK(place < DATAGRAMS && world.sockets[place]);
+	world.sockets[place] = false;
+	world.socket_count--;
 }
 
 static void on_answer(void *arg, const uint8_t *bytes, size_t len)
@@ -122,6 +146,8 @@ static void set_up_with(unsigned rule_count, bool otherwise, bool host_loopback)
 		.loop = world.loop,
 		.now = now,
 		.pass = on_pass,
+		.send = on_send,
+		.hang_up = on_hang_up,
 		.answer = on_answer,
 		.notice = on_notice,
 	};
@@ -137,6 +163,7 @@ static void tear_down(void)
 {
 	gate__free(world.gate);
 	policy__free(world.policy);
+	CHECK_EQ(world.socket_count, 0);
 	loop__free(world.loop);
 	if (world.server >= 0)
 		close(world.server);
@@ -342,13 +369,27 @@ static void a_refusal_is_told_once_and_a_scan_does_not_fill_the_log(void)
 	tear_down();
 }
 
+/* By the socket that was sent by last. Whether the guest gets it. */
+static bool comes_back(const char *from, unsigned port)
+{
+	const struct datagram datagram = {
+		.from = at(from), .port = (uint16_t)port, .bytes = (const uint8_t *)"answer", .len = 6};
+	unsigned before = world.answered;
+	gate__received(world.gate, world.place, &datagram);
+	return world.answered > before;
+}
+
 static void only_those_that_could_be_asked_may_answer(void)
 {
 	rules[0] = by_network(true, "203.0.113.1", 0);
 	set_up(1, false);
-	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.1", 99, GUEST4, 5000, "", 0)));
-	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.2", 99, GUEST4, 5000, "", 0)));
+	CHECK(passes(frame__udp(frame, GUEST4, 5000, "203.0.113.1", 7, "", 0)));
+	CHECK(comes_back("203.0.113.1", 99));
+	CHECK(!comes_back("203.0.113.2", 99));
+	CHECK(!comes_back("127.0.0.1", 99));
+	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.1", 99, GUEST4, 5000, "", 0)));
 	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, HOST4, 67, GUEST4, 68, "", 0)));
+	CHECK(gate__to_guest(world.gate, frame, frame__arp(frame, NAMES4, GUEST4)));
 	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.2", 67, GUEST4, 68, "", 0)));
 	/* a published port: whoever has asked is answered, for a while */
 	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1234, "", 0), "no rule allows it");
@@ -436,7 +477,8 @@ static void the_hosts_own_addresses_are_those_that_it_has_now(void)
 	CHECK_STR(world.last.allow, "203.0.113.1:443");
 	is_refused(frame__udp(frame, GUEST4, 5000, "203.0.113.1", 53, "", 0), "the host's own address");
 	is_refused(frame__icmp(frame, GUEST4, "203.0.113.1", 8), "the host's own address");
-	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.1", 53, GUEST4, 5000, "", 0)));
+	CHECK(passes(frame__udp(frame, GUEST4, 5000, "203.0.113.2", 53, "", 0)));
+	CHECK(comes_back("203.0.113.2", 53) && !comes_back("203.0.113.1", 53));
 	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.2", 443, SYN)));
 	world.own[0] = at("203.0.113.9");
 	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.9", 443, SYN)));
@@ -599,6 +641,159 @@ static void there_is_a_limit_to_connections(void)
 	CHECK(host_tcp(1999, ACK, 5002, 102));
 	tear_down();
 	world.max_connections = 0;
+}
+
+/* Datagrams */
+
+static bool sends(unsigned port)
+{
+	return passes(frame__udp(frame, GUEST4, port, PEER, 53, "", 0));
+}
+
+static void datagrams_have_so_many_sockets_and_no_more(void)
+{
+	set_up(0, true);
+	CHECK(sends(9000));
+	unsigned talking = world.place;
+	for (unsigned i = 0; i < 4000; i++) {
+		world.now++;
+		CHECK(sends(10000 + i));
+		CHECK(comes_back(PEER, 53));
+		CHECK(world.socket_count <= DATAGRAMS);
+		if (i % 200 == 0) { /* one that goes on talking keeps its socket */
+			CHECK(sends(9000));
+			CHECK_EQ(world.place, talking);
+		}
+	}
+	CHECK_EQ(world.socket_count, DATAGRAMS);
+	CHECK_EQ(gate__counts(world.gate).connections, DATAGRAMS);
+	CHECK_EQ(world.refused, 0);
+	/* of echo requests each number is one, and the gateway answers itself */
+	for (unsigned i = 0; i < 600; i++) {
+		size_t len = frame__icmp(frame, GUEST4, PEER, 8);
+		put16(frame + 14 + 20 + 4, i);
+		CHECK(passes(len));
+	}
+	CHECK_EQ(world.socket_count, DATAGRAMS);
+	/* what is silent for long is closed */
+	world.now += DATAGRAMS_SILENT_MS - 1;
+	CHECK(sends(9000));
+	world.now++;
+	CHECK(sends(9001));
+	CHECK_EQ(world.socket_count, 2);
+	CHECK(passes(frame__icmp(frame, GUEST4, HOST4, 8)));
+	CHECK_EQ(world.socket_count, 2);
+	/* and a published port has its own */
+	CHECK(passes(frame__udp(frame, GUEST4, 53, PEER, 53, "", 0)));
+	CHECK_EQ(world.socket_count, 2);
+	CHECK(passes(frame__udp(frame, GUEST6, 9000, "2001:db8::1", 53, "", 0)));
+	CHECK_EQ(world.socket_count, 3);
+	tear_down();
+}
+
+static void datagrams_count_as_connections_and_make_room_for_them(void)
+{
+	world.max_connections = 3;
+	set_up(0, true);
+	connect_to(1);
+	for (unsigned i = 0; i < 5; i++)
+		CHECK(sends(9000 + i));
+	CHECK_EQ(world.socket_count, 2);
+	connect_to(2);
+	CHECK_EQ(world.socket_count, 1);
+	CHECK(host_tcp(999, SYN, 5000, 0)); /* by a published port */
+	CHECK_EQ(world.socket_count, 0);
+	is_refused(frame__udp(frame, GUEST4, 9000, PEER, 53, "", 0), "3 connections are open, which is the limit");
+	is_refused(guest_tcp(4, SYN, 100, 0), "3 connections are open, which is the limit");
+	CHECK(host_tcp(999, RST, 5001, 0));
+	CHECK(sends(9000));
+	CHECK_EQ(world.socket_count, 1);
+	tear_down();
+	world.max_connections = 0;
+}
+
+/* The last answer is an ICMP error as from `by` about what port 9000 sent to the peer's port 53. */
+static void is_error(const char *by, unsigned type, unsigned code)
+{
+	const uint8_t *ip = world.answer + 14, *icmp = ip + 20, *quoted = icmp + 8, *udp = quoted + 20;
+	CHECK(memcmp(ip + 12, at(by).bytes + 12, 4) == 0 && memcmp(ip + 16, at(GUEST4).bytes + 12, 4) == 0);
+	CHECK_EQ(icmp[0], type);
+	CHECK_EQ(icmp[1], code);
+	CHECK_EQ(checksum__end(checksum__add(0, icmp, world.answer_len - 14 - 20)), 0xffff);
+	CHECK(quoted[9] == 17 && memcmp(quoted + 12, at(GUEST4).bytes + 12, 4) == 0 &&
+	      memcmp(quoted + 16, at(PEER).bytes + 12, 4) == 0);
+	CHECK_EQ(udp[0] << 8 | udp[1], 9000);
+	CHECK_EQ(udp[2] << 8 | udp[3], 53);
+}
+
+static void what_becomes_of_a_datagram_is_told(void)
+{
+	uint8_t bytes[300] = {0};
+	struct datagram_error error = {
+		.about = {.from = at(PEER), .port = 53, .bytes = bytes, .len = sizeof(bytes)}, .type = 3, .code = 3};
+	set_up(0, true);
+	CHECK(sends(9000));
+	CHECK(comes_back(PEER, 53));
+	CHECK_EQ(world.answer_len, 14 + 28 + 6);
+	CHECK(memcmp(world.answer + 14 + 28, "answer", 6) == 0 && memcmp(world.answer, guest_mac, 6) == 0);
+	error.by = at(PEER);
+	gate__failed(world.gate, world.place, &error);
+	is_error(PEER, 3, 3);
+	error.by = at("192.0.2.77"); /* a router on the way */
+	error.type = 11;
+	error.code = 0;
+	gate__failed(world.gate, world.place, &error);
+	is_error("192.0.2.77", 11, 0);
+	/* the first router is the gateway */
+	size_t len = frame__udp(frame, GUEST4, 9000, PEER, 53, "", 0);
+	frame[14 + 8] = 1;
+	CHECK(!passes(len));
+	is_error(HOST4, 11, 0);
+	world.send_error = -ENETUNREACH;
+	CHECK(sends(9000));
+	is_error(PEER, 3, 0);
+	/* what is about nothing of the guest's, or for the kernel */
+	unsigned answered = world.answered;
+	error.type = 3;
+	error.code = 4;
+	gate__failed(world.gate, world.place, &error);
+	error.type = 5;
+	gate__failed(world.gate, world.place, &error);
+	error.by = at("2001:db8::1");
+	error.type = 11;
+	gate__failed(world.gate, world.place, &error);
+	gate__failed(world.gate, world.place + 1, &error);
+	CHECK_EQ(world.answered, answered);
+	/* an echo's answer has the number that the guest gave */
+	uint8_t reply[12] = {0, 0, 1, 2, 0x99, 0x99, 0, 7, 'd', 'a', 't', 'a'};
+	const struct datagram echoed = {.from = at(PEER), .bytes = reply, .len = sizeof(reply)};
+	world.send_error = 0;
+	len = frame__icmp(frame, GUEST4, PEER, 8);
+	put16(frame + 14 + 20 + 4, 0x1234);
+	CHECK(passes(len));
+	gate__received(world.gate, world.place, &echoed);
+	const uint8_t *icmp = world.answer + 14 + 20;
+	CHECK_EQ(world.answer_len, 14 + 20 + sizeof(reply));
+	CHECK(icmp[0] == 0 && icmp[4] == 0x12 && icmp[5] == 0x34 && icmp[7] == 7 && memcmp(icmp + 8, "data", 4) == 0);
+	CHECK_EQ(checksum__end(checksum__add(0, icmp, sizeof(reply))), 0xffff);
+	reply[0] = 8;
+	answered = world.answered;
+	gate__received(world.gate, world.place, &echoed);
+	CHECK_EQ(world.answered, answered);
+	tear_down();
+}
+
+static void the_gateway_is_the_hosts_loopback_for_datagrams_too(void)
+{
+	rules[0] = by_network(true, HOST4, 0);
+	set_up_with(1, false, true);
+	CHECK(passes(frame__udp(frame, GUEST4, 9000, HOST4, 53, "", 0)));
+	const struct address loopback = at("127.0.0.1");
+	CHECK(address__equal(&world.sent_to, &loopback));
+	CHECK(comes_back("127.0.0.1", 53));
+	CHECK(memcmp(world.answer + 14 + 12, at(HOST4).bytes + 12, 4) == 0);
+	CHECK(!comes_back(PEER, 53));
+	tear_down();
 }
 
 /* What a place is told to be */
@@ -1138,6 +1333,10 @@ int main(void)
 	CASE(other_rules_cut_what_they_do_not_allow);
 	CASE(other_rules_hold_for_what_names_have_led_to);
 	CASE(there_is_a_limit_to_connections);
+	CASE(datagrams_have_so_many_sockets_and_no_more);
+	CASE(datagrams_count_as_connections_and_make_room_for_them);
+	CASE(what_becomes_of_a_datagram_is_told);
+	CASE(the_gateway_is_the_hosts_loopback_for_datagrams_too);
 	CASE(a_verdict_says_whose_it_is);
 	CASE(addresses_are_told_apart);
 	CASE(a_name_that_is_allowed_leads_to_its_address);
