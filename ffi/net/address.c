@@ -29,7 +29,24 @@ static const struct network inside[] = {
 	V4(10, 0, 0, 0, 8),     V4(100, 64, 0, 0, 10), V4(169, 254, 0, 0, 16), V4(172, 16, 0, 0, 12),
 	V4(192, 168, 0, 0, 16), V6(0xfc, 0, 7),        V6(0xfe, 0x80, 10),
 };
-static const struct network translated = {{{0, 0x64, 0xff, 0x9b}}, 96}; /* 64:ff9b::/96, RFC 6052 */
+
+/* Where an IPv4 address lies in one of IPv6: its bytes, behind which the rest is zero. */
+static const struct form {
+	struct network network;
+	uint8_t at[4], rest;
+	bool inverted;
+} forms[] = {
+	{{{{0, 0x64, 0xff, 0x9b}}, 96}, {12, 13, 14, 15}, 16, false},
+	/* 64:ff9b:1::/48 holds prefixes of any length that RFC 6052 knows */
+	{{{{0, 0x64, 0xff, 0x9b, 0, 1}}, 48}, {6, 7, 9, 10}, 11, false},
+	{{{{0, 0x64, 0xff, 0x9b, 0, 1}}, 48}, {7, 9, 10, 11}, 12, false},
+	{{{{0, 0x64, 0xff, 0x9b, 0, 1}}, 48}, {9, 10, 11, 12}, 13, false},
+	{{{{0, 0x64, 0xff, 0x9b, 0, 1}}, 48}, {12, 13, 14, 15}, 16, false},
+	{{{{[8] = 0xff, 0xff}}, 96}, {12, 13, 14, 15}, 16, false},
+	{{{{0x20, 0x02}}, 16}, {2, 3, 4, 5}, 16, false},
+	{{{{0x20, 0x01}}, 32}, {4, 5, 6, 7}, 16, false},
+	{{{{0x20, 0x01}}, 32}, {12, 13, 14, 15}, 16, true},
+};
 
 struct address address__from4(const void *four_bytes)
 {
@@ -150,20 +167,57 @@ static bool among(const struct network *networks, unsigned count, const struct a
 	return false;
 }
 
+/* Whether the address has one of that form, which becomes *out. Which form those of 64:ff9b:1::/48 have nobody knows
+ * here; one of "this network", 0.0.0.0/8, is none then. */
+static bool has_form(const struct form *form, const struct address *address, struct address *out)
+{
+	uint8_t bytes[4];
+	if (!network__holds(&form->network, address))
+		return false;
+	for (unsigned i = form->rest; i < sizeof(address->bytes); i++)
+		if (address->bytes[i])
+			return false;
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = address->bytes[form->at[i]] ^ (form->inverted ? 0xff : 0);
+	*out = address__from4(bytes);
+	return form->network.bits != 48 || bytes[0];
+}
+
+/* RFC 5214 section 6.1: behind any prefix. */
+static bool is_isatap(const struct address *address)
+{
+	static const uint8_t words[3] = {0, 0x5e, 0xfe};
+	return (address->bytes[8] & ~2) == 0 && memcmp(address->bytes + 9, words, sizeof(words)) == 0;
+}
+
+unsigned address__plain(const struct address *address, struct address out[ADDRESS_PLAIN])
+{
+	unsigned count = 1;
+	out[0] = *address;
+	if (address__is4(address))
+		return count;
+	for (unsigned i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+		count += has_form(&forms[i], address, &out[count]);
+	if (is_isatap(address))
+		out[count++] = address__from4(address->bytes + sizeof(mapped));
+	return count;
+}
+
+static bool any_among(const struct network *networks, unsigned count, const struct address *address)
+{
+	struct address plain[ADDRESS_PLAIN];
+	bool found = false;
+	for (unsigned i = address__plain(address, plain); i > 0; i--)
+		found = found || among(networks, count, &plain[i - 1]);
+	return found;
+}
+
 bool address__is_local(const struct address *address)
 {
-	if (network__holds(&translated, address)) {
-		struct address plain = address__from4(address->bytes + sizeof(mapped));
-		return address__is_local(&plain);
-	}
-	return among(local, sizeof(local) / sizeof(local[0]), address);
+	return any_among(local, sizeof(local) / sizeof(local[0]), address);
 }
 
 bool address__is_inside(const struct address *address)
 {
-	if (network__holds(&translated, address)) {
-		struct address plain = address__from4(address->bytes + sizeof(mapped));
-		return address__is_inside(&plain);
-	}
-	return address__is_local(address) || among(inside, sizeof(inside) / sizeof(inside[0]), address);
+	return address__is_local(address) || any_among(inside, sizeof(inside) / sizeof(inside[0]), address);
 }

@@ -24,6 +24,15 @@ struct address address__from6(const void *sixteen_bytes);
 bool address__is4(const struct address *address);
 bool address__equal(const struct address *one, const struct address *other);
 
+/*
+ * The address, and behind it those of IPv4 that lie in it, to which a network may carry what is sent to it: by NAT64
+ * (RFC 6052, also of the prefix for local use, RFC 8215), SIIT (RFC 2765), 6to4 (RFC 3056), Teredo (RFC 4380: the
+ * server's and the client's) and ISATAP (RFC 5214). Returns how many there are. A network's own prefix for NAT64 nobody
+ * can know here.
+ */
+#define ADDRESS_PLAIN 6 /* at most */
+unsigned address__plain(const struct address *address, struct address out[ADDRESS_PLAIN]);
+
 /* "10.0.0.1", "fd00::1": what inet_pton(3) takes. 0, or -EINVAL. */
 __attribute__((warn_unused_result)) int address__parse(const char *text, struct address *out);
 /* One of ADDRESS_TEXT bytes is enough. Returns `to`. */
@@ -42,12 +51,12 @@ bool network__holds(const struct network *network, const struct address *address
 
 /*
  * Addresses by what a name must not lead to unless the address itself is allowed: the host and its surroundings.
- * Loopback, link-local, private (RFC 1918, RFC 4193, RFC 6598), "this network", multicast, and whatever is an IPv4
- * address of these in IPv6's clothes (RFC 6052).
+ * Loopback, link-local, private (RFC 1918, RFC 4193, RFC 6598), "this network", multicast, and whatever has an IPv4
+ * address of these in it (address__plain).
  */
 bool address__is_inside(const struct address *address);
-/* Those that never lead out of the host: loopback, unspecified, multicast, broadcast. A socket told to go there would
- * reach the host itself. */
+/* Those that never lead out of the host, or have such a one in them: loopback, unspecified, multicast, broadcast. A
+ * socket told to go there would reach the host itself. */
 bool address__is_local(const struct address *address);
 
 #endif

@@ -6,16 +6,18 @@ bool egress__is(const struct address *address, const struct address pair[2])
 	return address__equal(address, &pair[0]) || address__equal(address, &pair[1]);
 }
 
-static struct egress_verdict by_rule(const struct policy_rule *rule)
+static struct egress_verdict by_rule(const struct policy_rule *rule, const struct address *about)
 {
 	return (struct egress_verdict){
-		.why = policy_rule__refuses(rule), .rule = rule, .mend = policy_rule__yields(rule)};
+		.why = policy_rule__refuses(rule), .rule = rule, .about = *about, .mend = policy_rule__yields(rule)};
 }
 
 static struct egress_verdict ask_policy(const struct egress *egress, enum policy_protocol protocol,
 					const struct address *to, uint16_t port, uint64_t now)
 {
-	return by_rule(policy__match(egress->policy, protocol, to, port, now));
+	struct address about;
+	const struct policy_rule *rule = policy__match(egress->policy, protocol, to, port, now, &about);
+	return by_rule(rule, &about);
 }
 
 /* Addresses of the guest's own network, and of none at all. */
@@ -32,7 +34,7 @@ static struct egress_verdict to_service(const struct egress *egress, enum policy
 {
 	if (protocol != POLICY_TCP || !services__find(&egress->services, to, port))
 		return (struct egress_verdict){.why = OTHER_PORT};
-	return by_rule(policy__match_name(egress->policy, protocol, name, port));
+	return by_rule(policy__match_name(egress->policy, protocol, name, port), to);
 }
 
 static struct egress_verdict to_near(const struct egress *egress, enum policy_protocol protocol,
@@ -79,13 +81,14 @@ bool egress__may_stay(const struct egress *egress, const struct address *to, uin
 struct egress_verdict egress__to_name(const struct egress *egress, enum policy_protocol protocol, const char *name,
 				      uint16_t port)
 {
+	static const struct address nowhere_yet;
 	const struct policy_rule *asked = policy__match_question(egress->policy, name);
 	const struct policy_rule *rule = policy__match_name(egress->policy, protocol, name, port);
 	const struct address *service = services__address_of(&egress->services, name);
 	if (asked->allow && service)
 		return to_service(egress, protocol, name, service, port);
 	if (asked->allow)
-		return by_rule(rule);
+		return by_rule(rule, &nowhere_yet);
 	/* a rule that refuses the packets as well says more than that none allows the name */
 	bool denied = !rule->allow && rule != policy__otherwise(egress->policy);
 	return (struct egress_verdict){

@@ -25,6 +25,7 @@ struct egress {
 struct egress_verdict {
 	const char *why;                /* it may not; NULL: it may */
 	const struct policy_rule *rule; /* that decided (it may be policy__otherwise); NULL: no rule is asked */
+	struct address about;           /* as of policy__match, where a rule is asked about an address */
 	bool mend;                      /* a rule would allow it */
 	bool question;                  /* it is about a name's being asked for */
 };

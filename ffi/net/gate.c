@@ -58,19 +58,23 @@ static bool has_port(const struct packet *packet)
 	return packet->kind == PACKET_TCP || packet->kind == PACKET_UDP;
 }
 
-/* "registry.example:443", "10.0.0.1:53/udp", "[fd00::1]:443", "10.0.0.1/icmp". */
-static void write_rule(struct gate_notice *notice, const struct packet *packet)
+/* "registry.example:443", "10.0.0.1:53/udp", "[fd00::1]:443", "10.0.0.1/icmp". What is refused for an address that lies
+ * in the packet's needs a rule for that one. */
+static void write_rule(struct gate_notice *notice, const struct packet *packet, const struct address *about)
 {
-	bool brackets = !notice->name && has_port(packet) && strchr(notice->address, ':');
+	char address[ADDRESS_TEXT];
+	address__print(about, address);
+	bool named = notice->name && address__equal(about, &packet->destination);
+	bool brackets = !named && has_port(packet) && strchr(address, ':');
 	char port[16] = "/icmp";
 	if (has_port(packet))
 		snprintf(port, sizeof(port), ":%u%s", notice->port, packet->kind == PACKET_UDP ? "/udp" : "");
-	snprintf(notice->allow, sizeof(notice->allow), "%s%s%s%s", brackets ? "[" : "",
-		 notice->name ? notice->name : notice->address, brackets ? "]" : "", port);
+	snprintf(notice->allow, sizeof(notice->allow), "%s%s%s%s", brackets ? "[" : "", named ? notice->name : address,
+		 brackets ? "]" : "", port);
 }
 
-/* `why` it was refused, NULL when it was not; `mend`: a rule would allow it. */
-static void tell(struct gate *gate, const struct packet *packet, const char *why, bool mend)
+/* `why` it was refused, NULL when it was not; `mend`: a rule for this address would allow it, NULL where none would. */
+static void tell(struct gate *gate, const struct packet *packet, const char *why, const struct address *mend)
 {
 	static const struct address none;
 	struct gate_notice notice = {.protocol = protocol_name(packet->kind), .why = why};
@@ -86,7 +90,7 @@ static void tell(struct gate *gate, const struct packet *packet, const char *why
 	if (!is_news(gate, &notice))
 		return;
 	if (mend)
-		write_rule(&notice, packet);
+		write_rule(&notice, packet, mend);
 	gate->options.notice(gate->options.arg, &notice);
 }
 
@@ -108,7 +112,7 @@ static void tell_of_name(void *arg, const char *name, const struct address *addr
 }
 
 /* Drop the packet, and tell both sides: a program that hears of it need not wait for nothing. */
-static void refuse(struct gate *gate, const struct packet *packet, const char *why, bool mend)
+static void refuse(struct gate *gate, const struct packet *packet, const char *why, const struct address *mend)
 {
 	tell(gate, packet, why, mend);
 	if (packet->ip && packet->kind != PACKET_OTHER)
@@ -218,9 +222,9 @@ static bool may_leave(struct gate *gate, const struct packet *packet)
 		egress__to_address(gate->options.egress, protocol_of(packet), &packet->destination,
 				   packet->destination_port, gate->options.now());
 	if (verdict.why)
-		refuse(gate, packet, verdict.why, verdict.mend);
+		refuse(gate, packet, verdict.why, verdict.mend ? &verdict.about : NULL);
 	else if (verdict.rule && verdict.rule->log)
-		tell(gate, packet, NULL, true);
+		tell(gate, packet, NULL, &packet->destination);
 	return !verdict.why;
 }
 
@@ -287,7 +291,7 @@ static bool has_room(struct gate *gate, const struct packet *packet)
 	if (make_room(gate))
 		return true;
 	snprintf(gate->why, sizeof(gate->why), "%u connections are open, which is the limit", most);
-	refuse(gate, packet, gate->why, false);
+	refuse(gate, packet, gate->why, NULL);
 	return false;
 }
 
@@ -419,9 +423,9 @@ void gate__from_guest(struct gate *gate, const uint8_t *frame, size_t len)
 	if (wrong) {
 		/* a network's small talk (IGMP, multicast listeners) is no news */
 		if (!is_multicast(&packet.destination))
-			tell(gate, &packet, wrong, false);
+			tell(gate, &packet, wrong, NULL);
 	} else if (!is_own(gate, &packet)) {
-		tell(gate, &packet, "a forged sender", false);
+		tell(gate, &packet, "a forged sender", NULL);
 	} else if (packet.kind == PACKET_ARP || packet.kind == PACKET_NEIGHBOUR || is_dhcp(gate, &packet)) {
 		options->pass(options->arg, frame, len);
 	} else if (!is_multicast(&packet.destination)) {

@@ -143,40 +143,68 @@ static bool is_there(const struct policy *policy, const struct policy_rule *rule
 	       (!rule->own || policy->own.holds(policy->own.arg, address, fresh, now));
 }
 
-const struct policy_rule *policy__match(struct policy *policy, enum policy_protocol protocol, const struct address *to,
-					uint16_t port, uint64_t now)
+/* `led`: where the name led to, by which packets go to `to`. */
+static const struct policy_rule *match(struct policy *policy, enum policy_protocol protocol, const struct address *led,
+				       const struct address *to, uint16_t port, uint64_t now)
 {
 	for (unsigned i = 0; i < policy->rule_count; i++) {
 		const struct policy_rule *rule = &policy->rules[i];
 		if (is_for(rule, protocol, port) &&
-		    (rule->name ? led_by_name(policy, rule, to, now)
+		    (rule->name ? led_by_name(policy, rule, led, now)
 				: is_there(policy, rule, to, protocol == POLICY_TCP, now)))
 			return rule;
 	}
 	return &policy->otherwise;
 }
 
+const struct policy_rule *policy__match(struct policy *policy, enum policy_protocol protocol, const struct address *to,
+					uint16_t port, uint64_t now, struct address *about)
+{
+	struct address plain[ADDRESS_PLAIN];
+	unsigned count = address__plain(to, plain);
+	const struct policy_rule *rule = match(policy, protocol, to, to, port, now);
+	*about = *to;
+	for (unsigned i = 1; i < count && rule->allow; i++) {
+		const struct policy_rule *other = match(policy, protocol, to, &plain[i], port, now);
+		if (other->allow)
+			continue;
+		rule = other;
+		*about = plain[i];
+	}
+	return rule;
+}
+
 const struct policy_rule *policy__match_open(struct policy *policy, enum policy_protocol protocol,
 					     const struct address *to, uint16_t port)
 {
-	return policy__match(policy, protocol, to, port, HOWEVER_OLD);
+	struct address about;
+	return policy__match(policy, protocol, to, port, HOWEVER_OLD, &about);
 }
 
-/* "0.0.0.0/0" or "::/0". */
-static bool is_everything(const struct policy_rule *rule)
+/* "0.0.0.0/0", or "::/0" for IPv6. */
+static bool is_everything(const struct policy_rule *rule, bool is4)
 {
-	return !rule->own && rule->network.bits <= (network__is4(&rule->network) ? 96U : 0U);
+	return !rule->own && network__is4(&rule->network) == is4 && rule->network.bits == (is4 ? 96U : 0U);
+}
+
+static const struct policy_rule *match_name(const struct policy *policy, enum policy_protocol protocol,
+					    const char *name, uint16_t port, bool is4)
+{
+	for (unsigned i = 0; i < policy->rule_count; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+		if (is_for(rule, protocol, port) &&
+		    (rule->name ? name_matches(rule->name, name) : is_everything(rule, is4)))
+			return rule;
+	}
+	return &policy->otherwise;
 }
 
 const struct policy_rule *policy__match_name(const struct policy *policy, enum policy_protocol protocol,
 					     const char *name, uint16_t port)
 {
-	for (unsigned i = 0; i < policy->rule_count; i++) {
-		const struct policy_rule *rule = &policy->rules[i];
-		if (is_for(rule, protocol, port) && (rule->name ? name_matches(rule->name, name) : is_everything(rule)))
-			return rule;
-	}
-	return &policy->otherwise;
+	const struct policy_rule *by4 = match_name(policy, protocol, name, port, true);
+	const struct policy_rule *by6 = match_name(policy, protocol, name, port, false);
+	return by6->allow && !by4->allow && protocol != POLICY_ICMP ? by6 : by4;
 }
 
 const char *policy_rule__refuses(const struct policy_rule *rule)
@@ -228,7 +256,11 @@ static bool allowed_as_address(const struct policy *policy, const struct address
 /* Whether a name may lead there: not to the host and its surroundings, unless a rule is for the address itself. */
 static bool may_lead(const struct policy *policy, const struct address *address)
 {
-	return !address__is_local(address) && (!address__is_inside(address) || allowed_as_address(policy, address));
+	struct address plain[ADDRESS_PLAIN];
+	bool may = !address__is_local(address);
+	for (unsigned i = address__plain(address, plain); i > 0 && may; i--)
+		may = !address__is_inside(&plain[i - 1]) || allowed_as_address(policy, &plain[i - 1]);
+	return may;
 }
 
 int policy__replace(struct policy *policy, const struct policy_rule *rules, unsigned count, bool otherwise)

@@ -47,13 +47,18 @@ const struct policy_rule *policy__rules(const struct policy *policy, unsigned *c
 /* What holds where none of them matches, as a rule. */
 const struct policy_rule *policy__otherwise(const struct policy *policy);
 
-/* The rule that decides about packets to an address. `now`: milliseconds of a clock that only goes forward. */
+/*
+ * The rule that decides about packets to an address. They may go there where they may go to each of address__plain:
+ * *about becomes the one that the rule is about. A name that has led to `to` has led to all of these. `now`:
+ * milliseconds of a clock that only goes forward.
+ */
 const struct policy_rule *policy__match(struct policy *policy, enum policy_protocol protocol, const struct address *to,
-					uint16_t port, uint64_t now);
+					uint16_t port, uint64_t now, struct address *about);
 /* The same for what goes on already: a name that has led there holds, however long ago that was. */
 const struct policy_rule *policy__match_open(struct policy *policy, enum policy_protocol protocol,
 					     const struct address *to, uint16_t port);
-/* The rule that would decide if the name led to an address that is in no network but the whole Internet. */
+/* The rule that would decide if the name led to addresses that are in no network but the whole Internet, one of each
+ * family: one that allows, if one does. Echo requests are carried by IPv4 alone. */
 const struct policy_rule *policy__match_name(const struct policy *policy, enum policy_protocol protocol,
 					     const char *name, uint16_t port);
 

@@ -55,19 +55,22 @@ int explain__add(struct frame *frame, const struct egress *egress, const struct 
 		 uint64_t now, struct failure *why)
 {
 	struct address address;
+	char text[ADDRESS_TEXT];
 	int err = check(question, why);
 	if (err)
 		return err;
 	uint16_t port = (uint16_t)question->port;
-	struct egress_verdict verdict = address__parse(question->host, &address)
-						? egress__to_name(egress, question->protocol, question->host, port)
-						: egress__to_address(egress, question->protocol, &address, port, now);
+	bool is_address = address__parse(question->host, &address) == 0;
+	struct egress_verdict verdict = is_address ? egress__to_address(egress, question->protocol, &address, port, now)
+						   : egress__to_name(egress, question->protocol, question->host, port);
 	bool otherwise = verdict.rule == policy__otherwise(egress->policy);
 	frame__bool(frame, "allowed", !verdict.why);
 	frame__text(frame, "by", !verdict.rule ? "place" : otherwise ? "otherwise" : "rule");
 	frame__bool(frame, "question", verdict.question);
 	if (verdict.why)
 		frame__text(frame, "why", verdict.why);
+	if (verdict.why && verdict.rule && is_address && !address__equal(&verdict.about, &address))
+		frame__text(frame, "about", address__print(&verdict.about, text));
 	if (verdict.rule && !otherwise) {
 		frame__open(frame, "rule");
 		explain__add_rule(frame, verdict.rule);

@@ -18,8 +18,9 @@ export function describeExplanation(place: NetworkPlace, told: NetworkExplanatio
   const where = describePlace(place);
   const about = told.question ? "the name would not be resolved, so nothing is sent: " : "";
   if (told.allowed) return `${where} is allowed${told.by === "rule" ? "" : ":"} ${grant(told)}`;
-  const mend = told.by === "place" || isDenied(told.rule) ? "" : `; to allow it: allow = ["${where}"]`;
-  return `${where} is refused: ${about}${refusal(told)}${mend}`;
+  const inner = told.about === undefined ? where : describePlace({ ...place, host: told.about });
+  const mend = told.by === "place" || isDenied(told.rule) ? "" : `; to allow it: allow = ["${inner}"]`;
+  return `${where} is refused${inner === where ? "" : `, as ${inner} lies in it`}: ${about}${refusal(told)}${mend}`;
 }
 
 function grant({ by, rule }: NetworkExplanation): string {

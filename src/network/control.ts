@@ -52,6 +52,7 @@ export function readExplanation(message: Message): NetworkExplanation {
     by: oneOf(message, "by", ["place", "rule", "otherwise"]),
     question: flag(message, "question"),
     ...(message.why === undefined ? {} : { why: words(message, "why") }),
+    ...(message.about === undefined ? {} : { about: words(message, "about") }),
     ...(message.rule === undefined ? {} : { rule: readRule(message.rule) }),
   };
 }

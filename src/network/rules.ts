@@ -39,14 +39,18 @@ const EXAMPLES = '"example.org:443", "*.example.org:443", "10.0.0.0/8:5432", "[2
 
 /**
  * Where clouds tell a machine its secrets, and what is on the cable itself: only a rule for such an address, or for a
- * part of such a network, opens it.
+ * part of such a network, opens it. 169.254.0.0/16 has most clouds' metadata (AWS, Azure, Google, DigitalOcean, Hetzner,
+ * Oracle, OpenStack).
  */
 const GUARDED: readonly Rule[] = [
   ["169.254.0.0/16", "a link-local address, as of a cloud's metadata service"],
   ["fe80::/10", "a link-local address"],
-  ["100.100.100.200/32", "a cloud's metadata service"],
-  ["fd00:ec2::254/128", "a cloud's metadata service"],
-  ["fd20:ce::254/128", "a cloud's metadata service"],
+  ["100.100.100.200/32", "a cloud's metadata service"], // Alibaba Cloud
+  ["168.63.129.16/32", "a cloud's own service for its machines"], // Azure: WireServer
+  ["192.0.0.192/32", "a cloud's metadata service"], // Oracle Cloud, of old
+  ["fd00:ec2::/32", "a cloud's own services for its machines"], // AWS: metadata, names, time, pods' identities
+  ["fd00:42::42/128", "a cloud's metadata service"], // Scaleway
+  ["fd20:ce::254/128", "a cloud's metadata service"], // Google Cloud
 ].map(([network, why]) => ({
   allow: false,
   network: network!,

@@ -127,6 +127,8 @@ export interface NetworkExplanation {
   readonly question: boolean;
   /** Of a refusal. */
   readonly why?: string;
+  /** It is about this IPv4 address, which lies in the one of IPv6 that was asked about (NAT64, 6to4 and the like). */
+  readonly about?: string;
   readonly rule?: EnforcedRule;
 }
 

@@ -217,7 +217,8 @@ for dst in "::1", "::", "64:ff9b::7f00:1", "::7f00:1": send(ip6(dst=dst, port=${
   });
 
   test("the clouds' metadata services", async () => {
-    for (const address of ["169.254.169.254", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254"]) {
+    const services4 = ["169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192"];
+    for (const address of [...services4, "fd00:ec2::254", "fd00:42::42", "fd20:ce::254"]) {
       expect(await connect(address, 80)).toMatch(/No route to host|Permission denied/);
       await m.told({ address, port: 80, why: "which only a rule for it opens" });
     }

@@ -35,8 +35,12 @@ static struct address at(const char *text)
 
 static void require_allowed(enum policy_protocol protocol, const struct packet *packet)
 {
+	struct address plain[ADDRESS_PLAIN], about;
 	require(!address__is_local(&packet->destination));
-	require(policy__match(policy, protocol, &packet->destination, packet->destination_port, clock_ms)->allow);
+	require(policy__match(policy, protocol, &packet->destination, packet->destination_port, clock_ms, &about)
+			->allow);
+	for (unsigned i = address__plain(&packet->destination, plain); i > 0; i--)
+		require(!address__is_local(&plain[i - 1]));
 }
 
 static void on_pass(void *arg, const uint8_t *frame, size_t len)
@@ -116,8 +120,8 @@ static void on_notice(void *arg, const struct gate_notice *notice)
 
 static bool is_own(void *arg, const struct address *address, bool fresh, uint64_t when)
 {
-	(void)arg, (void)fresh, (void)when;
-	return address->bytes[15] % 8 == 0;
+	(void)arg, (void)address, (void)fresh, (void)when;
+	return false;
 }
 
 static bool learn(void *arg, const struct address *address, uint32_t ttl)

@@ -327,6 +327,8 @@ static void what_is_local_is_never_reached(void)
 	is_refused(frame__tcp(frame, GUEST6, "::", 22, SYN), "never leaves a machine");
 	is_refused(frame__tcp(frame, GUEST6, "::7f00:1", 22, SYN), "never leaves a machine");
 	is_refused(frame__tcp(frame, GUEST6, "64:ff9b::7f00:1", 22, SYN), "never leaves a machine");
+	is_refused(frame__tcp(frame, GUEST6, "2002:7f00:1::", 22, SYN), "never leaves a machine");
+	is_refused(frame__tcp(frame, GUEST6, "2001:db8::5efe:7f00:1", 22, SYN), "never leaves a machine");
 	is_refused(frame__tcp(frame, GUEST4, HOST4, 22, SYN), "hostLoopback");
 	is_refused(frame__udp(frame, GUEST6, 1, HOST6, 22, "", 0), "hostLoopback");
 	is_refused(frame__tcp(frame, GUEST4, "10.0.2.200", 22, SYN), "nothing at this address");
@@ -1034,6 +1036,65 @@ static void what_a_rule_tells_of_is_told(void)
 	tear_down();
 }
 
+/* Addresses of IPv6 that carry one of IPv4 */
+
+static const char *const carriers[] = {
+	"64:ff9b::a00:1",          "64:ff9b:1::a00:1",         "64:ff9b:1:fffe::a00:1", "64:ff9b:1:a00:0:100::",
+	"64:ff9b:1:120a:0:1::",    "64:ff9b:1:1234:a:0:100:0", "2002:a00:1::5",         "2001:0:cb00:7101::f5ff:fffe",
+	"2001:0:a00:1::34ff:8efe", "::ffff:0:a00:1",           "2001:db8::5efe:a00:1",  "2001:db8::200:5efe:a00:1",
+};
+
+static void what_carries_an_address_is_what_it_carries_as_well(void)
+{
+	for (unsigned i = 0; i < sizeof(carriers) / sizeof(carriers[0]); i++) {
+		rules[0] = by_network(false, "10.0.0.0/8", 0);
+		rules[1] = by_network(true, "::/0", 0);
+		rules[2] = by_network(true, "0.0.0.0/0", 0);
+		set_up(3, false);
+		is_refused(frame__tcp(frame, GUEST6, carriers[i], 443, SYN), "a rule denies it");
+		is_refused(frame__udp(frame, GUEST6, 5000, carriers[i], 443, "", 0), "a rule denies it");
+		tear_down();
+		rules[3] = rules[1];
+		set_up(0, true);
+		CHECK_EQ(policy__replace(world.policy, rules + 3, 1, false), 0);
+		is_refused(frame__tcp(frame, GUEST6, carriers[i], 443, SYN), "no rule allows it");
+		CHECK(!strchr(world.last.allow, '[')); /* it is for one of IPv4 that is missing */
+		CHECK_EQ(policy__replace(world.policy, rules + 1, 2, false), 0);
+		CHECK(passes(frame__tcp(frame, GUEST6, carriers[i], 443, SYN)));
+		/* and of this machine when that is */
+		rules[1].own = rules[2].own = true;
+		rules[1].allow = rules[2].allow = false;
+		CHECK_EQ(policy__replace(world.policy, rules + 1, 2, true), 0);
+		CHECK(passes(frame__tcp(frame, GUEST6, carriers[i], 80, SYN)));
+		world.own[0] = at("10.0.0.1");
+		is_refused(frame__tcp(frame, GUEST6, carriers[i], 443, SYN), "a rule denies it");
+		tear_down();
+	}
+	rules[0] = by_network(false, "10.0.0.0/8", 0);
+	set_up(1, true);
+	CHECK(passes(frame__tcp(frame, GUEST6, "2001:db8::a00:1", 443, SYN)));
+	CHECK(passes(frame__tcp(frame, GUEST6, "64:ff9b::cb00:7101", 443, SYN)));
+	CHECK(passes(frame__tcp(frame, GUEST6, "64:ff9b:1::cb00:7101", 443, SYN)));
+	tear_down();
+}
+
+/* A network without IPv4 of its own: its name server makes addresses of IPv6 that its router turns back (RFC 6147). */
+static void a_name_leads_through_nat64_as_it_does_without(void)
+{
+	rules[0] = by_name(true, "registry.example", 443);
+	rules[1] = by_network(false, "203.0.113.9", 0);
+	rules[2] = by_network(true, "0.0.0.0/0", 8080);
+	const struct address there = at("64:ff9b::cb00:7101");
+	set_up(3, false);
+	CHECK(policy__learn(world.policy, "registry.example", &there, 60, world.now));
+	CHECK(passes(frame__tcp(frame, GUEST6, "64:ff9b::cb00:7101", 443, SYN)));
+	is_refused(frame__tcp(frame, GUEST6, "64:ff9b::cb00:7101", 80, SYN), "no rule allows it");
+	CHECK_STR(world.last.allow, "registry.example:80");
+	is_refused(frame__tcp(frame, GUEST6, "64:ff9b::cb00:7109", 443, SYN), "no rule allows it");
+	is_refused(frame__tcp(frame, GUEST6, "64:ff9b::cb00:7102", 8080, SYN), "no rule allows it");
+	tear_down();
+}
+
 /* Services: names that lead to Unix sockets of the host */
 
 static void add_service(const char *name, const char *address, uint16_t port)
@@ -1124,9 +1185,9 @@ static void rules_for_its_name_decide_about_a_service(void)
 
 static void a_name_does_not_lead_inside(void)
 {
-	static const char *const places[] = {"127.0.0.1",       "10.1.2.3",   "192.168.1.1",   "172.20.0.1",
-					     "169.254.169.254", "100.64.0.1", "::1",           "fe80::1",
-					     "fd00::1",         "0.0.0.0",    "64:ff9b::a00:1"};
+	static const char *const places[] = {
+		"127.0.0.1", "10.1.2.3", "192.168.1.1", "172.20.0.1", "169.254.169.254", "100.64.0.1",
+		"::1",       "fe80::1",  "fd00::1",     "0.0.0.0",    "64:ff9b::a00:1",  "2002:a9fe:a9fe::1"};
 	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		rules[0] = by_name(true, "*", 0);
 		rules[1] = by_network(true, "10.9.0.0/16", 443);
@@ -1343,6 +1404,8 @@ int main(void)
 	CASE(other_names_are_not_even_asked_for);
 	CASE(a_service_is_reached_by_its_name_at_its_ports);
 	CASE(rules_for_its_name_decide_about_a_service);
+	CASE(what_carries_an_address_is_what_it_carries_as_well);
+	CASE(a_name_leads_through_nat64_as_it_does_without);
 	CASE(a_name_does_not_lead_inside);
 	CASE(a_tunnel_in_names_is_narrow);
 	CASE(what_a_rule_tells_of_is_told);

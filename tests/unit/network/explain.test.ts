@@ -85,6 +85,10 @@ describe("within limits", () => {
     ["bad.example.org:443", 'nothing is sent: by the rule deny = ["bad.example.org"]'],
     ["10.1.2.3:5432", 'is allowed by the rule allow = ["10.0.0.0/8:5432"]'],
     ["10.9.2.3:5432", 'is refused: by the rule deny = ["10.9.0.0/16"]'],
+    [
+      "[64:ff9b::a09:203]:80",
+      'is refused: no rule of allow is for it; to allow it: allow = ["[64:ff9b::a09:203]:80"]',
+    ],
     ["192.0.2.1:53/udp", 'is allowed by the rule allow = ["192.0.2.1:53/udp"]'],
     ["169.254.169.254:80", 'is allowed by the rule allow = ["169.254.169.254:80"]'],
     ["169.254.169.254:443", "is refused: a link-local address"],
@@ -99,6 +103,11 @@ describe("an open network", () => {
     ["example.org:443", "is allowed: there is no allow list"],
     ["192.0.2.1/icmp", "is allowed: there is no allow list"],
     ["100.100.100.200:80", "is refused: a cloud's metadata service"],
+    ["168.63.129.16:80", "is refused: a cloud's own service for its machines"],
+    ["[fd00:ec2::23]:80", "is refused: a cloud's own services for its machines"],
+    ["[64:ff9b::a9fe:a9fe]:80", "is refused, as 169.254.169.254:80 lies in it: a link-local address"],
+    ["[2002:a83f:8110::1]:80", 'to allow it: allow = ["168.63.129.16:80"]'],
+    ["[64:ff9b::c000:201]:80", "is allowed: there is no allow list"],
     ["127.0.0.1:22", "is refused: an address that never leaves a machine"],
     ["224.0.0.1:5353/udp", "is refused: an address that never leaves a machine"],
     ["10.0.2.2:22", "is refused: the host's own services are reached with hostLoopback = true only"],
@@ -115,6 +124,18 @@ describe("an open network", () => {
       "no rule of allow",
     );
   });
+});
+
+test("who denies a network denies it in addresses of IPv6 that carry it", () => {
+  const deny = ["10.0.0.0/8"];
+  for (const address of ["64:ff9b::a00:1", "64:ff9b:1::a00:1", "2002:a00:1::", "2001:db8::5efe:a00:1"])
+    expect(explain({ deny }, `[${address}]:80`)).toContain(
+      'is refused, as 10.0.0.1:80 lies in it: by the rule deny = ["10.0.0.0/8"]',
+    );
+  expect(explain({ allow: ["64:ff9b::/96", "10.0.0.1:80"] }, "[64:ff9b::a00:1]:80")).toContain(
+    "is allowed by",
+  );
+  expect(explain({ deny: ["::/0"] }, "example.org:80")).toContain("is allowed"); // by IPv4
 });
 
 test("a rule for all addresses is one for whatever a name leads to, if the name may be asked for", () => {
