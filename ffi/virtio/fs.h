@@ -35,6 +35,11 @@ struct fs_root {
 	bool whiteouts; /* the guest may make an overlay's whiteouts here: character devices 0/0, which open nothing */
 	bool flat; /* what the host has mounted below is shown as part of it: an overlay does not go into other mounts
 		    */
+	/* Paths below a directory, such as "a/b", which need not exist. The guest gets EROFS for whatever would change
+	 * what is there or below, or make it, by any name. What it has open, or has seen, when the host moves it there
+	 * goes on as before. */
+	const char *const *protect; /* copied */
+	unsigned protect_count;
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	const struct fs_id_range *uid_map, *gid_map; /* FS_OWNER_MAP only */
@@ -65,12 +70,15 @@ struct fs_options {
  * of open files is raised as far as the process may. Needs /proc at this moment: it keeps a descriptor of
  * /proc/self/fd. Where mounting is permitted (see tree__open) that is a mount of its own, from which no ".." leads to
  * the rest of /proc; elsewhere Landlock alone keeps whoever has taken over the process from going there.
- * 0, -EINVAL (tag, root names), -ENOTDIR (a root is neither a directory nor, but for `single`, a regular file),
- * -ENOMEM, or what opening /proc says. The request queue should have 1024 entries: then reads and writes of 1 MiB go in
- * one request.
+ * 0, -EINVAL (tag, root names, protected paths), -ENOTDIR (a root is neither a directory nor, but for `single` and with
+ * protected paths, a regular file), -ENOMEM, or what opening /proc says. The request queue should have 1024 entries:
+ * then reads and writes of 1 MiB go in one request.
  *
  * The caller owns *out until it hands it to a transport; `ops->destroy` ends it. On failure no fd is taken. */
 __attribute__((warn_unused_result)) int virtio_fs__new(const struct fs_options *options, struct virtio_device **out);
+
+/* Whether a protected path is one: names with '/' between them, none empty, "." or "..". */
+bool protect__valid(const char *path);
 
 /* What the guest has done with a root since the device was made, or has tried to. */
 enum { FS_ROOT_WROTE_MAX = 1024 };

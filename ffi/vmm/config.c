@@ -13,6 +13,7 @@
 #define MAX_ROOTS 1024
 #define MAX_ID_RANGES 340 /* as in the kernel's own id maps */
 #define MAX_TAG 36
+#define MAX_PROTECT 4096
 
 /* Index of `text` in the NULL-terminated `words`, which are listed in the failure when it is none of them. */
 static int choose(struct cbor_reader *reader, const char *text, const char *const *words, int *out, const char *where)
@@ -113,6 +114,28 @@ static int read_gid_map(struct cbor_reader *reader, const CborValue *value, void
 	return read_id_map(reader, value, &root->gids, &root->gid_count, where);
 }
 
+static int read_protected(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index,
+			  const char *where)
+{
+	struct config_root *root = arg;
+	const char **path = &root->protect[index];
+	int err = cbor_value__text(reader, value, path, where);
+	if (!err && !protect__valid(*path))
+		err = failure__set(reader->why, EINVAL, NULL, "%s is \"%.80s\"; it must be a path below the root",
+				   where, *path);
+	root->protect_count += err == 0;
+	return err;
+}
+
+static int read_protect(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
+{
+	struct config_root *root = member;
+	root->protect = calloc(MAX_PROTECT, sizeof(*root->protect));
+	if (!root->protect)
+		return failure__set(reader->why, ENOMEM, NULL, "no memory for %s", where);
+	return cbor_array__read(reader, value, MAX_PROTECT, where, read_protected, root);
+}
+
 static int absolute(struct cbor_reader *reader, const char *path, const char *where)
 {
 	if (!path || path[0] == '/')
@@ -150,6 +173,7 @@ static int read_root(struct cbor_reader *reader, const CborValue *value, void *a
 		{.key = "readOnly", .kind = CBOR_KIND_BOOL, .required = true, .offset = ROOT(read_only)},
 		{.key = "whiteouts", .kind = CBOR_KIND_BOOL, .offset = ROOT(whiteouts)},
 		{.key = "flat", .kind = CBOR_KIND_BOOL, .offset = ROOT(flat)},
+		{.key = "protect", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_protect},
 		{.key = "cache", .kind = CBOR_KIND_OTHER, .offset = ROOT(cache), .read = read_cache},
 		{.key = "ownership", .kind = CBOR_KIND_OTHER, .offset = ROOT(ownership), .read = read_ownership},
 		{.key = "uidMap", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_uid_map},
@@ -387,6 +411,7 @@ void vmm_config__free(struct vmm_config *config)
 {
 	for (unsigned i = 0; i < config->fs_count; i++) {
 		for (unsigned j = 0; j < config->fs[i].root_count; j++) {
+			free(config->fs[i].roots[j].protect);
 			free(config->fs[i].roots[j].uids);
 			free(config->fs[i].roots[j].gids);
 		}

@@ -30,6 +30,8 @@ struct config_root {
 	struct file_identity identity;
 	bool read_only;
 	bool whiteouts, flat;
+	const char **protect;
+	unsigned protect_count;
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	struct fs_id_range *uids, *gids;

@@ -187,7 +187,7 @@ int op__statfs(struct fs_request *req)
 int op__access(struct fs_request *req)
 {
 	const struct fuse_access_in *in = req->in;
-	if (in->mask & W_OK && (!req->share || req->share->read_only))
-		return -EROFS;
-	return 0;
+	if (!(in->mask & W_OK))
+		return 0;
+	return !req->share || req->share->read_only ? -EROFS : protect__inode(req->session, req->inode);
 }

@@ -86,12 +86,14 @@ static int open_inode(struct fs_request *req, struct fs_inode *inode, uint32_t f
 		use__write(req->session, req->share, inode, NULL);
 	if (writes && req->share->read_only)
 		return -EROFS;
+	int err = writes ? protect__inode(req->session, inode) : 0;
+	if (err)
+		return err;
 	if (inode->type != S_IFREG)
 		return inode->type == S_IFDIR ? -EISDIR : inode->type == S_IFLNK ? -ELOOP : -ENXIO;
 	int fd = inode__open(req->session, inode, host_flags(flags));
 	if (fd < 0)
 		return fd;
-	int err = 0;
 	if (flags & O_TRUNC && open_flags & FUSE_OPEN_KILL_SUIDGID)
 		err = owner__kill_suidgid(req, inode);
 	if (!err)
@@ -281,7 +283,7 @@ int op__write(struct fs_request *req)
 	struct fuse_write_out *out = req->out;
 	struct fs_handle *handle = handle__get(req, in->fh, false);
 	size_t before = sizeof(struct fuse_in_header) + sizeof(*in), done;
-	if (!handle)
+	if (!handle || !handle->writable)
 		return -EBADF;
 	if (in->size > FS_WRITE_MAX || in->size > req->header.len - before || in->offset > INT64_MAX - FS_WRITE_MAX)
 		return -EINVAL;

@@ -116,8 +116,9 @@ struct fs_share {
 	struct fs_id_range *uid_map, *gid_map;
 	unsigned uid_map_count, gid_map_count;
 	struct fs_inode *root;
-	_Atomic bool used, written;    /* by the guest, or it has tried */
-	bool unsynced;                 /* written since all of it was synced */
+	struct fs_protected *protected; /* NULL: nothing of it */
+	_Atomic bool used, written;     /* by the guest, or it has tried */
+	bool unsynced;                  /* written since all of it was synced */
 	char wrote[FS_ROOT_WROTE_MAX]; /* names of entries of its root in and below which it wrote, each with its NUL */
 	_Atomic size_t wrote_end;
 	_Atomic bool wrote_more; /* than there was room for */
@@ -140,6 +141,7 @@ struct fs_session {
 	struct fs_share *shares;
 	unsigned share_count;
 	bool single;
+	bool protects;  /* some share has something protected */
 	bool started;   /* INIT was answered */
 	bool submounts; /* the guest mounts what is announced */
 	int proc;       /* /proc/self/fd, of tree__open */
@@ -233,6 +235,17 @@ void use__look(struct fs_share *share);
 void use__write(struct fs_session *s, struct fs_share *share, const struct fs_inode *dir, const char *name);
 /* Of one share, from any thread; false where there is none of that index. */
 bool use__get(const struct fs_session *s, unsigned index, struct fs_use *use);
+
+/* protect.c */
+/* The caller owns *out, NULL without paths. 0, -EINVAL (a path is not as fs_root has them), -ENOMEM. */
+int protect__new(const char *const *paths, unsigned count, struct fs_protected **out);
+/* NULL is allowed. */
+void protect__free(struct fs_protected *node);
+/* 0 if the inode's contents and attributes may be changed, or it given another name; -EROFS where it is protected;
+ * -ESTALE (of a directory) where nobody knows, and what looking says. */
+int protect__inode(struct fs_session *s, struct fs_inode *inode);
+/* The same of making, replacing, moving or removing an entry of `dir`; `directory`: what is made or removed is one. */
+int protect__entry(struct fs_session *s, struct fs_inode *dir, const char *name, bool directory);
 
 /* slots.c: find by number; NULL for a number that names nothing. */
 void *slots__get(const struct fs_slots *slots, uint64_t id);

@@ -83,6 +83,9 @@ int op__link(struct fs_request *req)
 		return -EXDEV;
 	if (inode->type == S_IFDIR)
 		return -EPERM;
+	int err = protect__inode(req->session, inode);
+	if (err)
+		return err;
 	int dir = inode__fd(req->session, req->inode);
 	int fd = dir < 0 ? dir : inode__fd(req->session, inode);
 	if (fd < 0)
@@ -91,7 +94,7 @@ int op__link(struct fs_request *req)
 	snprintf(number, sizeof(number), "%d", fd);
 	if (linkat(req->session->proc, number, dir, req->name[0], AT_SYMLINK_FOLLOW))
 		return -errno;
-	int err = stat__at(fd, "", &stx);
+	err = stat__at(fd, "", &stx);
 	if (err)
 		return err;
 	inode__moved(req->session, inode, req->inode, req->name[0]);
@@ -153,6 +156,9 @@ static int rename_entry(struct fs_request *req, uint64_t newdir, unsigned flags)
 	if (to->share != req->share)
 		return -EXDEV;
 	use__write(s, req->share, to, req->name[1]);
+	int err = protect__entry(s, to, req->name[1], false);
+	if (err)
+		return err;
 	int from_fd = inode__fd(s, req->inode);
 	int to_fd = from_fd < 0 ? from_fd : inode__fd(s, to);
 	if (to_fd < 0)

@@ -126,7 +126,12 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 		err = copy_map(&share->uid_map, &share->uid_map_count, root->uid_map, root->uid_map_count);
 	if (!err)
 		err = copy_map(&share->gid_map, &share->gid_map_count, root->gid_map, root->gid_map_count);
-	return err ? err : inode__new_root(s, share, root->fd, &share->root);
+	if (!err)
+		err = protect__new(root->protect, root->protect_count, &share->protected);
+	if (!err)
+		err = inode__new_root(s, share, root->fd, &share->root);
+	s->protects = s->protects || share->protected;
+	return err ? err : share->protected && share->root->type != S_IFDIR ? -ENOTDIR : 0;
 }
 
 /* How many descriptors the session may use: an eighth of the process's for known inodes, half for open files. And how
@@ -203,6 +208,7 @@ void session__free(struct fs_session *s)
 	owner__free_all(s);
 	for (unsigned i = 0; i < s->share_count; i++) {
 		free(s->shares[i].name);
+		protect__free(s->shares[i].protected);
 		free(s->shares[i].uid_map);
 		free(s->shares[i].gid_map);
 	}
@@ -280,6 +286,18 @@ static int parse(struct fs_request *req, const struct op *op, size_t len)
 	return op->components && at != end ? -EINVAL : 0;
 }
 
+/* What the operation would change must not be protected: an entry, or the node itself. Writing is by a handle that was
+ * opened for it. */
+static int check_protected(struct fs_request *req, const struct op *op)
+{
+	bool directory = op->fn == op__mkdir || op->fn == op__rmdir;
+	if (!(op->flags & MODIFY) || op->flags & STREAM)
+		return 0;
+	if (op->components)
+		return protect__entry(req->session, req->inode, req->name[0], directory);
+	return protect__inode(req->session, req->inode);
+}
+
 static int run(struct fs_request *req, const struct op *op)
 {
 	struct fs_session *s = req->session;
@@ -312,6 +330,9 @@ static int run(struct fs_request *req, const struct op *op)
 		return -EOPNOTSUPP;
 	if (op->components && req->inode->type != S_IFDIR)
 		return -ENOTDIR;
+	err = check_protected(req, op);
+	if (err)
+		return err;
 	if (!(op->flags & (MODIFY | TOUCH)) || !s->changes.count)
 		return op->fn(req);
 	req->inode->refs++; /* what it is about stays until it has been told apart */

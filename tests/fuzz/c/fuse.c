@@ -3,8 +3,8 @@
  * A request is: opcode, node, patch, length, then `length` bytes of body. `node` picks one of the node numbers seen so
  * far; `patch` may put a number seen so far at the body's start, where many operations have a handle or a second node.
  * What is no operation of the guest's, HOST_CHANGES, has the host change something.
- * What must hold: no reply is longer than its room, all descriptors come back, and what lies beside the share is as it
- * was.
+ * What must hold: no reply is longer than its room, all descriptors come back, and what lies beside the share, or is
+ * protected in it, is as it was: a file with another name in the share, one in a directory, and one that is not there.
  */
 #include "share.h"
 #include "virtio/fs/internal.h"
@@ -109,12 +109,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC),
 		.read_only = data[0] & 0x80,
 		.whiteouts = data[0] & 0x20,
+		.protect = protected,
+		.protect_count = 3,
 		.cache = data[0] % 3,
 		.ownership = (data[0] >> 2) % 3,
 	};
 	struct fs_options options = {.tag = "t", .single = data[0] & 0x40, .roots = &root, .root_count = 1};
 	int before = dup(0);
 	close(before);
+	share__plant();
 	require(root.fd >= 0 && !session__new(&options, &s));
 	run(s, data + 1, len - 1);
 	session__free(s);

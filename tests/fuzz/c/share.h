@@ -8,6 +8,7 @@
 #include <ftw.h>
 #include <linux/fuse.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,12 @@ enum {
 static char top[] = "share-XXXXXX", secret[64], share[64];
 static int home; /* the working directory, from which a session that watches goes away */
 static const char words[] = "not to be changed";
+
+/* Of the share, where share__plant was called: two files that are there, the first by the name "s/r" too, and one that
+ * is not. */
+static const char *const protected[] = {"p", "q/p", "q/n"};
+static struct stat protected_before[2];
+static bool planted;
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
@@ -64,7 +71,54 @@ static void share__set_up(void)
 	require(!setrlimit(RLIMIT_FSIZE, &limit));
 }
 
-/* After each input: what lies beside the share is as it was, and the share is empty again. */
+static void path_of(char *path, size_t size, const char *name)
+{
+	snprintf(path, size, "%s/%s", share, name);
+}
+
+/* What is protected, afresh for an input. */
+static void share__plant(void)
+{
+	planted = true;
+	char path[80], other[80];
+	path_of(path, sizeof(path), "q");
+	path_of(other, sizeof(other), "s");
+	require(!mkdir(path, 0700) && !mkdir(other, 0700));
+	for (unsigned i = 0; i < 2; i++) {
+		path_of(path, sizeof(path), protected[i]);
+		FILE *f = fopen(path, "w");
+		require(f && fputs(words, f) >= 0 && !fclose(f));
+	}
+	path_of(path, sizeof(path), "p");
+	path_of(other, sizeof(other), "s/r");
+	require(!link(path, other));
+	for (unsigned i = 0; i < 2; i++) {
+		path_of(path, sizeof(path), protected[i]);
+		require(!lstat(path, &protected_before[i]));
+	}
+}
+
+static void check_planted(void)
+{
+	char path[80], text[64];
+	struct stat st;
+	path_of(path, sizeof(path), "q");
+	chmod(path, 0700);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct stat *before = &protected_before[i];
+		path_of(path, sizeof(path), protected[i]);
+		require(!lstat(path, &st) && st.st_ino == before->st_ino && st.st_mode == before->st_mode);
+		require(!memcmp(&st.st_mtim, &before->st_mtim, sizeof(st.st_mtim)));
+		FILE *f = fopen(path, "r");
+		memset(text, 0, sizeof(text));
+		require(f && fread(text, 1, sizeof(text), f) == sizeof(words) - 1 && !strcmp(text, words));
+		fclose(f);
+	}
+	path_of(path, sizeof(path), protected[2]);
+	require(lstat(path, &st) && errno == ENOENT);
+}
+
+/* After each input: what lies beside the share, or is protected in it, is as it was; and the share is empty again. */
 static void share__check(void)
 {
 	char text[64] = {0};
@@ -72,6 +126,9 @@ static void share__check(void)
 	FILE *f = fopen(secret, "r");
 	require(f && fread(text, 1, sizeof(text), f) == sizeof(words) - 1 && !strcmp(text, words));
 	fclose(f);
+	chmod(share, 0700);
+	if (planted)
+		check_planted();
 	empty(share);
 	chmod(share, 0700);
 }
@@ -82,6 +139,10 @@ static void host_changes(uint8_t what)
 	require(!fchdir(home));
 	snprintf(path, sizeof(path), "%s/%c", share, 'a' + what % 4);
 	snprintf(other, sizeof(other), "%s/%c", share, 'a' + (what >> 2) % 4);
+	struct stat st;
+	if (planted && !lstat(path, &st) &&
+	    st.st_ino == protected_before[0].st_ino) /* the guest has moved "s/r" there */
+		return;
 	switch (what >> 4 & 3) {
 	case 0:
 		(void)!mkdir(path, 0700);

@@ -105,6 +105,11 @@ test.each([
     { fs: [{ tag: "t", roots: [{ name: "../x", path: "/", readOnly: true }] }] },
     /roots\[0\]\.name/,
   ],
+  [
+    "a protected path",
+    { fs: [{ tag: "t", roots: [{ name: "0", path: "/", readOnly: false, protect: ["a/b", "../c"] }] }] },
+    /roots\[0\]\.protect\[1\] is "\.\.\/c"/,
+  ],
   ["a tag", { fs: [{ tag: "a,b", roots: [] }] }, /fs\[0\]\.tag/],
   ["two consoles", { serial: true }, /console and serial/],
   ["events without vsock", { vsock: undefined }, /eventsPort needs vsock/],
