@@ -73,6 +73,7 @@ export function resolveSandbox(
     confine: table.confine ?? "auto",
     rootfs: resolveRootfs(table.rootfs ?? "base", [...path, "rootfs"], base, report),
     shares: resolveShares(shares, [...path, "shares"], base, report),
+    describedBy: [place.file],
     network: resolveNetwork(table.network ?? "none", [...path, "network"], report),
     ...(table.networks === undefined
       ? {}

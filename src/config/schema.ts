@@ -119,6 +119,17 @@ export const ShareSchema = Type.Object(
           "always (nothing else changes the files), never (changes of the host are seen at once).",
       ),
     ),
+    protect: optional(
+      Type.Array(
+        Type.String({ pattern: "^[^\\x00]+$", expected: 'a path below the directory, such as ".git/hooks"' }),
+        {
+          description:
+            'Of a directory with mode = "rw": paths below it that the guest can neither change nor make, with all that is ' +
+            "below them. This file, and capsa itself, are protected without being named.",
+          expected: 'a list of paths below the directory, such as [".git/hooks", ".git/config"]',
+        },
+      ),
+    ),
   },
   {
     ...closed,

@@ -77,6 +77,7 @@ function resolveShare(table: ShareTable, path: Path, base: string, report: Repor
     mode: table.mode ?? "ro",
     ownership: typeof ownership === "string" ? { mode: ownership } : { mode: "map", ...ownership },
     cache: table.cache ?? "auto",
+    ...(table.protect === undefined ? {} : { protect: table.protect }),
   };
 }
 

@@ -53,6 +53,11 @@ export interface ShareOptions {
   readonly ownership?: Ownership | "root" | "caller" | "passthrough";
   /** How long the guest may trust its cache: `auto` one second, `always` for good, `never`. */
   readonly cache?: ShareSpec["cache"];
+  /**
+   * With `MountMode.ReadWrite`: paths below the directory that the guest can neither change nor make, with all that is below
+   * them, such as what this machine runs: `[".git/hooks", ".git/config"]`.
+   */
+  readonly protect?: ShareSpec["protect"];
 }
 
 export interface RunOptions {
@@ -122,6 +127,7 @@ interface Settings<Self> {
    * @example Capsa.sandbox().share("./app.conf", "/etc/app.conf", MountMode.ReadOnly)
    * @example Capsa.sandbox().share("./out", "/out", { mode: MountMode.ReadWrite, ownership: "caller" })
    * @example Capsa.sandbox().share("./project", "/project", MountMode.Transaction)
+   * @example Capsa.sandbox().share("./project", "/project", { mode: MountMode.ReadWrite, protect: [".git/hooks"] })
    */
   share(host: string, guest: string, mode: MountMode | ShareOptions): Self;
   /**
@@ -254,6 +260,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
       mode,
       ownership = "root",
       cache = "auto",
+      protect,
     } = typeof options === "string" ? { mode: options } : options;
     const share: ShareSpec = {
       host: resolve(host),
@@ -261,6 +268,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
       mode,
       cache,
       ownership: typeof ownership === "string" ? { mode: ownership } : ownership,
+      ...(protect === undefined ? {} : { protect }),
     };
     return this.#with({ shares: [...this.#draft.shares, share] });
   }

@@ -1,40 +1,76 @@
-/** Shares by which a guest could change capsa itself: what it writes there runs on this machine, at the next start. */
+/** What capsa itself is on this machine: files that it runs, or goes by, at its next start. */
 
-import { realpathSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { stateHome } from "../engine/environment.ts";
 import { libraryDirectory, packagePath } from "../engine/installation.ts";
-import type { Notice } from "./api.ts";
-import type { ShareSpec } from "./spec.ts";
 
-/** A notice for each read-write share that holds something of capsa's, or lies in it. `used`: what of it has other places. */
-export function noticesOfOwnFiles(
-  shares: readonly ShareSpec[],
-  used: readonly (string | undefined)[],
-): Notice[] {
-  const writable = shares.filter(({ mode }) => mode === "rw");
-  if (writable.length === 0) return [];
-  const parts = ["src", "build", "node_modules", "package.json"].map((part) => packagePath(part));
-  const own = [...parts, process.execPath, libraryDirectory(), ...used].flatMap(real);
-  return writable.flatMap(({ host }) => {
-    const [path] = real(host);
-    const held = path && own.find((file) => isWithin(file, path) || isWithin(path, file));
-    if (!held) return [];
-    const message =
-      `by the share ${host} the guest may change ${held}, which capsa runs on this machine: ` +
-      "install capsa outside of what you share, or share it read-only";
-    return [{ code: "SHARE_HOLDS_CAPSA", message }];
-  });
+/** Of the package: what is run. The rest is for reading, and examples write into their own directories. */
+const PARTS = ["src", "build", "kernel", "templates", "node_modules", "package.json"];
+
+/** Absolute paths, of what is not there too, where it would be taken if it were. */
+export function ownFiles(): string[] {
+  const root = packagePath();
+  const above = ancestors(root);
+  return [
+    ...PARTS.map((part) => join(root, part)),
+    process.execPath,
+    libraryDirectory(),
+    join(stateHome(), "capsa"),
+    // where src/engine/bun.sh looks for Bun, and npx and programs for capsa, perhaps by a link
+    ...above.map((path) => join(path, "node_modules/.bin/bun")),
+    ...above
+      .filter((path) => basename(path) === "node_modules")
+      .flatMap((path) => [join(path, "capsa/package.json"), join(path, ".bin/capsa")]),
+  ];
 }
 
-/** Behind all links; none where nothing is there. */
-function real(path: string | undefined): string[] {
-  if (path === undefined) return [];
+/**
+ * The packages that capsa needs, and those that these need, where they may lie in a place that `isWritable`: each with the
+ * places in which it would be found sooner.
+ */
+export function neededPackages(isWritable: (path: string) => boolean): string[] {
+  if (!ancestors(packagePath()).some((path) => isWritable(join(path, "node_modules")))) return [];
+  const found = new Set<string>();
+  const need = (root: string) => {
+    for (const name of needs(root)) {
+      for (const path of [root, ...ancestors(root)]) {
+        const place = join(path, "node_modules", name);
+        const known = found.has(place);
+        found.add(place);
+        const real = realPath(place);
+        if (real === undefined) continue;
+        if (!known) need(real);
+        break;
+      }
+    }
+  };
+  need(packagePath());
+  return [...found];
+}
+
+function needs(root: string): string[] {
   try {
-    return [realpathSync(path)];
+    const { dependencies, optionalDependencies, peerDependencies } = JSON.parse(
+      readFileSync(join(root, "package.json"), "utf8"),
+    );
+    return Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies });
   } catch {
-    return [];
+    return []; // what cannot be read is not run
   }
 }
 
-function isWithin(path: string, directory: string): boolean {
-  return path === directory || path.startsWith(directory === "/" ? "/" : `${directory}/`);
+/** The directories above a path, the nearest first. */
+export function ancestors(path: string): string[] {
+  const above = dirname(path);
+  return above === path ? [] : [above, ...ancestors(above)];
+}
+
+/** Behind all links; undefined where nothing is there. */
+export function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
+  }
 }

@@ -8,6 +8,7 @@ import { IPV4, IPV6, type Side } from "../network/addresses.ts";
 import { netDevice, type Service } from "../network/device.ts";
 import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
 import { secretNetwork } from "../secrets/guest.ts";
+import type { Protection } from "./protect.ts";
 import type { Ownership, SandboxSpec } from "./spec.ts";
 import { guestPath } from "./validate.ts";
 
@@ -43,6 +44,8 @@ export interface Placement {
   readonly identities?: ReadonlyMap<string, Identity>;
   /** Where shares have changes staged. */
   readonly staging?: string;
+  /** What in read-write shares stays as it is, by their order. */
+  readonly protections?: readonly Protection[];
   /** This machine's, where the sandbox has a network. */
   readonly nameServers?: readonly string[];
   /** Its places on private networks. */
@@ -65,6 +68,7 @@ interface FsRoot {
   readonly readOnly: boolean;
   readonly whiteouts?: true;
   readonly flat?: true;
+  readonly protect?: readonly string[];
   readonly cache: "auto" | "always" | "never";
   readonly ownership: Ownership["mode"];
   readonly uidMap?: readonly (readonly [guest: number, host: number, count: number])[];
@@ -88,7 +92,7 @@ interface Layout {
 
 /** `vmm-config` of ffi/vmm.cddl. */
 export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Placement) {
-  const roots = layout(spec, rootfs, placement.staging).roots.map((root) => ({
+  const roots = layout(spec, rootfs, placement).roots.map((root) => ({
     ...root,
     identity: placement.identities?.get(root.path),
   }));
@@ -159,8 +163,12 @@ export function shareRoot(index: number): string {
   return `share${index}`;
 }
 
-/** `staging`: the guest finds what is there by name, and is not told where that is. */
-function layout(spec: SandboxSpec, rootfs: RootfsParts, staging = ""): Layout {
+/** The guest finds what is there by name, and is not told what it is: that takes a place of the machine. */
+function layout(
+  spec: SandboxSpec,
+  rootfs: RootfsParts,
+  { staging = "", protections = [] }: Pick<Placement, "staging" | "protections"> = {},
+): Layout {
   const roots: FsRoot[] = [];
   const mounts: Mount[] = [];
   const add = (root: Omit<FsRoot, "name">, name = String(roots.length)): string => {
@@ -187,7 +195,9 @@ function layout(spec: SandboxSpec, rootfs: RootfsParts, staging = ""): Layout {
       const upper = add({ path, readOnly: false, whiteouts: true, cache: "always", ...owned });
       mounts.push({ name, target: share.guest, readOnly, upper });
     } else {
-      const name = add({ ...shared, readOnly }, shareRoot(share.index));
+      const { whole = false, paths = [] } = protections[share.index] ?? {};
+      const protect = paths.length === 0 ? {} : { protect: paths };
+      const name = add({ ...shared, ...protect, readOnly: readOnly || whole }, shareRoot(share.index));
       mounts.push({ name, target: share.guest, readOnly });
     }
   }

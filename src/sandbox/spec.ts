@@ -30,6 +30,10 @@ export interface ShareSpec {
   readonly ownership: Ownership;
   /** How long the guest may trust its cache: `auto` 1 s, `always` for good, `never`. */
   readonly cache: "auto" | "always" | "never";
+  /**
+   * Of a directory in mode `rw`: paths below it that the guest can neither change nor make, with all that is below them.
+   */
+  readonly protect?: readonly string[];
 }
 
 export type RootfsSpec =
@@ -60,6 +64,8 @@ export interface MachineSpec {
 export interface SandboxSpec extends MachineSpec {
   readonly rootfs: RootfsSpec;
   readonly shares: readonly ShareSpec[];
+  /** Files that say what it is, by absolute path: protected in read-write shares that hold them. */
+  readonly describedBy?: readonly string[];
   readonly network: NetworkSpec;
   /** Private networks that it is on, beside `network`; at most four. */
   readonly networks?: readonly JoinedNetwork[];

@@ -1,7 +1,7 @@
 /** Starting a sandbox: the one way in, for the builder and for the command line. */
 
 import { appendFileSync, chmodSync, copyFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { encodeCbor } from "../agent/framing.ts";
 import type { StagedChanges } from "../changes/changes.ts";
 import { initramfsPath, kernelPath } from "../engine/installation.ts";
@@ -15,8 +15,8 @@ import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
 import { lookUpHosts } from "./host_places.ts";
 import { launch } from "./launch.ts";
-import { noticesOfOwnFiles } from "./own_files.ts";
 import { type GuestAddition, guestPlan, vmmConfig } from "./plan.ts";
+import { noticesOfProtection, protections } from "./protect.ts";
 import type { Place } from "./registry.ts";
 import { SandboxHandle } from "./running.ts";
 import type { SandboxSpec } from "./spec.ts";
@@ -50,8 +50,9 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       const rootfs = prepareRootfs(spec.rootfs, place.runtimeDir);
       staged = await stage(place, spec, options);
       const { proxy, addition } = (await secrets) ?? {};
-      const own = [spec.kernel ? undefined : await kernel, spec.initrd ? undefined : base, choice.qemu];
-      for (const notice of noticesOfOwnFiles(spec.shares, own)) options.onNotice?.(notice);
+      const used = [spec.kernel ? undefined : await kernel, spec.initrd ? undefined : base, choice.qemu];
+      const given = protections(spec, [dirname(place.runtimeDir), ...used.flatMap((path) => path ?? [])]);
+      for (const notice of noticesOfProtection(spec, given)) options.onNotice?.(notice);
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,
@@ -64,6 +65,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
         ...(place.lans.length === 0 ? {} : { lans: place.lans }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),
         ...(staged === undefined ? {} : { staging: staged.directory }),
+        protections: given,
       });
     },
     async (identity, control) => {

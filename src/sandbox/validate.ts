@@ -23,6 +23,7 @@ const MAX_MEMORY_MB = 2 ** 24; // 16 TiB
 const MAX_ID = 0xffff_fffe;
 const MAX_ID_RANGES = 340; // as in the kernel's own id maps
 const MAX_SHARES = 512;
+const MAX_PROTECTED = 1024; // of one share
 const MAX_CONNECTIONS = 4096;
 const MIN_BANDWIDTH = 8000; // bytes per second
 const MAX_BANDWIDTH = 1e12;
@@ -76,15 +77,32 @@ export function guestPath(field: string, path: unknown): string {
   const value = text(field, path);
   if (!value.startsWith("/")) throw new SpecError(field, `${quote(value)} is not an absolute path`);
   const normal = posix.normalize(value);
-  if (Buffer.byteLength(normal) > PATH_MAX) throw new SpecError(field, `it is longer than ${PATH_MAX} bytes`);
-  const long = normal.split("/").find((part) => Buffer.byteLength(part) > NAME_MAX);
+  return within(field, normal === "/" ? normal : normal.replace(/\/$/, ""));
+}
+
+/** The path, if it is none too long for Linux. */
+function within(field: string, path: string): string {
+  if (Buffer.byteLength(path) > PATH_MAX) throw new SpecError(field, `it is longer than ${PATH_MAX} bytes`);
+  const long = path.split("/").find((part) => Buffer.byteLength(part) > NAME_MAX);
   if (long !== undefined) {
     throw new SpecError(
       field,
       `it has a name of more than ${NAME_MAX} bytes in it: ${quote(long.slice(0, 20))}…`,
     );
   }
-  return normal === "/" ? normal : normal.replace(/\/$/, "");
+  return path;
+}
+
+/** A path below a directory, without `.`, `..`, doubled or trailing slashes. Throws {@link SpecError}. */
+export function pathBelow(field: string, path: unknown): string {
+  const value = text(field, path);
+  const normal = posix.normalize(value).replace(/(.)\/$/, "$1");
+  if (/^(\/|\.$|\.\.(\/|$))/.test(normal)) {
+    throw new SpecError(field, `${quote(value)} is no path below the directory`, {
+      hint: 'such as ".git/hooks"; to have the guest change nothing at all, share it read-only',
+    });
+  }
+  return within(field, normal);
 }
 
 function network(field: string, given: NetworkSpec): void {
@@ -131,6 +149,7 @@ function shares(list: readonly ShareSpec[], guests: GuestDirectories): void {
       idRanges(`${field}.ownership.uids`, share.ownership.uids);
       idRanges(`${field}.ownership.gids`, share.ownership.gids);
     }
+    protectedPaths(`${field}.protect`, share);
     const guest = guestPath(`${field}.guest`, share.guest);
     if (guest === "/") {
       throw new SpecError(`${field}.guest`, "a share cannot be the root", {
@@ -150,6 +169,17 @@ function shares(list: readonly ShareSpec[], guests: GuestDirectories): void {
         throw new SpecError(`shares[${index}].guest`, `it lies in shares[${outer}], which is a single file`);
     }
   }
+}
+
+function protectedPaths(field: string, { host, protect = [] }: ShareSpec): void {
+  if (!Array.isArray(protect)) throw new SpecError(field, `it should be a list, not ${quote(protect)}`);
+  if (protect.length > MAX_PROTECTED)
+    throw new SpecError(field, `${protect.length} are more than ${MAX_PROTECTED}`);
+  protect.forEach((path, index) => {
+    pathBelow(`${field}[${index}]`, path);
+  });
+  if (protect.length > 0 && !statSync(host).isDirectory())
+    throw new SpecError(field, "there is nothing below a single file", { hint: "share it read-only" });
 }
 
 function idRanges(field: string, ranges: readonly IdRange[]): void {

@@ -148,19 +148,42 @@ test("its command obeys no file of the directory it is called in, nor of one abo
   }
 });
 
-test("a read-write share of the project that it is installed in is told of", async () => {
-  const toml = (mode: string) =>
-    `[sandbox.box]\nrun = "true"\n[[sandbox.box.shares]]\nhost = "."\nguest = "/project"\nmode = "${mode}"\n`;
-  await Bun.write(join(project, "capsa.toml"), toml("rw"));
-  const told = await end([bin("capsa"), "up"], project);
-  expect(told).toMatchObject({
-    exitCode: 0,
-    stderr: expect.stringContaining(`${installed}/src, which capsa runs`),
-  });
-  await Bun.write(join(project, "capsa.toml"), toml("ro"));
-  const { stderr } = await end([bin("capsa"), "up"], project);
-  expect(stderr).not.toContain("which capsa runs");
-  rmSync(join(project, "capsa.toml"));
+test("a guest with the project that it is installed in cannot change it, nor what it needs", async () => {
+  const places = [
+    "node_modules/capsa/src/index.ts",
+    "node_modules/capsa/build/capsa-vmm",
+    "node_modules/capsa/build/capsa",
+    "node_modules/capsa/package.json",
+    "node_modules/capsa/node_modules/commander",
+    "node_modules/.bin/capsa",
+    "node_modules/.bin/bun",
+    "node_modules/bun/bin/bun.exe",
+    "node_modules/commander/package.json",
+    "node_modules/commander/node_modules",
+    "node_modules/@modelcontextprotocol/node_modules/zod",
+    "node_modules/node_modules/.bin/bun",
+    "capsa.toml",
+  ];
+  const script = [
+    "cd /project",
+    ...places.map((path) => `mkdir -p $(dirname ${path}); rm -rf ${path} 2>/dev/null; echo x >${path}`),
+    "mv node_modules other; mv node_modules/capsa node_modules/other",
+    "mkdir node_modules/mine && echo x >node_modules/mine/index.js",
+  ].join("\n");
+  const sum = async () => {
+    const list = await run(["find", "node_modules", "capsa.toml", "-type", "f", "-not", "-path", "*/mine/*"]);
+    const files = list.trim().split("\n").sort();
+    return run(["sha256sum", ...files]);
+  };
+  const toml =
+    `[sandbox.box]\nrun = ["/bin/sh", "-c", ${JSON.stringify(script)}]\n` +
+    '[[sandbox.box.shares]]\nhost = "."\nguest = "/project"\nmode = "rw"\n';
+  await Bun.write(join(project, "capsa.toml"), toml);
+  const before = await sum();
+  expect(await end([bin("capsa"), "up"], project)).toMatchObject({ exitCode: 0 });
+  expect(await sum()).toBe(before);
+  expect(existsSync(join(project, "node_modules/mine/index.js"))).toBe(true);
+  for (const path of ["capsa.toml", "node_modules/mine"]) rmSync(join(project, path), { recursive: true });
 });
 
 test("its example and a template run", async () => {

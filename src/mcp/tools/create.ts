@@ -68,7 +68,7 @@ export function describeSandbox({ spec, kind, created }: OwnSandbox): Record<str
     network:
       network === "none" ? "none" : { allow: network.allow ?? "everything outside", deny: network.deny },
     ...(networks === undefined ? {} : { privateNetworks: networks.map((one) => one.name) }),
-    shares: shares.map(({ guest, mode }) => ({ path: guest, mode })),
+    shares: shares.map(({ guest, mode, protect }) => ({ path: guest, mode, readOnlyPaths: protect })),
     created: created.toISOString(),
     ...(ttlMs === undefined ? {} : { endsAt: new Date(created.getTime() + ttlMs).toISOString() }),
     ...(idleTimeoutMs === undefined ? {} : { endsWhenIdleForSeconds: idleTimeoutMs / 1000 }),

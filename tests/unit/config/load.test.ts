@@ -48,6 +48,7 @@ describe("a right file", () => {
         confine: "auto",
         rootfs: { kind: "base" },
         shares: [],
+        describedBy: [join(dir, "capsa.toml")],
         network: "none",
         env: {},
         bootTimeoutMs: 30_000,
@@ -78,6 +79,7 @@ describe("a right file", () => {
       mode = "rw"
       ownership = { uids = [{ guest = 0, host = 1000, count = 1 }], gids = [{ guest = 0, host = 100, count = 2 }] }
       cache = "never"
+      protect = [".git/hooks", "./a/"]
       [[sandbox.box.shares]]
       host = "link"
       guest = "/other"
@@ -122,6 +124,7 @@ describe("a right file", () => {
               gids: [{ guest: 0, host: 100, count: 2 }],
             },
             cache: "never",
+            protect: [".git/hooks", "./a/"],
           },
           {
             host: join(dir, "link"),
@@ -138,6 +141,7 @@ describe("a right file", () => {
             cache: "auto",
           },
         ],
+        describedBy: [join(dir, "capsa.toml")],
         network: "none",
         env: { A: "1" },
         run: { argv: ["/bin/server", "-p", "1"], env: {}, cwd: "/work" },
@@ -154,7 +158,7 @@ describe("a right file", () => {
         name: "make",
         sandbox: "box",
         timeoutMs: 90_000,
-        line: 30,
+        line: 31,
         argv: ["/bin/sh", "-c", "make"],
         env: { B: "2" },
         cwd: "/work",
@@ -170,7 +174,7 @@ describe("a right file", () => {
         name: "put it there",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 36,
+        line: 37,
         file: "/a",
         contents: { text: "b" },
         mode: 0o755,
@@ -180,7 +184,7 @@ describe("a right file", () => {
         name: "write /c",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 39,
+        line: 40,
         file: "/c",
         contents: { from: join(dir, "data.bin") },
         mode: 0o644,
@@ -190,7 +194,7 @@ describe("a right file", () => {
         name: "assert /a",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 41,
+        line: 42,
         file: "/a",
         exists: true,
         match: { equals: "b" },
@@ -200,7 +204,7 @@ describe("a right file", () => {
         name: "true",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 43,
+        line: 44,
         argv: ["true"],
         env: {},
         cwd: "/elsewhere",
@@ -422,6 +426,19 @@ describe("a wrong file", () => {
       `${share("/a")}ownership = { uids = [{ guest = 0, host = 5, count = 3 }, { guest = 2, host = 9, count = 1 }], gids = [{ guest = 0, host = 5, count = 3 }] }`,
       ["4:59 sandbox.box.shares[1].ownership.uids[2]"],
       "overlap",
+    ],
+    [
+      "protected paths that are not below the share",
+      `${share("/a")}protect = ["a/b", "../c", "/d"]`,
+      ["4:19 sandbox.box.shares[1].protect[2]"],
+      "no path below the directory",
+      "share it read-only",
+    ],
+    [
+      "something below a file to protect",
+      `${box}[[sandbox.box.shares]]\nhost = "data.bin"\nguest = "/a"\nmode = "rw"\nprotect = ["a"]`,
+      ["6:11 sandbox.box.shares[1].protect"],
+      "nothing below a single file",
     ],
     ["NUL in a text", `${box}env = { A = "\\u0000" }`, ["2:13 sandbox.box.env.A"], "NUL"],
     [

@@ -12,6 +12,7 @@ test("every call lands in the specification", () => {
     .share("./src", "/src", MountMode.ReadOnly)
     .run("/bin/app", ["--port", "80"], { env: { A: "1" }, cwd: "/src" })
     .share("/out", "/out", { mode: MountMode.ReadWrite, ownership: "caller", cache: "never" })
+    .share("/all", "/all", { mode: MountMode.ReadWrite, protect: [".git/hooks"] })
     .rootfs("host")
     .env({ X: "1", Y: "1" })
     .env({ Y: "2" })
@@ -34,6 +35,14 @@ test("every call lands in the specification", () => {
     shares: [
       { host: resolve("src"), guest: "/src", mode: "ro", ownership: { mode: "root" }, cache: "auto" },
       { host: "/out", guest: "/out", mode: "rw", ownership: { mode: "caller" }, cache: "never" },
+      {
+        host: "/all",
+        guest: "/all",
+        mode: "rw",
+        ownership: { mode: "root" },
+        cache: "auto",
+        protect: [".git/hooks"],
+      },
     ],
     run: { argv: ["/bin/app", "--port", "80"], env: { A: "1" }, cwd: "/src" },
     rootfs: { kind: "host" },

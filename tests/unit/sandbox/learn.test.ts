@@ -43,7 +43,7 @@ test("as tables they hold what the shares held, by paths of the file", () => {
     ],
   } as const;
   const shares = [
-    share("/here", { host: "/home/me", mode: "rw" }),
+    share("/here", { host: "/home/me", mode: "rw", protect: [".git/hooks", 'a "b"'] }),
     share("/below", { host: `/home/me/${name}`, ownership: map, cache: "never" }),
     share("/out", { host: "/home/other", ownership: { mode: "caller" } }),
     share("/unused", { host: `/home/me/${name}` }),
@@ -60,7 +60,7 @@ test("as tables they hold what the shares held, by paths of the file", () => {
       sandbox: {
         box: {
           shares: [
-            { host: ".", guest: "/here", mode: "rw" },
+            { host: ".", guest: "/here", mode: "rw", protect: [".git/hooks", 'a "b"'] },
             {
               host: `./${name}`,
               guest: "/below",

@@ -190,6 +190,27 @@ test("rootfs and shares get names, nested shares come after what they are in", (
   ]);
 });
 
+test("of a read-write share parts are protected, or all of it", () => {
+  const shares = [share("/b", { mode: "rw" }), share("/a", { mode: "rw" }), share("/c")];
+  const nothing = { whole: false, paths: [] };
+  const protections = [{ whole: false, paths: ["a", "b/c"] }, { whole: true, paths: [] }, nothing];
+  const placement = { ...PLACEMENT, protections };
+  const config = decodeCbor(encodeCbor(vmmConfig({ ...SPEC, shares }, { overlays: [] }, placement)));
+  const [{ roots }] = config.fs as [{ roots: object[] }];
+  const root = (name: string, more: object) => ({
+    name,
+    path: "/usr",
+    cache: "auto",
+    ownership: "root",
+    ...more,
+  });
+  expect(roots).toEqual([
+    root("share0", { readOnly: false, protect: ["a", "b/c"] }),
+    root("share1", { readOnly: true }),
+    root("share2", { readOnly: true }),
+  ]);
+});
+
 test("a transaction is a read-only share and a place beside it for what is changed", () => {
   const shares = [share("/b"), share("/a", { host: "/opt", mode: "transaction", cache: "never" })];
   const placement = { ...PLACEMENT, staging: "/state/1" };

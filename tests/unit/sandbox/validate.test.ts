@@ -93,6 +93,24 @@ describe("what cannot be is refused", () => {
       "shares[0].ownership",
       "files have owners",
     ],
+    ...["", ".", "/", "/a", "..", "../a", "a/../..", "a\0b"].map((path): (typeof cases)[number] => [
+      `a protected path ${JSON.stringify(path)}`,
+      { shares: [share("/a", { mode: "rw", protect: ["fine/.../path", path] })] },
+      "shares[0].protect[1]",
+      path.includes("\0") ? "NUL" : "no path below the directory",
+    ]),
+    [
+      "a protected path with a long name",
+      { shares: [share("/a", { mode: "rw", protect: ["a".repeat(256)] })] },
+      "shares[0].protect[0]",
+      "255 bytes",
+    ],
+    [
+      "protected paths that are no list",
+      { shares: [share("/a", { mode: "rw", protect: ".git" as unknown as string[] })] },
+      "shares[0].protect",
+      "a list",
+    ],
     ["an unknown mode", { shares: [share("/a", { mode: "rx" as "ro" })] }, "shares[0].mode", '"ro"'],
     [
       "an id range of none",
