@@ -22,6 +22,10 @@ export interface Change {
   readonly modeBefore?: number;
   /** Where a symbolic link leads to. */
   readonly target?: string;
+  /**
+   * Why to look at it twice: this machine may run it, or be told by it what to run, `"a git hook"` or `"scripts of a package"`.
+   */
+  readonly mayRun?: string;
   /** Why `apply` refuses it as it is: this machine has changed the same thing since the start, … */
   readonly conflict?: string;
 }

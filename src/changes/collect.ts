@@ -11,6 +11,7 @@ import {
   openUpper,
   sameBytes,
 } from "./compare.ts";
+import { mayRun } from "./may_run.ts";
 import { isWithin, shownName, shownPath } from "./names.ts";
 import { Settled } from "./settled.ts";
 import type { Side } from "./side.ts";
@@ -86,6 +87,7 @@ function describe([delta, old]: readonly [Delta, ...Delta[]], settled: Settled):
   const { share, path, kind, before, after } = delta;
   const conflict = conflictOf(delta, settled) ?? (old === undefined ? undefined : conflictOf(old, settled));
   const shown = after ?? before!;
+  const reason = [delta, old].map(whyMayRun).find((one) => one !== undefined);
   return {
     kind: old === undefined ? kind : "renamed",
     path: shownPath(share, path),
@@ -96,8 +98,15 @@ function describe([delta, old]: readonly [Delta, ...Delta[]], settled: Settled):
     ...(before === undefined ? {} : { sizeBefore: sizeBefore(delta, before), modeBefore: before.mode }),
     ...(old?.before === undefined ? {} : { modeBefore: old.before.mode }),
     ...(shown.target === undefined ? {} : { target: shownName(shown.target) }),
+    ...(reason === undefined ? {} : { mayRun: reason }),
     ...(conflict === undefined ? {} : { conflict }),
   };
+}
+
+/** A directory says nothing by being there: what is in it is told by itself, but for one that is gone. */
+function whyMayRun(delta: Delta | undefined): string | undefined {
+  if (delta === undefined || delta.after?.type === "directory") return undefined;
+  return mayRun(delta.path, delta.share.protect);
 }
 
 function sizeOf(side: Side): number {

@@ -22,7 +22,7 @@ export function headline({ kind, path, from, type }: Change): string {
 
 /** The same with what there is to know of it besides its contents. */
 export function summary(change: Change): string {
-  const { kind, type, typeBefore, size, sizeBefore, mode, modeBefore, target, conflict } = change;
+  const { kind, type, typeBefore, size, sizeBefore, mode, modeBefore, target, mayRun, conflict } = change;
   const octal = (bits: number | undefined) => (bits ?? 0).toString(8).padStart(4, "0");
   const notes: string[] = [];
   if (kind === "type") notes.push(`${typeBefore} to ${type}`);
@@ -34,6 +34,7 @@ export function summary(change: Change): string {
   if (differs && kind !== "type") notes.push(`${octal(modeBefore)} to ${octal(mode)}`);
   else if (kind === "created" && type === "file" && mode! & 0o111) notes.push("executable");
   if (target !== undefined && kind !== "deleted") notes.push(`a link to ${target}`);
+  if (mayRun !== undefined) notes.push(`this machine may run it: ${mayRun}`);
   if (conflict !== undefined) notes.push(`CONFLICT: ${conflict}`);
   return `${headline(change)}${notes.length > 0 ? ` (${notes.join(", ")})` : ""}`;
 }

@@ -30,6 +30,7 @@ import { statusOf } from "../host/hold.ts";
 import { lastingIdentity } from "../host/identity.ts";
 import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
+import { pathBelow } from "../sandbox/validate.ts";
 import { removeTree } from "./remove.ts";
 import { makeWhiteout, renameOut, setAttribute } from "./system.ts";
 
@@ -44,6 +45,8 @@ export interface StagedShare {
   readonly guest: string;
   /** The files have the owners that the guest gave them, not the user's. */
   readonly owned: boolean;
+  /** Paths below it that somebody wants to stay as they are. */
+  readonly protect?: readonly string[];
 }
 
 export interface StagingRecord {
@@ -128,9 +131,18 @@ export function createStaging(
   shares: readonly ShareSpec[],
   keep: boolean,
 ): Staging {
-  const staged = shares.flatMap(({ mode, host, guest, ownership }, index): StagedShare[] =>
+  const staged = shares.flatMap(({ mode, host, guest, ownership, protect = [] }, index): StagedShare[] =>
     mode === "transaction"
-      ? [{ index, host, identity: lastingIdentity(statusOf(host)), guest, owned: ownership.mode !== "root" }]
+      ? [
+          {
+            index,
+            host,
+            identity: lastingIdentity(statusOf(host)),
+            guest,
+            owned: ownership.mode !== "root",
+            protect: protect.map((path) => pathBelow(`shares[${index}].protect`, path)),
+          },
+        ]
       : [],
   );
   sweepStagings();

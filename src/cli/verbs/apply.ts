@@ -18,7 +18,8 @@ export function apply(program: Command, cli: Cli): void {
     .description(
       "Make what a sandbox, which runs or has ended, has changed in its transactional shares in the directories of this " +
         "machine: all of it, or what is at or below the paths. What this machine has changed too since the sandbox " +
-        "started is refused, and told; exit code 1 then. An apply that is interrupted is finished by the next.",
+        "started is refused, and told; exit code 1 then. What was applied and this machine may run, or obey, is told on " +
+        "stderr, unless a path names just that. An apply that is interrupted is finished by the next.",
     )
     .argument("[sandbox]", "name or id; may be left out where only one has changes")
     .argument("[path...]", "of files or directories in the guest, as `capsa diff` shows them (default: all)")
@@ -43,6 +44,10 @@ async function run(words: readonly string[], { force, json }: Options, cli: Cli)
   if (result.refused.length > 0) cli.exitCode = exitCodes.failed;
   if (json) return terminal.json(result);
   await terminal.write(listed(result.applied));
+  for (const { path, mayRun } of result.applied) {
+    if (mayRun !== undefined && !paths?.includes(path))
+      await terminal.say(`capsa: ${printableLine(`this machine may run ${path}: ${mayRun}`)}`);
+  }
   for (const { path, conflict } of result.refused) {
     await terminal.say(`capsa: ${printableLine(`${path} is not applied: ${conflict}`)}`);
   }

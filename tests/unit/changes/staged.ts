@@ -73,6 +73,7 @@ export interface Staged {
 export async function staged(
   files: Record<string, string> = {},
   mode: "root" | "passthrough" = "root",
+  protect: readonly string[] = [],
 ): Promise<Staged> {
   const id = (0x1000_0000 + serial++).toString(16);
   const lower = join(state, "shares", id);
@@ -85,6 +86,7 @@ export async function staged(
     mode: "transaction",
     ownership: { mode },
     cache: "auto",
+    protect,
   } as const;
   const staging = createStaging({ id, runtimeDir: join(state, "run", id) }, "box", [share], true);
   await settle();

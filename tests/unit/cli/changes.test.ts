@@ -51,6 +51,32 @@ test("diff, apply and discard, of all or of paths, for people and for programs",
   expect(one.seen()).toEqual({ a: "11\n", b: "22\n" });
 });
 
+test("what this machine may run is marked, and told when it is applied unless it was named", async () => {
+  const one = await staged({ "package.json": "{}\n" });
+  one.put("package.json", "{ }\n");
+  one.put(".git/hooks/pre-commit", "x", 0o755);
+  one.put(".git/hooks/\u202e", "x");
+  one.put("plain", "x");
+  const diff = await capsa(["diff", "-s"]);
+  expect(diff.stdout).toContain(
+    "modified /s/package.json (3 to 4 bytes, this machine may run it: scripts of a package)\n",
+  );
+  const json = JSON.parse(
+    (await capsa(["diff", "--json", "-s", "/s/.git/hooks/pre-commit", "/s/plain"])).stdout,
+  );
+  expect(json.at(-2)).toMatchObject({ path: "/s/.git/hooks/pre-commit", mayRun: "a git hook" });
+  expect(json.at(-1)).not.toHaveProperty("mayRun");
+  const named = await capsa(["apply", "/s/.git/hooks/pre-commit", "/s/plain"]);
+  expect(named).toMatchObject({ exitCode: 0, stderr: "" });
+  const rest = await capsa(["apply"]);
+  expect(rest).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("modified /s/package.json\n") });
+  expect(rest.stderr.split("\n").sort()).toEqual([
+    "",
+    "capsa: this machine may run /s/.git/hooks/\\xe2\\x80\\xae: a git hook",
+    "capsa: this machine may run /s/package.json: scripts of a package",
+  ]);
+});
+
 test("what is wrong with the line, or is not there, is told with what to do", async () => {
   const [nothing, none, relative] = await Promise.all([
     capsa(["apply"]),
