@@ -149,7 +149,7 @@ function shares(list: readonly ShareSpec[], guests: GuestDirectories): void {
       idRanges(`${field}.ownership.uids`, share.ownership.uids);
       idRanges(`${field}.ownership.gids`, share.ownership.gids);
     }
-    protectedPaths(`${field}.protect`, share);
+    protectedPaths(`${field}.protect`, share, guests);
     const guest = guestPath(`${field}.guest`, share.guest);
     if (guest === "/") {
       throw new SpecError(`${field}.guest`, "a share cannot be the root", {
@@ -171,14 +171,14 @@ function shares(list: readonly ShareSpec[], guests: GuestDirectories): void {
   }
 }
 
-function protectedPaths(field: string, { host, protect = [] }: ShareSpec): void {
+function protectedPaths(field: string, { host, protect = [] }: ShareSpec, guests: GuestDirectories): void {
   if (!Array.isArray(protect)) throw new SpecError(field, `it should be a list, not ${quote(protect)}`);
   if (protect.length > MAX_PROTECTED)
     throw new SpecError(field, `${protect.length} are more than ${MAX_PROTECTED}`);
   protect.forEach((path, index) => {
     pathBelow(`${field}[${index}]`, path);
   });
-  if (protect.length > 0 && !statSync(host).isDirectory())
+  if (protect.length > 0 && !statusOf(host, guests).isDirectory())
     throw new SpecError(field, "there is nothing below a single file", { hint: "share it read-only" });
 }
 
