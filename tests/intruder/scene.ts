@@ -73,7 +73,7 @@ export interface Conditions {
 }
 
 const built = join(import.meta.dir, "../../build/compromised");
-const NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+export const NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
 /** Run a machine to its end, as ../lab/bare.ts does, under these conditions. */
 export async function runUnder(
