@@ -38,6 +38,20 @@ test("no row is left out for being malformed", () => {
   expect(lines).toHaveLength(rows.length);
 });
 
+test("every promise of docs/security.md is held by a test that is there", () => {
+  const security = readFileSync(join(ROOT, "docs/security.md"), "utf8");
+  const promises = [...security.matchAll(/^\| [^|]+ \| (tests\/\S+) \| (.+) \|$/gm)];
+  expect(promises.length).toBeGreaterThan(15);
+  const gone = promises.filter(([, file, name]) => {
+    const path = join(ROOT, file!);
+    return (
+      !existsSync(path) ||
+      !new RegExp(`test\\(['"]${RegExp.escape(name!)}['"]`).test(readFileSync(path, "utf8"))
+    );
+  });
+  expect(gone.map(([row]) => row)).toEqual([]);
+});
+
 test("every call of the API is proved by one", () => {
   const told = new Set(
     rows.flatMap((row) => [...row.calls.matchAll(/`(?:\w+\.)*(\w+)`/g)].map(([, name]) => name!)),
