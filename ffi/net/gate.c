@@ -475,6 +475,11 @@ static void answer(void *arg, const uint8_t *frame, size_t len)
 	gate->options.answer(gate->options.arg, frame, len);
 }
 
+unsigned gate__servers(const struct gate *gate, struct address servers[RESOLVER_SERVERS])
+{
+	return resolver__servers(gate->resolver, servers);
+}
+
 int gate__new(const struct gate_options *options, struct gate **out)
 {
 	struct gate *gate = calloc(1, sizeof(*gate));
@@ -489,6 +494,7 @@ int gate__new(const struct gate_options *options, struct gate **out)
 		.names = options->names,
 		.services = &options->egress->services,
 		.server_count = options->server_count,
+		.source = options->source,
 		.now = options->now,
 		.answer = answer,
 		.told = tell_of_name,

@@ -17,6 +17,7 @@ struct gate_options {
 	unsigned max_connections; /* TCP, either way, and DATAGRAMS at most, at a time; 0: GATE_CONNECTIONS */
 	struct address servers[RESOLVER_SERVERS]; /* the host's name servers */
 	unsigned server_count;
+	struct resolver_source source;
 	struct names *names; /* of the guest's private networks; NULL without any */
 	struct loop *loop;
 	uint64_t (*now)(void);                                     /* milliseconds of a clock that only goes forward */
@@ -39,6 +40,8 @@ struct gate_counts {
 	unsigned connections; /* TCP, open or opening, and sockets of datagrams */
 };
 struct gate_counts gate__counts(const struct gate *gate);
+/* The name servers that are asked now: how many. */
+unsigned gate__servers(const struct gate *gate, struct address servers[RESOLVER_SERVERS]);
 
 /* The policy has other rules now: what goes on against them ends, for both sides. */
 void gate__recheck(struct gate *gate);

@@ -360,6 +360,7 @@ static int link__up(void *arg)
 		.egress = &nat->egress,
 		.max_connections = options->max_connections,
 		.server_count = options->server_count,
+		.source = options->source,
 		.names = options->names,
 		.loop = nat->dev->loop,
 		.now = now_ms,
@@ -495,6 +496,14 @@ struct nat_counters nat__counters(const struct nat *nat)
 		counters.connections = now.connections;
 	}
 	return counters;
+}
+
+unsigned nat__servers(const struct nat *nat, struct address servers[RESOLVER_SERVERS])
+{
+	if (nat->gate)
+		return gate__servers(nat->gate, servers);
+	memcpy(servers, nat->options.servers, sizeof(nat->options.servers));
+	return nat->options.server_count;
 }
 
 const struct egress *nat__egress(const struct nat *nat)

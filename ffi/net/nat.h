@@ -29,7 +29,8 @@ struct nat_options {
 	struct service_opener opener; /* of their sockets */
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
-	struct names *names; /* of the guest's private networks; NULL without any */
+	struct resolver_source source; /* of them, later on */
+	struct names *names;           /* of the guest's private networks; NULL without any */
 	struct nat_publish *publish;
 	unsigned publish_count;   /* at most NAT_PUBLISHED */
 	unsigned max_connections; /* at a time; 0: GATE_CONNECTIONS */
@@ -64,6 +65,8 @@ struct nat_counters {
 	unsigned connections, max_connections; /* as of gate.h */
 };
 struct nat_counters nat__counters(const struct nat *nat);
+/* The name servers that are asked now: how many. */
+unsigned nat__servers(const struct nat *nat, struct address servers[RESOLVER_SERVERS]);
 /* What leaves is judged by this. */
 const struct egress *nat__egress(const struct nat *nat);
 

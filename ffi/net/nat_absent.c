@@ -28,3 +28,9 @@ const struct egress *nat__egress(const struct nat *nat)
 	(void)nat;
 	return NULL;
 }
+
+unsigned nat__servers(const struct nat *nat, struct address servers[RESOLVER_SERVERS])
+{
+	(void)nat, (void)servers;
+	return 0;
+}

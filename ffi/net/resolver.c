@@ -37,7 +37,8 @@ struct query {
 struct resolver {
 	struct resolver_options options;
 	struct query queries[RESOLVER_OPEN];
-	uint64_t full; /* when RESOLVER_BURST names may be asked for at once, milliseconds */
+	uint64_t looked; /* when the servers were looked up, milliseconds; 0: not yet */
+	uint64_t full;   /* when RESOLVER_BURST names may be asked for at once, milliseconds */
 	uint8_t answer[ANSWER_MAX];
 	uint8_t frame[PACKET_MAX];
 };
@@ -310,6 +311,28 @@ static void answer_for(struct query *query, const struct dns_question *question,
 	reply(query->resolver, &query->packet, query->message, len);
 }
 
+/* What goes on with the old ones goes on: a query that is past the last of the new ones ends as after any last. */
+static void look_up_servers(struct resolver *resolver)
+{
+	struct resolver_options *options = &resolver->options;
+	struct address servers[RESOLVER_SERVERS];
+	uint64_t now = options->now();
+	if (!options->source.servers || (resolver->looked && now - resolver->looked < RESOLVER_FRESH_MS))
+		return;
+	resolver->looked = now ? now : 1;
+	unsigned count = options->source.servers(options->source.owner, servers);
+	if (!count)
+		return;
+	memcpy(options->servers, servers, sizeof(servers));
+	options->server_count = count;
+}
+
+unsigned resolver__servers(const struct resolver *resolver, struct address servers[RESOLVER_SERVERS])
+{
+	memcpy(servers, resolver->options.servers, sizeof(resolver->options.servers));
+	return resolver->options.server_count;
+}
+
 void resolver__ask(struct resolver *resolver, const struct packet *packet)
 {
 	const struct resolver_options *options = &resolver->options;
@@ -318,6 +341,7 @@ void resolver__ask(struct resolver *resolver, const struct packet *packet)
 		return;
 	if (answer_name(resolver, packet, &question))
 		return;
+	look_up_servers(resolver);
 	struct query *query = free_query(resolver);
 	query->begun = options->now();
 	query->packet = *packet;

@@ -63,6 +63,7 @@ struct config_net {
 	uint64_t mtu;
 	struct net_addresses addresses;
 	bool host_loopback;
+	bool follows_host; /* the servers are those of /etc/resolv.conf, now and later */
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
 	struct config_rules rules;

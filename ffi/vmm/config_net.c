@@ -346,6 +346,7 @@ int config_net__read(struct cbor_reader *reader, const CborValue *value, void *m
 		{.key = "ipv6", .kind = CBOR_KIND_OTHER, .required = true, .offset = NET(addresses), .read = read_ipv6},
 		{.key = "hostLoopback", .kind = CBOR_KIND_BOOL, .offset = NET(host_loopback)},
 		{.key = "nameServers", .kind = CBOR_KIND_OTHER, .required = true, .offset = 0, .read = read_servers},
+		{.key = "followsHost", .kind = CBOR_KIND_BOOL, .offset = NET(follows_host)},
 		{.key = "rules",
 		 .kind = CBOR_KIND_OTHER,
 		 .required = true,

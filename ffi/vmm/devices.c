@@ -178,6 +178,7 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		.services = net->services,
 		.opener = {.open = doors__open_service, .owner = options->doors},
 		.server_count = net->server_count,
+		.source = {.servers = net->follows_host ? doors__name_servers : NULL, .owner = options->doors},
 		.names = set->names,
 		.publish = set->publish,
 		.publish_count = set->publish_count,

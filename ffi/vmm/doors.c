@@ -6,9 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "net/resolv_conf.h"
 #include "virtio/vsock_ports.h"
+
+#define RESOLV_CONF_MAX 8192 /* bytes that are looked at */
 
 struct request {
 	uint32_t door, number;
@@ -68,6 +72,22 @@ int doors__open_service(void *owner, unsigned index)
 	return doors__open(owner, DOOR_SERVICE, index);
 }
 
+unsigned doors__name_servers(void *owner, struct address servers[RESOLVER_SERVERS])
+{
+	char text[RESOLV_CONF_MAX];
+	size_t len = 0;
+	ssize_t n = 1;
+	int fd = doors__open(owner, DOOR_RESOLV_CONF, 0);
+	while (fd >= 0 && n > 0 && len < sizeof(text)) {
+		n = read(fd, text + len, sizeof(text) - len);
+		len += n > 0 ? (size_t)n : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	/* where there is none, this machine asks itself: resolv.conf(5) */
+	return fd >= 0 || fd == -ENOENT ? resolv_conf__servers(text, len, servers) : 0;
+}
+
 /* The side that opens */
 
 static int open_own_dir(const struct vmm_config *config)
@@ -108,6 +128,16 @@ static int open_service(const struct vmm_config *config, uint32_t index)
 	return fd;
 }
 
+static int open_resolv_conf(void)
+{
+	struct stat status;
+	int fd = open("/etc/resolv.conf", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)))
+		return fd < 0 ? -errno : fd;
+	close(fd);
+	return -EINVAL;
+}
+
 static int open_door(const struct vmm_config *config, const struct request *request)
 {
 	switch (request->door) {
@@ -116,6 +146,8 @@ static int open_door(const struct vmm_config *config, const struct request *requ
 		return open_port(config, request->door == DOOR_GUEST_PORT, request->number);
 	case DOOR_SERVICE:
 		return open_service(config, request->number);
+	case DOOR_RESOLV_CONF:
+		return open_resolv_conf();
 	default:
 		return -EINVAL;
 	}

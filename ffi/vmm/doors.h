@@ -7,13 +7,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "net/resolver.h"
 #include "virtio/vsock.h"
 #include "vmm/config.h"
 
 enum door {
-	DOOR_HOST_PORT = 'h',  /* a stream to host-NUMBER.sock */
-	DOOR_GUEST_PORT = 'g', /* a listening socket at NUMBER.sock */
-	DOOR_SERVICE = 's',    /* a stream to the socket of net.services[NUMBER] */
+	DOOR_HOST_PORT = 'h',   /* a stream to host-NUMBER.sock */
+	DOOR_GUEST_PORT = 'g',  /* a listening socket at NUMBER.sock */
+	DOOR_SERVICE = 's',     /* a stream to the socket of net.services[NUMBER] */
+	DOOR_RESOLV_CONF = 'r', /* /etc/resolv.conf, to read */
 };
 
 /* The VMM's side. Any thread may ask; one is answered at a time. */
@@ -31,6 +33,8 @@ __attribute__((warn_unused_result)) int doors__open(struct doors *doors, enum do
 /* For the devices; their owner is a struct doors. */
 extern const struct vsock_ports_ops doors__vsock;
 int doors__open_service(void *owner, unsigned index);
+/* As of struct resolver_source. */
+unsigned doors__name_servers(void *owner, struct address servers[RESOLVER_SERVERS]);
 
 /* In the process that opens: answer what was asked, as far as there is anything now; false at the end. Whatever the
  * asking side says and whatever it has made of the runtime directory, no link is followed. */

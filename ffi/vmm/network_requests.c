@@ -30,12 +30,14 @@ struct show {
 	uint64_t id;
 };
 
-static void add_servers(struct frame *frame, const struct config_net *net)
+static void add_servers(struct frame *frame, const struct nat *nat)
 {
-	char address[ADDRESS_TEXT];
-	frame__list(frame, "nameServers", net->server_count);
-	for (unsigned i = 0; i < net->server_count; i++)
-		frame__item_text(frame, address__print(&net->servers[i], address));
+	char text[ADDRESS_TEXT];
+	struct address servers[RESOLVER_SERVERS];
+	unsigned count = nat__servers(nat, servers);
+	frame__list(frame, "nameServers", count);
+	for (unsigned i = 0; i < count; i++)
+		frame__item_text(frame, address__print(&servers[i], text));
 	frame__close(frame);
 }
 
@@ -61,7 +63,7 @@ static void show(void *arg)
 	frame__close(frame);
 	frame__bool(frame, "otherwise", policy__otherwise(policy)->allow);
 	frame__bool(frame, "hostLoopback", call->vmm->config->net.host_loopback);
-	add_servers(frame, &call->vmm->config->net);
+	add_servers(frame, call->vmm->devices.nat);
 	network__add_ports(frame, &call->vmm->devices);
 	frame__close(frame);
 }

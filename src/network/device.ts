@@ -32,6 +32,7 @@ export function netDevice(
     ipv6: side(IPV6),
     hostLoopback: network.hostLoopback,
     nameServers: network.nameServers ?? hostNameServers,
+    followsHost: network.nameServers === undefined,
     rules: compileRules(network),
     otherwise: network.allow === undefined,
     maxConnections: network.maxConnections,
