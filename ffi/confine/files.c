@@ -86,9 +86,9 @@ static int ruleset__fill(int ruleset, uint64_t handled, const struct confine_req
 	int error = ruleset__allow(ruleset, request->runtime_dir, write);
 	for (unsigned i = 0; i < request->share_count && !error; i++)
 		error = ruleset__allow_fd(ruleset, request->shares[i].fd,
-					    request->shares[i].read_only   ? READ
-					    : request->shares[i].whiteouts ? write | LANDLOCK_ACCESS_FS_MAKE_CHAR
-									   : write);
+					  request->shares[i].read_only   ? READ
+					  : request->shares[i].whiteouts ? write | LANDLOCK_ACCESS_FS_MAKE_CHAR
+									 : write);
 	return error;
 }
 

@@ -212,13 +212,16 @@ static int take_all(struct parts *parts, const struct confine_program *program)
 	return error ? error : take(parts, "/proc/self/fd", true);
 }
 
-static int make_place(const struct part *part, const char *at)
+/* `at` may be cut, and is whole again on return. */
+static int make_place(const struct part *part, char *at)
 {
-	char parent[512];
-	snprintf(parent, sizeof(parent), "%s", at);
-	*strrchr(parent, '/') = 0;
-	int error = make_directories(part->directory ? strcpy(parent, at) : parent);
-	if (error || part->directory)
+	if (part->directory)
+		return make_directories(at);
+	char *name = strrchr(at, '/');
+	*name = 0;
+	int error = make_directories(at);
+	*name = '/';
+	if (error)
 		return error;
 	int fd = open(at, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)

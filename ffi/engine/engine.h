@@ -22,7 +22,7 @@ struct machine_config {
 	bool acpi;           /* the kernel learns of the machine from ACPI tables; else from an MP table and from words
 				on its command line */
 	const char *runtime_dir;
-	const char *qemu; /* path of qemu-system-<arch>; engine "qemu" only */
+	const char *qemu;          /* path of qemu-system-<arch>; engine "qemu" only */
 	enum confine_mode confine; /* of a process that the engine makes */
 	unsigned cpus;
 	uint64_t memory; /* bytes, a multiple of 4096 */
@@ -54,7 +54,8 @@ struct machine {
 	bool narrow; /* from start on: system calls are filtered, and each thread is confined to its own */
 
 	pid_t child; /* a process the engine made at create and sends signals to; 0: none */
-	struct confine_report child_confinement; /* how that is confined, once started; layers without a name: unknown */
+	struct confine_report
+		child_confinement; /* how that is confined, once started; layers without a name: unknown */
 
 	/* Told by the engine once, on the main loop, when the machine has ended by itself. `why` only for FAILED. */
 	void (*ended)(struct machine *machine, enum machine_end end, const struct failure *why);

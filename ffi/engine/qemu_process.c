@@ -120,7 +120,7 @@ static int hear_of_cage(struct qemu_process *process, int fd, struct confine_rep
 int qemu_process__start(struct qemu_process *process, const struct confine_request *cage, char *const argv[],
 			const int *fds, unsigned fd_count, struct confine_report *report, struct failure *why)
 {
-	int errors[2], word[2];
+	int errors[2] = {-1, -1}, word[2] = {-1, -1};
 	struct confine_birth birth;
 	*process = (struct qemu_process){.pidfd = -1, .errors = -1, .connects = -1};
 	int err = check_program(cage->program->path, why);

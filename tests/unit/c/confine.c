@@ -38,7 +38,7 @@ static struct {
 	int listener;                   /* outside/socket */
 	bool survives;                  /* forbidden calls fail */
 	pid_t parent;
-	struct route route;             /* as the net device has it */
+	struct route route; /* as the net device has it */
 	struct confine_request request;
 	struct confine_report report;
 } room;
