@@ -99,7 +99,9 @@ describe.skipIf(!inLab)("a VMM taken over", () => {
 
   for (const without of ["namespaces", "files"]) {
     test(`nothing more is let through on a machine without ${without}`, async () => {
-      const attempts = Object.values(ATTEMPTS).flatMap((group): string[] => Object.values(group));
+      const attempts = Object.values(ATTEMPTS)
+        .flatMap((group): string[] => Object.values(group))
+        .filter((attempt) => attempt !== ATTEMPTS.files["the share by its name"]); // which is its own
       const orders = ["main", "fs", "vsock"].flatMap((thread) =>
         attempts.map((attempt) => `${thread} ${order(attempt)}`),
       );
