@@ -1,54 +1,92 @@
 /* The janitor: a last process that waits for keeper and VMM to be dead, and removes what they could not; until then it
- * opens the doors of the VMM. */
+ * opens the doors of the VMM. Where the keeper is dead it ends a VMM that does not end by itself. */
 #include "vmm/janitor.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "os/clock.h"
 #include "vmm/cleanup.h"
 #include "vmm/doors.h"
 #include "vmm/keeper.h"
 #include "vmm/link.h"
 
-static void watch(const struct vmm_config *config, int vmm, int keeper, int doors)
+static int64_t now_ms(void)
 {
-	struct pollfd fds[] = {
-		{.fd = vmm, .events = POLLIN}, {.fd = keeper, .events = POLLIN}, {.fd = doors, .events = POLLIN}};
-	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-		if (poll(fds, 3, -1) < 0 && errno != EINTR)
+	return (int64_t)(monotonic_ns() / 1000000);
+}
+
+static void clean(const struct vmm_config *config)
+{
+	cleanup__run(config->runtime_dir, config->archive, config->log_limit);
+}
+
+/* What is asked of it counts once the keeper is dead: until then that is whom the VMM asks, and who sees to its end. */
+static void watch(const struct vmm_config *config, int vmm, int pidfd, int keeper, int doors)
+{
+	enum { LINK, PROCESS, KEEPER, DOORS, COUNT };
+	struct pollfd fds[COUNT] = {[LINK] = {.fd = vmm, .events = POLLIN},
+				    [PROCESS] = {.fd = pidfd, .events = POLLIN},
+				    [KEEPER] = {.fd = keeper, .events = POLLIN},
+				    [DOORS] = {.fd = doors, .events = POLLIN}};
+	bool asked = false, cleaned = false;
+	int64_t kill_at = INT64_MAX;
+	while (fds[LINK].fd >= 0 || fds[PROCESS].fd >= 0 || fds[KEEPER].fd >= 0) {
+		int64_t left = kill_at == INT64_MAX ? -1 : kill_at > now_ms() ? kill_at - now_ms() : 0;
+		if (poll(fds, COUNT, (int)left) < 0 && errno != EINTR)
 			break;
-		if (fds[2].revents && !doors__serve(doors, config)) {
+		if (fds[DOORS].revents && !doors__serve(doors, config)) {
 			close(doors);
-			fds[2].fd = -1;
+			fds[DOORS].fd = -1;
 		}
-		if (fds[1].revents)
-			fds[1].fd = -1;
-		if (!fds[0].revents)
-			continue;
-		enum link_message message = link__take(vmm, NULL);
+		if (fds[KEEPER].revents) {
+			fds[KEEPER].fd = -1;
+			kill_at = now_ms() + KEEPER_DELIVER_MS;
+		}
+		if (now_ms() >= kill_at) {
+			pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+			kill_at = INT64_MAX;
+		}
+		enum link_message message = fds[LINK].revents ? link__take(vmm, NULL) : LINK_NOTHING;
+		asked = asked || message == LINK_CLEAN;
 		if (message == LINK_CLOSED)
-			fds[0].fd = -1;
-		if (message == LINK_CLEAN) {
-			cleanup__run(config->runtime_dir, config->archive, config->log_limit);
+			fds[LINK].fd = -1;
+		if (fds[PROCESS].revents) /* its link may be open still: somewhere else, on its way */
+			fds[LINK].fd = fds[PROCESS].fd = -1;
+		if (asked && !cleaned && fds[KEEPER].fd < 0) {
+			clean(config);
+			cleaned = true;
 			link__tell(vmm, LINK_CLEANED);
 		}
 	}
-	cleanup__run(config->runtime_dir, config->archive, config->log_limit);
+	clean(config);
+}
+
+/* What janitor__start needs besides: all or none of it. The VMM's pidfd is -1 before Linux 5.3. */
+static int make_ends(int ends[2], int sides[2], int *pidfd)
+{
+	int err = link__pair(ends);
+	if (err)
+		return err;
+	err = doors__pair(sides);
+	if (err) {
+		close(ends[0]);
+		close(ends[1]);
+		return err;
+	}
+	*pidfd = pidfd_open(getpid(), 0);
+	return 0;
 }
 
 int janitor__start(const struct vmm_config *config, int keeper, const int *close_fds, unsigned close_count, int *doors)
 {
-	int ends[2], sides[2];
-	int err = link__pair(ends);
-	if (!err) {
-		err = doors__pair(sides);
-		if (err) {
-			close(ends[0]);
-			close(ends[1]);
-		}
-	}
+	int ends[2], sides[2], pidfd;
+	int err = make_ends(ends, sides, &pidfd);
 	if (err) {
 		close(keeper);
 		return err;
@@ -62,12 +100,14 @@ int janitor__start(const struct vmm_config *config, int keeper, const int *close
 		close(sides[0]);
 		for (unsigned i = 0; i < close_count; i++)
 			close(close_fds[i]);
-		watch(config, ends[1], keeper, sides[1]);
+		watch(config, ends[1], pidfd, keeper, sides[1]);
 		_exit(0);
 	}
 	close(keeper);
 	close(ends[1]);
 	close(sides[1]);
+	if (pidfd >= 0)
+		close(pidfd);
 	if (err) {
 		close(ends[0]);
 		close(sides[0]);

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -24,7 +26,7 @@
 
 #define GRACE_MS 1500 /* from being told to end to being killed */
 #define LAST_WORDS_MS 1000
-#define DELIVER_MS 12000 /* from having cleaned up to being killed: somewhat longer than what it says last may take */
+#define OTHERS_MS 5000 /* for what it left behind to end */
 
 void stdio__detach(void)
 {
@@ -114,6 +116,7 @@ void keeper__clean(const struct keeper *keeper)
 struct watch {
 	struct keeper *keeper;
 	int signals;
+	int pidfd; /* of the VMM; -1 before Linux 5.3 */
 	bool detached;
 	bool cleaned;
 	bool over;   /* the link is closed: the VMM is dead or as good as that */
@@ -128,9 +131,9 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void set_deadline(struct watch *watch)
+static void set_deadline(struct watch *watch, int64_t ms)
 {
-	int64_t at = now_ms() + GRACE_MS;
+	int64_t at = now_ms() + ms;
 	if (!watch->kill_at || watch->kill_at > at)
 		watch->kill_at = at;
 }
@@ -141,8 +144,7 @@ static void clean_for_vmm(struct watch *watch)
 	if (!watch->cleaned)
 		clean(watch->keeper->config);
 	watch->cleaned = true;
-	if (!watch->kill_at)
-		watch->kill_at = now_ms() + DELIVER_MS;
+	set_deadline(watch, KEEPER_DELIVER_MS);
 	link__tell(watch->keeper->link, LINK_CLEANED);
 }
 
@@ -166,39 +168,55 @@ static void wait_for_end(struct watch *watch)
 		{.fd = keeper->link, .events = POLLIN},
 		{.fd = watch->signals, .events = POLLIN},
 		{.fd = keeper->control, .events = POLLRDHUP},
+		{.fd = watch->pidfd, .events = POLLIN}, /* the link may be open still: somewhere else, on its way */
 	};
+	if (keeper->config->ttl) /* it ends itself then; one that was taken over may not */
+		set_deadline(watch, (int64_t)keeper->config->ttl + KEEPER_DELIVER_MS);
 	while (!watch->over) {
 		int64_t left = watch->kill_at ? watch->kill_at - now_ms() : -1;
 		if (watch->kill_at && left <= 0)
 			return;
-		if (poll(fds, 3, (int)left) < 0 && errno != EINTR)
+		if (poll(fds, 4, left < INT_MAX ? (int)left : INT_MAX) < 0 && errno != EINTR)
 			return;
 		if (fds[0].revents)
 			on_link(watch);
+		else if (fds[3].revents)
+			return;
 		if (fds[1].revents) {
 			struct signalfd_siginfo info;
 			if (read(watch->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 				kill(keeper->vmm, SIGTERM);
-				set_deadline(watch);
+				set_deadline(watch, GRACE_MS);
 			}
 		}
 		if (fds[2].revents && !fds[0].revents) { /* what the VMM said before counts first */
 			fds[2].fd = -1;
 			if (!watch->detached)
-				set_deadline(watch);
+				set_deadline(watch, GRACE_MS);
 		}
 	}
 }
 
-/* The VMM, and the children it left: they were made this process's when it died. */
+/* The VMM, and the children it left: they were made this process's when it died. Where nothing kept it from making any
+ * they may live on. */
 static int reap(const struct keeper *keeper)
 {
 	int status = -1, any;
 	pid_t pid;
+	sigset_t ends;
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
 	kill(keeper->vmm, SIGKILL); /* it has closed the link, so all that is left for it is to exit; or it is stuck */
-	while ((pid = waitpid(-1, &any, 0)) > 0 || (pid < 0 && errno == EINTR))
-		if (pid == keeper->vmm)
-			status = any;
+	while (waitpid(keeper->vmm, &status, 0) < 0 && errno == EINTR)
+		;
+	const int64_t until = now_ms() + OTHERS_MS;
+	while ((pid = waitpid(-1, &any, WNOHANG)) >= 0 && now_ms() < until) {
+		const int64_t left = until - now_ms();
+		const struct timespec wait = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
+		if (pid == 0 && left > 0)
+			sigtimedwait(&ends, NULL, &wait);
+	}
 	return status;
 }
 
@@ -259,6 +277,7 @@ int keeper__watch(struct keeper *keeper)
 	struct watch watch = {
 		.keeper = keeper,
 		.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK),
+		.pidfd = pidfd_open(keeper->vmm, 0),
 		.detached = keeper->config->detached,
 		.trapped = -1,
 	};
@@ -266,6 +285,7 @@ int keeper__watch(struct keeper *keeper)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	wait_for_end(&watch);
 	close(keeper->janitor);        /* it is among those waited for now, and waits for this */
+	close(keeper->link);           /* with all that nobody has read: descriptors, say */
 	bool said_all = watch.cleaned; /* the VMM sends its last frame once its directory is gone */
 	int status = reap(keeper);
 	said_all = said_all && WIFEXITED(status);
@@ -276,5 +296,7 @@ int keeper__watch(struct keeper *keeper)
 		control__last_words(keeper->control, &why);
 	}
 	close(watch.signals);
+	if (watch.pidfd >= 0)
+		close(watch.pidfd);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

@@ -24,6 +24,9 @@ struct keeper {
 	atomic_bool *unfinished; /* shared memory, see control_options */
 };
 
+/* From the end of a machine to the end of its VMM: somewhat longer than what that says last may take. */
+#define KEEPER_DELIVER_MS 12000
+
 /* Fork. 1 in the keeper, 0 in the VMM, or -errno. Terminating signals are blocked in both from here on. */
 __attribute__((warn_unused_result)) int keeper__split(struct keeper *keeper, const struct vmm_config *config,
 						      int control);

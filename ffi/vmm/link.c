@@ -14,10 +14,11 @@ int link__pair(int ends[2])
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
 }
 
+/* Without waiting: a VMM that was taken over may take no answers, so as to hold up who gives them. */
 bool link__tell(int fd, enum link_message message)
 {
 	char byte = (char)message;
-	return send(fd, &byte, 1, MSG_NOSIGNAL) == 1;
+	return send(fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
 }
 
 enum link_message link__take(int fd, int *call)

@@ -25,7 +25,7 @@ struct link_trapped {
 
 /* 0 or -errno; the caller closes both. */
 __attribute__((warn_unused_result)) int link__pair(int ends[2]);
-/* False when the other side is dead. */
+/* False when the other side is dead, or takes nothing. */
 bool link__tell(int fd, enum link_message message);
 /* The next message, without waiting; of a LINK_TRAPPED, *call (NULL is allowed) gets the number. */
 enum link_message link__take(int fd, int *call);
