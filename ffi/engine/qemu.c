@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confine/tree.h"
+
 #define START_MS 20000 /* for QEMU to set itself up on a busy machine */
 #define COMMAND_MS 5000
 
@@ -223,9 +225,15 @@ static int make_memory(uint64_t size, struct failure *why)
 			    (unsigned long long)size >> 20);
 }
 
+/* Where mounting is permitted, in a mount that is read-only: QEMU opens it again, by a path to this very descriptor. */
 static int open_file(const char *what, const char *path, int *fd, struct failure *why)
 {
-	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	char again[32];
+	int tree = tree__open(path, true);
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", tree);
+	*fd = tree < 0 ? -1 : open(again, O_RDONLY | O_CLOEXEC);
+	if (tree >= 0)
+		close(tree);
 	return *fd < 0 ? failure__set(why, errno, NULL, "the %s %s cannot be read (%s)", what, path,
 				      failure__errno_name(errno))
 		       : 0;

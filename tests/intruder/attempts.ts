@@ -28,6 +28,7 @@ export const attempts = ({
     "the machine's memory": "read /dev/mem",
     "/dev/kvm again": "read /dev/kvm",
     "a terminal": "write /dev/tty",
+    "what it was handed to read": "reopen -",
     "what happens outside": `watch ${outside}`,
     "what happens in /etc": "watch /etc",
   },

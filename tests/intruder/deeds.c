@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -70,6 +71,22 @@ static int do_follow(const char *path)
 		result = made < 0 ? errno : outcome(openat(fd, "trap", O_RDONLY));
 		if (made == 0)
 			unlinkat(fd, "trap", 0);
+	}
+	return result;
+}
+
+/* Every file that it was handed, open for writing. Memory that it shares is not one. */
+static int do_reopen(const char *arg)
+{
+	char path[32];
+	struct stat status;
+	int result = EBADF;
+	(void)arg;
+	for (int fd = 0; fd < MAX_FD && result != DONE; fd++) {
+		if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || fcntl(fd, F_GET_SEALS) >= 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		result = outcome(open(path, O_RDWR));
 	}
 	return result;
 }
@@ -132,6 +149,13 @@ static int do_socket(const char *family)
 	return errno;
 }
 
+/* Datagrams of one end go to whatever address they are given, unlike those of a stream. */
+static int do_pair(const char *type)
+{
+	int pair[2];
+	return outcome(socketpair(AF_UNIX, atoi(type), 0, pair));
+}
+
 /* ---- processes ---- */
 
 static int do_exec(const char *path)
@@ -148,6 +172,24 @@ static int do_exec_memory(const char *path)
 		return errno;
 	(void)!write(fd, "#!/bin/sh\n", 10);
 	return outcome(syscall(SYS_execveat, fd, "", none, none, AT_EMPTY_PATH));
+}
+
+/* By the number from which on there are no descriptors, which may be the one that is allowed to be executed: an
+ * absolute path, to a program that it has made, makes nothing of the number. */
+static int do_exec_number(const char *arg)
+{
+	char path[32];
+	char *const none[] = {NULL};
+	struct rlimit limit;
+	(void)arg;
+	int fd = memfd_create("program", 0);
+	if (fd < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return errno;
+	(void)!write(fd, "#!/bin/sh\n", 10);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	const int number = (int)limit.rlim_cur;
+	syscall(SYS_execveat, number, path, none, none, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+	return errno != ELOOP ? DONE : outcome(syscall(SYS_execveat, number, path, none, none, AT_EMPTY_PATH));
 }
 
 static int do_fork(const char *arg)
@@ -291,14 +333,17 @@ static const struct {
 	{"list", do_list},
 	{"climb", do_climb},
 	{"follow", do_follow},
+	{"reopen", do_reopen},
 	{"watch", do_watch},
 	{"device", do_device},
 	{"unix", do_unix},
 	{"abstract", do_abstract},
 	{"tcp", do_tcp},
 	{"socket", do_socket},
+	{"pair", do_pair},
 	{"exec", do_exec},
 	{"exec-memory", do_exec_memory},
+	{"exec-number", do_exec_number},
 	{"fork", do_fork},
 	{"clone", do_clone},
 	{"ptrace", do_ptrace},
