@@ -90,6 +90,6 @@ int confine__become(const struct confine_request *request, const struct confine_
 	if (request->mode == CONFINE_NONE)
 		execv(request->program->path, argv);
 	else /* by a number that no descriptor has again: see program__limits */
-		syscall(SYS_execveat, work.program, "", argv, environ, AT_EMPTY_PATH);
+		syscall(SYS_execveat, work.program, "", argv, environ, PROGRAM_EXECUTED_BY);
 	return -errno;
 }

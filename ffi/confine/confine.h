@@ -96,7 +96,8 @@ struct confine_word {
 
 /*
  * In that child: confine it as confine__apply does and execute the program, with the environment of this process. It
- * inherits the descriptors that are not close-on-exec, and can execute nothing afterwards. `told` is called before.
+ * inherits the descriptors that are not close-on-exec. What it can execute afterwards is only what it may read anyway,
+ * and in the same cage. `told` is called before.
  * Returns only on failure: -errno.
  */
 int confine__become(const struct confine_request *request, const struct confine_birth *birth, char *const argv[],

@@ -2,6 +2,7 @@
 #ifndef CAPSA_CONFINE_INTERNAL_H
 #define CAPSA_CONFINE_INTERNAL_H
 
+#include <fcntl.h>
 #include <seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,6 +46,9 @@ void files__prepare(struct confine_work *work);
  */
 int program__each_file(const struct confine_program *program,
 		       int (*visit)(void *arg, const char *path, bool executable), void *arg);
+
+/* The flags of the execveat(2) that executes a program. */
+#define PROGRAM_EXECUTED_BY (AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)
 
 /* Parts of seccomp filters; `action` is one of SCMP_ACT_*, a list ends in NULL. */
 scmp_filter_ctx filter__new(uint32_t otherwise);

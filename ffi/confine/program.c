@@ -112,15 +112,30 @@ static int allow_arguments(scmp_filter_ctx filter)
 	return error ? error : allow_each(filter, SCMP_SYS(fcntl), 1, flags, sizeof(flags) / sizeof(flags[0]));
 }
 
-/* The one that executes it, by the descriptor of that number; whoever executes anything else is not QEMU. */
+/*
+ * The one that executes it, by the descriptor of that number; whoever executes anything else is not QEMU. The filter
+ * does not see paths, and an absolute one makes nothing of the number: it leads to files that are there, but by no
+ * link, not even one of /proc/self/fd, to a program that was made in memory.
+ */
 static int allow_executing(scmp_filter_ctx filter, int program)
 {
 	const scmp_datum_t number = (scmp_datum_t)program;
-	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(execveat), 1, SCMP_A0(SCMP_CMP_EQ, number));
+	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(execveat), 2, SCMP_A0(SCMP_CMP_EQ, number),
+				     SCMP_A4(SCMP_CMP_EQ, PROGRAM_EXECUTED_BY));
 	if (!error)
 		error = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execveat), 1,
 					 SCMP_A0(SCMP_CMP_NE, number));
+	if (!error)
+		error = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execveat), 1,
+					 SCMP_A4(SCMP_CMP_NE, PROGRAM_EXECUTED_BY));
 	return error ? error : seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 0);
+}
+
+/* Of streams: a datagram goes from a socket of a pair to any address that comes with it. */
+static int allow_pairs(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
 }
 
 /*
@@ -151,8 +166,7 @@ int program__syscalls(struct confine_work *work, struct confine_detail detail)
 	if (!error)
 		error = filter__reading_limits(filter);
 	if (!error)
-		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-					 SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+		error = allow_pairs(filter);
 	if (!error && connects)
 		error = allow_connecting(filter, work->alone);
 	if (!error)

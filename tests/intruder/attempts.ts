@@ -43,6 +43,8 @@ export const attempts = ({
     packets: "socket 17",
     "the kernel's crypto": "socket 38",
     vsock: "socket 40",
+    "a pair for datagrams": "pair 2",
+    "a pair for packets": "pair 5",
   },
   signals: {
     kill: "kill VICTIM",
@@ -142,6 +144,7 @@ export const attempts = ({
 export const FATAL = {
   "run a program": "exec /bin/sh",
   "run a program from memory": "exec-memory -",
+  "run a program from memory by its path": "exec-number -",
   "trace the parent": `ptrace ${process.pid}`,
   "read the parent's memory": `read-memory ${process.pid}`,
   "write the parent's memory": `write-memory ${process.pid}`,

@@ -145,6 +145,8 @@ describe("in QEMU's place", () => {
       "socket 10",
       "socket 16",
       "socket 40",
+      "pair 2",
+      "pair 5",
       "reach 1",
       "reach 0",
       "fork -",
