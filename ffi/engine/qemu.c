@@ -18,6 +18,7 @@
 
 #define START_MS 20000 /* for QEMU to set itself up on a busy machine */
 #define COMMAND_MS 5000
+#define LAST_TURNS 64 /* of reading the monitor: more than a socket holds */
 
 struct qemu {
 	struct machine *machine;
@@ -47,7 +48,7 @@ static void on_process_end(void *arg, int fd, unsigned ready)
 	struct failure why;
 	int code;
 	(void)ready;
-	while (qemu_monitor__read(&qemu->monitor) > 0)
+	for (int i = 0; i < LAST_TURNS && qemu_monitor__read(&qemu->monitor) >= 0; i++)
 		;
 	if (!qemu_process__ended(&qemu->process, &code, &why))
 		return;
@@ -63,10 +64,7 @@ static void on_monitor(void *arg, int fd, unsigned ready)
 {
 	struct qemu *qemu = arg;
 	(void)ready;
-	int got;
-	while ((got = qemu_monitor__read(&qemu->monitor)) > 0)
-		;
-	if (got < 0)
+	if (qemu_monitor__read(&qemu->monitor) < 0)
 		loop__del(qemu->machine->loop, fd);
 }
 

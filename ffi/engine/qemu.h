@@ -35,7 +35,7 @@ __attribute__((warn_unused_result)) int qemu_process__start(struct qemu_process 
 __attribute__((warn_unused_result)) int qemu_process__connect(struct qemu_process *process, int fd);
 /* It connects to nothing any more. Idempotent. */
 void qemu_process__connected(struct qemu_process *process);
-/* Take in what it has written to standard error; false at its end. */
+/* Take in what it has written to standard error, as much as fits into a pipe; false at its end. */
 bool qemu_process__listen(struct qemu_process *process);
 /* Whether it ended: then it is collected, and *why says how, in its last words. `code` gets 0 for a regular end. */
 bool qemu_process__ended(struct qemu_process *process, int *code, struct failure *why);
@@ -59,7 +59,8 @@ struct qemu_monitor {
 /* Send one command, whose reply is awaited. `arguments`: a JSON object, or NULL. 0 or -errno. */
 __attribute__((warn_unused_result)) int qemu_monitor__send(struct qemu_monitor *monitor, const char *command,
 							   const char *arguments);
-/* Take in what arrived, up to the next reply. 1: a reply came; 0: nothing more now; -errno: the monitor is closed. */
+/* Take in some of what arrived, up to the next reply. 1: a reply came; 0: none so far; -errno: the monitor is closed.
+ */
 __attribute__((warn_unused_result)) int qemu_monitor__read(struct qemu_monitor *monitor);
 
 /* The number of that name in the last reply. 0, or -EPROTO where there is none. */

@@ -14,6 +14,8 @@
 
 #include "engine/qemu.h"
 
+#define PIPE_READS (65536 / QEMU_WORDS) /* what a pipe holds */
+
 /* What the child has besides the arguments and the cage. */
 struct handed {
 	const int *fds;
@@ -178,8 +180,8 @@ void qemu_process__connected(struct qemu_process *process)
 bool qemu_process__listen(struct qemu_process *process)
 {
 	char buf[QEMU_WORDS];
-	ssize_t n;
-	while ((n = read(process->errors, buf, sizeof(buf))) > 0) {
+	ssize_t n = 1;
+	for (int i = 0; i < PIPE_READS && (n = read(process->errors, buf, sizeof(buf))) > 0; i++) {
 		size_t len = (size_t)n, over = 0;
 		if (process->words_len + len > QEMU_WORDS)
 			over = process->words_len + len - QEMU_WORDS;
@@ -189,7 +191,7 @@ bool qemu_process__listen(struct qemu_process *process)
 		process->words_len += len;
 		process->words[process->words_len] = 0;
 	}
-	return n < 0 && (errno == EAGAIN || errno == EINTR);
+	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 /* The last line that says something, without the program's name before it. */

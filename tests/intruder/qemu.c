@@ -2,6 +2,7 @@
  * monitor, does what the lines of its initrd order, and writes to the console what became of each. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,31 @@ static int connect_cards(char *const argv[])
 	return 0;
 }
 
+static char flood_text[1 << 16];
+
+static void *pour(void *arg)
+{
+	while (write(*(const int *)arg, flood_text, sizeof(flood_text)) > 0)
+		;
+	return NULL;
+}
+
+/* More than anybody takes, without end: to the monitor what are replies, or a line that has no end; or last words. */
+static int flood(const char *what, int monitor)
+{
+	static const char reply[] = "{\"return\": {}}\r\n";
+	int to = strcmp(what, "words") == 0 ? STDERR_FILENO : monitor;
+	pthread_t threads[3];
+	memset(flood_text, 'x', sizeof(flood_text));
+	for (size_t i = 0; strcmp(what, "replies") == 0 && i + sizeof(reply) < sizeof(flood_text);
+	     i += sizeof(reply) - 1)
+		memcpy(flood_text + i, reply, sizeof(reply) - 1);
+	for (int i = 0; i < 3; i++)
+		if (pthread_create(&threads[i], NULL, pour, &to) != 0)
+			return 6;
+	return pthread_join(threads[0], NULL) ? 6 : 7;
+}
+
 static int carry_out(const char *line, int console)
 {
 	char deed[24], arg[DEED_MAX] = "", result[DEED_MAX + 64];
@@ -84,6 +110,8 @@ int main(int argc, char *argv[])
 			return 3;
 	while (fgets(line, sizeof(line), orders)) {
 		line[strcspn(line, "\n")] = 0;
+		if (strncmp(line, "flood ", 6) == 0)
+			return flood(line + 6, monitor);
 		if (*line && carry_out(line, console) < 0)
 			return 4;
 	}

@@ -65,9 +65,9 @@ afterAll(() => scene[Symbol.dispose]());
 /** Orders in, `order -> errno` out. */
 function intrude(
   orders: readonly string[],
-  conditions: Conditions & { readonly confine?: "require" | "none" },
+  conditions: Conditions & { readonly confine?: "require" | "none"; readonly ttl?: number },
 ): Promise<Ran> {
-  const { confine = "auto", ...others } = conditions;
+  const { confine = "auto", ttl, ...others } = conditions;
   const qemu = join(scene.top, "bin/qemu");
   const config = {
     engine: "qemu",
@@ -76,6 +76,7 @@ function intrude(
     initrd: scene.orders(orders),
     console: true,
     confine,
+    ...(ttl === undefined ? {} : { ttl }),
   };
   const program = join(libraryDirectory(), others.network ? "capsa-vmm-net" : "capsa-vmm");
   return runUnder(others, program, config);
@@ -185,6 +186,14 @@ describe("in QEMU's place", () => {
         code: "ENGINE_FAILED",
         message: expect.stringContaining("signal 31"),
       });
+    }, 60_000);
+  }
+
+  for (const what of ["replies", "line", "words"]) {
+    test(`a flood of it (${what}) does not keep the VMM from what else it does`, async () => {
+      const ran = await intrude([`flood ${what}`], { ttl: 1000 });
+      expect(ran.reason).toBe("expired");
+      expect(ran.ms).toBeLessThan(8000);
     }, 60_000);
   }
 
