@@ -4,6 +4,7 @@
 #define CAPSA_CONFINE_CONFINE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "failure.h"
@@ -33,12 +34,13 @@ struct confine_program {
 struct confine_request {
 	enum confine_mode mode;
 	const struct confine_program
-		*program;        /* NULL: it is the VMM itself. Of the rest only runtime_dir counts then */
+		*program;        /* NULL: it is the VMM itself. Else of the rest runtime_dir and data count */
 	const char *runtime_dir; /* the VMM's own directory: stays readable and writable, under its own path */
 	const struct confine_share *shares;
 	unsigned share_count;
 	bool foreign_owners; /* a share's ownership is "passthrough" or "map": files of many users are told apart */
 	bool network;        /* one thread, narrowed to CONFINE_NETWORK, talks to the host's network */
+	uint64_t data;       /* bytes of memory of its own that it may have (RLIMIT_DATA); 0: any number */
 	pid_t child;         /* the one process that may be sent signals (QEMU's); 0: none */
 };
 
@@ -46,7 +48,7 @@ enum confine_layer {
 	CONFINE_PRIVILEGES,   /* no_new_privs */
 	CONFINE_NAMESPACES,   /* network (unless it is asked for), mounts (only the runtime directory is left; of a
 				 program   its own files), IPC, host name; a program also has its own process ids */
-	CONFINE_LIMITS,       /* no core files, no debugger */
+	CONFINE_LIMITS,       /* no core files, no debugger, so much memory */
 	CONFINE_CAPABILITIES, /* dropped, but for those over files where root serves shares */
 	CONFINE_FILES,        /* Landlock: the shares and the runtime directory; of a program its own files */
 	CONFINE_SYSCALLS,     /* seccomp allow-list */

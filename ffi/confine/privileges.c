@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -23,22 +25,6 @@ int layer__privileges(struct confine_work *work, struct confine_detail detail)
 	return 0;
 }
 
-int layer__limits(struct confine_work *work, struct confine_detail detail)
-{
-	(void)work;
-	const struct rlimit none = {0, 0};
-	if (setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_MSGQUEUE, &none) < 0 ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
-		int error = errno;
-		detail__say(detail, "setrlimit, prctl: %s", strerror(error));
-		return -error;
-	}
-	detail__say(detail, "no core files, no message queues, no debugger");
-	return 0;
-}
-
-#define MOST_DESCRIPTORS 1024
-
 static int lower(int resource, rlim_t to)
 {
 	struct rlimit limit;
@@ -48,6 +34,55 @@ static int lower(int resource, rlim_t to)
 	limit.rlim_cur = limit.rlim_max;
 	return setrlimit(resource, &limit) < 0 ? -errno : 0;
 }
+
+#define MOST_STACK (8U << 20)
+
+/* A thread's stack is data as a whole, whatever of it is used, and some users have large ones: of this process's next
+ * threads, and of a program that it becomes. */
+static int limit_stacks(void)
+{
+	pthread_attr_t attr;
+	size_t size;
+	int error = pthread_getattr_default_np(&attr);
+	if (error)
+		return -error;
+	if (pthread_attr_getstacksize(&attr, &size) == 0 && size > MOST_STACK) {
+		pthread_attr_setstacksize(&attr, MOST_STACK);
+		error = pthread_setattr_default_np(&attr);
+	}
+	pthread_attr_destroy(&attr);
+	return error ? -error : lower(RLIMIT_STACK, MOST_STACK);
+}
+
+/* What a process maps to write and shares with nobody. */
+static int limit_data(const struct confine_request *request, char *told, size_t size)
+{
+	*told = 0;
+	if (!request->data)
+		return 0;
+	snprintf(told, size, ", %llu MiB of data", (unsigned long long)request->data >> 20);
+	int error = limit_stacks();
+	return error ? error : lower(RLIMIT_DATA, request->data);
+}
+
+int layer__limits(struct confine_work *work, struct confine_detail detail)
+{
+	char data[48];
+	int error = lower(RLIMIT_CORE, 0);
+	if (!error)
+		error = lower(RLIMIT_MSGQUEUE, 0);
+	if (!error)
+		error = limit_data(work->request, data, sizeof(data));
+	if (!error && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		error = -errno;
+	if (error)
+		detail__say(detail, "setrlimit, prctl: %s", strerror(-error));
+	else
+		detail__say(detail, "no core files, no message queues, no debugger%s", data);
+	return error;
+}
+
+#define MOST_DESCRIPTORS 1024
 
 /*
  * The program is executed by a descriptor whose number is the limit of them: once it is closed, which executing does,
@@ -70,15 +105,18 @@ static int limit_descriptors(struct confine_work *work)
 /* A limit of one byte keeps a core file from a pipe as well, to which the kernel lets any other limit pass. */
 int program__limits(struct confine_work *work, struct confine_detail detail)
 {
+	char data[48];
 	int error = lower(RLIMIT_CORE, 1);
 	if (!error)
 		error = lower(RLIMIT_MSGQUEUE, 0);
+	if (!error)
+		error = limit_data(work->request, data, sizeof(data));
 	if (!error)
 		error = limit_descriptors(work);
 	if (error)
 		detail__say(detail, "setrlimit: %s", strerror(-error));
 	else
-		detail__say(detail, "no core files, no message queues, %d descriptors", work->program);
+		detail__say(detail, "no core files, no message queues, %d descriptors%s", work->program, data);
 	return error;
 }
 

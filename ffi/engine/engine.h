@@ -24,6 +24,7 @@ struct machine_config {
 	const char *runtime_dir;
 	const char *qemu;          /* path of qemu-system-<arch>; engine "qemu" only */
 	enum confine_mode confine; /* of a process that the engine makes */
+	uint64_t data;             /* bytes of memory that such a process may have beside the guest's; 0: any number */
 	unsigned cpus;
 	uint64_t memory; /* bytes, a multiple of 4096 */
 };

@@ -313,8 +313,10 @@ static int start_process(struct qemu *qemu, const struct qemu_args *args, const 
 	for (unsigned i = 0; i < machine->device_count; i++)
 		if (qemu_args__connects(machine->devices[i].dev) && net_socket(qemu, i, &addresses[i]) == 0)
 			sockets[program.socket_count++] = addresses[i].sun_path;
-	const struct confine_request cage = {
-		.mode = machine->config->confine, .program = &program, .runtime_dir = machine->config->runtime_dir};
+	const struct confine_request cage = {.mode = machine->config->confine,
+					     .program = &program,
+					     .runtime_dir = machine->config->runtime_dir,
+					     .data = machine->config->data};
 	int err = qemu_process__start(&qemu->process, &cage, args->argv, args->fds, args->fd_count,
 				      &machine->child_confinement, why);
 	return err ? err : make_connections(qemu, why);

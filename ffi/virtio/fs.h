@@ -79,6 +79,8 @@ __attribute__((warn_unused_result)) int virtio_fs__new(const struct fs_options *
 
 /* Whether a protected path is one: names with '/' between them, none empty, "." or "..". */
 bool protect__valid(const char *path);
+/* Bytes that a device may come to hold for a guest with so much memory: its files and their owners. */
+uint64_t virtio_fs__bound(uint64_t memory);
 
 /* What the guest has done with a root since the device was made, or has tried to. */
 enum { FS_ROOT_WROTE_MAX = 1024 };

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/allowance.h"
 #include "vmm/cleanup.h"
 #include "vmm/handover.h"
 #include "vmm/vmm.h"
@@ -142,6 +143,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 		.runtime_dir = vmm->own_dir,
 		.qemu = config->qemu,
 		.confine = confine_mode(config),
+		.data = allowance__of(config).engine_data,
 		.cpus = (unsigned)config->cpus,
 		.memory = config->memory,
 	};
@@ -171,6 +173,7 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 		.mode = confine_mode(config),
 		.runtime_dir = vmm->own_dir,
 		.network = config->net.present,
+		.data = allowance__of(config).vmm_data,
 		.child = vmm->machine.child,
 	};
 	for (unsigned i = 0; i < config->fs_count; i++)

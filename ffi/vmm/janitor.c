@@ -13,6 +13,7 @@
 #include "os/clock.h"
 #include "vmm/cleanup.h"
 #include "vmm/doors.h"
+#include "vmm/hold.h"
 #include "vmm/keeper.h"
 #include "vmm/link.h"
 
@@ -83,7 +84,8 @@ static int make_ends(int ends[2], int sides[2], int *pidfd)
 	return 0;
 }
 
-int janitor__start(const struct vmm_config *config, int keeper, const int *close_fds, unsigned close_count, int *doors)
+int janitor__start(const struct vmm_config *config, pid_t keeper_pid, int keeper, const int *close_fds,
+		   unsigned close_count, int *doors)
 {
 	int ends[2], sides[2], pidfd;
 	int err = make_ends(ends, sides, &pidfd);
@@ -101,6 +103,7 @@ int janitor__start(const struct vmm_config *config, int keeper, const int *close
 		for (unsigned i = 0; i < close_count; i++)
 			close(close_fds[i]);
 		watch(config, ends[1], pidfd, keeper, sides[1]);
+		hold__end_of(keeper_pid);
 		_exit(0);
 	}
 	close(keeper);

@@ -18,9 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vmm/allowance.h"
 #include "vmm/cleanup.h"
 #include "vmm/frame.h"
 #include "vmm/handover.h"
+#include "vmm/hold.h"
 #include "vmm/janitor.h"
 #include "vmm/link.h"
 
@@ -54,8 +56,8 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	int vmms[2 + CONFIG_MAX_LANS] = {control}; /* that the janitor must not hold open */
 	block_signals();
 	*keeper = (struct keeper){.config = config, .control = control, .pid = getpid(), .doors = -1};
-	keeper->unfinished = mmap(NULL, sizeof(atomic_bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (keeper->unfinished == MAP_FAILED || pipe2(tie, O_CLOEXEC) < 0)
+	keeper->shared = mmap(NULL, sizeof(*keeper->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (keeper->shared == MAP_FAILED || pipe2(tie, O_CLOEXEC) < 0)
 		return -errno;
 	int err = link__pair(link);
 	if (err) {
@@ -73,7 +75,8 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 		vmms[1] = LINK_FD;
 		for (unsigned i = 0; i < config->lan_count; i++)
 			vmms[2 + i] = HANDOVER_LISTENERS + (int)i;
-		keeper->janitor = janitor__start(config, tie[0], vmms, 2 + config->lan_count, &keeper->doors);
+		keeper->janitor =
+			janitor__start(config, keeper->pid, tie[0], vmms, 2 + config->lan_count, &keeper->doors);
 		return 0; /* without a janitor, keeper and VMM still have each other; but no doors are opened */
 	}
 	err = pid < 0 ? -errno : 1;
@@ -100,6 +103,11 @@ static void clean(const struct vmm_config *config)
 
 /* In the VMM */
 
+void keeper__made(const struct keeper *keeper, pid_t engine)
+{
+	link__tell_number(keeper->link, LINK_MADE, (int)engine);
+}
+
 void keeper__detach(const struct keeper *keeper)
 {
 	link__tell(keeper->link, LINK_DETACH);
@@ -121,6 +129,8 @@ struct watch {
 	bool cleaned;
 	bool over;   /* the link is closed: the VMM is dead or as good as that */
 	int trapped; /* the system call for which it ended; -1: none */
+	bool made;
+	struct hold hold;
 	int64_t kill_at;
 };
 
@@ -148,14 +158,33 @@ static void clean_for_vmm(struct watch *watch)
 	link__tell(watch->keeper->link, LINK_CLEANED);
 }
 
+static void tell_held(const struct watch *watch)
+{
+	atomic_store(&watch->keeper->shared->held, watch->hold.held ? watch->hold.limits.memory : 0);
+}
+
+static void take_hold(struct watch *watch, int engine)
+{
+	if (strcmp(watch->keeper->config->confine, "none") == 0)
+		return;
+	hold__take(&watch->hold, watch->keeper->vmm, engine);
+	tell_held(watch);
+}
+
 static void on_link(struct watch *watch)
 {
-	enum link_message message = link__take(watch->keeper->link, &watch->trapped);
+	int number = -1;
+	enum link_message message = link__take(watch->keeper->link, &number);
 	if (message == LINK_CLOSED) {
 		watch->over = true;
 	} else if (message == LINK_DETACH) {
 		watch->detached = true;
 		stdio__detach();
+	} else if (message == LINK_TRAPPED) {
+		watch->trapped = number;
+	} else if (message == LINK_MADE && !watch->made) { /* later, a guest may be the one that says it */
+		watch->made = true;
+		take_hold(watch, number);
 	} else if (message == LINK_CLEAN) {
 		clean_for_vmm(watch);
 	}
@@ -169,14 +198,16 @@ static void wait_for_end(struct watch *watch)
 		{.fd = watch->signals, .events = POLLIN},
 		{.fd = keeper->control, .events = POLLRDHUP},
 		{.fd = watch->pidfd, .events = POLLIN}, /* the link may be open still: somewhere else, on its way */
+		{.fd = -1},
 	};
 	if (keeper->config->ttl) /* it ends itself then; one that was taken over may not */
 		set_deadline(watch, (int64_t)keeper->config->ttl + KEEPER_DELIVER_MS);
 	while (!watch->over) {
+		fds[4] = hold__poll(&watch->hold);
 		int64_t left = watch->kill_at ? watch->kill_at - now_ms() : -1;
 		if (watch->kill_at && left <= 0)
 			return;
-		if (poll(fds, 4, left < INT_MAX ? (int)left : INT_MAX) < 0 && errno != EINTR)
+		if (poll(fds, 5, left < INT_MAX ? (int)left : INT_MAX) < 0 && errno != EINTR)
 			return;
 		if (fds[0].revents)
 			on_link(watch);
@@ -193,6 +224,10 @@ static void wait_for_end(struct watch *watch)
 			fds[2].fd = -1;
 			if (!watch->detached)
 				set_deadline(watch, GRACE_MS);
+		}
+		if (fds[4].revents) {
+			hold__look(&watch->hold);
+			tell_held(watch);
 		}
 	}
 }
@@ -248,11 +283,19 @@ void control__last_words(int control, const struct failure *why)
 	say(control, &frame);
 }
 
-static void explain(int status, int trapped, struct failure *why)
+static void explain(int status, const struct watch *watch, struct failure *why)
 {
+	const int trapped = watch->trapped;
 	const char *name = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
 	char *call = trapped >= 0 ? seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, trapped) : NULL;
-	if (trapped >= 0)
+	if (watch->hold.ran_out)
+		(void)!failure__set(
+			why, ENOMEM, "HOST_MEMORY_LIMIT",
+			"the sandbox was ended: its processes on this machine held %llu MiB, the most that they "
+			"may with the %llu MiB of their guest",
+			(unsigned long long)watch->hold.limits.memory >> 20,
+			(unsigned long long)watch->keeper->config->memory >> 20);
+	else if (trapped >= 0)
 		(void)!failure__set(
 			why, EIO, "VMM_DIED",
 			"the VMM was ended (SIGSYS): it made the system call %d (%.40s), which it never makes; "
@@ -283,16 +326,20 @@ int keeper__watch(struct keeper *keeper)
 	};
 	prctl(PR_SET_NAME, "capsa-keeper");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	const struct cgroup_limits limits = allowance__group(keeper->config);
+	hold__init(&watch.hold, &limits, keeper->pid);
 	wait_for_end(&watch);
+	(void)hold__ran_out(&watch.hold);
 	close(keeper->janitor);        /* it is among those waited for now, and waits for this */
 	close(keeper->link);           /* with all that nobody has read: descriptors, say */
 	bool said_all = watch.cleaned; /* the VMM sends its last frame once its directory is gone */
 	int status = reap(keeper);
 	said_all = said_all && WIFEXITED(status);
 	clean(keeper->config);
-	if (!said_all && !atomic_load(keeper->unfinished)) {
+	hold__end(&watch.hold);
+	if (!said_all && !atomic_load(&keeper->shared->unfinished)) {
 		struct failure why;
-		explain(status, watch.trapped, &why);
+		explain(status, &watch, &why);
 		control__last_words(keeper->control, &why);
 	}
 	close(watch.signals);

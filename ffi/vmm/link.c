@@ -21,14 +21,20 @@ bool link__tell(int fd, enum link_message message)
 	return send(fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
 }
 
-enum link_message link__take(int fd, int *call)
+bool link__tell_number(int fd, enum link_message message, int number)
 {
-	struct link_trapped word = {.message = 0};
+	const struct link_numbered word = {.message = (char)message, .number = number};
+	return send(fd, &word, sizeof(word), MSG_NOSIGNAL) == (ssize_t)sizeof(word);
+}
+
+enum link_message link__take(int fd, int *number)
+{
+	struct link_numbered word = {.message = 0};
 	ssize_t n = recv(fd, &word, sizeof(word), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return LINK_NOTHING;
-	if (n == (ssize_t)sizeof(word) && call)
-		*call = word.call;
+	if (n == (ssize_t)sizeof(word) && number)
+		*number = word.number;
 	return n > 0 ? (enum link_message)word.message : LINK_CLOSED;
 }
 

@@ -3,12 +3,17 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "confine/confine.h"
+#include "vmm/hold.h"
+
+#define SYSTEMD_MS 1500
 
 static void print(const char *process, const struct confine_report *report)
 {
@@ -66,6 +71,31 @@ static int try_qemu(const char *directory, const char *qemu)
 	return end_of(pid);
 }
 
+/* As the keeper of a sandbox does it, with a child that does nothing. */
+static void try_hold(void)
+{
+	const struct cgroup_limits limits = {.memory = 64U << 20, .swap = 0, .processes = 16};
+	struct hold hold;
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	if (pid < 0)
+		return;
+	hold__init(&hold, &limits, getpid());
+	hold__take(&hold, pid, 0);
+	for (struct pollfd look = hold__poll(&hold); !hold.held && look.fd >= 0 && poll(&look, 1, SYSTEMD_MS) == 1;
+	     look = hold__poll(&hold))
+		hold__look(&hold);
+	dprintf(STDOUT_FILENO, "cgroup\tmemory\t%d\t%s\n", hold.held, hold.held ? hold.group.path : hold.why);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	hold__end(&hold);
+}
+
 int probe__confinement(const char *qemu)
 {
 	char directory[] = "/tmp/capsa-probe.XXXXXX";
@@ -77,5 +107,6 @@ int probe__confinement(const char *qemu)
 	if (qemu)
 		dprintf(STDOUT_FILENO, "qemu\texit\t%d\t\n", try_qemu(directory, qemu));
 	rmdir(directory);
+	try_hold();
 	return code;
 }

@@ -1,5 +1,6 @@
 /* What the requests of the control channel do; ffi/vmm.cddl lists them. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,15 +61,19 @@ static const char *state_name(enum vmm_state state)
 	return names[state];
 }
 
-static void add_process(struct frame *frame, const char *name, const struct confine_report *report)
+static void add_process(struct frame *frame, const char *name, const struct confine_report *report,
+			unsigned long long held)
 {
+	char limits[192];
 	if (!report->layers[0].name) /* not confined yet, or no such process */
 		return;
+	snprintf(limits, sizeof(limits), held ? "%s; by a cgroup, %llu MiB with the others and the guest" : "%s",
+		 report->layers[CONFINE_LIMITS].detail, held >> 20);
 	frame__open(frame, name);
 	for (unsigned i = 0; i < CONFINE_LAYERS; i++) {
 		frame__open(frame, report->layers[i].name);
 		frame__bool(frame, "applied", report->layers[i].applied);
-		frame__text(frame, "detail", report->layers[i].detail);
+		frame__text(frame, "detail", i == CONFINE_LIMITS ? limits : report->layers[i].detail);
 		frame__close(frame);
 	}
 	frame__close(frame);
@@ -76,9 +81,10 @@ static void add_process(struct frame *frame, const char *name, const struct conf
 
 static void add_confinement(struct frame *frame, const struct vmm *vmm)
 {
+	const unsigned long long held = atomic_load(&vmm->keeper->shared->held);
 	frame__open(frame, "confinement");
-	add_process(frame, "capsa-vmm", &vmm->confinement);
-	add_process(frame, "qemu", &vmm->machine.child_confinement);
+	add_process(frame, "capsa-vmm", &vmm->confinement, held);
+	add_process(frame, "qemu", &vmm->machine.child_confinement, held);
 	frame__close(frame);
 }
 

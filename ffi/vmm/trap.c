@@ -11,7 +11,7 @@
 
 void trap__end(int call)
 {
-	const struct link_trapped word = {.message = LINK_TRAPPED, .call = call};
+	const struct link_numbered word = {.message = LINK_TRAPPED, .number = call};
 	ssize_t ignored = write(LINK_FD, &word, sizeof(word));
 	(void)ignored;
 	for (;;)

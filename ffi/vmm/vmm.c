@@ -210,6 +210,8 @@ static int start(struct vmm *vmm, struct failure *why)
 	if (!err)
 		err = build__machine(vmm, why);
 	if (!err)
+		keeper__made(vmm->keeper, vmm->machine.child);
+	if (!err)
 		err = trap__install() < 0 ? failure__set(why, EIO, NULL, "signals cannot be handled")
 					  : build__confinement(vmm, why);
 	return err ? err : start_machine(vmm, why);
@@ -254,8 +256,10 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 		.detached = config->detached,
 		.doors = {.fd = keeper->doors, .lock = PTHREAD_MUTEX_INITIALIZER},
 	};
-	struct control_options options = {
-		.starter = keeper->control, .unfinished = keeper->unfinished, .ops = &control_ops, .owner = &vmm};
+	struct control_options options = {.starter = keeper->control,
+					  .unfinished = &keeper->shared->unfinished,
+					  .ops = &control_ops,
+					  .owner = &vmm};
 	prctl(PR_SET_NAME, "capsa-vmm");
 	int err = loop__new(&vmm.loop);
 	if (err)

@@ -12,8 +12,8 @@ interface Line {
 }
 
 /**
- * By confining a child as a sandbox's processes are: one finding each for capsa-vmm and, where that is to run, QEMU.
- * Throws HostError where there is no monitor.
+ * By confining a child as a sandbox's processes are: one finding each for capsa-vmm and, where that is to run, QEMU; and
+ * one for the cgroup that holds both. Throws HostError where there is no monitor.
  */
 export function confinement(qemu: string | undefined): Finding[] {
   const argv = [vmmPath(), "confinement", ...(qemu === undefined ? [] : [qemu])];
@@ -31,12 +31,25 @@ export function confinement(qemu: string | undefined): Finding[] {
         detail: detail!,
       }),
     );
-  return ["capsa-vmm", ...(qemu === undefined ? [] : ["qemu"])].map((process) =>
+  const cages = ["capsa-vmm", ...(qemu === undefined ? [] : ["qemu"])].map((process) =>
     describe(
       process,
       lines.filter((line) => line.process === process),
     ),
   );
+  return [...cages, ...lines.filter(({ process }) => process === "cgroup").map(describeCgroup)];
+}
+
+function describeCgroup({ value, detail }: Line): Finding {
+  const name = "cgroup";
+  if (value === "1")
+    return { name, state: "ok", found: "each sandbox's processes are held to a sum of memory" };
+  return {
+    name,
+    state: "note",
+    found: `none, so only each process by itself is held to so much memory: ${detail}`,
+    mend: "run capsa where systemd runs for this user, or in a cgroup (version 2) that is delegated to this user",
+  };
 }
 
 function describe(process: string, lines: readonly Line[]): Finding {

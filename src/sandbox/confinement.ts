@@ -8,7 +8,10 @@ export interface ConfinementLayer {
   /** `"privileges"`, `"namespaces"`, `"limits"`, `"capabilities"`, `"files"` (Landlock), `"syscalls"` (seccomp). */
   readonly layer: string;
   readonly applied: boolean;
-  /** What was applied, or why it was not. */
+  /**
+   * What was applied, or why it was not. Of `"limits"` also the cgroup that holds the sandbox's processes to a sum of
+   * memory, where one could be had: it is made some milliseconds after the start.
+   */
   readonly detail: string;
 }
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Process 1 of the lab machine once the host's file system is its own: run /lab/command, write its exit code, power off.
 trap '' INT TERM
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 # A virtual machine that never runs, until the end: the kernel patches its scheduler when the first one comes and the
 # last one goes, and done hundreds of times under emulation, all processors now and then stand still in that for ever.
 perl -e 'open my $kvm, "+<", "/dev/kvm" or die; ioctl($kvm, 0xae01, 0) or die; sleep' & # KVM_CREATE_VM

@@ -134,14 +134,22 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 	return err ? err : share->protected && share->root->type != S_IFDIR ? -ENOTDIR : 0;
 }
 
-/* How many descriptors the session may use: an eighth of the process's for known inodes, half for open files. And how
- * many inodes: no fewer than a guest of that memory holds, so that it gives them back before it meets the limit. */
-static void set_limits(struct fs_session *s, uint64_t memory)
+/* No fewer inodes than a guest of that memory holds, so that it gives them back before it meets the limit. */
+static unsigned most_inodes(uint64_t memory)
 {
 	uint64_t inodes = memory ? memory / FS_INODE_BYTES : FS_INODES_MAX;
-	s->inodes_max = inodes < FS_INODES_LEAST ? FS_INODES_LEAST
-			: inodes < FS_INODES_MAX ? (unsigned)inodes
-						 : FS_INODES_MAX;
+	return inodes < FS_INODES_LEAST ? FS_INODES_LEAST : inodes < FS_INODES_MAX ? (unsigned)inodes : FS_INODES_MAX;
+}
+
+uint64_t virtio_fs__bound(uint64_t memory)
+{
+	return (uint64_t)most_inodes(memory) * FS_INODE_HELD + (uint64_t)FS_OWNERS_MAX * FS_OWNER_HELD;
+}
+
+/* How many descriptors the session may use: an eighth of the process's for known inodes, half for open files. */
+static void set_limits(struct fs_session *s, uint64_t memory)
+{
+	s->inodes_max = most_inodes(memory);
 	struct rlimit limit = {.rlim_cur = 1024};
 	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
 		rlim_t soft = limit.rlim_cur;
