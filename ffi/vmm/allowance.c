@@ -41,7 +41,7 @@ struct allowance allowance__of(const struct vmm_config *config)
 	else
 		allowance.vmm_data += config->memory + config->cpus * STACK;
 	if (SANITIZED)
-		allowance.vmm_data = 0;
+		allowance.vmm_data = allowance.engine_data = 0;
 	return allowance;
 }
 

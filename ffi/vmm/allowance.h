@@ -11,7 +11,8 @@ struct allowance {
 	uint64_t engine; /* 0 where the engine is no process of its own */
 
 	/* The same as RLIMIT_DATA, which counts the stacks of threads as a whole, and the guest's memory where that is
-	 * the process's own. 0: no limit, in a build with a sanitizer, whose shadow is data. */
+	 * the process's own. 0: no limit, in a build with a sanitizer, whose shadow is data, also in QEMU
+	 * where that has it preloaded. */
 	uint64_t vmm_data, engine_data;
 };
 
