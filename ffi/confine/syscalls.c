@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -172,15 +173,30 @@ static int allow_child(scmp_filter_ctx filter, pid_t child)
 			 : 0;
 }
 
-/* IPv4 and IPv6, TCP, UDP and echo requests; nothing that sees other packets than its own. */
+/* IPv4 and IPv6, TCP, UDP and echo requests; nothing that sees other packets than its own, and no other protocol of
+ * those that a kernel has or loads for who asks. */
 static int allow_network_sockets(scmp_filter_ctx filter)
 {
-	static const int domains[] = {AF_INET, AF_INET6}, types[] = {SOCK_STREAM, SOCK_DGRAM};
+	static const struct {
+		int domain, type, protocol;
+	} kinds[] = {
+		{AF_INET, SOCK_STREAM, 0},
+		{AF_INET6, SOCK_STREAM, 0},
+		{AF_INET, SOCK_STREAM, IPPROTO_TCP},
+		{AF_INET6, SOCK_STREAM, IPPROTO_TCP},
+		{AF_INET, SOCK_DGRAM, 0},
+		{AF_INET6, SOCK_DGRAM, 0},
+		{AF_INET, SOCK_DGRAM, IPPROTO_UDP},
+		{AF_INET6, SOCK_DGRAM, IPPROTO_UDP},
+		{AF_INET, SOCK_DGRAM, IPPROTO_ICMP},
+		{AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6},
+	};
 	int error = 0;
-	for (unsigned i = 0; i < 4 && !error; i++)
-		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)domains[i / 2]),
-					 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, (scmp_datum_t)types[i % 2]));
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !error; i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 3,
+					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)kinds[i].domain),
+					 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, (scmp_datum_t)kinds[i].type),
+					 SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)kinds[i].protocol));
 	return error;
 }
 
@@ -341,8 +357,11 @@ static int fill(scmp_filter_ctx filter, unsigned parts, pid_t child, const struc
 scmp_filter_ctx filter__new(uint32_t otherwise)
 {
 	scmp_filter_ctx filter = seccomp_init(otherwise);
-	if (filter)
-		(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree and not a list, where it knows */
+	if (!filter)
+		return NULL;
+	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree and not a list, where it knows */
+	/* numbers of another ABI: by itself it would end the thread, and leave the others of an intruder's */
+	(void)seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	return filter;
 }
 

@@ -526,6 +526,33 @@ static void exec_and_ptrace_end_the_process(void)
 	tear_down();
 }
 
+#define OF_X32 0x40000000 /* marks a system call of another ABI, with other numbers */
+
+static void *call_by_another_abi(void *arg)
+{
+	syscall(OF_X32 | SYS_getpid);
+	return arg;
+}
+
+static int call_on_a_thread(void)
+{
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, call_by_another_abi, NULL) == 0)
+		pthread_join(thread, NULL);
+	return ALLOWED;
+}
+
+/* Not only the thread: the others are an intruder's as well. */
+static void a_call_of_another_abi_ends_the_process(void)
+{
+	set_up();
+	need(LAYER(SYSCALLS));
+	int status = status_of(call_on_a_thread);
+	CHECK(WIFSIGNALED(status));
+	CHECK_EQ(WTERMSIG(status), SIGSYS);
+	tear_down();
+}
+
 static void signals_to_others_are_refused(void)
 {
 	set_up();
@@ -608,7 +635,8 @@ static int reach(void)
 	int can = 0;
 	if (socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) >= 0 && socket(AF_INET6, SOCK_DGRAM, 0) >= 0)
 		can |= 1;
-	if (socket(AF_INET, SOCK_RAW, IPPROTO_TCP) >= 0 || socket(AF_PACKET, SOCK_RAW, 0) >= 0 ||
+	if (socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP) >= 0 || socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE) >= 0 ||
+	    socket(AF_INET, SOCK_RAW, IPPROTO_TCP) >= 0 || socket(AF_PACKET, SOCK_RAW, 0) >= 0 ||
 	    socket(AF_PACKET, SOCK_DGRAM, 0) >= 0 || socket(AF_NETLINK, SOCK_RAW, 0) >= 0 ||
 	    socket(AF_VSOCK, SOCK_STREAM, 0) >= 0)
 		can |= 2;
@@ -747,6 +775,7 @@ int main(void)
 	CASE(network_sockets_are_refused);
 	CASE(unix_sockets_are_not_made);
 	CASE(exec_and_ptrace_end_the_process);
+	CASE(a_call_of_another_abi_ends_the_process);
 	CASE(signals_to_others_are_refused);
 	CASE(threads_are_made_but_no_processes);
 	CASE(code_is_not_made);
