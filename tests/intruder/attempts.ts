@@ -64,6 +64,7 @@ export const attempts = ({
     "a thread in a new user namespace": "clone 0x10010f00",
     "code in new memory": "code -",
     "code in old memory": "code-later -",
+    "say over its own system calls": "listen-calls -",
     "another machine": "new-machine -",
     "typing into a terminal": "type x",
   },
