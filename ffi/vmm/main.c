@@ -71,7 +71,7 @@ int main(int argc, char *argv[])
 		control__last_words(HANDOVER_CONTROL, &why);
 		return 1;
 	}
-	if (config.detached)
+	if (config.detached || isatty(STDERR_FILENO)) /* who was taken over would read its keys */
 		stdio__detach();
 	for (unsigned i = 0; i < config.lan_count; i++)
 		fcntl(HANDOVER_LISTENERS + (int)i, F_SETFD, FD_CLOEXEC);

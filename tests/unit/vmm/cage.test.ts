@@ -27,7 +27,7 @@ import {
   Scene,
 } from "../../intruder/scene.ts";
 import { type Ran, tool } from "../../lab/bare.ts";
-import { Machine, scratch } from "./machine.ts";
+import { Machine, type Processes, scratch, untilGone } from "./machine.ts";
 
 const root = join(import.meta.dir, "../../..");
 const built = join(root, "build/compromised");
@@ -293,6 +293,23 @@ describe("the true QEMU", () => {
     expect(targets.filter((target) => !plain.test(target))).toEqual([]);
   });
 });
+
+test("no process of a machine has the terminal of who started it", async () => {
+  const line = `${process.execPath} ${join(import.meta.dir, "starter.ts")} attached`;
+  const starter = Bun.spawn(["script", "-qec", line, "/dev/null"], { stdin: "pipe" });
+  let said = "";
+  for await (const bytes of starter.stdout) {
+    said += new TextDecoder().decode(bytes);
+    if (said.includes("\n")) break;
+  }
+  const { runtimeDir, processes } = JSON.parse(said) as { runtimeDir: string; processes: Processes };
+  const pids = Object.values(processes);
+  const open = pids.flatMap((pid) => readdirSync(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`));
+  const targets = open.map((fd) => readlinkSync(fd));
+  starter.kill("SIGKILL");
+  expect(targets.filter((target) => /tty|pts|ptmx/.test(target))).toEqual([]);
+  await untilGone(pids, runtimeDir, 5000);
+}, 60_000);
 
 test("a script in QEMU's place is refused in words", async () => {
   using dir = scratch();
