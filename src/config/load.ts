@@ -1,7 +1,8 @@
 /** `capsa.toml` from disk to sandboxes and steps, or to the list of everything that is wrong with it. */
-import { readFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { SpecError } from "../errors.ts";
+import { isGuests } from "../host/hold.ts";
 import { type McpLimits, validateLimits } from "../mcp/limits.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { validateSpec } from "../sandbox/validate.ts";
@@ -26,6 +27,9 @@ export interface Config {
   /** With its defaults. */
   readonly mcp: McpLimits;
 }
+
+/** More than anybody writes. */
+const MOST_BYTES = 16 << 20;
 
 export interface LoadOptions {
   /** `unread`: for those who start nothing, values of secrets need not be there. */
@@ -103,12 +107,15 @@ function check(path: Path, validate: () => unknown, report: Reporter): void {
 }
 
 function readText(path: string): string {
+  const unreadable = (message: string, hint?: string) =>
+    new ConfigError("CONFIG_UNREADABLE", path, message, hint ? { hint } : {});
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
+    const bytes = readWhole(path);
+    if (typeof bytes === "string") throw unreadable(`${shown(path)} ${bytes}`);
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
+    if (error instanceof ConfigError) throw error;
     const code = (error as NodeJS.ErrnoException).code;
-    const unreadable = (message: string, hint?: string) =>
-      new ConfigError("CONFIG_UNREADABLE", path, message, hint ? { hint } : {});
     if (code === "ENOENT")
       throw unreadable(`there is no ${shown(path)}`, "`capsa init` writes one; --file names another");
     if (code === "EISDIR")
@@ -120,6 +127,20 @@ function readText(path: string): string {
     if (error instanceof TypeError) throw unreadable(`${shown(path)} is not UTF-8 text`);
     throw unreadable(`${shown(path)} cannot be read: ${(error as Error).message}`);
   }
+}
+
+/** Or why not. A pipe is waited for where it is the user's, as `-f /dev/stdin`; a guest's would be waited for without end. */
+function readWhole(path: string): Uint8Array | string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const status = fstatSync(fd);
+    if (status.size > MOST_BYTES) return `is larger than ${MOST_BYTES >> 20} MiB`;
+    if (status.isFile() || status.isDirectory()) return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  if (isGuests(path)) return "is no regular file, in a directory that a guest may write";
+  return readFileSync(path);
 }
 
 /** The path as the user would write it: relative where that does not lead out of here. */
