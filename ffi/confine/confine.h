@@ -41,7 +41,7 @@ struct confine_request {
 	bool foreign_owners; /* a share's ownership is "passthrough" or "map": files of many users are told apart */
 	bool network;        /* one thread, narrowed to CONFINE_NETWORK, talks to the host's network */
 	uint64_t data;       /* bytes of memory of its own that it may have (RLIMIT_DATA); 0: any number */
-	pid_t child;         /* the one process that may be sent signals (QEMU's); 0: none */
+	bool child;          /* a process may be killed, by a pidfd that is open (QEMU's) */
 };
 
 enum confine_layer {
@@ -119,6 +119,6 @@ enum confine_thread {
 
 /* Narrow the calling thread, and those it makes from now on, for good, in a process to which CONFINE_SYSCALLS is
  * applied. `child`: as in the request, for CONFINE_MAIN. One that cannot be narrowed ends the process. */
-void confine__narrow(enum confine_thread kind, pid_t child);
+void confine__narrow(enum confine_thread kind, bool child);
 
 #endif

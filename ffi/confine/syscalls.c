@@ -166,11 +166,10 @@ int filter__own_signals(scmp_filter_ctx filter)
 				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 }
 
-static int allow_child(scmp_filter_ctx filter, pid_t child)
+/* By a descriptor, of which there is one: the number of a process is another's once that is over. */
+static int allow_killing(scmp_filter_ctx filter)
 {
-	return child > 0 ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1,
-					    SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)child))
-			 : 0;
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(pidfd_send_signal), 1, SCMP_A1(SCMP_CMP_EQ, SIGKILL));
 }
 
 /* IPv4 and IPv6, TCP, UDP and echo requests; nothing that sees other packets than its own, and no other protocol of
@@ -287,14 +286,14 @@ static int allow_network(scmp_filter_ctx filter)
 	return error ? error : allow_network_sockets(filter);
 }
 
-static int allow_managing(scmp_filter_ctx filter, pid_t child)
+static int allow_managing(scmp_filter_ctx filter, bool child)
 {
 	static const unsigned long requests[] = {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
 						 SECCOMP_IOCTL_NOTIF_ADDFD};
 	int error = filter__all(filter, managing, SCMP_ACT_ALLOW);
 	if (!error)
 		error = allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
-	return error ? error : allow_child(filter, child);
+	return error || !child ? error : allow_killing(filter);
 }
 
 static int allow_clock(scmp_filter_ctx filter)
@@ -325,7 +324,7 @@ static int allow_starting(scmp_filter_ctx filter)
 }
 
 /* `work`: of the process; NULL of a thread, whose filter adds to that one. */
-static int fill(scmp_filter_ctx filter, unsigned parts, pid_t child, const struct confine_work *work)
+static int fill(scmp_filter_ctx filter, unsigned parts, bool child, const struct confine_work *work)
 {
 	static const char *const names[] = {"unlinkat", NULL};
 	/* libslirp would read /etc/resolv.conf, and the C library this or that; all do without */
@@ -365,7 +364,7 @@ scmp_filter_ctx filter__new(uint32_t otherwise)
 	return filter;
 }
 
-static int shut(unsigned parts, pid_t child, const struct confine_work *work)
+static int shut(unsigned parts, bool child, const struct confine_work *work)
 {
 	scmp_filter_ctx filter = filter__new(SCMP_ACT_TRAP);
 	int error = filter ? fill(filter, parts, child, work) : -ENOMEM;
@@ -387,7 +386,7 @@ int layer__syscalls(struct confine_work *work, struct confine_detail detail)
 	return error;
 }
 
-void confine__narrow(enum confine_thread kind, pid_t child)
+void confine__narrow(enum confine_thread kind, bool child)
 {
 	/* filters add up: what one that came before forbids stays forbidden */
 	if (shut(parts_of[kind], child, NULL) < 0)

@@ -100,7 +100,7 @@ static void *vcpu__thread(void *arg)
 	enum kvm_verdict verdict = KVM_GO_ON;
 	struct failure why;
 	if (vm->machine->narrow)
-		confine__narrow(CONFINE_VCPU, 0);
+		confine__narrow(CONFINE_VCPU, false);
 	while (verdict == KVM_GO_ON && vcpu__may_run(vm)) {
 		int error = 0;
 		do {

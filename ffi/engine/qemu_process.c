@@ -230,7 +230,10 @@ bool qemu_process__ended(struct qemu_process *process, int *code, struct failure
 void qemu_process__kill(struct qemu_process *process)
 {
 	if (process->pid > 0) {
-		kill(process->pid, SIGKILL);
+		if (process->pidfd >= 0)
+			pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0);
+		else /* where it did not come up: the VMM is not confined yet */
+			kill(process->pid, SIGKILL);
 		while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		process->pid = 0;

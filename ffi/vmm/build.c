@@ -174,7 +174,7 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 		.runtime_dir = vmm->own_dir,
 		.network = config->net.present,
 		.data = allowance__of(config).vmm_data,
-		.child = vmm->machine.child,
+		.child = vmm->machine.child != 0,
 	};
 	for (unsigned i = 0; i < config->fs_count; i++)
 		request.share_count += config->fs[i].root_count;

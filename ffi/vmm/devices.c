@@ -20,7 +20,7 @@
 
 static void narrow(int kind)
 {
-	confine__narrow((enum confine_thread)kind, 0);
+	confine__narrow((enum confine_thread)kind, false);
 }
 
 /* What its thread needs; a cable of a private network is a network card as well, and says so itself. */

@@ -186,7 +186,7 @@ static int start_machine(struct vmm *vmm, struct failure *why)
 	if (err)
 		return err;
 	if (vmm->machine.narrow)
-		confine__narrow(CONFINE_MAIN, vmm->machine.child);
+		confine__narrow(CONFINE_MAIN, vmm->machine.child != 0);
 	notice__confinement(vmm);
 	struct frame frame;
 	frame__begin(&frame, 4096);

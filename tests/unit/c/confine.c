@@ -36,6 +36,7 @@ static struct {
 	int roots[3];                   /* as the file system device has them */
 	int proc;                       /* /proc/self/fd of who is confined, as it has that too */
 	int listener;                   /* outside/socket */
+	int child;                      /* a pidfd */
 	bool survives;                  /* forbidden calls fail */
 	pid_t parent;
 	struct route route; /* as the net device has it */
@@ -558,8 +559,31 @@ static void signals_to_others_are_refused(void)
 	set_up();
 	CHECK_EQ(result_of(kill_parent), REFUSED);
 	CHECK_EQ(result_of(signal_by_input), REFUSED);
-	room.request.child = getpid();
-	CHECK_EQ(result_of(kill_parent), ALLOWED);
+	tear_down();
+}
+
+/* 1: kill it; 2: another signal, or by a number, which may be another's by then */
+static int signal_child(void)
+{
+	int can = syscall(SYS_pidfd_send_signal, room.child, 0, NULL, 0) == 0 || kill_parent() ? 2 : 0;
+	return can | (syscall(SYS_pidfd_send_signal, room.child, SIGKILL, NULL, 0) == 0);
+}
+
+static void one_child_is_killed_and_nobody_else(void)
+{
+	set_up();
+	need(LAYER(SYSCALLS));
+	pid_t pid = fork();
+	if (pid == 0)
+		for (;;)
+			pause();
+	room.child = (int)syscall(SYS_pidfd_open, pid, 0);
+	CHECK(room.child >= 0);
+	CHECK_EQ(result_of(signal_child), 0);
+	room.request.child = true;
+	CHECK_EQ(result_of(signal_child), 1);
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+	close(room.child);
 	tear_down();
 }
 
@@ -615,14 +639,14 @@ static void privileges_are_not_regained(void)
 
 static int narrowed_vcpu(void)
 {
-	confine__narrow(CONFINE_VCPU, 0);
+	confine__narrow(CONFINE_VCPU, false);
 	return open_at(room.roots[1], "file", O_RDONLY) | open_absolute(room.runtime, "own", O_RDONLY) |
 	       (socket(AF_UNIX, SOCK_STREAM, 0) >= 0) | make_thread();
 }
 
 static int narrowed_still_runs(void)
 {
-	confine__narrow(CONFINE_QUIET, 0);
+	confine__narrow(CONFINE_QUIET, false);
 	int fd = open_absolute(room.runtime, "own", O_RDONLY);
 	void *memory = malloc(1 << 20);
 	free(memory);
@@ -649,7 +673,7 @@ static int reach(void)
 
 static int reach_as_network(void)
 {
-	confine__narrow(CONFINE_NETWORK, 0);
+	confine__narrow(CONFINE_NETWORK, false);
 	return reach();
 }
 
@@ -657,7 +681,7 @@ static int reach_as_network(void)
 static int ask_as_network(void)
 {
 	static const uint8_t loopback[4] = {127, 0, 0, 1}, other[4] = {192, 0, 2, 1};
-	confine__narrow(CONFINE_NETWORK, 0);
+	confine__narrow(CONFINE_NETWORK, false);
 	bool told = route__is_local(&room.route, AF_INET, loopback) == 1 &&
 		    route__is_local(&room.route, AF_INET, other) == 0;
 	struct {
@@ -673,7 +697,7 @@ static int ask_as_network(void)
 
 static int reach_from_main(void)
 {
-	confine__narrow(CONFINE_MAIN, 0);
+	confine__narrow(CONFINE_MAIN, false);
 	return reach();
 }
 
@@ -714,14 +738,14 @@ static int narrowed_disk_works(void)
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	unlink(path);
 	struct iovec iov = {.iov_base = (char[512]){"sector"}, .iov_len = 512};
-	confine__narrow(CONFINE_DISK, 0);
+	confine__narrow(CONFINE_DISK, false);
 	return pwritev(fd, &iov, 1, 512) == 512 && preadv(fd, &iov, 1, 512) == 512 && fdatasync(fd) == 0 ? ALLOWED
 													 : REFUSED;
 }
 
 static int narrowed_disk_opens(void)
 {
-	confine__narrow(CONFINE_DISK, 0);
+	confine__narrow(CONFINE_DISK, false);
 	return open_absolute(room.runtime, "own", O_RDONLY) == REFUSED ? REFUSED : ALLOWED;
 }
 
@@ -777,6 +801,7 @@ int main(void)
 	CASE(exec_and_ptrace_end_the_process);
 	CASE(a_call_of_another_abi_ends_the_process);
 	CASE(signals_to_others_are_refused);
+	CASE(one_child_is_killed_and_nobody_else);
 	CASE(threads_are_made_but_no_processes);
 	CASE(code_is_not_made);
 	CASE(privileges_are_not_regained);
