@@ -162,54 +162,44 @@ pid_t confine__fork(const struct confine_request *request, struct confine_birth 
 	return fork();
 }
 
-/* What it is to have of this machine's files; all are taken before the tmpfs covers some. */
+/* What it is to have of this machine's files; all are taken before the tmpfs covers some. Where a path is a symbolic
+ * link it has what that leads to, in the link's place. */
 struct parts {
 	struct part {
-		char path[256], link[256]; /* link: where a symbolic one leads, which is made anew */
-		int tree;                  /* -1: a link */
+		char path[256];
+		int tree;
 		bool directory;
 	} list[MAX_PARTS];
 	unsigned count;
 };
 
-static int take(struct parts *parts, const char *path, bool follow)
+static int take(void *arg, const char *path, bool executable)
 {
+	struct parts *parts = arg;
 	struct stat status;
+	(void)executable;
 	if (parts->count == MAX_PARTS)
 		return -E2BIG;
 	struct part *part = &parts->list[parts->count];
-	*part = (struct part){.tree = -1};
 	if ((size_t)snprintf(part->path, sizeof(part->path), "%s", path) >= sizeof(part->path))
 		return -ENAMETOOLONG;
-	if ((follow ? stat : lstat)(path, &status) < 0)
+	if (stat(path, &status) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	part->directory = S_ISDIR(status.st_mode);
-	if (S_ISLNK(status.st_mode)) {
-		ssize_t len = readlink(path, part->link, sizeof(part->link) - 1);
-		if (len < 0)
-			return -errno;
-	} else {
-		part->tree = tree__open(path, true);
-		if (part->tree < 0)
-			return part->tree;
-	}
+	part->tree = tree__open(path, true);
+	if (part->tree < 0)
+		return part->tree;
 	parts->count++;
 	return 0;
 }
 
-static int take_file(void *arg, const char *path, bool executable)
-{
-	(void)executable;
-	return take(arg, path, false);
-}
-
 static int take_all(struct parts *parts, const struct confine_program *program)
 {
-	int error = program__each_file(program, take_file, parts);
+	int error = program__each_file(program, take, parts);
 	for (unsigned i = 0; !error && i < program->socket_count; i++)
-		error = take(parts, program->sockets[i], true);
+		error = take(parts, program->sockets[i], false);
 	/* /proc/self is a link: the directory is taken by way of it, and stays this process's */
-	return error ? error : take(parts, "/proc/self/fd", true);
+	return error ? error : take(parts, "/proc/self/fd", false);
 }
 
 /* `at` may be cut, and is whole again on return. */
@@ -242,9 +232,8 @@ static int fill_with_parts(void *arg, const char *root)
 			return -ENAMETOOLONG;
 		if (lstat(at, &status) == 0) /* within one that is there by now */
 			continue;
-		if (part->tree < 0)
-			error = symlink(part->link, at) < 0 ? -errno : 0;
-		else if (!(error = make_place(part, at)))
+		error = make_place(part, at);
+		if (!error)
 			error = attach(part->tree, at);
 	}
 	return error;
@@ -253,8 +242,7 @@ static int fill_with_parts(void *arg, const char *root)
 static void give_back(struct parts *parts)
 {
 	for (unsigned i = 0; i < parts->count; i++)
-		if (parts->list[i].tree >= 0)
-			close(parts->list[i].tree);
+		close(parts->list[i].tree);
 }
 
 int program__namespaces(struct confine_work *work, struct confine_detail detail)

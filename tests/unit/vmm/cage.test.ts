@@ -12,6 +12,7 @@ import {
   readFileSync,
   readlinkSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -65,10 +66,13 @@ afterAll(() => scene[Symbol.dispose]());
 /** Orders in, `order -> errno` out. */
 function intrude(
   orders: readonly string[],
-  conditions: Conditions & { readonly confine?: "require" | "none"; readonly ttl?: number },
+  conditions: Conditions & {
+    readonly confine?: "require" | "none";
+    readonly ttl?: number;
+    readonly qemu?: string;
+  },
 ): Promise<Ran> {
-  const { confine = "auto", ttl, ...others } = conditions;
-  const qemu = join(scene.top, "bin/qemu");
+  const { confine = "auto", ttl, qemu = join(scene.top, "bin/qemu"), ...others } = conditions;
   const config = {
     engine: "qemu",
     qemu: { path: qemu },
@@ -188,6 +192,19 @@ describe("in QEMU's place", () => {
       });
     }, 60_000);
   }
+
+  test("files of its prefix that lie elsewhere, by links, are its own as well", async () => {
+    const prefix = join(scene.top, "linked, and so");
+    for (const path of ["bin", "share"]) mkdirSync(join(prefix, path), { recursive: true });
+    mkdirSync(join(scene.top, "data"));
+    writeFileSync(join(scene.top, "data/rom"), "rom\n");
+    copyFileSync(join(built, "qemu"), join(prefix, "bin/qemu"));
+    symlinkSync("../../data", join(prefix, "share/qemu"));
+    const order = `read ${join(prefix, "share/qemu/rom")}`;
+    const ran = await intrude([order], { confine: "require", qemu: join(prefix, "bin/qemu") });
+    expect(ran.failure).toBeUndefined();
+    expect(resultsOf(ran)).toEqual(new Map([[order, DONE]]));
+  }, 60_000);
 
   for (const what of ["replies", "line", "words"]) {
     test(`a flood of it (${what}) does not keep the VMM from what else it does`, async () => {
