@@ -1,6 +1,7 @@
 /** A project that a hostile guest may write, and a user who goes on using `capsa` in it: what each trap comes to. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
+  copyFileSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -8,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -68,6 +70,15 @@ function unharmed(): void {
   expect(readFileSync(join(victim, "secret"), "utf8")).toBe(SECRET);
   expect(readdirSync(join(victim, "private"))).toEqual([]);
   expect(existsSync(join(top, "ran"))).toBe(false);
+}
+
+/** A process that has ended may have no one who buries it. */
+function lives(pid: number): boolean {
+  try {
+    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
 }
 
 /** A file of sandboxes beside the project, which is the user's alone. */
@@ -227,11 +238,13 @@ test("a directory that turns into a link and back while it is copied: nothing cr
       "python3",
       "-c",
       `
-import os
-os.symlink("${victim}/private", "/project/there"); os.symlink("${victim}", "/project/back")
-while not os.path.exists("/project/stop"):
-    for a, b in (("race", "back"), ("out", "there")):
-        os.rename(a, a + ".aside"); os.rename(b, a); os.rename(a, b); os.rename(a + ".aside", a)
+import ctypes, os
+EXCHANGE, HERE, turns = 2, -100, 0
+os.symlink("${victim}/private", "there"); os.symlink("${victim}", "back")
+while not os.path.exists("stop"):
+    for a, b in ((b"race", b"back"), (b"out", b"there")):
+        turns += ctypes.CDLL(None).renameat2(HERE, a, HERE, b, EXCHANGE) == 0
+print(turns)
 `,
     ],
     { cwd: "/project" },
@@ -245,7 +258,7 @@ while not os.path.exists("/project/stop"):
     ]);
   }
   await guest("touch stop");
-  expect(await swapping).toMatchObject({ exitCode: 0 });
+  expect(Number((await swapping).stdout)).toBeGreaterThan(100);
   expect(await guest("cat /tmp/got* /tmp/all*/* | sort -u")).toBe("mine\n");
   unharmed();
 }, 90_000);
@@ -376,6 +389,44 @@ test("files of 100 GiB without a byte: copied in and out, compared and checked a
   await guest("rm sparse.toml /kept/sparse");
 });
 
+test("a description that is a pipe: an error of the file, for each verb that reads one", async () => {
+  await guest("mkfifo sub/capsa.toml");
+  for (const verb of [
+    ["check"],
+    ["up"],
+    ["up", "-d"],
+    ["down"],
+    ["learn"],
+    ["network", "--explain", "a.example.org:443"],
+  ])
+    expect([verb, await capsa(verb, join(project, "sub"))]).toMatchObject([
+      verb,
+      { exitCode: 2, stderr: expect.stringContaining("no regular file") },
+    ]);
+  await guest("rm sub/capsa.toml");
+});
+
+test("a QEMU and tools in the project's node_modules/.bin, which npm and npx put into PATH: not run", async () => {
+  const names = [
+    "qemu-system-x86_64",
+    "qemu-system-aarch64",
+    "readlink",
+    "dirname",
+    "sh",
+    "bun",
+    "node",
+    "make",
+    "git",
+  ];
+  await guest(`mkdir -p node_modules/.bin; for name in ${names.join(" ")}; do
+    printf '#!/bin/sh\\ntouch ${top}/ran\\n' >node_modules/.bin/$name; chmod +x node_modules/.bin/$name; done`);
+  const file = described("plain.toml", `[sandbox.plain]\nmemory = "128M"\n[[steps]]\nexec = "true"\n`);
+  const PATH = `${project}/node_modules/.bin:${project}/linked:.:${process.env.PATH}`;
+  for (const verb of [...DAILY, ["up", "-f", file]])
+    expect([verb, (await capsa(verb, project, { PATH, CAPSA_ENGINE: "qemu" })).exitCode]).toEqual([verb, 0]);
+  unharmed();
+});
+
 test("times before the epoch and beyond all calendars: copied, the latest as 2262", async () => {
   await guest("mkdir -p /tmp/times; cd /tmp/times; touch -d @-99999999999 early; touch -d @9999999999 late");
   const { exitCode, stderr } = await capsa(["cp", "box:/tmp/times", join(top, "times")]);
@@ -499,3 +550,113 @@ test("50 MB into the console and the kernel's log: this machine keeps a part, an
   await child.exited;
   expect(Number(child.resourceUsage()!.cpuTime.total) / 1e6).toBeLessThan(2);
 }, 90_000);
+
+/** Has the agent of "puppet", which is the guest's own by now, answer so from the next connection on. */
+function answering(mode: string): void {
+  writeFileSync(join(top, "strings/new"), mode);
+  renameSync(join(top, "strings/new"), join(top, "strings/mode"));
+}
+
+test("a guest that puts a program in its agent's place: the sandbox is listed as before", async () => {
+  mkdirSync(join(top, "strings"));
+  copyFileSync(join(import.meta.dirname, "hostile_agent.py"), join(top, "strings/agent.py"));
+  const file = described(
+    "puppet.toml",
+    `[sandbox.puppet]
+memory = "192M"
+rootfs = "host"
+run = "exec sleep 1000000"
+shares = [{ host = "strings", guest = "/strings", mode = "rw", cache = "never" }]
+`,
+  );
+  expect(await capsa(["up", "-d", "-f", file])).toMatchObject({ exitCode: 0 });
+  await capsa(["exec", "puppet", "--", "python3", "/strings/agent.py", "/strings/mode"]);
+  for (let tries = 0; tries < 100 && !existsSync(join(top, "strings/mode.taken")); tries++)
+    await Bun.sleep(100);
+  expect(existsSync(join(top, "strings/mode.taken"))).toBe(true);
+  answering("words");
+  expect((await capsa(["ps"])).stdout).toMatch(/^puppet .* 192 MiB/m);
+});
+
+/** What the user types of such a sandbox. */
+const ASKING = [
+  ["ps", "puppet"],
+  ["ps", "--json", "puppet"],
+  ["exec", "puppet", "--", "true"],
+  ["exec", "puppet", "--attach", "1"],
+  ["cp", "puppet:/etc/passwd", "taken"],
+  ["cp", "capsa.toml", "puppet:/tmp/"],
+];
+
+test.each([
+  ["errors whose words steer the terminal", "words"],
+  ["errors whose codes do", "code"],
+  ["a million lists within one another", "deep"],
+  ["a tag for a regular expression", "tags"],
+  ["numbers that are none, exit codes of 41 bits, signals of any name", "numbers"],
+  ["members named __proto__ and constructor", "prototype"],
+  ["more processes than there may be", "many"],
+])("its agent answers with %s: an error, one line, no file", async (_what, mode) => {
+  answering(mode);
+  for (const asked of await Promise.all(ASKING.map((words) => capsa(words)))) {
+    expect([1, 125, 126, 127]).toContain(asked.exitCode);
+    expect(asked.stdout + asked.stderr).not.toMatch(STEERS);
+    expect(asked.stdout + asked.stderr).not.toMatch(/^forged/m);
+  }
+  const { stdout } = await capsa(["ps", "--json", "puppet"]);
+  expect(JSON.parse(stdout)).toMatchObject({ error: { code: expect.stringMatching(/^[A-Z_]+$/) } });
+  expect(existsSync(join(project, "taken"))).toBe(false);
+});
+
+test("its agent numbers what it left running as it likes: `exec -d` prints a number or an error", async () => {
+  for (const mode of ["numbers", "prototype", "words"]) {
+    answering(mode);
+    const { stdout } = await capsa(["exec", "-d", "puppet", "--", "true"]);
+    expect(stdout).toMatch(/^(\d+\n)?$/);
+  }
+});
+
+test("its agent is silent, drips, floods, or sends garbage: `ps NAME` ends within 40 seconds, `metrics` soon", async () => {
+  const asked: Promise<[string, Ended, number]>[] = [];
+  for (const mode of ["silent", "mute", "drip", "flood", "garbage", "giant"]) {
+    answering(mode);
+    const began = performance.now();
+    asked.push(capsa(["ps", "puppet"]).then((ended) => [mode, ended, performance.now() - began]));
+    const { exitCode, stdout } = await capsa(["metrics", "puppet"]);
+    expect([mode, exitCode, stdout]).toEqual([mode, 0, expect.stringMatching(/^puppet +running .* - {2}/m)]);
+    expect(performance.now() - began).toBeLessThan(10_000);
+  }
+  for (const [mode, { exitCode, stderr }, took] of await Promise.all(asked)) {
+    expect([mode, exitCode, stderr]).toEqual([
+      mode,
+      125,
+      expect.stringMatching(/silent|no agent answered|lost/),
+    ]);
+    expect(took).toBeLessThan(40_000);
+  }
+}, 90_000);
+
+test("its init stands still and its agent says nothing: `capsa down` ends it, and leaves no process", async () => {
+  answering("silent");
+  const [{ pid }] = JSON.parse((await capsa(["ps", "--json"])).stdout).filter(
+    ({ name }: { name: string }) => name === "puppet",
+  );
+  const began = performance.now();
+  expect(await capsa(["down", "puppet", "--grace", "1s"])).toMatchObject({ exitCode: 0 });
+  expect(performance.now() - began).toBeLessThan(15_000);
+  for (let tries = 0; tries < 50 && lives(pid); tries++) await Bun.sleep(100);
+  expect(lives(pid)).toBe(false);
+});
+
+test("its kernel has panicked: `ps` and `down` know, and nothing waits", async () => {
+  await agent.exec(
+    "(sleep 0.3; echo 0 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &",
+  );
+  await Bun.sleep(1_500);
+  const began = performance.now();
+  for (const verb of [["ps"], ["metrics"], ["logs", "box"]]) expect((await capsa(verb)).exitCode).toBe(0);
+  await capsa(["down", "--all", "--grace", "1s"]);
+  expect(performance.now() - began).toBeLessThan(30_000);
+  expect(JSON.parse((await capsa(["ps", "--json"])).stdout)).toEqual([]);
+  unharmed();
+}, 60_000);
