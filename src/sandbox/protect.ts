@@ -81,7 +81,7 @@ function withSiblings(file: string): string[] {
   } catch {
     // nobody sees what is there
   }
-  return [file, ...["capsa.lock", ...names].map((name) => join(directory, name))];
+  return [file, ...["capsa.toml", "capsa.lock", ...names].map((name) => join(directory, name))];
 }
 
 /**
