@@ -16,6 +16,8 @@ import {
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { type Agent, attach, type RunningSandbox, sandbox } from "../../src/index.ts";
 import { type Ended, ownRuntimeDirectory } from "../unit/cli/capsa.ts";
 
@@ -175,6 +177,26 @@ test("what describes its sandbox, and hooks of git, by nine ways: a read-only fi
   }
 });
 
+test("a capsa.toml beside the file that `--file` named, for the next `up`: cannot be made or changed", async () => {
+  for (const name of ["bare", "both"]) {
+    mkdirSync(join(top, name));
+    if (name === "both") writeFileSync(join(top, name, "capsa.toml"), "the user's\n");
+    const file = described(
+      `${name}/ci.toml`,
+      `[sandbox.ci]
+memory = "128M"
+shares = [{ host = ".", guest = "/p", mode = "rw" }]
+[[steps]]
+exec = "cd /p; echo x >capsa.toml; echo x >n; mv n capsa.toml; ln -s n capsa.toml; echo x >ci.toml; echo x >free"
+`,
+    );
+    expect(await capsa(["up", "-f", file])).toMatchObject({ exitCode: 0 });
+    expect(readFileSync(join(top, name, "free"), "utf8")).toBe("x\n");
+    expect(existsSync(join(top, name, "capsa.toml"))).toBe(name === "both");
+    if (name === "both") expect(readFileSync(join(top, name, "capsa.toml"), "utf8")).toBe("the user's\n");
+  }
+});
+
 test("reports to a pipe, a link and a linked directory: replaced, replaced, refused", async () => {
   const file = described("ok.toml", `[sandbox.ok]\nmemory = "128M"\n[[steps]]\nexec = "true"\n`);
   await guest(`
@@ -215,6 +237,7 @@ test("a step's file and a secret that are links or pipes: not read, and nobody w
 });
 
 test("`capsa cp` out of and into links: refused; a pipe: refused; the whole project: links stay links", async () => {
+  await guest(`test -p waiting || mkfifo waiting; test -L linked || ln -s ${victim} linked`);
   for (const ends of [
     ["linked/secret", "box:/tmp/"],
     ["waiting", "box:/tmp/"],
@@ -224,8 +247,8 @@ test("`capsa cp` out of and into links: refused; a pipe: refused; the whole proj
     const { exitCode, stderr } = await capsa(["cp", ...ends]);
     expect([ends, exitCode, stderr]).toEqual([ends, 1, expect.stringMatching(/is a link|a fifo/)]);
   }
-  expect(await capsa(["cp", ".", "box:/tmp/all"])).toMatchObject({ exitCode: 0 });
-  expect(await guest("readlink /tmp/all/linked; ! cat /tmp/all/linked/secret 2>&1")).toContain(victim);
+  expect(await capsa(["cp", ".", "box:/tmp/whole"])).toMatchObject({ exitCode: 0 });
+  expect(await guest("readlink /tmp/whole/linked; ! cat /tmp/whole/linked/secret 2>&1")).toContain(victim);
   unharmed();
 });
 
@@ -549,6 +572,62 @@ test("50 MB into the console and the kernel's log: this machine keeps a part, an
   child.kill("SIGKILL");
   await child.exited;
   expect(Number(child.resourceUsage()!.cpuTime.total) / 1e6).toBeLessThan(2);
+}, 90_000);
+
+test("a model's `read` of a pipe, of /dev/zero and of /proc/kmsg, a `download` onto a link: answered in time, refused", async () => {
+  const [results, transport] = [
+    join(project, "results"),
+    new StdioClientTransport({
+      command: LAUNCHER,
+      args: [
+        "mcp",
+        "--share",
+        `${project}:/p:rw`,
+        "--downloads",
+        join(project, "results"),
+        "--exec-timeout",
+        "5s",
+      ],
+      env: process.env as Record<string, string>,
+      cwd: project,
+      stderr: "ignore",
+    }),
+  ];
+  mkdirSync(results);
+  const client = new Client({ name: "test", version: "1" });
+  await client.connect(transport);
+  try {
+    const use = (name: string, given: Record<string, unknown>) => client.callTool({ name, arguments: given });
+    const { structuredContent } = await use("create", {});
+    const { sandbox: name } = structuredContent as { sandbox: string };
+    await use("exec", {
+      sandbox: name,
+      command: `set -e; cd /p; mkfifo pipe; ln -s ${victim}/private results/taken; echo planted >/tmp/taken`,
+    });
+    expect(lstatSync(join(results, "taken")).isSymbolicLink()).toBe(true);
+    const began = performance.now();
+    for (const path of ["/p/pipe", "/proc/kmsg", "/dev/zero"]) {
+      const answer = JSON.stringify(await use("read", { sandbox: name, path, encoding: "base64" }));
+      expect(answer.length).toBeLessThan(1 << 20);
+    }
+    const waited = await use("exec", { sandbox: name, command: "cat /p/pipe" });
+    expect(waited.structuredContent).toMatchObject({ timedOut: expect.stringContaining("5 s") });
+    for (const [as, refused] of [
+      ["taken", true],
+      ["../taken", true],
+      ["new", undefined],
+    ] as const)
+      expect([as, (await use("download", { sandbox: name, path: "/tmp/taken", name: as })).isError]).toEqual([
+        as,
+        refused,
+      ]);
+    expect(lstatSync(join(results, "taken")).isSymbolicLink()).toBe(true);
+    expect(readdirSync(results).sort()).toEqual(["new", "taken"]);
+    expect(performance.now() - began).toBeLessThan(30_000);
+    unharmed();
+  } finally {
+    await client.close();
+  }
 }, 90_000);
 
 /** Has the agent of "puppet", which is the guest's own by now, answer so from the next connection on. */
