@@ -3,7 +3,7 @@
  * capsa is. The VMM holds it; here is said what it is.
  */
 
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Notice } from "./api.ts";
 import { ancestors, neededPackages, ownFiles, realPath } from "./own_files.ts";
@@ -42,7 +42,11 @@ export function protections(spec: SandboxSpec, files: readonly string[]): Protec
   );
   const all = [
     ...said,
-    ...(spec.describedBy ?? []).flatMap(withSiblings),
+    // by the one in a share somebody may start a sandbox later, whatever has started this one
+    ...[
+      ...(spec.describedBy ?? []),
+      ...writable.filter(isDirectory).map((root) => join(root, "capsa.toml")),
+    ].flatMap(withSiblings),
     ...secrets,
     ...files,
     ...ownFiles(),
@@ -105,6 +109,10 @@ function waypoints(path: string): string[] {
     rest = [...target.split("/"), ...rest];
   }
   return [...links, at];
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
 function isWithin(path: string, directory: string): boolean {

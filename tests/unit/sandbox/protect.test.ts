@@ -30,19 +30,30 @@ function tree(...entries: string[]): string {
 const rw = (host: string, change: Partial<ShareSpec> = {}) => share("/x", { host, mode: "rw", ...change });
 const given = (shares: readonly ShareSpec[], change: Partial<SandboxSpec> = {}, files: string[] = []) =>
   protections({ ...SPEC, shares, ...change }, files);
-const paths = (...args: Parameters<typeof given>) => given(...args).map((one) => one.paths);
+/** Of each share's root, whatever else is said. */
+const AT_ROOT = ["capsa.lock", "capsa.toml"];
+/** What is protected besides. */
+const paths = (...args: Parameters<typeof given>) =>
+  given(...args).map((one) => one.paths.filter((path) => !AT_ROOT.includes(path)));
+
+test("what a sandbox may be started by later: at the root of each share, whatever has started this one", () => {
+  const shares = [rw(tree()), rw(tree("capsa.toml", "a.scenario.toml")), rw(join(tree("file"), "file"))];
+  expect(given(shares).map((one) => one.paths)).toEqual([AT_ROOT, ["a.scenario.toml", ...AT_ROOT], []]);
+});
 
 test("what is said, in that share and in every other that holds it", () => {
+  const said = (shares: ShareSpec[]) =>
+    given(shares).map((one) => one.paths.filter((path) => !AT_ROOT.includes(basename(path))));
   const top = tree(".git/hooks/", "sub/");
   const protect = ["./.git//hooks/", "sub/new", ".git/hooks/inner"];
-  expect(paths([rw(top, { protect })])).toEqual([[".git/hooks", "sub/new"]]);
-  expect(paths([rw(top, { protect }), rw(join(top, "sub")), rw(dirname(top)), rw(tree())])).toEqual([
+  expect(said([rw(top, { protect })])).toEqual([[".git/hooks", "sub/new"]]);
+  expect(said([rw(top, { protect }), rw(join(top, "sub")), rw(dirname(top)), rw(tree())])).toEqual([
     [".git/hooks", "sub/new"],
     ["new"],
     [`${basename(top)}/.git/hooks`, `${basename(top)}/sub/new`],
     [],
   ]);
-  expect(paths([rw("/", { protect: ["etc/cron.d"] })])[0]).toContain("etc/cron.d");
+  expect(said([rw("/", { protect: ["etc/cron.d"] })])[0]).toContain("etc/cron.d");
 });
 
 test("of others nothing: what cannot be written, and what is written beside it", () => {
@@ -81,17 +92,17 @@ test("what describes the sandbox, and where its secrets come from", () => {
     "token",
   );
   const describedBy = [join(top, "capsa.toml")];
-  expect(paths([rw(top)], { describedBy })).toEqual([["capsa.lock", "capsa.toml", "conf/capsa.toml"]]);
+  expect(paths([rw(top)], { describedBy })).toEqual([["conf/capsa.toml"]]);
   expect(paths([rw(top)], { describedBy: [join(top, "conf/capsa.toml")] })).toEqual([
     ["conf/a.scenario.toml", "conf/capsa.lock", "conf/capsa.toml"],
   ]);
-  expect(paths([rw(join(top, "conf"))], { describedBy })).toEqual([["capsa.toml"]]);
+  expect(paths([rw(join(top, "conf"))], { describedBy })).toEqual([["a.scenario.toml"]]);
   expect(paths([rw(tree())], { describedBy: ["/nonesuch/capsa.toml"] })).toEqual([[]]);
   const secrets = {
     A: { from: `file:${top}/token`, hosts: ["a.example"] },
     B: { from: "env:B", hosts: ["a.example"] },
   };
-  expect(paths([rw(top)], { secrets })).toEqual([["token"]]);
+  expect(paths([rw(top)], { secrets })).toEqual([["conf/capsa.toml", "token"]]);
 });
 
 test("capsa itself: of a clone what runs, Bun, the library, its state, and what else it takes", () => {
@@ -157,8 +168,8 @@ test("capsa itself: a package from npm, with all that it needs, where it would b
   expect(inModules).toContain("node_modules/.bin/bun"); // node_modules/node_modules, where Bun is looked for first
   expect(inModules).toContain("@scope/node_modules/one");
   expect(inModules).not.toContain("mine");
-  expect(ask(join(modules, "capsa/examples"))).toEqual({ whole: false, paths: [] });
-  expect(ask(join(top, "project/src"))).toEqual({ whole: false, paths: [] });
+  expect(ask(join(modules, "capsa/examples"))).toEqual({ whole: false, paths: AT_ROOT });
+  expect(ask(join(top, "project/src"))).toEqual({ whole: false, paths: AT_ROOT });
   expect(ask(join(modules, "capsa/src")).whole).toBeTrue();
 });
 
