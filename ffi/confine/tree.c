@@ -5,11 +5,12 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "os/pass.h"
 
 /* -errno where mounting is not permitted, before Linux 5.12, or where a mount below may not be changed. */
 static int open_detached(const char *path, bool read_only)
@@ -29,33 +30,14 @@ static int open_detached(const char *path, bool read_only)
 /* In a child, which may have ended before: it is seen to have no descriptor then. */
 static void hand_over(int to, int fd)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
-	char byte = 0;
-	struct iovec iov = {&byte, 1};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	*c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	(void)!sendmsg(to, &msg, MSG_NOSIGNAL);
+	(void)pass__send(to, "", 1, fd, true);
 }
 
 static int take_over(int from)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
 	char byte;
-	int fd = -1;
-	struct iovec iov = {&byte, 1};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	ssize_t n;
-	do
-		n = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	struct cmsghdr *c = n == 1 ? CMSG_FIRSTHDR(&msg) : NULL;
-	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd < 0 ? -EPERM : fd;
+	int fd;
+	return pass__receive(from, &byte, 1, &fd) == 1 && fd >= 0 ? fd : -EPERM;
 }
 
 /* An ordinary user may mount in a user namespace. The mount made there outlives it, by its descriptor. */

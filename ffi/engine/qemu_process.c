@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/qemu.h"
+#include "os/pass.h"
 
 #define PIPE_READS (65536 / QEMU_WORDS) /* what a pipe holds */
 
@@ -26,19 +27,7 @@ struct handed {
 /* One message, with a descriptor if it has one. */
 static void say_of_cage(void *arg, const struct confine_word *word)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {(void *)word, sizeof(*word)};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	if (word->connects >= 0) {
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-		*c = (struct cmsghdr){
-			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-		memcpy(CMSG_DATA(c), &word->connects, sizeof(int));
-	}
-	ssize_t ignored = sendmsg(*(const int *)arg, &msg, MSG_NOSIGNAL);
-	(void)ignored;
+	(void)pass__send(*(const int *)arg, word, sizeof(*word), word->connects, true);
 }
 
 /* In the child. The parent is the only thread of its process: no lock is another's. */
@@ -99,19 +88,8 @@ static int make_ends(int errors[2], int word[2])
 /* Of a child that ended before it said anything there is none, and its end will be told. */
 static int hear_of_cage(struct qemu_process *process, int fd, struct confine_report *report, struct failure *why)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
 	struct confine_word word = {.error = 0};
-	struct iovec iov = {&word, sizeof(word)};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	ssize_t n;
-	do
-		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&process->connects, CMSG_DATA(c), sizeof(int));
-	if (n != (ssize_t)sizeof(word))
+	if (pass__receive(fd, &word, sizeof(word), &process->connects) != (ssize_t)sizeof(word))
 		return 0;
 	*report = word.report;
 	if (word.error)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "net/resolv_conf.h"
+#include "os/pass.h"
 #include "virtio/vsock_ports.h"
 
 #define RESOLV_CONF_MAX 8192 /* bytes that are looked at */
@@ -27,21 +28,13 @@ int doors__pair(int ends[2])
 
 static int receive(int from)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
-	int32_t error = 0, fd = -1;
-	struct iovec iov = {&error, sizeof(error)};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	ssize_t n;
-	do
-		n = recvmsg(from, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof(error))
-		return -ECONNRESET;
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return error ? -error : fd >= 0 ? fd : -EMFILE; /* it was sent, and there is no room for it here */
+	int32_t error = 0;
+	int fd;
+	if (pass__receive(from, &error, sizeof(error), &fd) == (ssize_t)sizeof(error))
+		return error ? -error : fd >= 0 ? fd : -EMFILE; /* it was sent, and there is no room for it here */
+	if (fd >= 0)
+		close(fd);
+	return -ECONNRESET;
 }
 
 int doors__open(struct doors *doors, enum door door, uint32_t number)
@@ -155,20 +148,9 @@ static int open_door(const struct vmm_config *config, const struct request *requ
 
 static bool answer(int to, int fd)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
 	int32_t error = fd < 0 ? -fd : 0;
-	struct iovec iov = {&error, sizeof(error)};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	if (fd >= 0) {
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-		*c = (struct cmsghdr){
-			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
 	/* one that asks and takes no answers is not waited for: it has been taken over */
-	bool sent = sendmsg(to, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(error);
+	bool sent = pass__send(to, &error, sizeof(error), fd, false);
 	if (fd >= 0)
 		close(fd);
 	return sent;
