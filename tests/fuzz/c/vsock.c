@@ -24,6 +24,11 @@
 #define STEPS 200 /* a bound for inputs that are long */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static char dir[] = "vsock.XXXXXX"; /* in the working directory */
+static int dir_fd = -1;
+
 static int connect_port(void *owner, uint32_t port)
 {
 	(void)owner;
@@ -35,11 +40,6 @@ static int listen_port(void *owner, uint32_t port)
 	(void)owner;
 	return vsock_ports__listen(dir_fd, port);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-static char dir[] = "vsock.XXXXXX"; /* in the working directory */
-static int dir_fd = -1;
 
 static struct sockaddr_un address(const char *name)
 {
