@@ -19,6 +19,7 @@ import { join, resolve } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { type Agent, attach, type RunningSandbox, sandbox } from "../../src/index.ts";
+import { capableDirectory } from "../unit/changes/staged.ts";
 import { type Ended, ownRuntimeDirectory } from "../unit/cli/capsa.ts";
 
 const LAUNCHER = resolve(import.meta.dirname, "../../src/cli/capsa");
@@ -30,6 +31,7 @@ const STEERS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
 
 const before = process.env.XDG_STATE_HOME;
 let top: string;
+let state: string;
 let project: string;
 let victim: string;
 let vm: RunningSandbox;
@@ -93,7 +95,8 @@ function described(name: string, text: string): string {
 beforeAll(async () => {
   top = realpathSync(mkdtempSync(join(tmpdir(), "capsa-hostile-")));
   [project, victim] = [join(top, "project"), join(top, "victim")];
-  process.env.XDG_STATE_HOME = join(top, "state");
+  state = capableDirectory();
+  process.env.XDG_STATE_HOME = state;
   for (const path of ["project/.git/hooks", "project/node_modules", "project/sub", "victim/private", "kept"])
     mkdirSync(join(top, path), { recursive: true });
   writeFileSync(join(victim, "secret"), SECRET);
@@ -126,7 +129,7 @@ afterAll(async () => {
   await capsa(["down", "--all", "--grace", "1ms"]);
   if (before === undefined) delete process.env.XDG_STATE_HOME;
   else process.env.XDG_STATE_HOME = before;
-  rmSync(top, { recursive: true, force: true });
+  for (const path of [top, state]) rmSync(path, { recursive: true, force: true });
 });
 
 ownRuntimeDirectory(); // looked at after that
