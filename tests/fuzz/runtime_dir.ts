@@ -27,12 +27,14 @@ import { Command } from "commander";
 import { encodeFrame, FrameDecoder, type Message } from "../../src/agent/framing.ts";
 import type { Cli } from "../../src/cli/cli.ts";
 import { describeFailure } from "../../src/cli/failure.ts";
+import type { Terminal } from "../../src/cli/terminal.ts";
 import { down } from "../../src/cli/verbs/down.ts";
 import { exec } from "../../src/cli/verbs/exec.ts";
 import { logs } from "../../src/cli/verbs/logs.ts";
 import { metrics } from "../../src/cli/verbs/metrics.ts";
 import { ps } from "../../src/cli/verbs/ps.ts";
 import { CapsaError } from "../../src/errors.ts";
+import { printableJson } from "../../src/printable.ts";
 import { claim, ended, type Place } from "../../src/sandbox/registry.ts";
 import { SPEC } from "../unit/sandbox/spec.ts";
 
@@ -283,8 +285,9 @@ async function command(line: string): Promise<void> {
     writeError: write,
     print: (text: string) => write(`${text}\n`),
     say: (text: string) => write(`${text}\n`),
-    json: (value: unknown) => write(`${JSON.stringify(value)}\n`),
-  };
+    json: (value: unknown) => write(`${printableJson(value, 2)}\n`),
+    jsonLine: (value: unknown) => write(`${printableJson(value)}\n`),
+  } satisfies Omit<Terminal, "colors" | "drain">;
   const cli = { terminal, signal: AbortSignal.timeout(300), exitCode: 0 } as unknown as Cli;
   const program = new Command("capsa").exitOverride();
   const words = line.split(" ");
