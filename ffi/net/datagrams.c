@@ -94,9 +94,9 @@ unsigned datagrams__count(const struct datagrams *datagrams)
 	return datagrams->count;
 }
 
-bool datagrams__has(const struct datagrams *datagrams, const struct packet *packet)
+bool datagrams__need_no_room(const struct datagrams *datagrams, const struct packet *packet)
 {
-	return find(datagrams, packet) != NOBODY;
+	return packet->hops <= 1 || find(datagrams, packet) != NOBODY;
 }
 
 static unsigned most_silent(const struct datagrams *datagrams)
@@ -185,15 +185,18 @@ void datagrams__send(struct datagrams *datagrams, const struct packet *packet)
 		return;
 	}
 	unsigned place = find(datagrams, packet);
-	if (place == NOBODY)
+	const bool is_new = place == NOBODY;
+	if (is_new)
 		place = add(datagrams, packet);
 	struct sender *sender = &datagrams->senders[place];
 	sender->heard = options->now();
 	memcpy(sender->macs, packet->to_mac, sizeof(sender->macs));
 	const struct address to = beyond(options->egress, &packet->destination);
-	int err = options->send(options->arg, place, packet, &to);
-	if (err)
-		options->answer(options->arg, datagrams->frame, packet__unreachable(packet, datagrams->frame));
+	if (options->send(options->arg, place, packet, &to) == 0)
+		return;
+	if (is_new) /* it may not even have a socket */
+		hang_up(datagrams, place);
+	options->answer(options->arg, datagrams->frame, packet__unreachable(packet, datagrams->frame));
 }
 
 /* To the guest */

@@ -31,8 +31,8 @@ void datagrams__free(struct datagrams *datagrams);
 
 /* How many sockets there are. */
 unsigned datagrams__count(const struct datagrams *datagrams);
-/* Whether this packet goes by one that is there. */
-bool datagrams__has(const struct datagrams *datagrams, const struct packet *packet);
+/* Whether this packet goes by one that is there, or no further than the gateway. */
+bool datagrams__need_no_room(const struct datagrams *datagrams, const struct packet *packet);
 /* Hang up the one that was silent for longest. False when there is none. */
 bool datagrams__make_room(struct datagrams *datagrams);
 

@@ -401,7 +401,7 @@ static void datagram_from_guest(struct gate *gate, const uint8_t *frame, size_t 
 		return;
 	if (!needs_socket(gate, packet))
 		gate->options.pass(gate->options.arg, frame, len);
-	else if (datagrams__has(gate->datagrams, packet) || has_room(gate, packet))
+	else if (datagrams__need_no_room(gate->datagrams, packet) || has_room(gate, packet))
 		datagrams__send(gate->datagrams, packet);
 }
 

@@ -90,13 +90,12 @@ static const char *parse_udp(const uint8_t *udp, size_t len, struct packet *out)
 	return NULL;
 }
 
-static const char *parse_echo(const uint8_t *icmp, size_t len, struct packet *out)
+static void parse_echo(const uint8_t *icmp, size_t len, struct packet *out)
 {
 	out->source_port = load16(icmp + ECHO_NUMBER);
 	out->payload = icmp;
 	out->payload_len = len;
 	out->kind = PACKET_ECHO;
-	return NULL;
 }
 
 static const char *parse_icmp(const uint8_t *icmp, size_t len, struct packet *out)
@@ -105,7 +104,8 @@ static const char *parse_icmp(const uint8_t *icmp, size_t len, struct packet *ou
 		return "an ICMP header that is cut short";
 	if (icmp[0] != ICMP_ECHO || icmp[1])
 		return "an ICMP message that is not an echo request";
-	return parse_echo(icmp, len, out);
+	parse_echo(icmp, len, out);
+	return NULL;
 }
 
 static const char *parse_icmp6(const uint8_t *icmp, size_t len, uint8_t hops, struct packet *out)
@@ -114,7 +114,8 @@ static const char *parse_icmp6(const uint8_t *icmp, size_t len, uint8_t hops, st
 		return "an ICMPv6 header that is cut short";
 	switch (icmp[0]) {
 	case ICMP6_ECHO_REQUEST:
-		return parse_echo(icmp, len, out);
+		parse_echo(icmp, len, out);
+		return NULL;
 	case ND_ROUTER_SOLICIT:
 	case ND_NEIGHBOR_SOLICIT:
 	case ND_NEIGHBOR_ADVERT:
@@ -393,8 +394,16 @@ size_t packet__here_is(const struct packet *to, const struct address *target, co
 	return to->kind == PACKET_ARP ? arp_reply(to, target, mac, frame) : advertisement(to, target, mac, frame);
 }
 
+/* Whether a frame has room for so many bytes behind its IP header. */
+static bool fits(const struct packet *to, size_t len)
+{
+	return len <= PACKET_MAX - ETH_HLEN - (address__is4(&to->source) ? IPV4_MIN : IPV6_MIN);
+}
+
 size_t packet__reply(const struct packet *to, const void *data, size_t len, uint8_t *frame)
 {
+	if (!fits(to, UDP_MIN + len))
+		return 0;
 	uint8_t *udp = begin(to, IPPROTO_UDP, UDP_MIN + len, frame);
 	store16(udp, to->destination_port);
 	store16(udp + 2, to->source_port);
@@ -409,7 +418,8 @@ size_t packet__reply(const struct packet *to, const void *data, size_t len, uint
 size_t packet__echo_reply(const struct packet *to, uint8_t *frame)
 {
 	size_t len = to->payload_len;
-	if (len < ICMP_MIN || to->payload[0] != ICMP_ECHOREPLY || to->payload[1] || !address__is4(&to->source))
+	if (len < ICMP_MIN || to->payload[0] != ICMP_ECHOREPLY || to->payload[1] || !address__is4(&to->source) ||
+	    !fits(to, len))
 		return 0;
 	uint8_t *icmp = begin(to, IPPROTO_ICMP, len, frame);
 	memcpy(icmp, to->payload, len);

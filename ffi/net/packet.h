@@ -65,11 +65,12 @@ __attribute__((warn_unused_result)) bool packet__asks_for(const struct packet *p
 size_t packet__here_is(const struct packet *to, const struct address *target, const uint8_t mac[PACKET_MAC],
 		       uint8_t *frame);
 
-/* The answer to a UDP packet, `len` bytes (at most 65,000) to where it came from. As above. */
+/* The answer to a UDP packet, `len` bytes to where it came from. 0 when they do not fit into a frame; as above
+ * otherwise. */
 size_t packet__reply(const struct packet *to, const void *data, size_t len, uint8_t *frame);
 
-/* The answer to an echo request over IPv4, whose payload is a reply to one of another number. 0 when it is none; as
- * above otherwise. */
+/* The answer to an echo request over IPv4, whose payload is a reply to one of another number. 0 when it is none, or
+ * does not fit; as above otherwise. */
 size_t packet__echo_reply(const struct packet *to, uint8_t *frame);
 
 /*

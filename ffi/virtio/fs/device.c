@@ -14,7 +14,7 @@ enum {
 	QUEUE_REQUESTS = 1,
 	BATCH = 64,                     /* requests served before others on the loop get their turn */
 	NOTIFY_BYTES = 256 * 1024,      /* bytes moved before the guest is told, though more requests wait */
-	SYNCS_MAX = VIRTQUEUE_MAX_SIZE, /* that wait: a queue's driver has no more */
+	SYNCS_MAX = VIRTQUEUE_MAX_SIZE, /* that wait; more, which no honest driver has, are refused */
 };
 
 /* Device configuration, virtio 1.2 section 5.11.4. */

@@ -785,6 +785,54 @@ static void what_becomes_of_a_datagram_is_told(void)
 	tear_down();
 }
 
+/* IPv6 has no room for its own header in the 65,535 bytes that it counts. */
+static void no_answer_is_longer_than_a_frame(void)
+{
+	static const uint8_t bytes[65535 - 8];
+	const struct {
+		const char *guest, *peer;
+		size_t most;
+	} families[] = {{GUEST4, PEER, 65535 - 20 - 8}, {GUEST6, "2001:db8::1", 65535 - 40 - 8}};
+	set_up(0, true);
+	for (unsigned i = 0; i < 2; i++) {
+		struct datagram datagram = {.from = at(families[i].peer), .port = 53, .bytes = bytes};
+		CHECK(passes(frame__udp(frame, families[i].guest, 9000, families[i].peer, 53, "", 0)));
+		unsigned answered = world.answered;
+		datagram.len = families[i].most;
+		gate__received(world.gate, world.place, &datagram);
+		CHECK_EQ(world.answered, answered + 1);
+		CHECK_EQ(world.answer_len, PACKET_MAX);
+		for (datagram.len++; datagram.len <= sizeof(bytes); datagram.len += 7)
+			gate__received(world.gate, world.place, &datagram);
+		CHECK_EQ(world.answered, answered + 1);
+	}
+	tear_down();
+}
+
+static void what_needs_no_socket_takes_no_room(void)
+{
+	world.max_connections = 2;
+	set_up(0, true);
+	CHECK(sends(9000) && sends(9001));
+	/* it gets no further than to the gateway */
+	size_t len = frame__udp(frame, GUEST4, 9002, PEER, 53, "", 0);
+	frame[14 + 8] = 1;
+	CHECK(!passes(len));
+	CHECK_EQ(world.socket_count, 2);
+	CHECK(world.sockets[0] && world.sockets[1]);
+	tear_down();
+	/* one that cannot be sent is no connection; one that could be before stays */
+	world.max_connections = 2;
+	set_up(0, true);
+	CHECK(sends(9000));
+	world.send_error = -EACCES;
+	CHECK(sends(9001) && sends(9002) && sends(9000));
+	CHECK_EQ(world.socket_count, 1);
+	CHECK_EQ(gate__counts(world.gate).connections, 1);
+	tear_down();
+	world.max_connections = 0;
+}
+
 static void the_gateway_is_the_hosts_loopback_for_datagrams_too(void)
 {
 	rules[0] = by_network(true, HOST4, 0);
@@ -1397,6 +1445,8 @@ int main(void)
 	CASE(datagrams_have_so_many_sockets_and_no_more);
 	CASE(datagrams_count_as_connections_and_make_room_for_them);
 	CASE(what_becomes_of_a_datagram_is_told);
+	CASE(no_answer_is_longer_than_a_frame);
+	CASE(what_needs_no_socket_takes_no_room);
 	CASE(the_gateway_is_the_hosts_loopback_for_datagrams_too);
 	CASE(a_verdict_says_whose_it_is);
 	CASE(addresses_are_told_apart);
