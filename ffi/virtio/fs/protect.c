@@ -155,12 +155,19 @@ static int known_place(struct fs_session *s, struct fs_inode *inode, const struc
 
 /* --- by identity --- */
 
-/* Whether the file is in this directory or below: -EROFS if so. Takes `dir` over. */
+/* -ENOENT, too, when this machine has made something else of it since it was looked at. */
+static int open_directory(struct fs_session *s, int dir, const char *name)
+{
+	int fd = fd__open(s, dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	return fd == -ENOTDIR ? -ENOENT : fd;
+}
+
+/* Whether the file is in this directory or below: -EROFS if so, or if that is too deep to tell. Takes `dir` over. */
 static int search_tree(struct fs_session *s, int dir, const struct statx *file, unsigned depth)
 {
 	_Alignas(struct dirent64) char data[2048];
 	struct statx stx;
-	int err = depth ? 0 : -ELOOP;
+	int err = depth ? 0 : -EROFS;
 	ssize_t n = 0;
 	while (!err && (n = getdents64(dir, data, sizeof(data))) > 0) {
 		for (ssize_t at = 0; !err && at < n;) {
@@ -171,8 +178,9 @@ static int search_tree(struct fs_session *s, int dir, const struct statx *file, 
 			if (same_file(&stx, file)) {
 				err = -EROFS;
 			} else if (S_ISDIR(stx.stx_mode)) {
-				int below = fd__open(s, dir, d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-				err = below < 0 ? below : search_tree(s, below, file, depth - 1);
+				int below = open_directory(s, dir, d->d_name);
+				if (below != -ENOENT)
+					err = below < 0 ? below : search_tree(s, below, file, depth - 1);
 			}
 		}
 	}
@@ -208,13 +216,13 @@ static int search(struct fs_session *s, int dir, const struct fs_protected *from
 			*node = child;
 			err = child->end || !directory ? -EROFS : 0;
 		} else if (directory && (!child->end || may_hold(&stx, file))) {
-			int below = fd__open(s, dir, child->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+			int below = open_directory(s, dir, child->name);
 			if (below >= 0 && child->end) {
 				err = search_tree(s, below, &file->stx, TREE_DEPTH_MAX);
 			} else if (below >= 0) {
 				err = search(s, below, child, file, node);
 				close(below);
-			} else {
+			} else if (below != -ENOENT) {
 				err = below;
 			}
 		}
