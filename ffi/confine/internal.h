@@ -54,6 +54,7 @@ int program__each_file(const struct confine_program *program,
 scmp_filter_ctx filter__new(uint32_t otherwise);
 int filter__all(scmp_filter_ctx filter, const char *const *names, uint32_t action);
 int filter__descriptor_flags(scmp_filter_ctx filter);
+int filter__socket_options(scmp_filter_ctx filter);
 int filter__threads(scmp_filter_ctx filter);
 int filter__own_signals(scmp_filter_ctx filter);
 int filter__reading_limits(scmp_filter_ctx filter);

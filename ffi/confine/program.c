@@ -85,8 +85,7 @@ static const char *const calls[] = {
 	"open", "openat", "stat", "lstat", "fstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat",
 	"faccessat2", "readlink", "readlinkat", "getdents64", "getcwd", "chdir", "fchdir",
 	/* sockets that it has */
-	"recvfrom", "recvmsg", "sendto", "sendmsg", "shutdown", "getsockname", "getpeername", "getsockopt",
-	"setsockopt",
+	"recvfrom", "recvmsg", "sendto", "sendmsg", "shutdown", "getsockname", "getpeername",
 	/* what this machine is, and who it is */
 	"uname", "sysinfo", "getrandom", "getrusage", "getrlimit", "getuid", "geteuid", "getgid", "getegid",
 	"getgroups", "get_mempolicy", NULL};
@@ -163,6 +162,8 @@ int program__syscalls(struct confine_work *work, struct confine_detail detail)
 		error = allow_arguments(filter);
 	if (!error)
 		error = filter__descriptor_flags(filter);
+	if (!error)
+		error = filter__socket_options(filter);
 	if (!error)
 		error = filter__threads(filter);
 	if (!error)

@@ -60,7 +60,7 @@ static const char *const streams[] = {"readv",    "writev",   "recvfrom",   "sen
 static const char *const sectors[] = {"preadv", "pwritev", "fdatasync", NULL};
 
 /* Who comes to a listening socket that is there, and the buffers of that connection. */
-static const char *const joiners[] = {"accept4", "getsockopt", "setsockopt", NULL};
+static const char *const joiners[] = {"accept4", NULL};
 
 /* Shares. */
 static const char *const files[] = {
@@ -74,9 +74,8 @@ static const char *const watching[] = {"fchdir", /* inotify takes no directory t
 				       "inotify_init1", "inotify_add_watch", "inotify_rm_watch", NULL};
 
 /* A device that makes sockets of the network; dup3: see net/service_sockets.c. */
-static const char *const sockets[] = {"connect",    "bind",       "listen",      "accept",      "accept4",
-				      "getsockopt", "setsockopt", "getsockname", "getpeername", "fstat",
-				      "newfstatat", "dup3",       NULL};
+static const char *const sockets[] = {"connect",     "bind",  "listen",     "accept", "accept4", "getsockname",
+				      "getpeername", "fstat", "newfstatat", "dup3",   NULL};
 
 /* The control channel, the logs, QEMU's end, and removing the runtime directory where nobody else is left to do it. */
 static const char *const managing[] = {"pread64",  "pwrite64",   "lseek",    "fstat",  "newfstatat",
@@ -144,6 +143,19 @@ int filter__descriptor_flags(scmp_filter_ctx filter)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
 					 SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)commands[i]));
 	return error;
+}
+
+/* The numbers of other levels' options, and of all that anybody here asks or sets, are lower. From SO_PASSPIDFD on they
+ * hand out descriptors of other processes, by which those can be ended. */
+#define FIRST_OF_PROCESSES 76
+
+int filter__socket_options(scmp_filter_ctx filter)
+{
+	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(getsockopt), 1,
+				     SCMP_A2(SCMP_CMP_LT, FIRST_OF_PROCESSES));
+	return error ? error
+		     : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1,
+					SCMP_A2(SCMP_CMP_LT, FIRST_OF_PROCESSES));
 }
 
 int filter__threads(scmp_filter_ctx filter)
@@ -273,6 +285,12 @@ static int allow_streams(scmp_filter_ctx filter)
 	return error ? error : filter__descriptor_flags(filter);
 }
 
+static int allow_joiners(scmp_filter_ctx filter)
+{
+	int error = filter__all(filter, joiners, SCMP_ACT_ALLOW);
+	return error ? error : filter__socket_options(filter);
+}
+
 static int allow_files(scmp_filter_ctx filter, const struct confine_work *work)
 {
 	int error = filter__all(filter, files, SCMP_ACT_ALLOW);
@@ -283,6 +301,8 @@ static int allow_files(scmp_filter_ctx filter, const struct confine_work *work)
 static int allow_network(scmp_filter_ctx filter)
 {
 	int error = filter__all(filter, sockets, SCMP_ACT_ALLOW);
+	if (!error)
+		error = filter__socket_options(filter);
 	return error ? error : allow_network_sockets(filter);
 }
 
@@ -337,7 +357,7 @@ static int fill(scmp_filter_ctx filter, unsigned parts, bool child, const struct
 	if (!error && parts & SECTORS)
 		error = filter__all(filter, sectors, SCMP_ACT_ALLOW);
 	if (!error && parts & JOINERS)
-		error = filter__all(filter, joiners, SCMP_ACT_ALLOW);
+		error = allow_joiners(filter);
 	if (!error && parts & FILES)
 		error = allow_files(filter, work);
 	if (!error && parts & NAMES)

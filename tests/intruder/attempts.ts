@@ -52,6 +52,8 @@ export const attempts = ({
     rt_sigqueueinfo: "sigqueue VICTIM",
     pidfd_send_signal: "pidfd VICTIM",
     "a signal on input": "sigio VICTIM",
+    "a hold on who is at the other end": "peer-pidfd -",
+    "a hold on who sends": "pass-pidfd -",
     "kill this process": `reach ${process.pid}`,
     "kill process 1": "reach 1",
     "kill all": "reach -1",

@@ -158,6 +158,36 @@ static int do_pair(const char *type)
 	return outcome(socketpair(AF_UNIX, atoi(type), 0, pair));
 }
 
+/* The kernel has had these since Linux 6.5; headers may be older. */
+#define OPTION_PASS_PIDFD 76
+#define OPTION_PEER_PIDFD 77
+
+/* A hold on the process at the other end of every socket it was handed, and of one that it makes. */
+static int do_peer_pidfd(const char *arg)
+{
+	int pair[2], result = EBADF;
+	(void)arg;
+	(void)!socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+	for (int fd = 0; fd < MAX_FD && result != DONE; fd++) {
+		int pidfd;
+		socklen_t len = sizeof(pidfd);
+		result = outcome(getsockopt(fd, SOL_SOCKET, OPTION_PEER_PIDFD, &pidfd, &len));
+	}
+	return result;
+}
+
+/* The same of whoever sends something. */
+static int do_pass_pidfd(const char *arg)
+{
+	const int on = 1;
+	int pair[2], result = EBADF;
+	(void)arg;
+	(void)!socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+	for (int fd = 0; fd < MAX_FD && result != DONE; fd++)
+		result = outcome(setsockopt(fd, SOL_SOCKET, OPTION_PASS_PIDFD, &on, sizeof(on)));
+	return result;
+}
+
 /* ---- processes ---- */
 
 static int do_exec(const char *path)
@@ -353,6 +383,8 @@ static const struct {
 	{"tcp", do_tcp},
 	{"socket", do_socket},
 	{"pair", do_pair},
+	{"peer-pidfd", do_peer_pidfd},
+	{"pass-pidfd", do_pass_pidfd},
 	{"exec", do_exec},
 	{"exec-memory", do_exec_memory},
 	{"exec-number", do_exec_number},

@@ -221,6 +221,20 @@ static void what_was_left_behind_goes(void)
 	tidy(&group);
 }
 
+static void of_a_process_that_has_ended_none_is_adopted(void)
+{
+	struct cgroup group;
+	int status;
+	set_up();
+	pid_t gone = fork();
+	if (gone == 0)
+		_exit(0);
+	CHECK(waitpid(gone, &status, 0) == gone);
+	CHECK_EQ(cgroup__adopt(&group, &home, NAME, &gone, 1), -EAGAIN);
+	CHECK_EQ(group.events, -1);
+	tidy(&group);
+}
+
 static void it_ran_out_when_it_met_its_limit_and_was_killed(void)
 {
 	struct cgroup group;
@@ -293,6 +307,7 @@ int main(void)
 	CASE(nothing_is_left_where_it_cannot_be_filled);
 	CASE(nor_where_processes_may_not_be_moved);
 	CASE(what_was_left_behind_goes);
+	CASE(of_a_process_that_has_ended_none_is_adopted);
 	CASE(it_ran_out_when_it_met_its_limit_and_was_killed);
 	CASE(who_holds_too_much_ends_with_all_of_its_cgroup);
 	return check__done();

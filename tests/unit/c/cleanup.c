@@ -2,11 +2,13 @@
  */
 #include "vmm/cleanup.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,6 +96,66 @@ static void planted_things_are_not(void)
 	tidy();
 }
 
+/* ---- a VMM that lives, and changes what has the name of a log once that was looked at ---- */
+
+static void (*swap)(const char *log);
+static bool apart; /* the archive is on another file system */
+
+int renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	if (swap && strcmp(from, CONSOLE_LOG) == 0) {
+		CHECK_EQ(unlink(in(runtime, from)), 0);
+		swap(in(runtime, from));
+		if (apart) {
+			errno = EXDEV;
+			return -1;
+		}
+	}
+	return (int)syscall(SYS_renameat, from_dir, from, to_dir, to);
+}
+
+static void swap_link(const char *log)
+{
+	CHECK_EQ(symlink(secret, log), 0);
+}
+
+static void swap_second_name(const char *log)
+{
+	CHECK_EQ(link(secret, log), 0);
+}
+
+static void swap_fifo(const char *log)
+{
+	CHECK_EQ(mkfifo(log, 0600), 0);
+}
+
+static void swap_directory(const char *log)
+{
+	CHECK_EQ(mkdir(log, 0700), 0);
+	CHECK_EQ(symlink(secret, in(log, "link")), 0);
+}
+
+static void what_takes_a_logs_place_in_between_is_not_kept(void)
+{
+	static void (*const swaps[])(const char *) = {swap_link, swap_second_name, swap_fifo, swap_directory};
+	for (unsigned i = 0; i < 2 * sizeof(swaps) / sizeof(swaps[0]); i++) {
+		set_up();
+		put(in(runtime, CONSOLE_LOG), "console\n");
+		put(in(runtime, EVENTS_LOG), "events\n");
+		swap = swaps[i / 2];
+		apart = i % 2;
+		alarm(10); /* nobody writes to the FIFO */
+		cleanup__run(runtime, archive, LIMIT);
+		alarm(0);
+		swap = NULL;
+		CHECK(!there(runtime));
+		CHECK(!there(in(archive, CONSOLE_LOG)));
+		CHECK(there(in(archive, EVENTS_LOG)));
+		CHECK(there(secret));
+		tidy();
+	}
+}
+
 static void links_are_not_followed(void)
 {
 	set_up();
@@ -174,6 +236,7 @@ int main(void)
 {
 	CASE(logs_are_kept);
 	CASE(planted_things_are_not);
+	CASE(what_takes_a_logs_place_in_between_is_not_kept);
 	CASE(links_are_not_followed);
 	CASE(depth_is_no_obstacle);
 	CASE(directories_without_permissions_go_as_well);

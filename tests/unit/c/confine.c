@@ -562,6 +562,47 @@ static void signals_to_others_are_refused(void)
 	tear_down();
 }
 
+/* 1: what devices ask and set; 2: a pidfd of who is at the other end, or who sends */
+static int use_options(void)
+{
+	const int on = 1;
+	int value, pass = 76, peer = 77; /* SO_PASSPIDFD, SO_PEERPIDFD: headers may be older */
+	socklen_t len = sizeof(value);
+	int can = getsockopt(room.listener, SOL_SOCKET, SO_ERROR, &value, &len) == 0 &&
+				  setsockopt(room.listener, SOL_SOCKET, SO_SNDBUF, &on, sizeof(on)) == 0
+			  ? 1
+			  : 0;
+	len = sizeof(value);
+	if (getsockopt(room.listener, SOL_SOCKET, peer, &value, &len) == 0 || errno != EPERM ||
+	    setsockopt(room.listener, SOL_SOCKET, pass, &on, sizeof(on)) == 0 || errno != EPERM)
+		can |= 2;
+	return can;
+}
+
+static int use_options_as_main(void)
+{
+	confine__narrow(CONFINE_MAIN, true);
+	return use_options();
+}
+
+static int use_options_as_network(void)
+{
+	confine__narrow(CONFINE_NETWORK, true);
+	return use_options();
+}
+
+/* With one it could end whoever that is. */
+static void sockets_give_no_processes(void)
+{
+	set_up();
+	need(LAYER(SYSCALLS));
+	room.request.child = true;
+	room.request.network = true;
+	CHECK_EQ(result_of(use_options_as_main), 1);
+	CHECK_EQ(result_of(use_options_as_network), 1);
+	tear_down();
+}
+
 /* 1: kill it; 2: another signal, or by a number, which may be another's by then */
 static int signal_child(void)
 {
@@ -801,6 +842,7 @@ int main(void)
 	CASE(exec_and_ptrace_end_the_process);
 	CASE(a_call_of_another_abi_ends_the_process);
 	CASE(signals_to_others_are_refused);
+	CASE(sockets_give_no_processes);
 	CASE(one_child_is_killed_and_nobody_else);
 	CASE(threads_are_made_but_no_processes);
 	CASE(code_is_not_made);

@@ -113,6 +113,7 @@ static void links_lead_nowhere(void)
 	snprintf(away, sizeof(away), "%s", at("away"));
 	CHECK(rename(at("vmm"), away) == 0 && symlink("away", at("vmm")) == 0);
 	CHECK_EQ(doors__open(&doors, DOOR_GUEST_PORT, 53), -ENOTDIR);
+	CHECK_EQ(doors__open(&doors, DOOR_SERVICE, 0), -ENOTDIR);
 	tear_down();
 }
 

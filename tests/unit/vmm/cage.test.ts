@@ -48,7 +48,7 @@ const TRIED = [files, sockets, signals, processes, calls]
   .filter((attempt) => !CODE.includes(attempt));
 /** Where system calls are not filtered, fewer are tried: some end whoever makes them. */
 const UNFILTERED = [...Object.values(sockets), ...Object.values(signals), processes.fork].filter(
-  (attempt) => !/^(kill|tgkill|sigqueue|pidfd|sigio) /.test(attempt),
+  (attempt) => !/^(kill|tgkill|sigqueue|pidfd|sigio|peer-pidfd|pass-pidfd) /.test(attempt),
 );
 /** Of files those that leave nothing behind. */
 const LOOKS = Object.values(files).filter(
