@@ -203,9 +203,10 @@ int cgroup__adopt(struct cgroup *group, const struct cgroup_home *home, const ch
 	*group = (struct cgroup){.events = -1};
 	for (unsigned i = 0; i < count; i++) {
 		snprintf(proc, sizeof(proc), "/proc/%d", (int)pids[i]);
-		int err = group_of(proc, own, sizeof(own));
+		if (group_of(proc, own, sizeof(own)) < 0)
+			return -EAGAIN;
 		const char *last = strrchr(own, '/');
-		if (err || !last || strcmp(last + 1, name) != 0)
+		if (!last || strcmp(last + 1, name) != 0)
 			return -EAGAIN;
 	}
 	if ((size_t)snprintf(group->path, sizeof(group->path), "%s%s", home->root, own) >= sizeof(group->path))
