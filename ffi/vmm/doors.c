@@ -103,7 +103,8 @@ static int open_port(const struct vmm_config *config, bool listens, uint32_t por
 	return fd;
 }
 
-/* It lies where the VMM may write, too: what has its name by now must be a socket, and no link to one. */
+/* It lies where the VMM may write, too: what has its name by now must be a socket, and no link to one. Its directory is
+ * no link either. */
 static int open_service(const struct vmm_config *config, uint32_t index)
 {
 	const char *path = index < config->net.services.count ? config->net.services.at[index].socket : NULL;
@@ -113,7 +114,7 @@ static int open_service(const struct vmm_config *config, uint32_t index)
 	char parent[CONFIG_MAX_RUNTIME_DIR + 64];
 	if ((size_t)snprintf(parent, sizeof(parent), "%.*s", (int)(name - path), path) >= sizeof(parent))
 		return -ENAMETOOLONG;
-	int dir = open(*parent ? parent : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int dir = open(*parent ? parent : "/", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return -errno;
 	int fd = vsock_ports__connect_name(dir, name + 1);
