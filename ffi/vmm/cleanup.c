@@ -105,21 +105,38 @@ static void empty_all(int fd)
 	} while (emptying.moved && monotonic_ns() < emptying.until);
 }
 
-/*
- * Where the archive is on another file system the file is copied, up to `limit`: one that was made longer may be longer
- * than any disk. An unconfined VMM could write here until it ended, and may have been taken over: only a plain file
- * with no second name is a log. A link would show its target to who reads the archive, a FIFO would hold up its reader.
- */
-static void move_file(int from_dir, int to_dir, const char *name, uint64_t limit)
+static bool is_log(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && st->st_nlink == 1;
+}
+
+static bool has_log(int dir, const char *name)
 {
 	struct stat st;
-	if (fstatat(from_dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_log(&st);
+}
+
+/* Whatever it is. */
+static void drop(int dir, const char *name)
+{
+	if (unlinkat(dir, name, 0) == 0)
 		return;
-	if (renameat(from_dir, name, to_dir, name) == 0 || errno != EXDEV)
-		return;
-	int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	int to = openat(to_dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	while (from >= 0 && to >= 0 && limit) {
+	int inner = enter(dir, name);
+	if (inner >= 0) {
+		empty_all(inner);
+		close(inner);
+	}
+	unlinkat(dir, name, AT_REMOVEDIR);
+}
+
+/* One that was made longer than `limit` may be longer than any disk. */
+static void copy_file(int from_dir, int to_dir, const char *name, uint64_t limit)
+{
+	struct stat st;
+	int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	bool is = from >= 0 && fstat(from, &st) == 0 && is_log(&st);
+	int to = is ? openat(to_dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+	while (to >= 0 && limit) {
 		ssize_t n = sendfile(to, from, NULL, limit < COPY_AT_ONCE ? limit : COPY_AT_ONCE);
 		if (n <= 0)
 			break;
@@ -129,6 +146,24 @@ static void move_file(int from_dir, int to_dir, const char *name, uint64_t limit
 		close(from);
 	if (to >= 0)
 		close(to);
+}
+
+/*
+ * Where the archive is on another file system the file is copied. An unconfined VMM can write here and may have been
+ * taken over: only a plain file with no second name is a log. A link would show its target to who reads the archive, a
+ * FIFO would hold up its reader. The VMM may live still, and give the name to something else once it was looked at:
+ * what was moved or opened is looked at again.
+ */
+static void move_file(int from_dir, int to_dir, const char *name, uint64_t limit)
+{
+	if (!has_log(from_dir, name))
+		return;
+	if (renameat(from_dir, name, to_dir, name) < 0) {
+		if (errno == EXDEV)
+			copy_file(from_dir, to_dir, name, limit);
+	} else if (!has_log(to_dir, name)) {
+		drop(to_dir, name);
+	}
 }
 
 void cleanup__run(const char *runtime_dir, const char *archive, uint64_t log_limit)
