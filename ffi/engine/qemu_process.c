@@ -123,8 +123,8 @@ int qemu_process__start(struct qemu_process *process, const struct confine_reque
 	process->pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
 	if (!err && process->pidfd < 0)
 		err = -errno;
-	err = err ? failure__set(why, -err, NULL, "no process for QEMU (%s); Linux 5.3 or newer is needed",
-				 failure__errno_name(-err))
+	err = err ? failure__set(why, -err, NULL, "no process for QEMU (%s)%s", failure__errno_name(-err),
+				 err == -ENOSYS ? "; Linux 5.3 or newer is needed" : "")
 		  : hear_of_cage(process, word[0], report, why);
 	close(word[0]);
 	if (err)
