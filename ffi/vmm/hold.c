@@ -25,15 +25,25 @@ void hold__init(struct hold *hold, const struct cgroup_limits *limits, pid_t kee
 	name_it(hold->name, sizeof(hold->name), keeper);
 }
 
-static void ask_systemd(struct hold *hold, int err)
+/* 0: asked, and no answer yet. */
+static void say_of_systemd(struct hold *hold, int err)
+{
+	int len = snprintf(hold->why, sizeof(hold->why), "this user may make no cgroup (%s), and the user's systemd ",
+			   failure__errno_name(hold->denied));
+	if (err)
+		snprintf(hold->why + len, sizeof(hold->why) - (size_t)len, "makes none (%s)",
+			 failure__errno_name(-err));
+	else
+		snprintf(hold->why + len, sizeof(hold->why) - (size_t)len, "is being asked for one");
+}
+
+static void ask_systemd(struct hold *hold)
 {
 	size_t len = strlen(hold->name);
 	snprintf(hold->name + len, sizeof(hold->name) - len, ".scope");
 	hold->asked = monotonic_ns();
 	hold->scope = scope__ask(NULL, hold->name, &hold->limits, hold->pids, hold->count);
-	snprintf(hold->why, sizeof(hold->why),
-		 "this user may make no cgroup (%s), and the user's systemd makes none (%s)", failure__errno_name(-err),
-		 failure__errno_name(hold->scope < 0 ? -hold->scope : ETIMEDOUT));
+	say_of_systemd(hold, hold->scope < 0 ? hold->scope : 0);
 }
 
 void hold__take(struct hold *hold, pid_t vmm, pid_t child)
@@ -52,8 +62,10 @@ void hold__take(struct hold *hold, pid_t vmm, pid_t child)
 	hold->held = !err;
 	if (err == -EDQUOT)
 		snprintf(hold->why, sizeof(hold->why), "the cgroup that capsa runs in has a limit, and is not left");
-	else if (err)
-		ask_systemd(hold, err);
+	else if (err) {
+		hold->denied = -err;
+		ask_systemd(hold);
+	}
 }
 
 struct pollfd hold__poll(const struct hold *hold)
@@ -63,27 +75,38 @@ struct pollfd hold__poll(const struct hold *hold)
 	return (struct pollfd){.fd = hold->group.events, .events = POLLPRI};
 }
 
-static void end_asking(struct hold *hold)
+/* `err`: why, where it ends without a hold. */
+static void end_asking(struct hold *hold, int err)
 {
-	if (hold->scope >= 0)
-		close(hold->scope);
+	close(hold->scope);
 	hold->scope = -1;
+	if (!hold->held)
+		say_of_systemd(hold, err);
+}
+
+/* Whether systemd will tell no more, or not in time: 0 or -errno. */
+static int listen_to_systemd(struct hold *hold)
+{
+	char told[4096];
+	ssize_t n = read(hold->scope, told, sizeof(told));
+	if (n == 0)
+		return -ECONNRESET;
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		return -errno;
+	return monotonic_ns() - hold->asked > ANSWER_MS * 1000000ULL ? -ETIMEDOUT : 0;
 }
 
 void hold__look(struct hold *hold)
 {
-	char told[4096];
 	if (hold->scope < 0) {
 		(void)hold__ran_out(hold);
 		return;
 	}
-	ssize_t n = read(hold->scope, told, sizeof(told));
-	bool over = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) ||
-		    monotonic_ns() - hold->asked > ANSWER_MS * 1000000ULL;
+	int over = listen_to_systemd(hold);
 	int err = cgroup__adopt(&hold->group, &hold->home, hold->name, hold->pids, hold->count);
 	hold->held = !err;
 	if (over || err != -EAGAIN)
-		end_asking(hold);
+		end_asking(hold, err == -EAGAIN ? over : err);
 }
 
 bool hold__ran_out(struct hold *hold)
@@ -94,7 +117,8 @@ bool hold__ran_out(struct hold *hold)
 
 void hold__end(struct hold *hold)
 {
-	end_asking(hold);
+	if (hold->scope >= 0)
+		end_asking(hold, -ETIMEDOUT);
 	if (hold->group.events >= 0)
 		close(hold->group.events);
 	hold->group.events = -1;

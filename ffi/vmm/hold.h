@@ -20,6 +20,7 @@ struct hold {
 	bool held, ran_out;
 	int scope; /* -1; or systemd was asked, then: */
 	uint64_t asked;
+	int denied;    /* the errno for which none was made here */
 	char why[160]; /* not `held`: why not, for people */
 };
 

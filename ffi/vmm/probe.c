@@ -90,10 +90,10 @@ static void try_hold(void)
 	for (struct pollfd look = hold__poll(&hold); !hold.held && look.fd >= 0 && poll(&look, 1, SYSTEMD_MS) == 1;
 	     look = hold__poll(&hold))
 		hold__look(&hold);
-	dprintf(STDOUT_FILENO, "cgroup\tmemory\t%d\t%s\n", hold.held, hold.held ? hold.group.path : hold.why);
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
 	hold__end(&hold);
+	dprintf(STDOUT_FILENO, "cgroup\tmemory\t%d\t%s\n", hold.held, hold.held ? hold.group.path : hold.why);
 }
 
 int probe__confinement(const char *qemu)
