@@ -18,40 +18,51 @@ static void tell(struct vmm *vmm, const char *code, const char *message)
 
 /* The layers of confinement that are missing, and what that opens */
 
+/* What a guest could do in a process that lacks some, the worst first. */
+enum opened { OPENED_MACHINE, OPENED_FILES, OPENED_NAMES, OPENED_FILES_LATER, OPENED_LITTLE };
+
+static const char *const opened_words[] = {
+	[OPENED_MACHINE] = "reach this machine's processes and sockets",
+	[OPENED_FILES] = "read and write this user's files",
+	[OPENED_NAMES] = "find out which files there are, and read none",
+	[OPENED_FILES_LATER] = "reach this user's files if it also breaks out of its mount namespace",
+	[OPENED_LITTLE] = "do more than it should",
+};
+
+static enum opened opened_by(const bool *missing)
+{
+	if (missing[CONFINE_SYSCALLS])
+		return OPENED_MACHINE;
+	if (missing[CONFINE_NAMESPACES])
+		return missing[CONFINE_FILES] ? OPENED_FILES : OPENED_NAMES;
+	return missing[CONFINE_FILES] ? OPENED_FILES_LATER : OPENED_LITTLE;
+}
+
 struct lack {
 	char text[512];
 	size_t len;
-	bool missing[CONFINE_LAYERS];
+	enum opened opened; /* in the worse of the processes: what one lacks opens nothing in the other */
 };
 
 static void add_lack(struct lack *lack, const char *process, const struct confine_report *report)
 {
+	bool missing[CONFINE_LAYERS] = {false};
 	for (unsigned i = 0; i < CONFINE_LAYERS && report->layers[i].name; i++) {
-		if (report->layers[i].applied || lack->len >= sizeof(lack->text))
+		missing[i] = !report->layers[i].applied;
+		if (!missing[i] || lack->len >= sizeof(lack->text))
 			continue;
-		lack->missing[i] = true;
 		lack->len += (size_t)snprintf(lack->text + lack->len, sizeof(lack->text) - lack->len,
 					      "%s%s lacks %s (%.60s)", lack->len ? ", " : "", process,
 					      report->layers[i].name, report->layers[i].detail);
 	}
-}
-
-static const char *opened_by(const bool *missing)
-{
-	if (missing[CONFINE_SYSCALLS])
-		return "reach this machine's processes and sockets";
-	if (missing[CONFINE_NAMESPACES] && missing[CONFINE_FILES])
-		return "read and write this user's files";
-	if (missing[CONFINE_NAMESPACES])
-		return "find out which files there are, and read none";
-	if (missing[CONFINE_FILES])
-		return "reach this user's files if it also breaks out of its mount namespace";
-	return "do more than it should";
+	enum opened opened = opened_by(missing);
+	if (opened < lack->opened)
+		lack->opened = opened;
 }
 
 void notice__confinement(struct vmm *vmm)
 {
-	struct lack lack = {.len = 0};
+	struct lack lack = {.opened = OPENED_LITTLE};
 	char message[768];
 	if (strcmp(vmm->config->confine, "auto") != 0)
 		return;
@@ -62,7 +73,7 @@ void notice__confinement(struct vmm *vmm)
 	snprintf(message, sizeof(message),
 		 "confinement is not complete on this machine: %s; a guest that takes such a process over could %s; "
 		 "`capsa doctor` names the mends",
-		 lack.text, opened_by(lack.missing));
+		 lack.text, opened_words[lack.opened]);
 	tell(vmm, "CONFINE_PARTIAL", message);
 }
 
