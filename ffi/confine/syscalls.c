@@ -308,11 +308,7 @@ static int allow_network(scmp_filter_ctx filter)
 
 static int allow_managing(scmp_filter_ctx filter, bool child)
 {
-	static const unsigned long requests[] = {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
-						 SECCOMP_IOCTL_NOTIF_ADDFD};
 	int error = filter__all(filter, managing, SCMP_ACT_ALLOW);
-	if (!error)
-		error = allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
 	return error || !child ? error : allow_killing(filter);
 }
 
@@ -329,10 +325,14 @@ static int allow_cpu(scmp_filter_ctx filter)
 }
 
 /* The C library handles two signals of its own as soon as there are threads; none of the others is touched. Libraries
- * that ask for limits get them; nobody sets any. */
+ * that ask for limits get them; nobody sets any. QEMU's connect(2) is answered until it has started. */
 static int allow_starting(scmp_filter_ctx filter)
 {
+	static const unsigned long requests[] = {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
+						 SECCOMP_IOCTL_NOTIF_ADDFD};
 	int error = filter__all(filter, starting, SCMP_ACT_ALLOW);
+	if (!error)
+		error = allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
 	for (int number = FIRST_REAL_TIME; number < SIGRTMIN && !error; number++)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), 1,
 					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)number));

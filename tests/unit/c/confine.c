@@ -6,12 +6,14 @@
 #include <linux/capability.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -764,6 +766,28 @@ static void the_network_thread_asks_for_routes_and_for_nothing_else(void)
 	tear_down();
 }
 
+/* No descriptor is one for it here: another error than the filter's. */
+static int answer_calls(void)
+{
+	struct seccomp_notif call = {.id = 0};
+	return ioctl(room.listener, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0 && errno == EPERM ? REFUSED : ALLOWED;
+}
+
+static int answer_calls_from_main(void)
+{
+	confine__narrow(CONFINE_MAIN, true);
+	return answer_calls();
+}
+
+static void calls_of_qemu_are_answered_while_it_starts(void)
+{
+	set_up();
+	need(LAYER(SYSCALLS));
+	CHECK_EQ(result_of(answer_calls), ALLOWED);
+	CHECK_EQ(result_of(answer_calls_from_main), REFUSED);
+	tear_down();
+}
+
 static void a_vcpu_has_neither_files_nor_sockets(void)
 {
 	set_up();
@@ -849,6 +873,7 @@ int main(void)
 	CASE(privileges_are_not_regained);
 	CASE(one_thread_has_the_network_and_nothing_else);
 	CASE(the_network_thread_asks_for_routes_and_for_nothing_else);
+	CASE(calls_of_qemu_are_answered_while_it_starts);
 	CASE(a_vcpu_has_neither_files_nor_sockets);
 	CASE(a_disk_has_its_file_and_no_other);
 	CASE(nothing_is_applied_when_so_asked);
