@@ -53,6 +53,8 @@ int program__each_file(const struct confine_program *program,
 /* Parts of seccomp filters; `action` is one of SCMP_ACT_*, a list ends in NULL. */
 scmp_filter_ctx filter__new(uint32_t otherwise);
 int filter__all(scmp_filter_ctx filter, const char *const *names, uint32_t action);
+/* Allow a call where the argument of this number has one of these values, of which 32 bits count. */
+int filter__each(scmp_filter_ctx filter, int call, unsigned argument, const unsigned long *values, unsigned count);
 int filter__descriptor_flags(scmp_filter_ctx filter);
 int filter__socket_options(scmp_filter_ctx filter);
 int filter__threads(scmp_filter_ctx filter);

@@ -90,15 +90,6 @@ static const char *const calls[] = {
 	"uname", "sysinfo", "getrandom", "getrusage", "getrlimit", "getuid", "geteuid", "getgid", "getegid",
 	"getgroups", "get_mempolicy", NULL};
 
-static int allow_each(scmp_filter_ctx filter, int call, unsigned argument, const unsigned long *values, unsigned count)
-{
-	int error = 0;
-	for (unsigned i = 0; i < count && !error; i++)
-		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-					 SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, 0xffffffff, values[i]));
-	return error;
-}
-
 static int allow_arguments(scmp_filter_ctx filter)
 {
 	static const unsigned long ioctls[] = {FIONREAD, FIONBIO, TCGETS};
@@ -106,13 +97,13 @@ static int allow_arguments(scmp_filter_ctx filter)
 						PR_SET_SECCOMP,  PR_MCE_KILL,     PR_SET_NO_NEW_PRIVS,
 						PR_GET_DUMPABLE, PR_CAPBSET_READ, PR_SET_TIMERSLACK};
 	static const unsigned long flags[] = {F_DUPFD, F_ADD_SEALS, F_GET_SEALS};
-	int error = allow_each(filter, SCMP_SYS(ioctl), 1, ioctls, sizeof(ioctls) / sizeof(ioctls[0]));
+	int error = filter__each(filter, SCMP_SYS(ioctl), 1, ioctls, sizeof(ioctls) / sizeof(ioctls[0]));
 	if (!error) /* QEMU's own, but none that asks somebody: its answer would count where this one asks */
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(seccomp), 1,
 					 SCMP_A1(SCMP_CMP_MASKED_EQ, SECCOMP_FILTER_FLAG_NEW_LISTENER, 0));
 	if (!error)
-		error = allow_each(filter, SCMP_SYS(prctl), 0, options, sizeof(options) / sizeof(options[0]));
-	return error ? error : allow_each(filter, SCMP_SYS(fcntl), 1, flags, sizeof(flags) / sizeof(flags[0]));
+		error = filter__each(filter, SCMP_SYS(prctl), 0, options, sizeof(options) / sizeof(options[0]));
+	return error ? error : filter__each(filter, SCMP_SYS(fcntl), 1, flags, sizeof(flags) / sizeof(flags[0]));
 }
 
 /*

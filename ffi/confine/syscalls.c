@@ -123,12 +123,12 @@ static int allow_memory(scmp_filter_ctx filter)
 					SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 }
 
-static int allow_ioctls(scmp_filter_ctx filter, const unsigned long *requests, unsigned count)
+int filter__each(scmp_filter_ctx filter, int call, unsigned argument, const unsigned long *values, unsigned count)
 {
 	int error = 0;
 	for (unsigned i = 0; i < count && !error; i++)
-		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-					 SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, requests[i]));
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+					 SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, 0xffffffff, values[i]));
 	return error;
 }
 
@@ -213,12 +213,8 @@ static int allow_network_sockets(scmp_filter_ctx filter)
 
 static int allow_prctl(scmp_filter_ctx filter)
 {
-	static const int options[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_SET_NO_NEW_PRIVS};
-	int error = 0;
-	for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]) && !error; i++)
-		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
-					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)options[i]));
-	return error;
+	static const unsigned long options[] = {PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_SET_NO_NEW_PRIVS};
+	return filter__each(filter, SCMP_SYS(prctl), 0, options, sizeof(options) / sizeof(options[0]));
 }
 
 /* Asking for limits, not setting them. */
@@ -281,7 +277,7 @@ static int allow_streams(scmp_filter_ctx filter)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
 					 SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
 	if (!error)
-		error = allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
+		error = filter__each(filter, SCMP_SYS(ioctl), 1, requests, sizeof(requests) / sizeof(requests[0]));
 	return error ? error : filter__descriptor_flags(filter);
 }
 
@@ -315,13 +311,13 @@ static int allow_managing(scmp_filter_ctx filter, bool child)
 static int allow_clock(scmp_filter_ctx filter)
 {
 	static const unsigned long requests[] = {KVM_GET_CLOCK, KVM_SET_CLOCK};
-	return allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
+	return filter__each(filter, SCMP_SYS(ioctl), 1, requests, sizeof(requests) / sizeof(requests[0]));
 }
 
 static int allow_cpu(scmp_filter_ctx filter)
 {
 	static const unsigned long requests[] = {KVM_RUN, KVM_GET_REGS, KVM_SET_GSI_ROUTING};
-	return allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
+	return filter__each(filter, SCMP_SYS(ioctl), 1, requests, sizeof(requests) / sizeof(requests[0]));
 }
 
 /* The C library handles two signals of its own as soon as there are threads; none of the others is touched. Libraries
@@ -332,7 +328,7 @@ static int allow_starting(scmp_filter_ctx filter)
 						 SECCOMP_IOCTL_NOTIF_ADDFD};
 	int error = filter__all(filter, starting, SCMP_ACT_ALLOW);
 	if (!error)
-		error = allow_ioctls(filter, requests, sizeof(requests) / sizeof(requests[0]));
+		error = filter__each(filter, SCMP_SYS(ioctl), 1, requests, sizeof(requests) / sizeof(requests[0]));
 	for (int number = FIRST_REAL_TIME; number < SIGRTMIN && !error; number++)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(rt_sigaction), 1,
 					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)number));

@@ -11,10 +11,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "confine/tree.h"
+#include "os/clock.h"
 
 #define START_MS 20000 /* for QEMU to set itself up on a busy machine */
 #define COMMAND_MS 5000
@@ -357,13 +357,6 @@ static int qemu__create(struct machine *machine, struct failure *why)
 
 /* ---- start, pause, resume ---- */
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int answer_connect(struct qemu *qemu)
 {
 	int fd = qemu->connected < qemu->connection_count ? qemu->connections[qemu->connected++] : -1;
@@ -374,14 +367,14 @@ static int answer_connect(struct qemu *qemu)
 /* Wait until every command sent is answered. 0; -EIO when one was refused or QEMU ended; -ETIMEDOUT. */
 static int await_replies(struct qemu *qemu, int ms)
 {
-	int64_t until = now_ms() + ms;
+	int64_t until = monotonic_ms() + ms;
 	struct pollfd fds[] = {
 		{.fd = qemu->monitor.fd, .events = POLLIN},
 		{.fd = qemu->process.errors, .events = POLLIN},
 		{.fd = qemu->process.connects, .events = POLLIN},
 	};
 	while (qemu->monitor.awaited) {
-		int64_t left = until - now_ms();
+		int64_t left = until - monotonic_ms();
 		if (left <= 0)
 			return -ETIMEDOUT;
 		if (poll(fds, 3, (int)left) < 0 && errno != EINTR)

@@ -6,5 +6,7 @@
 
 /* CLOCK_MONOTONIC, nanoseconds. */
 uint64_t monotonic_ns(void);
+/* The same in milliseconds, signed for the differences of points in time. */
+int64_t monotonic_ms(void);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "os/clock.h"
+#include "vmm/config.h"
 
 #define PATIENCE_NS 2000000000 /* a VMM that was taken over and lives may fill what is emptied */
 #define COPY_AT_ONCE (1U << 20)
@@ -182,4 +183,9 @@ void cleanup__run(const char *runtime_dir, const char *archive, uint64_t log_lim
 	empty_all(fd);
 	close(fd);
 	rmdir(runtime_dir);
+}
+
+void cleanup__after(const struct vmm_config *config)
+{
+	cleanup__run(config->runtime_dir, config->archive, config->log_limit);
 }

@@ -6,6 +6,8 @@
 
 #include "failure.h"
 
+struct vmm_config;
+
 #define CONSOLE_LOG "console.log"
 #define EVENTS_LOG "events.log"
 #define NETWORK_LOG "network.log"
@@ -18,5 +20,8 @@ __attribute__((warn_unused_result)) int cleanup__check(const char *runtime_dir, 
  * and all it holds, following no symbolic link. Of each log `log_limit` bytes at most are copied where the archive is
  * on another file system. What cannot be removed, within two seconds, is left; calling it twice is fine. */
 void cleanup__run(const char *runtime_dir, const char *archive, uint64_t log_limit);
+
+/* The same of the VMM that was started with this. */
+void cleanup__after(const struct vmm_config *config);
 
 #endif

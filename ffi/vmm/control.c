@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "os/clock.h"
 #include "vmm/channel.h"
 
 #define MAX_CHANNELS 64
@@ -122,26 +122,19 @@ static void stop_listening(struct control *control)
 	control->listener = -1;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void control__finish(struct control *control, struct frame *frame, int starter_ms)
 {
 	stop_listening(control);
 	control->finishing = true;
 	bool whole = frame__end(frame);
-	int64_t began = now_ms();
+	int64_t began = monotonic_ms();
 	for (struct control_channel *ch = control->channels; ch; ch = ch->next) {
 		if (whole && ch->follow)
 			channel__send(ch, frame->bytes, frame->len);
 		int64_t until = began + (ch->starter ? starter_ms : FOLLOWER_MS);
 		while (ch->first) {
 			struct pollfd pfd = {.fd = ch->fd, .events = POLLOUT};
-			int64_t left = until - now_ms();
+			int64_t left = until - monotonic_ms();
 			if (left <= 0 || (poll(&pfd, 1, (int)left) < 0 && errno != EINTR) || !channel__flush(ch))
 				break;
 		}

@@ -17,16 +17,6 @@
 #include "vmm/keeper.h"
 #include "vmm/link.h"
 
-static int64_t now_ms(void)
-{
-	return (int64_t)(monotonic_ns() / 1000000);
-}
-
-static void clean(const struct vmm_config *config)
-{
-	cleanup__run(config->runtime_dir, config->archive, config->log_limit);
-}
-
 /* What is asked of it counts once the keeper is dead: until then that is whom the VMM asks, and who sees to its end. */
 static void watch(const struct vmm_config *config, int vmm, int pidfd, int keeper, int doors)
 {
@@ -38,7 +28,7 @@ static void watch(const struct vmm_config *config, int vmm, int pidfd, int keepe
 	bool asked = false, cleaned = false;
 	int64_t kill_at = INT64_MAX;
 	while (fds[LINK].fd >= 0 || fds[PROCESS].fd >= 0 || fds[KEEPER].fd >= 0) {
-		int64_t left = kill_at == INT64_MAX ? -1 : kill_at > now_ms() ? kill_at - now_ms() : 0;
+		int64_t left = kill_at == INT64_MAX ? -1 : kill_at > monotonic_ms() ? kill_at - monotonic_ms() : 0;
 		if (poll(fds, COUNT, (int)left) < 0 && errno != EINTR)
 			break;
 		if (fds[DOORS].revents && !doors__serve(doors, config)) {
@@ -47,9 +37,9 @@ static void watch(const struct vmm_config *config, int vmm, int pidfd, int keepe
 		}
 		if (fds[KEEPER].revents) {
 			fds[KEEPER].fd = -1;
-			kill_at = now_ms() + KEEPER_DELIVER_MS;
+			kill_at = monotonic_ms() + KEEPER_DELIVER_MS;
 		}
-		if (now_ms() >= kill_at) {
+		if (monotonic_ms() >= kill_at) {
 			pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
 			kill_at = INT64_MAX;
 		}
@@ -60,12 +50,12 @@ static void watch(const struct vmm_config *config, int vmm, int pidfd, int keepe
 		if (fds[PROCESS].revents) /* its link may be open still: somewhere else, on its way */
 			fds[LINK].fd = fds[PROCESS].fd = -1;
 		if (asked && !cleaned && fds[KEEPER].fd < 0) {
-			clean(config);
+			cleanup__after(config);
 			cleaned = true;
 			link__tell(vmm, LINK_CLEANED);
 		}
 	}
-	clean(config);
+	cleanup__after(config);
 }
 
 /* What janitor__start needs besides: all or none of it. The VMM's pidfd is -1 before Linux 5.3. */

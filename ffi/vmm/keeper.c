@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "os/clock.h"
 #include "vmm/allowance.h"
 #include "vmm/cleanup.h"
 #include "vmm/frame.h"
@@ -96,11 +97,6 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	return err;
 }
 
-static void clean(const struct vmm_config *config)
-{
-	cleanup__run(config->runtime_dir, config->archive, config->log_limit);
-}
-
 /* In the VMM */
 
 void keeper__made(const struct keeper *keeper, pid_t engine)
@@ -116,7 +112,7 @@ void keeper__detach(const struct keeper *keeper)
 void keeper__clean(const struct keeper *keeper)
 {
 	if (!link__ask_clean(keeper->link) && !(keeper->janitor >= 0 && link__ask_clean(keeper->janitor)))
-		clean(keeper->config);
+		cleanup__after(keeper->config);
 }
 
 /* In the keeper */
@@ -134,16 +130,9 @@ struct watch {
 	int64_t kill_at;
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void set_deadline(struct watch *watch, int64_t ms)
 {
-	int64_t at = now_ms() + ms;
+	int64_t at = monotonic_ms() + ms;
 	if (!watch->kill_at || watch->kill_at > at)
 		watch->kill_at = at;
 }
@@ -152,7 +141,7 @@ static void set_deadline(struct watch *watch, int64_t ms)
 static void clean_for_vmm(struct watch *watch)
 {
 	if (!watch->cleaned)
-		clean(watch->keeper->config);
+		cleanup__after(watch->keeper->config);
 	watch->cleaned = true;
 	set_deadline(watch, KEEPER_DELIVER_MS);
 	link__tell(watch->keeper->link, LINK_CLEANED);
@@ -204,7 +193,7 @@ static void wait_for_end(struct watch *watch)
 		set_deadline(watch, (int64_t)keeper->config->ttl + KEEPER_DELIVER_MS);
 	while (!watch->over) {
 		fds[4] = hold__poll(&watch->hold);
-		int64_t left = watch->kill_at ? watch->kill_at - now_ms() : -1;
+		int64_t left = watch->kill_at ? watch->kill_at - monotonic_ms() : -1;
 		if (watch->kill_at && left <= 0)
 			return;
 		if (poll(fds, 5, left < INT_MAX ? (int)left : INT_MAX) < 0 && errno != EINTR)
@@ -245,9 +234,9 @@ static int reap(const struct keeper *keeper)
 	kill(keeper->vmm, SIGKILL); /* it has closed the link, so all that is left for it is to exit; or it is stuck */
 	while (waitpid(keeper->vmm, &status, 0) < 0 && errno == EINTR)
 		;
-	const int64_t until = now_ms() + OTHERS_MS;
-	while ((pid = waitpid(-1, &any, WNOHANG)) >= 0 && now_ms() < until) {
-		const int64_t left = until - now_ms();
+	const int64_t until = monotonic_ms() + OTHERS_MS;
+	while ((pid = waitpid(-1, &any, WNOHANG)) >= 0 && monotonic_ms() < until) {
+		const int64_t left = until - monotonic_ms();
 		const struct timespec wait = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
 		if (pid == 0 && left > 0)
 			sigtimedwait(&ends, NULL, &wait);
@@ -335,7 +324,7 @@ int keeper__watch(struct keeper *keeper)
 	bool said_all = watch.cleaned; /* the VMM sends its last frame once its directory is gone */
 	int status = reap(keeper);
 	said_all = said_all && WIFEXITED(status);
-	clean(keeper->config);
+	cleanup__after(keeper->config);
 	hold__end(&watch.hold);
 	if (!said_all && !atomic_load(&keeper->shared->unfinished)) {
 		struct failure why;
