@@ -46,9 +46,9 @@ struct confine_request {
 
 enum confine_layer {
 	CONFINE_PRIVILEGES,   /* no_new_privs */
-	CONFINE_NAMESPACES,   /* network (unless it is asked for), mounts (only the runtime directory is left; of a
-				 program   its own files), IPC, host name; a program also has its own process ids */
-	CONFINE_LIMITS,       /* no core files, no debugger, so much memory */
+	CONFINE_NAMESPACES,   /* network (unless it is asked for), mounts (only the runtime directory is left, or a
+				 program's own files), IPC, host name; a program also has its own process ids */
+	CONFINE_LIMITS,       /* no core files, so much memory; of the VMM no debugger either */
 	CONFINE_CAPABILITIES, /* dropped, but for those over files where root serves shares */
 	CONFINE_FILES,        /* Landlock: the shares and the runtime directory; of a program its own files */
 	CONFINE_SYSCALLS,     /* seccomp allow-list */

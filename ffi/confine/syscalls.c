@@ -273,7 +273,9 @@ static int allow_streams(scmp_filter_ctx filter)
 {
 	static const unsigned long requests[] = {FIONREAD, FIONBIO};
 	int error = filter__all(filter, streams, SCMP_ACT_ALLOW);
-	if (!error) /* what a descriptor is */
+	/* What a descriptor is. The flag lets a path through as well that is not empty: it tells what is there, and
+	 * opens nothing. */
+	if (!error)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
 					 SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
 	if (!error)
