@@ -1,12 +1,8 @@
 /** Starting a sandbox: the one way in, for the builder and for the command line. */
 
-import { appendFileSync, chmodSync, copyFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { encodeCbor } from "../agent/framing.ts";
+import { dirname } from "node:path";
 import type { StagedChanges } from "../changes/changes.ts";
 import { initramfsPath, kernelPath } from "../engine/installation.ts";
-import { hold } from "../host/hold.ts";
-import { cpio } from "../image/cpio.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
 import { nameServers } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
@@ -14,6 +10,7 @@ import type { SecretProxy } from "../secrets/proxy.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
 import { lookUpHosts } from "./host_places.ts";
+import { writeInitrd } from "./initrd.ts";
 import { launch } from "./launch.ts";
 import { type GuestAddition, guestPlan, vmmConfig } from "./plan.ts";
 import { noticesOfProtection, protections } from "./protect.ts";
@@ -56,7 +53,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,
-        initrd: writeInitrd(place, base, guestPlan(spec, rootfs, place.lans, addition)),
+        initrd: writeInitrd(place.runtimeDir, base, guestPlan(spec, rootfs, place.lans, addition)),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
         identities,
@@ -127,19 +124,4 @@ async function bind(proxy: SecretProxy, vm: SandboxHandle, { onRefusal }: StartO
     throw error;
   }
   void vm.exited.then(() => proxy.leave());
-}
-
-/** The base and, behind it, the guest's plan: the kernel unpacks one after the other. Megabytes, copied by the kernel. */
-function writeInitrd(place: Place, base: string, plan: object): string {
-  const path = join(place.runtimeDir, "initrd.cpio");
-  const addition = cpio([
-    { path: "capsa", mode: 0o040755 },
-    { path: "capsa/plan.cbor", mode: 0o100600, data: encodeCbor(plan) },
-  ]);
-  using held = hold(base);
-  copyFileSync(held.path, path);
-  chmodSync(path, 0o600);
-  const padding = new Uint8Array((4 - (statSync(path).size % 4)) % 4);
-  appendFileSync(path, Buffer.concat([padding, addition]));
-  return path;
 }

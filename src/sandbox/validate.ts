@@ -201,7 +201,7 @@ function idRanges(field: string, ranges: readonly IdRange[]): void {
 export function readable(
   field: string,
   path: unknown,
-  kind: "file" | "dir" | "shared",
+  kind: "file" | "disk" | "dir" | "shared",
   options: { readonly access?: "read" | "write"; readonly guests?: GuestDirectories | undefined } = {},
 ): void {
   const { access = "read", guests } = options;
@@ -218,6 +218,9 @@ export function readable(
     }
     if (kind === "dir" && !isDirectory) throw new SpecError(field, `${value} is not a directory`);
     if (kind === "file" && isDirectory) throw new SpecError(field, `${value} is a directory, not a file`);
+    if (kind === "file" && !status.isFile()) throw new SpecError(field, `${value} is not a regular file`);
+    if (kind === "disk" && !status.isFile() && !status.isBlockDevice())
+      throw new SpecError(field, `${value} is neither a file nor a block device`);
     const directory = kind === "dir" || (kind === "shared" && isDirectory);
     const more = directory ? constants.X_OK : access === "write" ? constants.W_OK : 0;
     accessSync(held.path, constants.R_OK | more);

@@ -27,11 +27,9 @@ export function validateVm(spec: VmSpec): void {
 
 function checkDisk(field: string, disk: DiskSpec): void {
   flag(`${field}.readOnly`, disk.readOnly);
-  readable(`${field}.path`, disk.path, "file", { access: disk.readOnly ? "read" : "write" });
+  readable(`${field}.path`, disk.path, "disk", { access: disk.readOnly ? "read" : "write" });
   const status = statusOf(disk.path);
   if (status.isBlockDevice()) return;
-  if (!status.isFile())
-    throw new SpecError(`${field}.path`, `${disk.path} is neither a file nor a block device`);
   if (status.size === 0n || status.size % BigInt(SECTOR) !== 0n) {
     throw new SpecError(
       `${field}.path`,

@@ -46,6 +46,7 @@ describe("what cannot be is refused", () => {
       "not a directory",
     ],
     ["a kernel that is a directory", { kernel: "/usr" }, "kernel", "is a directory"],
+    ["a kernel that is a device", { kernel: "/dev/null" }, "kernel", "is not a regular file"],
     ["a relative initrd", { initrd: "x.cpio" }, "initrd", "not an absolute path"],
     ["a NUL in a variable", { env: { A: "b\0c" } }, "env.A", "NUL"],
     ["a variable with =", { env: { "A=B": "c" } }, "env", "no name of a variable"],

@@ -14,7 +14,9 @@ const top = mkdtempSync(join(tmpdir(), "capsa-vm-"));
 const kernel = join(top, "vmlinuz");
 const disk = join(top, "disk.img");
 const odd = join(top, "odd.img");
+const fifo = join(top, "fifo");
 writeFileSync(kernel, "kernel");
+Bun.spawnSync(["mkfifo", fifo]);
 writeFileSync(disk, Buffer.alloc(1024));
 writeFileSync(odd, Buffer.alloc(1025));
 afterAll(() => rmSync(top, { recursive: true }));
@@ -77,6 +79,8 @@ test("what can be passes", () => {
 test.each([
   [{ kernel: join(top, "none") }, "kernel", "is not there"],
   [{ initrd: top }, "initrd", "is a directory"],
+  [{ initrd: "/dev/null" }, "initrd", "is not a regular file"],
+  [{ kernel: fifo }, "kernel", "is not a regular file"],
   [{ cpus: 0 }, "cpus", "whole number from 1 to 255"],
   [{ memoryMb: 1.5 }, "memoryMb", "whole number"],
   [{ name: "Big" }, "name", "small letters"],
