@@ -16,11 +16,12 @@
 /* What the machine is to be. Strings are borrowed and outlive the machine. */
 struct machine_config {
 	const char *name;
-	const char *kernel;  /* path: vmlinux (ELF with a PVH note) or bzImage */
-	const char *initrd;  /* path, NULL without */
-	const char *cmdline; /* the engine adds what its machine needs */
-	bool acpi;           /* the kernel learns of the machine from ACPI tables; else from an MP table and from words
-				on its command line */
+	int kernel; /* regular file, open until create returns: vmlinux (ELF with a PVH note) or bzImage */
+	int initrd; /* the same, -1 without */
+	const char *kernel_path, *initrd_path; /* absolute; what has that name by now may be another file */
+	const char *cmdline;                   /* the engine adds what its machine needs */
+	bool acpi; /* the kernel learns of the machine from ACPI tables; else from an MP table and from words
+		      on its command line */
 	const char *runtime_dir;
 	const char *qemu;          /* path of qemu-system-<arch>; engine "qemu" only */
 	enum confine_mode confine; /* of a process that the engine makes */

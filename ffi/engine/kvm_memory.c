@@ -2,7 +2,6 @@
  * made.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -64,30 +63,19 @@ static int load(struct kvm_loading *loading)
 {
 	const struct kvm_machine *vm = loading->vm;
 	const struct machine_config *config = vm->machine->config;
-	struct failure *why = &loading->why;
 	struct boot_device devices[MACHINE_MAX_DEVICES];
 	for (unsigned i = 0; i < vm->machine->device_count; i++)
 		devices[i] = kvm_devices__place(i);
-	struct boot_request request = {.kernel = open(config->kernel, O_RDONLY | O_CLOEXEC),
-				       .kernel_path = config->kernel,
-				       .initrd = -1,
-				       .initrd_path = config->initrd,
-				       .cmdline = loading->cmdline,
-				       .cpus = config->cpus,
-				       .devices = devices,
-				       .device_count = vm->machine->device_count,
-				       .has_serial = vm->serial != NULL};
-	if (request.kernel < 0)
-		return failure__set(why, errno, NULL, "cannot open the kernel %s", config->kernel);
-	if (config->initrd)
-		request.initrd = open(config->initrd, O_RDONLY | O_CLOEXEC);
-	int error = config->initrd && request.initrd < 0
-			    ? failure__set(why, errno, NULL, "cannot open the initrd %s", config->initrd)
-			    : boot__load(&vm->mem, &request, &loading->entry, why);
-	close(request.kernel);
-	if (request.initrd >= 0)
-		close(request.initrd);
-	return error;
+	const struct boot_request request = {.kernel = config->kernel,
+					     .kernel_path = config->kernel_path,
+					     .initrd = config->initrd,
+					     .initrd_path = config->initrd_path,
+					     .cmdline = loading->cmdline,
+					     .cpus = config->cpus,
+					     .devices = devices,
+					     .device_count = vm->machine->device_count,
+					     .has_serial = vm->serial != NULL};
+	return boot__load(&vm->mem, &request, &loading->entry, &loading->why);
 }
 
 static void *load__thread(void *arg)

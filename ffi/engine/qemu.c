@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -223,18 +224,28 @@ static int make_memory(uint64_t size, struct failure *why)
 			    (unsigned long long)size >> 20);
 }
 
-/* Where mounting is permitted, in a mount that is read-only: QEMU opens it again, by a path to this very descriptor. */
-static int open_file(const char *what, const char *path, int *fd, struct failure *why)
+static bool is_same_file(int one, int other)
+{
+	struct stat a, b;
+	return fstat(one, &a) == 0 && fstat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* Where mounting is permitted, in a mount that is read-only: QEMU opens it again, by a path to this very descriptor. A
+ * mount is found by its path, which may lead elsewhere by now than to `file`. */
+static int open_file(const char *what, const char *path, int file, int *fd, struct failure *why)
 {
 	char again[32];
 	int tree = tree__open(path, true);
+	int err = tree < 0 ? tree : is_same_file(tree, file) ? 0 : -ESTALE;
 	snprintf(again, sizeof(again), "/proc/self/fd/%d", tree);
-	*fd = tree < 0 ? -1 : open(again, O_RDONLY | O_CLOEXEC);
+	*fd = err ? -1 : open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (!err && *fd < 0)
+		err = -errno;
 	if (tree >= 0)
 		close(tree);
-	return *fd < 0 ? failure__set(why, errno, NULL, "the %s %s cannot be read (%s)", what, path,
-				      failure__errno_name(errno))
-		       : 0;
+	return err ? failure__set(why, -err, NULL, "the %s %s cannot be read (%s)%s", what, path,
+				  failure__errno_name(-err), err == -ESTALE ? ": another one has its name by now" : "")
+		   : 0;
 }
 
 static int make_wires(struct qemu *qemu, struct qemu_wires *wires, struct failure *why)
@@ -244,9 +255,9 @@ static int make_wires(struct qemu *qemu, struct qemu_wires *wires, struct failur
 	wires->memory = make_memory(config->memory, why);
 	if (wires->memory < 0)
 		return wires->memory;
-	int err = open_file("kernel", config->kernel, &wires->kernel, why);
-	if (!err && config->initrd)
-		err = open_file("initrd", config->initrd, &wires->initrd, why);
+	int err = open_file("kernel", config->kernel_path, config->kernel, &wires->kernel, why);
+	if (!err && config->initrd >= 0)
+		err = open_file("initrd", config->initrd_path, config->initrd, &wires->initrd, why);
 	if (err)
 		return err;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)

@@ -40,46 +40,42 @@ int build__runtime(struct vmm *vmm, struct failure *why)
 		   : 0;
 }
 
-static int file_size(const char *path, const char *what, const char *mend, uint64_t *size, struct failure *why)
+/* Not waiting for the other side of a FIFO, which a guest may have put where the file was. */
+static int open_file(const char *path, const struct file_identity *identity, const char *what, const char *mend,
+		     int *fd, uint64_t *size, struct failure *why)
 {
-	struct stat st;
-	int error = 0;
-	if (!path)
-		return 0;
-	if (stat(path, &st) < 0 || access(path, R_OK) < 0)
-		error = errno;
-	else if (!S_ISREG(st.st_mode))
-		error = EINVAL;
+	struct stat st = {.st_mode = 0};
+	*fd = file_identity__open(identity, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	int error = *fd < 0 ? -*fd : fstat(*fd, &st) < 0 ? errno : S_ISREG(st.st_mode) ? 0 : EINVAL;
 	if (error)
 		return failure__set(why, error, NULL, "the %s %s cannot be read (%s)%s", what, path,
-				    error == EINVAL ? "not a file" : failure__errno_name(error), mend);
+				    error == EINVAL ? "it is not a regular file" : failure__errno_name(error),
+				    error == ESTALE ? ": another one has its name by now" : mend);
 	*size = (uint64_t)st.st_size;
 	return 0;
 }
 
-static int check_kernel(const char *path, struct failure *why)
+static int check_kernel(int fd, const char *path, struct failure *why)
 {
 	unsigned char head[0x206] = {0};
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof(head));
-	if (fd >= 0)
-		close(fd);
-	if (n >= 0 && (memcmp(head, "\177ELF", 4) == 0 || memcmp(head + 0x202, "HdrS", 4) == 0))
+	if (pread(fd, head, sizeof(head), 0) >= 0 &&
+	    (memcmp(head, "\177ELF", 4) == 0 || memcmp(head + 0x202, "HdrS", 4) == 0))
 		return 0;
 	return failure__set(why, ENOEXEC, "KERNEL_INVALID",
 			    "%s is not a usable kernel: it is neither an ELF vmlinux nor a bzImage", path);
 }
 
 /* A guest that runs out of memory while it unpacks its initrd dies without a word: say so before. */
-int build__check_files(const struct vmm_config *config, struct failure *why)
+int build__open_files(struct vmm *vmm, struct failure *why)
 {
+	const struct vmm_config *config = vmm->config;
 	uint64_t kernel = 0, initrd = 0;
-	int err = file_size(config->kernel, "kernel", "; `capsa kernel build` makes capsa's own", &kernel, why);
+	int err = open_file(config->kernel, &config->kernel_identity, "kernel",
+			    "; `capsa kernel build` makes capsa's own", &vmm->kernel, &kernel, why);
+	if (!err && config->initrd)
+		err = open_file(config->initrd, &config->initrd_identity, "initrd", "", &vmm->initrd, &initrd, why);
 	if (!err)
-		err = file_size(config->initrd, "initrd", "", &initrd, why);
-	if (err)
-		return err;
-	err = check_kernel(config->kernel, why);
+		err = check_kernel(vmm->kernel, config->kernel, why);
 	if (err)
 		return err;
 	uint64_t least = kernel + 2 * initrd + (16U << 20);
@@ -91,6 +87,16 @@ int build__check_files(const struct vmm_config *config, struct failure *why)
 			(unsigned long long)config->memory >> 20, (unsigned long long)(kernel >> 20) + 1,
 			(unsigned long long)(initrd >> 20) + 1, (unsigned long long)(least >> 20) + 1);
 	return 0;
+}
+
+void build__close_files(struct vmm *vmm)
+{
+	int *files[] = {&vmm->kernel, &vmm->initrd};
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		if (*files[i] >= 0)
+			close(*files[i]);
+		*files[i] = -1;
+	}
 }
 
 static enum confine_mode confine_mode(const struct vmm_config *config)
@@ -136,8 +142,10 @@ int build__machine(struct vmm *vmm, struct failure *why)
 	}
 	vmm->machine_config = (struct machine_config){
 		.name = config->name,
-		.kernel = config->kernel,
-		.initrd = config->initrd,
+		.kernel = vmm->kernel,
+		.initrd = vmm->initrd,
+		.kernel_path = config->kernel,
+		.initrd_path = config->initrd,
 		.cmdline = config->cmdline,
 		.acpi = config->acpi,
 		.runtime_dir = vmm->own_dir,
@@ -163,6 +171,7 @@ int build__machine(struct vmm *vmm, struct failure *why)
 								  .loop = vmm->devices.slots[i].worker.loop};
 	err = vmm->engine->create(&vmm->machine, why);
 	vmm->created = err == 0;
+	build__close_files(vmm);
 	return err;
 }
 

@@ -91,7 +91,9 @@ struct vmm_config {
 	const char *name;
 	const char *engine;
 	const char *kernel;
+	struct file_identity kernel_identity;
 	const char *initrd;
+	struct file_identity initrd_identity;
 	const char *cmdline;
 	bool acpi;
 	uint64_t cpus;

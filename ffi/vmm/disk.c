@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <stdio.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -32,28 +31,12 @@ static int measure(int fd, const char *path, uint64_t *bytes, struct failure *wh
 	return 0;
 }
 
-/* What is at the path, and nothing but that: to open another device may be to do something with it. */
-static int open_same(const char *path, const struct file_identity *identity, int flags)
-{
-	char same[32];
-	int at = open(path, O_PATH | O_CLOEXEC);
-	if (at < 0)
-		return -errno;
-	snprintf(same, sizeof(same), "/proc/self/fd/%d", at);
-	int err = file_identity__check(identity, at);
-	int fd = err ? err : open(same, flags | O_CLOEXEC);
-	if (!err && fd < 0)
-		fd = -errno;
-	close(at);
-	return fd;
-}
-
 int disk__open(const char *path, const struct file_identity *identity, bool read_only, uint64_t *sectors,
 	       struct failure *why)
 {
 	uint64_t bytes = 0;
 	/* not waiting for the other side of a pipe, which is no disk */
-	int fd = open_same(path, identity, (read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY);
+	int fd = file_identity__open(identity, path, (read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return failure__set(why, -fd, NULL, "the disk %s cannot be opened for %s (%s)%s", path,
 				    read_only ? "reading" : "writing", failure__errno_name(-fd),

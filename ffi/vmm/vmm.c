@@ -206,7 +206,7 @@ static int start(struct vmm *vmm, struct failure *why)
 	if (!err)
 		err = build__runtime(vmm, why);
 	if (!err)
-		err = build__check_files(vmm->config, why);
+		err = build__open_files(vmm, why);
 	if (!err)
 		err = build__machine(vmm, why);
 	if (!err)
@@ -219,6 +219,7 @@ static int start(struct vmm *vmm, struct failure *why)
 
 static void take_down(struct vmm *vmm)
 {
+	build__close_files(vmm);
 	if (vmm->created)
 		vmm->engine->destroy(&vmm->machine);
 	if (vmm->console)
@@ -253,6 +254,8 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 		.keeper = keeper,
 		.began = began,
 		.signals = -1,
+		.kernel = -1,
+		.initrd = -1,
 		.detached = config->detached,
 		.doors = {.fd = keeper->doors, .lock = PTHREAD_MUTEX_INITIALIZER},
 	};

@@ -38,6 +38,7 @@ struct vmm {
 	char own_dir[CONFIG_MAX_RUNTIME_DIR + 16]; /* runtime_dir/VMM_DIR */
 	struct doors doors;
 
+	int kernel, initrd;              /* files, open until the engine has loaded them; else -1 */
 	const struct engine_ops *engine; /* NULL until found */
 	bool created;                    /* engine->destroy is owed */
 	struct machine_config machine_config;
@@ -55,11 +56,13 @@ void vmm__end(struct vmm *vmm, const char *reason);
 /* vmm/build.c, in this order; each 0, or -errno with *why. What was made until then is taken down as always. */
 /* What lives in the runtime directory: logs and sockets. */
 __attribute__((warn_unused_result)) int build__runtime(struct vmm *vmm, struct failure *why);
-/* Kernel and initrd can be read, and fit into memory. */
-__attribute__((warn_unused_result)) int build__check_files(const struct vmm_config *config, struct failure *why);
+/* Kernel and initrd: they are those that were looked at, and fit into memory. */
+__attribute__((warn_unused_result)) int build__open_files(struct vmm *vmm, struct failure *why);
 /* Devices, and the engine's create. */
 __attribute__((warn_unused_result)) int build__machine(struct vmm *vmm, struct failure *why);
 __attribute__((warn_unused_result)) int build__confinement(struct vmm *vmm, struct failure *why);
+/* Once the engine has loaded them, or nothing comes of it. Closes what is open. */
+void build__close_files(struct vmm *vmm);
 
 /* vmm/vmm.c: what the machine's parts tell. `arg`: the VMM. */
 void vmm__guest_said(void *arg, const void *data, size_t len);

@@ -50,6 +50,7 @@ export function lookUpHosts(
       onNotice({ code: "GUEST_DIRECTORIES", message });
     }
   };
+  if (spec.kernel !== undefined) add(spec.kernel);
   if (spec.rootfs.kind === "directory") add(spec.rootfs.path);
   for (const { host, mode } of spec.shares) add(host, mode === "ro" ? undefined : true);
   return found;

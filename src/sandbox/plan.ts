@@ -40,7 +40,7 @@ export interface Placement {
   readonly runtimeDir: string;
   readonly detached: boolean;
   readonly archive?: string;
-  /** What paths of the specification lead to, and the monitor has to find. */
+  /** What paths lead to, and the monitor has to find. */
   readonly identities?: ReadonlyMap<string, Identity>;
   /** Where shares have changes staged. */
   readonly staging?: string;
@@ -102,7 +102,9 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     name: spec.name,
     engine: placement.engine,
     kernel: placement.kernel,
+    kernelIdentity: placement.identities?.get(placement.kernel),
     initrd: placement.initrd,
+    initrdIdentity: placement.identities?.get(placement.initrd),
     cmdline: commandLine(spec.cpus),
     cpus: spec.cpus,
     memory: spec.memoryMb * MIB,

@@ -7,19 +7,21 @@ import type { VmSpec } from "./spec.ts";
 const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique
 const MIB = 1 << 20;
 
-/** `identities`: of the disks, in their order. */
+/** `identities`: what its paths lead to, and the monitor has to find. */
 export function vmConfig(
   spec: VmSpec,
   choice: EngineChoice,
   runtimeDir: string,
-  identities: readonly Identity[],
+  identities: ReadonlyMap<string, Identity>,
 ): object {
   return {
     version: 1,
     name: spec.name,
     engine: choice.engine,
     kernel: spec.kernel,
+    kernelIdentity: spec.kernel === undefined ? undefined : identities.get(spec.kernel),
     initrd: spec.initrd,
+    initrdIdentity: spec.initrd === undefined ? undefined : identities.get(spec.initrd),
     cmdline: spec.cmdline,
     acpi: spec.acpi,
     cpus: spec.cpus,
@@ -28,7 +30,7 @@ export function vmConfig(
     detached: false,
     disks:
       spec.disks.length > 0
-        ? spec.disks.map((disk, index) => ({ ...disk, identity: identities[index] }))
+        ? spec.disks.map((disk) => ({ ...disk, identity: identities.get(disk.path) }))
         : undefined,
     vsock: spec.vsock ? { cid: GUEST_CID, ports: [] } : undefined,
     rng: true,

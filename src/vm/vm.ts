@@ -53,8 +53,10 @@ export class Vm implements RawVm {
       this.#spec.engine,
       { ...options, signal },
       (place, choice) => {
-        const disks = this.#spec.disks.map(({ path }) => identityOf(path));
-        return vmConfig(this.#spec, choice, place.runtimeDir, disks);
+        const { kernel, initrd, disks } = this.#spec;
+        const paths = [kernel, initrd, ...disks.map(({ path }) => path)].flatMap((path) => path ?? []);
+        const identities = new Map(paths.map((path) => [path, identityOf(path)]));
+        return vmConfig(this.#spec, choice, place.runtimeDir, identities);
       },
       async (identity, control) => {
         const onConsole = (data: Uint8Array) => this.console.show(data);

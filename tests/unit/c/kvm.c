@@ -192,7 +192,7 @@ static void write_kernel(struct rig *rig, const uint8_t *code, size_t len)
 	snprintf(rig->kernel, sizeof(rig->kernel), "/tmp/capsa-kvm-guest.XXXXXX");
 	int fd = mkostemp(rig->kernel, O_CLOEXEC);
 	CHECK(fd >= 0 && write(fd, &elf, sizeof(elf)) == sizeof(elf) && write(fd, code, len) == (ssize_t)len);
-	close(fd);
+	rig->config.kernel = fd;
 }
 
 static void set_up(struct rig *rig, const uint8_t *code, const uint8_t *end)
@@ -202,16 +202,17 @@ static void set_up(struct rig *rig, const uint8_t *code, const uint8_t *end)
 	if (probe.state != CAPSA_KVM_OK && probe.state != CAPSA_KVM_SOFTWARE)
 		SKIP("there is no /dev/kvm that may be used");
 	memset(rig, 0, sizeof(*rig));
-	write_kernel(rig, code, (size_t)(end - code));
 	CHECK_EQ(worker__init(&rig->worker, "listener"), 0);
 	rig->listener.dev.ops = &listener_ops;
 	rig->listener.dev.loop = rig->worker.loop;
 	rig->config = (struct machine_config){.name = "test",
-					      .kernel = rig->kernel,
+					      .kernel_path = rig->kernel,
+					      .initrd = -1,
 					      .cmdline = "",
 					      .runtime_dir = "/tmp",
 					      .cpus = 2,
 					      .memory = MEMORY};
+	write_kernel(rig, code, (size_t)(end - code));
 	rig->machine = (struct machine){.config = &rig->config,
 					.devices = {{.dev = &rig->listener.dev, .loop = rig->worker.loop}},
 					.device_count = 1,
@@ -233,6 +234,7 @@ static void tear_down(struct rig *rig)
 	engine_kvm.destroy(&rig->machine);
 	worker__end(&rig->worker);
 	loop__free(rig->machine.loop);
+	close(rig->config.kernel);
 	unlink(rig->kernel);
 }
 
@@ -367,13 +369,17 @@ static void what_cannot_be_made_is_told_and_left_clean(void)
 {
 	struct rig rig;
 	set_up(&rig, guest_spins, guest_spins_end);
-	rig.config.kernel = "/nonexistent/vmlinux";
-	CHECK_EQ(engine_kvm.create(&rig.machine, &rig.why), -ENOENT);
-	CHECK(strstr(rig.why.message, "/nonexistent/vmlinux"));
-	rig.config.kernel = rig.kernel;
-	rig.config.initrd = "/nonexistent/initrd";
-	CHECK_EQ(engine_kvm.create(&rig.machine, &rig.why), -ENOENT);
-	rig.config.initrd = NULL;
+	int kernel = rig.config.kernel, empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	rig.config.kernel = empty;
+	CHECK_EQ(engine_kvm.create(&rig.machine, &rig.why), -EINVAL);
+	CHECK(strstr(rig.why.message, rig.kernel));
+	rig.config.kernel = kernel;
+	rig.config.initrd = empty;
+	rig.config.initrd_path = "/dev/null";
+	CHECK_EQ(engine_kvm.create(&rig.machine, &rig.why), -EINVAL);
+	CHECK(strstr(rig.why.message, "/dev/null"));
+	close(empty);
+	rig.config.initrd = -1;
 	rig.config.memory = 1 << 20;
 	CHECK_EQ(engine_kvm.create(&rig.machine, &rig.why), -EINVAL);
 	rig.config.memory = MEMORY;

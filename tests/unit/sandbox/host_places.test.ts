@@ -142,10 +142,11 @@ test("the monitor is told what was looked up", () => {
   const found = lookUpHosts({
     ...spec(["project", "rw"]),
     rootfs: { kind: "directory", path: inTop("big") },
+    kernel: inTop("secret/disk"),
   });
   const { dev, ino } = statSync(inTop("project"), { bigint: true });
   expect(found.get(inTop("project"))).toEqual([dev, ino]);
-  expect([...found.keys()].sort()).toEqual([inTop("big"), inTop("project")]);
+  expect([...found.keys()].sort()).toEqual([inTop("big"), inTop("project"), inTop("secret/disk")]);
 });
 
 test("a machine that cannot remember says so, and starts", () => {

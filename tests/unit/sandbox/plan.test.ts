@@ -49,6 +49,12 @@ test("without shares there is no file system device, and the base is the root", 
   });
 });
 
+test("the monitor is told which kernel it has to find", () => {
+  const identities = new Map([["/k", [1n, 2n] as const]]);
+  const { kernelIdentity, initrdIdentity } = vmmConfig(SPEC, { overlays: [] }, { ...PLACEMENT, identities });
+  expect([kernelIdentity, initrdIdentity]).toEqual([[1n, 2n], undefined]);
+});
+
 test("a single vCPU keeps its LOCK prefixes", () => {
   const { cmdline } = vmmConfig({ ...SPEC, cpus: 1 }, { overlays: [] }, PLACEMENT);
   expect(cmdline).toBe("console=hvc0 quiet swiotlb=noforce noreplace-smp");

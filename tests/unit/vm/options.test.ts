@@ -42,13 +42,19 @@ test("the defaults", () => {
 
 test("the VMM is told of devices only: no agent's port, no events, no shares", () => {
   const spec = specOf({ kernel, initrd: kernel, name: "box", disks: [{ path: disk, readOnly: true }] });
-  const config = vmConfig(spec, { engine: "qemu", qemu: "/q" }, "/run/box", [[1n, 2n ** 63n]]);
+  const identities = new Map([
+    [kernel, [1n, 5n] as const],
+    [disk, [1n, 2n ** 63n] as const],
+  ]);
+  const config = vmConfig(spec, { engine: "qemu", qemu: "/q" }, "/run/box", identities);
   expect(decodeCbor(encodeCbor(config))).toEqual({
     version: 1,
     name: "box",
     engine: "qemu",
     kernel,
+    kernelIdentity: [1n, 5n],
     initrd: kernel,
+    initrdIdentity: [1n, 5n],
     cmdline: "console=ttyS0 panic=-1",
     acpi: true,
     cpus: 1,

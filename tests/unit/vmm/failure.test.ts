@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import { chmodSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { kernelPath } from "../../../src/engine/installation.ts";
 import { startVmm } from "../../../src/engine/library.ts";
 import { Machine, makeConfig, scratch } from "./machine.ts";
 
@@ -74,6 +75,34 @@ test("a share or a disk whose name another one has taken since it was looked at"
   }
 });
 
+test("a kernel or an initrd whose name another one has taken since it was looked at", async () => {
+  const path = await kernelPath();
+  const { dev, ino } = statSync(path, { bigint: true });
+  for (const what of ["kernel", "initrd"]) {
+    expect(await failureOf({ [what]: path, [`${what}Identity`]: [dev, ino + 1n] })).toEqual({
+      code: "ESTALE",
+      message: expect.stringContaining(
+        `the ${what} ${path} cannot be read (ESTALE): another one has its name by now`,
+      ),
+    });
+  }
+});
+
+test("a kernel or an initrd that is a FIFO is not waited for, whoever is told of it", async () => {
+  using dir = scratch();
+  const fifo = join(dir.path, "fifo");
+  Bun.spawnSync(["mkfifo", fifo]);
+  const { dev, ino } = statSync(fifo, { bigint: true });
+  for (const what of ["kernel", "initrd"]) {
+    for (const known of [{}, { [`${what}Identity`]: [dev, ino] }]) {
+      expect(await failureOf({ [what]: fifo, ...known })).toEqual({
+        code: "EINVAL",
+        message: expect.stringContaining(`the ${what} ${fifo} cannot be read (it is not a regular file)`),
+      });
+    }
+  }
+});
+
 test("an engine that is none", async () => {
   expect(await failureOf({ engine: "xen" })).toMatchObject({
     code: "CONFIG_INVALID",
@@ -99,6 +128,7 @@ test.each([
     { fs: [{ tag: "t", roots: [{ name: "0", path: "/", readOnly: true, identity: [1] }] }] },
     /identity must be \[dev, ino\]/,
   ],
+  ["half a kernel's identity", { kernelIdentity: [1] }, /kernelIdentity must be \[dev, ino\]/],
   ["a wrong word", { confine: "maybe" }, /auto, require, none/],
   [
     "a share's name",
