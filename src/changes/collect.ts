@@ -103,10 +103,14 @@ function describe([delta, old]: readonly [Delta, ...Delta[]], settled: Settled):
   };
 }
 
-/** A directory says nothing by being there: what is in it is told by itself, but for one that is gone. */
+/**
+ * A directory says nothing by being there: what is in it is told by itself, but for one that is gone. A link in the place of
+ * one leads to files that have other names there, which say nothing.
+ */
 function whyMayRun(delta: Delta | undefined): string | undefined {
   if (delta === undefined || delta.after?.type === "directory") return undefined;
-  return mayRun(delta.path, delta.share.protect);
+  const isWay = [delta.before, delta.after].some((side) => side !== undefined && side.type !== "file");
+  return mayRun(delta.path, delta.share.protect, isWay);
 }
 
 function sizeOf(side: Side): number {

@@ -35,28 +35,48 @@ export const RULES: Readonly<Record<string, string>> = {
  * A pattern is for names in any directory. One that ends in a slash is of a directory: it is for that, where it is something
  * else, and for all below it.
  */
-const EXPRESSIONS = Object.entries(RULES).map(([reason, patterns]) => {
-  const sources = patterns.split(" ").map((pattern) =>
-    pattern
-      .replaceAll(".", "\\.")
-      .replaceAll("**/", "(.+/)?")
-      .replaceAll(/\*/g, "[^/]*")
-      .replaceAll(/[{},]/g, (sign) => ({ "{": "(", "}": ")", ",": "|" })[sign]!)
-      .replace(/\/$/, "(/.*)?"),
-  );
-  return [new RegExp(`/(${sources.join("|")})$`, "s"), reason] as const;
+const EXPRESSIONS = expressions((pattern) => [pattern]);
+
+/** The directories on the way to what the patterns are for: of `.git/info/attributes`, `.git` and `.git/info`. */
+const WAYS = expressions((pattern) => {
+  const names = pattern.replace(/\/$/, "").split("/");
+  return names.slice(1).map((_, depth) => names.slice(0, depth + 1).join("/"));
 });
+
+function expressions(from: (pattern: string) => readonly string[]): (readonly [RegExp, string])[] {
+  return Object.entries(RULES).flatMap(([reason, patterns]) => {
+    const sources = patterns.split(" ").flatMap(from).map(source);
+    return sources.length === 0 ? [] : [[new RegExp(`/(${sources.join("|")})$`, "s"), reason] as const];
+  });
+}
+
+function source(pattern: string): string {
+  return pattern
+    .replaceAll(".", "\\.")
+    .replaceAll("**/", "(.+/)?")
+    .replace("**", ".+")
+    .replaceAll("*", "[^/]*")
+    .replaceAll(/[{},]/g, (sign) => ({ "{": "(", "}": ")", ",": "|" })[sign]!)
+    .replace(/\/$/, "(/.*)?");
+}
 
 /**
  * Why to look twice at what is at `path`, by its names below the share; undefined for all the rest. `protect`: the share's.
+ * `isWay`: it is or was something that leads to what is below it, a directory or a link, and counts as that does.
  * Letters are taken as small ones: some file systems make no difference. What is in node_modules is code throughout, and
  * not told of.
  */
-export function mayRun(path: readonly Uint8Array[], protect: readonly string[] = []): string | undefined {
+export function mayRun(
+  path: readonly Uint8Array[],
+  protect: readonly string[] = [],
+  isWay = false,
+): string | undefined {
   const names = path.map((name) => Buffer.from(name).toString("utf8"));
-  const text = `/${names.join("/")}`;
-  if (protect.some((one) => `${text}/`.startsWith(`/${one}/`))) return "`protect` names it";
+  const text = `/${names.join("/")}`.toLowerCase();
+  const isNamed = (one: string) =>
+    `${text}/`.startsWith(`${one}/`) || (isWay && `${one}/`.startsWith(`${text}/`));
+  if (protect.some((one) => isNamed(`/${one}`.toLowerCase()))) return "`protect` names it";
   if (names.includes("node_modules")) return undefined;
-  const small = text.toLowerCase();
-  return EXPRESSIONS.find(([expression]) => expression.test(small))?.[1];
+  const all = isWay ? [...EXPRESSIONS, ...WAYS] : EXPRESSIONS;
+  return all.find(([expression]) => expression.test(text))?.[1];
 }

@@ -1,9 +1,9 @@
 /** Which changes are marked: by their names, in any directory, and by what a share protects. */
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { mkdirSync, readFileSync, symlinkSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { mayRun, RULES } from "../../../src/changes/may_run.ts";
-import { mkfifo, ownState, staged } from "./staged.ts";
+import { mkfifo, ownState, type Staged, staged } from "./staged.ts";
 
 const PAGE = resolve(import.meta.dirname, "../../../docs/transactions.md");
 ownState();
@@ -89,6 +89,9 @@ test("what a share protects is, with all below it", () => {
   const protect = ["deploy", "a/b.txt"];
   for (const path of ["deploy", "deploy/x/y", "a/b.txt", "deploy/package.json"])
     expect([path, reason(path, protect)]).toEqual([path, "`protect` names it"]);
+  for (const path of ["Deploy", "A/B.TXT"])
+    expect([path, reason(path, protect)]).toEqual([path, "`protect` names it"]);
+  expect(reason("a/b.txt", ["A/B.txt"])).toBe("`protect` names it");
   for (const path of ["deploys", "a", "a/b.txtx", "x/deploy"]) expect(reason(path, protect)).toBeUndefined();
 });
 
@@ -110,6 +113,42 @@ test("a change has its reason: of a file by either of its names, of a directory 
     ["/s/npmrc", "settings of a package manager"],
     ["/s/plain", undefined],
   ]);
+});
+
+test("so has a link or file in the place of a directory above it, and that directory when it is gone", async () => {
+  const ways = {
+    ".github": "rules of a CI",
+    ".GitLab": undefined,
+    ".Config": "a shell's start-up file",
+    "a/.git/info": "settings of git",
+    ".git/modules": "a git hook",
+    ".git/modules/a/b": "a git hook",
+    ".git/worktrees": "settings of git",
+    tools: "`protect` names it",
+    "Tools/CI": "`protect` names it",
+    "tools/other": undefined,
+    "node_modules/.git/info": undefined,
+  };
+  const marks = async (change: (one: Staged, path: string) => void, files: Record<string, string>) => {
+    const told: Record<string, string | undefined> = {};
+    for (const path of Object.keys(ways)) {
+      const below = Object.fromEntries(Object.entries(files).map(([name, text]) => [`${path}${name}`, text]));
+      const one = await staged(below, "root", ["tools/ci/Build.sh"]);
+      change(one, path);
+      told[path] = (await one.changes.list()).find((change) => change.path === `/s/${path}`)?.mayRun;
+    }
+    return told;
+  };
+  const link = (one: Staged, path: string) => {
+    mkdirSync(dirname(join(one.upper, path)), { recursive: true });
+    symlinkSync("elsewhere", join(one.upper, path));
+  };
+  expect(await marks(link, {})).toEqual(ways);
+  expect(await marks(link, { "/x": "1" })).toEqual(ways);
+  expect(await marks((one, path) => one.remove(path), { "/x": "1" })).toEqual(ways);
+  expect(await marks((one, path) => one.put(path, "a file"), { "/x": "1" })).toEqual(ways);
+  const plain = Object.fromEntries(Object.keys(ways).map((path) => [path, undefined]));
+  expect(await marks((one, path) => one.put(path, "2"), { "": "1" })).toEqual(plain);
 });
 
 test("the documentation has the list", () => {
