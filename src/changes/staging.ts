@@ -22,11 +22,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { stateHome } from "../engine/environment.ts";
 import { lockFile } from "../engine/libc.ts";
 import { HostError, SpecError } from "../errors.ts";
 import { errorCode } from "../host/errors.ts";
 import { statusOf } from "../host/hold.ts";
+import { stateHome } from "../host/homes.ts";
 import { lastingIdentity } from "../host/identity.ts";
 import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";

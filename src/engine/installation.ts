@@ -3,7 +3,8 @@
 import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { HostError } from "../errors.ts";
-import { absolute, cacheHome, findProgram, searchPath } from "./environment.ts";
+import { absolute, cacheHome } from "../host/homes.ts";
+import { findProgram, searchPath } from "./environment.ts";
 
 /** A package from npm brings all of it along; a clone builds it. */
 const setUp = () =>

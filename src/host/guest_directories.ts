@@ -4,9 +4,9 @@
  */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { errorCode } from "./errors.ts";
+import { stateHome } from "./homes.ts";
 import { type Identified, lastingIdentity } from "./identity.ts";
 
 /** One of them, for messages. */
@@ -24,10 +24,9 @@ const KEPT_MS = 30 * 24 * 3_600_000;
 const DAY_MS = 24 * 3_600_000;
 const SWEPT = "swept";
 
-/** `$XDG_STATE_HOME/capsa/guest-directories`. */
+/** `$XDG_STATE_HOME/capsa/guest-directories`. Throws `HostError`. */
 function base(): string {
-  const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
-  return join(state, "capsa", "guest-directories");
+  return join(stateHome(), "capsa", "guest-directories");
 }
 
 /** Undefined where no guest writes, or could. */

@@ -3,9 +3,9 @@
 import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { removeTree } from "../changes/remove.ts";
-import { stateHome } from "../engine/environment.ts";
 import { lockFile } from "../engine/libc.ts";
 import { HostError } from "../errors.ts";
+import { stateHome } from "../host/homes.ts";
 
 /** A socket's path is at most 108 bytes; "/<id>/vmm/host-4294967295.sock" has to fit behind this. */
 const MAX_BASE = 71;

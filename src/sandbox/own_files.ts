@@ -2,8 +2,8 @@
 
 import { readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { stateHome } from "../engine/environment.ts";
 import { libraryDirectory, packagePath } from "../engine/installation.ts";
+import { stateHome } from "../host/homes.ts";
 
 /** Of the package: what is run. The rest is for reading, and examples write into their own directories. */
 const PARTS = ["src", "build", "kernel", "templates", "node_modules", "package.json"];

@@ -1,9 +1,9 @@
 /** What the environment says of places: nothing that is relative to the working directory. */
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cacheHome, findProgram, searchPath, stateHome } from "../../../src/engine/environment.ts";
+import { findProgram, searchPath } from "../../../src/engine/environment.ts";
 import {
   buildEnvironment,
   cachedKernel,
@@ -12,6 +12,8 @@ import {
   libraryDirectory,
   qemuPath,
 } from "../../../src/engine/installation.ts";
+import { guestDirectory } from "../../../src/host/guest_directories.ts";
+import { cacheHome, stateHome } from "../../../src/host/homes.ts";
 
 const before = { ...process.env };
 const cwd = process.cwd();
@@ -30,6 +32,7 @@ test.each<[string, () => unknown]>([
   ["CAPSA_CACHE", buildEnvironment],
   ["XDG_CACHE_HOME", cacheHome],
   ["XDG_STATE_HOME", stateHome],
+  ["XDG_STATE_HOME", () => guestDirectory(statSync("/", { bigint: true }))],
 ])("a relative %s is refused", async (name, use) => {
   for (const path of ["lib", "./lib", "../lib", "~/lib"]) {
     process.env[name] = path;
