@@ -1,10 +1,11 @@
 /** The proxy of a sandbox's secrets, as seen by who starts the sandbox. */
 
 import { mkdirSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { BUN, packagePath } from "../engine/installation.ts";
 import { controlSocket, SECRETS_LOG, secretSocket, vmmDirectory } from "../engine/runtime_dir.ts";
 import { HostError } from "../errors.ts";
+import { absolute } from "../host/homes.ts";
 import type { NetworkRefusal } from "../network/spec.ts";
 import { lines, PROXY, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";
 import type { Secrets } from "./spec.ts";
@@ -47,7 +48,7 @@ export class SecretProxy {
 
   /**
    * Read the values, and start it. Rejects with `SpecError` where a value cannot be had, and with {@link HostError}
-   * `SECRETS_PROXY` when it does not start.
+   * `SECRETS_PROXY` when it does not start, `SPEC_INVALID` where the environment names certificates by a relative path.
    */
   static async start(options: ProxyOptions): Promise<SecretProxy> {
     const { runtimeDir, signal } = options;
@@ -146,8 +147,8 @@ function spawnProxy(runtimeDir: string): Child {
       ? [process.execPath, PROXY]
       : [BUN, "--with", process.execPath, "src/secrets/proxy/main.ts"];
   const { NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR } = process.env;
-  const believed = Object.entries({ NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR }).flatMap(
-    ([name, path]) => (path ? [[name, resolve(path)]] : []),
+  const believed = Object.entries({ NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR }).filter(
+    ([name, path]) => absolute({ [name]: path }),
   );
   const child = Bun.spawn(["/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh", ...command, runtimeDir], {
     cwd: "/",

@@ -313,6 +313,25 @@ describe("what is not for the host alone is refused", () => {
   });
 });
 
+test.each(["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"])(
+  "a relative %s is refused",
+  async (name) => {
+    const before = process.env[name];
+    process.env[name] = "certificates";
+    try {
+      const options = { secrets: {}, placeholders: {}, runtimeDir: directory };
+      const started = SecretProxy.start(options).then((one) => one.leave());
+      await expect(started).rejects.toMatchObject({
+        code: "SPEC_INVALID",
+        message: `${name} is "certificates"; it may only be an absolute path`,
+      });
+    } finally {
+      if (before === undefined) delete process.env[name];
+      else process.env[name] = before;
+    }
+  },
+);
+
 describe("the process", () => {
   test("has nothing of it where others look", () => {
     // to who is not root its environment is closed, as its memory is
