@@ -1,8 +1,8 @@
 /** `capsa.toml` from disk to sandboxes and steps, or to the list of everything that is wrong with it. */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
-import { SpecError } from "../errors.ts";
-import { isGuests } from "../host/hold.ts";
+import { CapsaError, SpecError } from "../errors.ts";
+import { hold, isGuests } from "../host/hold.ts";
 import { type McpLimits, validateLimits } from "../mcp/limits.ts";
 import type { SandboxSpec } from "../sandbox/spec.ts";
 import { validateSpec } from "../sandbox/validate.ts";
@@ -115,7 +115,9 @@ function readText(path: string): string {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    const code = (error as NodeJS.ErrnoException).code;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const hint = error instanceof CapsaError ? error.hint : undefined;
+    if (code === "GUEST_LINK") throw new ConfigError(code, path, message, { hint });
     if (code === "ENOENT")
       throw unreadable(`there is no ${shown(path)}`, "`capsa init` writes one; --file names another");
     if (code === "EISDIR")
@@ -125,22 +127,21 @@ function readText(path: string): string {
       );
     if (code === "EACCES") throw unreadable(`${shown(path)} may not be read by this user`);
     if (error instanceof TypeError) throw unreadable(`${shown(path)} is not UTF-8 text`);
-    throw unreadable(`${shown(path)} cannot be read: ${(error as Error).message}`);
+    throw unreadable(`${shown(path)} cannot be read: ${message}`, hint);
   }
 }
 
-/** Or why not. A pipe is waited for where it is the user's, as `-f /dev/stdin`; a guest's would be waited for without end. */
+/**
+ * Or why not. It is opened once, for a pipe's writer goes on when that is done. A pipe is waited for where it is the user's,
+ * as `-f /dev/stdin`; a guest's would be waited for without end.
+ */
 function readWhole(path: string): Uint8Array | string {
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  try {
-    const status = fstatSync(fd);
-    if (status.size > MOST_BYTES) return `is larger than ${MOST_BYTES >> 20} MiB`;
-    if (status.isFile() || status.isDirectory()) return readFileSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  if (isGuests(path)) return "is no regular file, in a directory that a guest may write";
-  return readFileSync(path);
+  using held = hold(path);
+  const { status } = held;
+  if (status.size > MOST_BYTES) return `is larger than ${MOST_BYTES >> 20} MiB`;
+  if (!status.isFile() && !status.isDirectory() && isGuests(path))
+    return "is no regular file, in a directory that a guest may write";
+  return readFileSync(held.path);
 }
 
 /** The path as the user would write it: relative where that does not lead out of here. */

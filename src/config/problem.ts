@@ -12,17 +12,20 @@ export interface Problem extends Position {
   readonly hint?: string;
 }
 
-/** The file cannot be read (`CONFIG_UNREADABLE`) or is wrong (`CONFIG_INVALID`, with every problem, in order of lines). */
+/**
+ * The file cannot be read (`CONFIG_UNREADABLE`; `GUEST_LINK` where a guest may have made a link to it) or is wrong
+ * (`CONFIG_INVALID`, with every problem, in order of lines).
+ */
 export class ConfigError extends CapsaError {
   override readonly name = "ConfigError";
   readonly file: string;
   readonly problems: readonly Problem[];
 
   constructor(
-    code: "CONFIG_UNREADABLE" | "CONFIG_INVALID",
+    code: "CONFIG_UNREADABLE" | "CONFIG_INVALID" | "GUEST_LINK",
     file: string,
     message: string,
-    options: { hint?: string; problems?: readonly Problem[] } = {},
+    options: { hint?: string | undefined; problems?: readonly Problem[] } = {},
   ) {
     super(code, message, { hint: options.hint });
     this.file = file;

@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync, symlinkSync } from "node:fs";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Config, loadConfig, parseConfig } from "../../../src/config/load.ts";
 import { ConfigError } from "../../../src/config/problem.ts";
+import { ownBent, REFUSED } from "../host/bent.ts";
+
+const MAIN = resolve(import.meta.dirname, "../../../src/cli/main.ts");
 
 let dir: string;
 let file: string;
@@ -671,9 +675,55 @@ describe("a file that cannot be read", () => {
   test("is a directory", () => {
     expect(() => loadConfig(dir)).toThrow(/is a directory/);
   });
+  describe("is a link in a directory that a guest may write", () => {
+    const bent = ownBent();
+    const links = () => {
+      symlinkSync(join(bent.outside, "secret"), join(bent.shared, "capsa.toml"));
+      return ["capsa.toml", "way/secret"].map((name) => join(bent.shared, name));
+    };
+    test("nothing is read, and it is told what to do", () => {
+      for (const path of links()) {
+        const refused = expect.objectContaining({ ...REFUSED, hint: expect.stringContaining("remove it") });
+        expect(() => loadConfig(path)).toThrow(refused);
+        expect(() => loadConfig(path)).toThrow(ConfigError);
+      }
+    });
+    test("as is a pipe, which nobody waits for", () => {
+      Bun.spawnSync(["mkfifo", join(bent.shared, "fifo")]);
+      expect(() => loadConfig(join(bent.shared, "fifo"))).toThrow(/no regular file/);
+    });
+  });
   test("is not text", async () => {
     await writeFile(join(dir, "binary.toml"), new Uint8Array([0x61, 0xff, 0xfe]));
     expect(() => loadConfig(join(dir, "binary.toml"))).toThrow(/is not UTF-8/);
+  });
+});
+
+describe("a file that is none of a disk", () => {
+  test("a pipe of the user's is opened once, by a writer who waits for that", async () => {
+    const fifo = join(dir, "capsa.fifo");
+    Bun.spawnSync(["mkfifo", fifo]);
+    for (let round = 0; round < 20; round++) {
+      // one that is left behind by its reader has said the first in vain
+      const write = `trap "" PIPE; echo '[sandbox.first]' >"$0" 2>/dev/null; echo '[sandbox.second]' >"$0"`;
+      const writer = Bun.spawn(["sh", "-c", write, fifo], { stderr: "ignore" });
+      while (!readFileSync(`/proc/${writer.pid}/stat`, "utf8").includes(") S ")) await Bun.sleep(1);
+      try {
+        expect(loadConfig(fifo).sandboxes[0]!.name).toBe("first");
+      } finally {
+        writer.kill("SIGKILL");
+        await writer.exited;
+      }
+    }
+  });
+  test.each([
+    ["/dev/stdin", 'cat "$0" | "$@" /dev/stdin'],
+    ["a substitution", '"$@" <(cat "$0")'],
+    ["a link", 'ln -s "$0" "$0.link"; "$@" "$0.link"'],
+  ])("%s", async (_name, script) => {
+    await writeFile(file, "[sandbox.box]\n");
+    const { stdout, exitCode } = Bun.spawnSync(["bash", "-c", script, file, process.execPath, MAIN, "check"]);
+    expect([exitCode, stdout.toString()]).toEqual([0, expect.stringContaining("box")]);
   });
 });
 
