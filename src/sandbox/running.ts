@@ -128,6 +128,7 @@ export class SandboxHandle implements RunningSandbox {
     try {
       await handle.#connect(identity, { unix: controlSocket(runtimeDir) });
     } catch (cause) {
+      if (cause instanceof VmmError) throw cause;
       throw new VmmError("VMM_GONE", `sandbox ${name} cannot be reached by its control socket`, { cause });
     }
     try {

@@ -104,6 +104,14 @@ test("a socket is connected to, a link to one is not", async () => {
   await expect(withSocket(path, connect)).rejects.toMatchObject({ code: "ENOENT" });
 });
 
+test("what hinders on the way to a socket, and what connecting to it says, is passed on", async () => {
+  await expect(withSocket(join(secret, "socket"), async () => {})).rejects.toMatchObject({ code: "ENOTDIR" });
+  const socket = join(top, "other.sock");
+  await listenAt(socket);
+  const full = Object.assign(new Error("too many open files"), { code: "EMFILE" });
+  await expect(withSocket(socket, () => Promise.reject(full))).rejects.toBe(full);
+});
+
 test("a signal is for the process that is meant, not for who has its number now", async () => {
   const child = Bun.spawn(["sleep", "1000"]);
   const who = identify(child.pid)!;

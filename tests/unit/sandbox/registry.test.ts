@@ -260,6 +260,18 @@ test("logs of the last 20 detached sandboxes are kept, with their exit", async (
   await expect(attach("n21")).rejects.toMatchObject({ code: "SANDBOX_NOT_FOUND" });
 });
 
+test("a control socket that is none is told as that, one that is gone as a VMM that has ended", async () => {
+  const place = await claim(subject(), "qemu", false);
+  place.started(process.pid);
+  await expect(attach(SPEC.name)).rejects.toMatchObject({ code: "VMM_GONE" });
+  symlinkSync("/run/elsewhere.sock", join(place.runtimeDir, "control.sock"));
+  await expect(attach(SPEC.name)).rejects.toMatchObject({
+    code: "NOT_A_SOCKET",
+    hint: expect.stringContaining("capsa down"),
+  });
+  place.release();
+});
+
 test("logs are files, of lines with a time, and free of what a terminal obeys", async () => {
   const place = await claim(subject(), "qemu", false);
   place.started(process.pid);
