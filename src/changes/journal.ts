@@ -5,9 +5,10 @@
 
 import { appendFileSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { writeWhole } from "../host/whole_file.ts";
 import type { Delta } from "./compare.ts";
 import { identity, type Side } from "./side.ts";
-import { type Staging, writeWhole } from "./staging.ts";
+import type { Staging } from "./staging.ts";
 
 const FILE = "apply.json";
 const MADE = "apply.made";
@@ -44,7 +45,7 @@ export function journalOf(deltas: readonly Delta[]): Journal {
 }
 
 export function writeJournal({ directory }: Staging, journal: Journal): void {
-  writeWhole(join(directory, FILE), journal);
+  writeWhole(join(directory, FILE), journal, { flush: true });
 }
 
 /** Undefined when no apply is under way. */

@@ -5,10 +5,11 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { writeWhole } from "../host/whole_file.ts";
 import type { Delta } from "./compare.ts";
 import { shownPath } from "./names.ts";
 import { type Side, signature } from "./side.ts";
-import { type Staging, writeWhole } from "./staging.ts";
+import type { Staging } from "./staging.ts";
 
 const FILE = "settled.json";
 
@@ -51,7 +52,7 @@ export class Settled {
   }
 
   write(): void {
-    writeWhole(this.#path, Object.fromEntries(this.#marks));
+    writeWhole(this.#path, Object.fromEntries(this.#marks), { flush: true });
   }
 }
 

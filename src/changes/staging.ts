@@ -16,7 +16,6 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -28,6 +27,7 @@ import { errorCode } from "../host/errors.ts";
 import { statusOf } from "../host/hold.ts";
 import { stateHome } from "../host/homes.ts";
 import { lastingIdentity } from "../host/identity.ts";
+import { writeWhole } from "../host/whole_file.ts";
 import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
 import { pathBelow } from "../sandbox/validate.ts";
@@ -266,7 +266,7 @@ function isOld(directory: string): boolean {
 }
 
 function write(directory: string, record: StagingRecord): void {
-  writeWhole(join(directory, RECORD), record);
+  writeWhole(join(directory, RECORD), record, { flush: true });
 }
 
 /** Waits until no other process is at work on these changes; it ends with the scope, and with this process. */
@@ -274,10 +274,4 @@ export async function lockStaging({ directory }: Staging): Promise<Disposable> {
   const fd = openSync(join(directory, LOCK), "w", 0o600);
   while (!lockFile(fd)) await Bun.sleep(LOCK_POLL_MS);
   return { [Symbol.dispose]: () => closeSync(fd) };
-}
-
-/** A file of JSON, whole or as it was. */
-export function writeWhole(path: string, value: unknown): void {
-  writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600, flush: true });
-  renameSync(`${path}.new`, path);
 }

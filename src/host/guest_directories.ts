@@ -3,11 +3,23 @@
  * followed. They are told by what they are, not by their path, and remembered in the user's state directory, a file each.
  */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { errorCode } from "./errors.ts";
 import { stateHome } from "./homes.ts";
 import { type Identified, lastingIdentity } from "./identity.ts";
+import { writeWhole } from "./whole_file.ts";
 
 /** One of them, for messages. */
 export interface GuestDirectory {
@@ -29,32 +41,42 @@ function base(): string {
   return join(stateHome(), "capsa", "guest-directories");
 }
 
-/** Undefined where no guest writes, or could. */
-export function guestDirectory(status: Identified, others?: GuestDirectories): GuestDirectory | undefined {
-  const identity = lastingIdentity(status);
-  const path = join(base(), identity);
-  return others?.get(identity) ?? (existsSync(path) ? read(path) : undefined);
+/** Undefined where no guest writes, or could. `fd`: of a directory, or of anything else. */
+export function guestDirectory(fd: number, others?: GuestDirectories): GuestDirectory | undefined {
+  const identity = lastingIdentity(fstatSync(fd, { bigint: true }));
+  const note = join(base(), identity);
+  const other = others?.get(identity);
+  if (other !== undefined || !existsSync(note)) return other;
+  const noted = read(note);
+  if (isThere(noted.path, identity)) return noted;
+  const renamed = { ...noted, path: readlinkSync(`/proc/self/fd/${fd}`) };
+  try {
+    writeWhole(note, renamed);
+  } catch {
+    // it stays known under its old name
+  }
+  return renamed;
 }
 
 /** From now on the directory is one of them. Throws where the state directory cannot be written. */
 export function rememberGuestDirectory(status: Identified, directory: GuestDirectory): void {
-  const path = join(base(), lastingIdentity(status));
-  const isNew = !existsSync(path);
+  const note = join(base(), lastingIdentity(status));
+  const isNew = !existsSync(note);
   mkdirSync(base(), { recursive: true, mode: 0o700 });
-  writeFileSync(path, JSON.stringify(directory), { mode: 0o600 });
+  writeWhole(note, directory);
   if (isNew) sweep();
 }
 
-function read(path: string): GuestDirectory {
+function read(note: string): GuestDirectory {
   try {
-    const { path: directory, sandbox } = JSON.parse(readFileSync(path, "utf8"));
-    return { path: String(directory), sandbox: String(sandbox) };
+    const { path, sandbox } = JSON.parse(readFileSync(note, "utf8"));
+    return { path: String(path), sandbox: String(sandbox) };
   } catch {
-    return { path: "a directory", sandbox: "unknown" }; // being written at this moment
+    return { path: "a directory", sandbox: "unknown" }; // what matters is the note's name
   }
 }
 
-/** Once a day: forget what has been gone for long. */
+/** Once a day: forget what has been gone for long. The time of a note is when its directory was last seen. */
 function sweep(): void {
   const swept = join(base(), SWEPT);
   const now = Date.now();
@@ -62,9 +84,10 @@ function sweep(): void {
   if (age(swept) < DAY_MS) return;
   writeFileSync(swept, "", { mode: 0o600 });
   for (const name of readdirSync(base())) {
-    const path = join(base(), name);
-    if (name !== SWEPT && age(path) > KEPT_MS && !isThere(read(path).path, name))
-      rmSync(path, { force: true });
+    if (name === SWEPT) continue;
+    const note = join(base(), name);
+    if (isThere(read(note).path, name)) utimesSync(note, now / 1000, now / 1000);
+    else if (age(note) > KEPT_MS) rmSync(note, { force: true });
   }
 }
 

@@ -88,7 +88,7 @@ function walk(whole: string, others: GuestDirectories | undefined): Level {
     for (const { fd } of levels.splice(depth)) closeSync(fd);
   };
   const down = (fd: number) => {
-    const within = guestDirectory(fstatSync(fd, { bigint: true }), others) ?? levels.at(-1)?.within;
+    const within = guestDirectory(fd, others) ?? levels.at(-1)?.within;
     levels.push({ fd, within });
   };
   const names = namesIn(Buffer.from(whole).toString("latin1"));

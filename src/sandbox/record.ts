@@ -1,8 +1,8 @@
 /** What the registry keeps of a sandbox: sandbox.json in its runtime directory, and a copy beside its archived logs. */
 
-import { renameSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readPlainFile } from "../engine/plain_file.ts";
+import { writeWhole } from "../host/whole_file.ts";
 import type { LanMember } from "../network/lan.ts";
 import type { PublishedPort } from "./api.ts";
 import type { ProcessIdentity } from "./directories.ts";
@@ -34,9 +34,7 @@ export interface SandboxRecord {
 
 /** Whole or not at all. Throws when the directory is gone. */
 export function writeRecord(directory: string, record: SandboxRecord): void {
-  const path = join(directory, FILE);
-  writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  writeWhole(join(directory, FILE), record);
 }
 
 /** Undefined when there is none, or none of this version and for this directory. */

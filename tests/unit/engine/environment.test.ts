@@ -1,6 +1,6 @@
 /** What the environment says of places: nothing that is relative to the working directory. */
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findProgram, searchPath } from "../../../src/engine/environment.ts";
@@ -12,7 +12,7 @@ import {
   libraryDirectory,
   qemuPath,
 } from "../../../src/engine/installation.ts";
-import { guestDirectory } from "../../../src/host/guest_directories.ts";
+import { isGuests } from "../../../src/host/hold.ts";
 import { cacheHome, stateHome } from "../../../src/host/homes.ts";
 
 const before = { ...process.env };
@@ -32,7 +32,7 @@ test.each<[string, () => unknown]>([
   ["CAPSA_CACHE", buildEnvironment],
   ["XDG_CACHE_HOME", cacheHome],
   ["XDG_STATE_HOME", stateHome],
-  ["XDG_STATE_HOME", () => guestDirectory(statSync("/", { bigint: true }))],
+  ["XDG_STATE_HOME", () => isGuests("/")],
 ])("a relative %s is refused", async (name, use) => {
   for (const path of ["lib", "./lib", "../lib", "~/lib"]) {
     process.env[name] = path;

@@ -17,9 +17,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { rememberGuestDirectory } from "../../../src/host/guest_directories.ts";
 import { hold, statusOf } from "../../../src/host/hold.ts";
+import { lastingIdentity } from "../../../src/host/identity.ts";
 import { ownState } from "./own_state.ts";
 
 const state = ownState();
@@ -47,11 +48,11 @@ function read(path: string): string {
   return readFileSync(held.path, "utf8");
 }
 
-const refused = (link: string) =>
+const refused = (link: string, within = "data") =>
   expect.objectContaining({
     code: "GUEST_LINK",
     message: expect.stringMatching(
-      new RegExp(`"${link}" on the way is a link, in ${inTop("data")}, where sandbox box may write`),
+      new RegExp(`"${link}" on the way is a link, in ${inTop(within)}, where sandbox box may write`),
     ),
     hint: expect.stringContaining("remove it"),
   });
@@ -121,7 +122,7 @@ test("it is known by what it is: by another name, and not when another one has i
   share("data");
   symlinkSync(inTop("outside"), inTop("data/way"));
   renameSync(inTop("data"), inTop("moved"));
-  expect(() => hold(inTop("moved/way/secret"))).toThrow(refused("way"));
+  expect(() => hold(inTop("moved/way/secret"))).toThrow(refused("way", "moved"));
   mkdirSync(inTop("data"));
   symlinkSync(inTop("outside"), inTop("data/way"));
   expect(read("data/way/secret")).toBe("secret");
@@ -144,15 +145,61 @@ test("names may be any bytes", () => {
   expect(read("bytes/file")).toBe("text");
 });
 
+const notes = () => join(state(), "capsa/guest-directories");
+
+/** So many days go by for what is remembered. */
+function pass(days: number): void {
+  for (const name of readdirSync(notes())) {
+    const then = statSync(join(notes(), name)).mtimeMs / 1000 - days * 24 * 3600;
+    utimesSync(join(notes(), name), then, then);
+  }
+}
+
 test("directories that have been gone for a month are forgotten, those that are there never", () => {
-  const notes = join(state(), "capsa/guest-directories");
-  const old = new Date(Date.now() - 31 * 24 * 3_600_000);
   share("data");
   share("data/sub");
-  for (const name of readdirSync(notes)) utimesSync(join(notes, name), old, old);
+  pass(31);
   rmSync(inTop("data/sub"), { recursive: true });
   share("outside");
-  expect(readdirSync(notes)).toHaveLength(["swept", "data", "outside"].length);
+  expect(readdirSync(notes())).toHaveLength(["swept", "data", "outside"].length);
   symlinkSync(inTop("outside"), inTop("data/way"));
   expect(() => hold(inTop("data/way"))).toThrow(refused("way"));
+});
+
+test("one that is renamed is known for a month from then on, and for as long as anybody meets it", () => {
+  share("data");
+  symlinkSync(inTop("outside"), inTop("data/way"));
+  pass(31);
+  share("data/sub"); // it is still there
+  renameSync(inTop("data"), inTop("moved"));
+  pass(29);
+  share("moved/sub");
+  expect(() => hold(inTop("moved/way"))).toThrow(refused("way", "moved"));
+  pass(31);
+  share("outside");
+  expect(() => hold(inTop("moved/way"))).toThrow(refused("way", "moved"));
+});
+
+test("a note is replaced as a whole: whoever reads it has the old one, or the new one", () => {
+  const status = statSync(inTop("data"), { bigint: true });
+  const remember = (sandbox: string) => rememberGuestDirectory(status, { path: inTop("data"), sandbox });
+  rmSync(notes(), { recursive: true });
+  remember("first");
+  const [note] = readdirSync(notes()).filter((name) => name !== "swept");
+  const reader = openSync(join(notes(), note!), "r");
+  remember("second");
+  expect(JSON.parse(readFileSync(reader, "utf8")).sandbox).toBe("first");
+  closeSync(reader);
+  expect(JSON.parse(readFileSync(join(notes(), note!), "utf8")).sandbox).toBe("second");
+  expect(readdirSync(notes()).sort()).toEqual([note!, "swept"]);
+});
+
+test("a note that cannot be written leaves nothing behind", () => {
+  const status = statSync(inTop("data"), { bigint: true });
+  rmSync(notes(), { recursive: true });
+  const note = join(notes(), lastingIdentity(status));
+  mkdirSync(note, { recursive: true });
+  expect(() => rememberGuestDirectory(status, { path: inTop("data"), sandbox: "box" })).toThrow("EISDIR");
+  expect(readdirSync(notes())).toEqual([basename(note)]);
+  rmSync(note, { recursive: true });
 });
