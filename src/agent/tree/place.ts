@@ -87,23 +87,24 @@ export class Place {
   }
 }
 
-/** The directory at `path`, and those above it that are missing. Throws `HostFileError`. */
-export function makeDirectories(path: string): void {
-  make(resolve(path)).close();
+/** The directory at `path`, and those above it that are missing; `onMade` is told each. Throws `HostFileError`. */
+export function makeDirectories(path: string, onMade: (path: string) => void = () => {}): void {
+  make(resolve(path), onMade).close();
 }
 
-function make(path: string): Place {
+function make(path: string, onMade: (path: string) => void): Place {
   try {
     return Place.at(path);
   } catch (error) {
     if (errorCode(error) !== "ENOENT" || path === "/") throw error;
   }
-  const above = make(dirname(path));
+  const above = make(dirname(path), onMade);
   const name = Buffer.from(basename(path));
   try {
     above.try(name, (at) => {
       try {
         mkdirSync(at);
+        onMade(path);
       } catch (error) {
         if (errorCode(error) !== "EEXIST") throw error; // somebody else has just made it
       }

@@ -1,5 +1,5 @@
 /** `capsa init`: a first capsa.toml, with something to run, from a template. */
-import { constants, copyFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, rmdirSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
@@ -52,15 +52,52 @@ async function run(template: string, directory: string, { terminal }: Cli): Prom
       `name another directory: capsa init ${template} DIR`,
     );
   }
-  for (const [original, file] of files) {
-    makeDirectories(dirname(join(target, file)));
-    const { place, name } = Place.above(join(target, file));
-    place.try(name, (path) => copyFileSync(join(source, original), path, constants.COPYFILE_EXCL));
-    place.close();
+  const made: Made[] = [];
+  try {
+    for (const [original, file] of files) copy(join(source, original), join(target, file), made);
+  } catch (error) {
+    for (const { path, remove } of made.reverse()) takeBack(path, remove);
+    throw error;
   }
   for (const [, file] of files) await terminal.say(`wrote ${relative(process.cwd(), join(target, file))}`);
   const place = relative(process.cwd(), target);
   await terminal.say(`next: ${place ? `cd ${place} && ` : ""}capsa up`);
+}
+
+interface Made {
+  readonly path: string;
+  readonly remove: (at: Buffer) => void;
+}
+
+function copy(from: string, to: string, made: Made[]): void {
+  makeDirectories(dirname(to), (path) => made.push({ path, remove: rmdirSync }));
+  const mode = statSync(from).mode & 0o777;
+  const fd = inPlace(to, (at) => openSync(at, "wx", mode));
+  made.push({ path: to, remove: unlinkSync });
+  try {
+    writeFileSync(fd, readFileSync(from));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** What somebody has put into it, or in its way, meanwhile stays. */
+function takeBack(path: string, remove: (at: Buffer) => void): void {
+  try {
+    inPlace(path, remove);
+  } catch {
+    // it is theirs by now
+  }
+}
+
+/** Runs what is about `path`. A link is followed neither there nor, where a guest may have made it, on the way. */
+function inPlace<T>(path: string, work: (at: Buffer) => T): T {
+  const { place, name } = Place.above(path);
+  try {
+    return place.try(name, work);
+  } finally {
+    place.close();
+  }
 }
 
 /** Each file below, and what it is to be called: npm calls the `.gitignore` files of a package `.npmignore`. */

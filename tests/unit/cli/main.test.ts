@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pkg from "../../../package.json" with { type: "json" };
 import { capsa, MAIN, scratch } from "./capsa.ts";
@@ -202,6 +202,18 @@ describe("init", () => {
     expect(stderr).toContain("already has capsa.toml");
     expect(await readdir(dir.path)).toEqual(["capsa.toml"]);
     expect(await Bun.file(join(dir.path, "capsa.toml")).text()).toBe("# mine\n");
+  });
+
+  test("leaves nothing behind where it cannot write all of it, and what was there stays", async () => {
+    await using dir = await scratch();
+    await mkdir(join(dir.path, "output"));
+    await writeFile(join(dir.path, "project"), "mine");
+    const { exitCode, stderr } = await capsa(["init", "python"], { cwd: dir.path });
+    expect([exitCode, stderr]).toEqual([125, expect.stringContaining(join(dir.path, "project"))]);
+    expect((await readdir(dir.path, { recursive: true })).sort()).toEqual(["output", "project"]);
+    await rm(join(dir.path, "output"), { recursive: true });
+    expect(await capsa(["init", "python"], { cwd: dir.path })).toMatchObject({ exitCode: 125 });
+    expect(await readdir(dir.path)).toEqual(["project"]);
   });
 
   test("writes to where no link leads", async () => {
