@@ -52,7 +52,7 @@ export class Held implements Disposable {
  */
 export function hold(path: string, others?: GuestDirectories): Held {
   const whole = resolve(path);
-  const direct = openWithoutLinks(whole); // no link on the way: there is nothing to ask about
+  const direct = openDirectly(whole); // no link on the way: there is nothing to ask about
   return new Held(direct >= 0 ? direct : at(whole, () => walk(whole, others).fd));
 }
 
@@ -136,10 +136,19 @@ function bytesBelow(above: number, name: string): Buffer {
   return Buffer.from(`/proc/self/fd/${above}/${name}`, "latin1");
 }
 
+/**
+ * -1 where there is a link, and where it fails. A slash comes first: with it a directory is entered, and so one that is
+ * mounted when somebody comes (autofs) is mounted; without, the bare directory is opened. A file has none behind it.
+ */
+function openDirectly(path: string | Buffer, above?: number): number {
+  const directory = openWithoutLinks(Buffer.concat([Buffer.from(path), Buffer.from("/")]), above);
+  return directory >= 0 ? directory : openWithoutLinks(path, above);
+}
+
+/** A link as itself. */
 function openIn(above: number, name: string): number {
-  // What is mounted when somebody comes is so only where the name has a slash behind it
-  const directory = openWithoutLinks(Buffer.from(`${name}/`, "latin1"), above);
-  return directory >= 0 ? directory : openSync(bytesBelow(above, name), O_PATH | constants.O_NOFOLLOW);
+  const direct = openDirectly(Buffer.from(name, "latin1"), above);
+  return direct >= 0 ? direct : openSync(bytesBelow(above, name), O_PATH | constants.O_NOFOLLOW);
 }
 
 /** What a link of /proc stands for, such as /proc/self/fd/1: no path may lead there. -1 for a directory, to which one does. */

@@ -128,6 +128,22 @@ test("it is known by what it is: by another name, and not when another one has i
   expect(read("data/way/secret")).toBe("secret");
 });
 
+/** Where something is mounted when somebody comes; only root can make such a place, in mounts of its own. */
+const AUTOMOUNT = `d=$(mktemp -d) && trap 'umount -R "$d"; rmdir "$d"' EXIT && mount -t debugfs none "$d" && test -d "$d/tracing"`;
+const unshared = (script: string) => ["unshare", "-m", "sh", "-c", `${AUTOMOUNT} && ${script}`];
+const canMount = Bun.spawnSync(unshared("true")).exitCode === 0;
+const why = canMount ? "" : " (skipped: this user may mount no debugfs here)";
+
+test.skipIf(!canMount)(`a directory that is mounted when somebody comes is mounted${why}`, () => {
+  const look = `const { hold } = await import(process.argv[1]);
+    using held = hold(process.argv[2]);
+    console.log(require("node:fs").statfsSync(held.path).type.toString(16));`;
+  const script = `"$0" -e "$1" "$2" "$d/tracing"`;
+  const hold = join(import.meta.dirname, "../../../src/host/hold.ts");
+  const { stdout } = Bun.spawnSync([...unshared(script), process.execPath, look, hold]);
+  expect(stdout.toString()).toBe("74726163\n"); // tracefs
+});
+
 test("what has been looked up stays, whatever has its name by then", () => {
   share("data");
   writeFileSync(inTop("data/file"), "first");
