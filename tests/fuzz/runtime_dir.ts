@@ -27,15 +27,14 @@ import { Command } from "commander";
 import { encodeFrame, FrameDecoder, type Message } from "../../src/agent/framing.ts";
 import type { Cli } from "../../src/cli/cli.ts";
 import { describeFailure } from "../../src/cli/failure.ts";
-import type { Terminal } from "../../src/cli/terminal.ts";
 import { down } from "../../src/cli/verbs/down.ts";
 import { exec } from "../../src/cli/verbs/exec.ts";
 import { logs } from "../../src/cli/verbs/logs.ts";
 import { metrics } from "../../src/cli/verbs/metrics.ts";
 import { ps } from "../../src/cli/verbs/ps.ts";
 import { CapsaError } from "../../src/errors.ts";
-import { printableJson } from "../../src/printable.ts";
 import { claim, ended, type Place } from "../../src/sandbox/registry.ts";
+import { Shown } from "../unit/cli/shown.ts";
 import { SPEC } from "../unit/sandbox/spec.ts";
 
 const SECRET = "a-word-of-the-host-alone";
@@ -276,19 +275,8 @@ const COMMANDS = [
 
 async function command(line: string): Promise<void> {
   console.log(line);
-  const said: string[] = [];
-  const write = async (chunk: string | Uint8Array) =>
-    void said.push(typeof chunk === "string" ? chunk : Buffer.from(chunk).toString());
-  const terminal = {
-    interactive: false,
-    write,
-    writeError: write,
-    print: (text: string) => write(`${text}\n`),
-    say: (text: string) => write(`${text}\n`),
-    json: (value: unknown) => write(`${printableJson(value, 2)}\n`),
-    jsonLine: (value: unknown) => write(`${printableJson(value)}\n`),
-  } satisfies Omit<Terminal, "colors" | "drain">;
-  const cli = { terminal, signal: AbortSignal.timeout(300), exitCode: 0 } as unknown as Cli;
+  const terminal = new Shown();
+  const cli: Cli = { terminal, signal: AbortSignal.timeout(300), exitCode: 0 };
   const program = new Command("capsa").exitOverride();
   const words = line.split(" ");
   VERBS[words[0] as keyof typeof VERBS](program, cli);
@@ -300,7 +288,7 @@ async function command(line: string): Promise<void> {
     if (!(error instanceof CapsaError) && !isOurs) throw error;
     failure = isOurs ? "" : describeFailure(error).text;
   }
-  const text = said.join("");
+  const { text } = terminal;
   if (`${text}${failure}`.includes(SECRET)) throw new Error(`it shows what is the host's: ${text}${failure}`);
   const shown = CLEAN.has(line) ? `${text}${failure}` : failure;
   if (/[^\P{Cc}\n]/u.test(shown)) throw new Error(`it shows what a terminal obeys: ${JSON.stringify(shown)}`);

@@ -8,7 +8,7 @@ import { shownName } from "../../src/changes/names.ts";
 import { describeFailure } from "../../src/cli/failure.ts";
 import { listed } from "../../src/cli/pending.ts";
 import { formatTable } from "../../src/cli/table.ts";
-import { Terminal } from "../../src/cli/terminal.ts";
+import type { Terminal } from "../../src/cli/terminal.ts";
 import { describePart } from "../../src/cli/verbs/diff.ts";
 import { describeProcesses } from "../../src/cli/verbs/ps.ts";
 import { formatProblems } from "../../src/config/problem.ts";
@@ -22,6 +22,7 @@ import { tapReport } from "../../src/steps/report/tap.ts";
 import { describeStep } from "../../src/steps/report/terminal.ts";
 import type { RunResult, StepResult } from "../../src/steps/result.ts";
 import type { ExecStep } from "../../src/steps/step.ts";
+import { Shown } from "./cli/shown.ts";
 
 /** One of each kind, and the numbers of those characters that must not be seen. */
 const HOSTILE: Readonly<Record<string, [text: string, ...hidden: number[]]>> = {
@@ -84,23 +85,6 @@ const share = (text: string) => ({
   entries: [shownName(Buffer.from(text))],
   more: false,
 });
-
-/** What a terminal's own methods put out. */
-class Shown extends Terminal {
-  text = "";
-
-  constructor() {
-    super(() => {});
-  }
-
-  override async write(chunk: string | Uint8Array): Promise<void> {
-    this.text += chunk;
-  }
-
-  override writeError(chunk: string | Uint8Array): Promise<void> {
-    return this.write(chunk);
-  }
-}
 
 function said(work: (terminal: Terminal) => void): string {
   const terminal = new Shown();
