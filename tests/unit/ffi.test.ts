@@ -36,6 +36,8 @@ describe("C", () => {
       if (code !== 0) {
         throw new Error(`${name} ended with ${run.signalCode ?? `exit code ${code}`}\n${stdout}${stderr}`);
       }
+      for (const [, what, why] of stdout.matchAll(/^ok \d+ - (.+) # SKIP (.+)$/gm))
+        console.warn(`C: ${name}: "${what}" is skipped: ${why}`);
       expect(stdout).toMatch(/^1\.\.[1-9]\d*$/m);
     }, 300_000);
   }

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -141,6 +142,8 @@ describe("in QEMU's place", () => {
     expect(readdirSync(scene.outside).sort()).toEqual(["secret", "socket"]);
     expect(readFileSync(join(scene.outside, "secret"), "utf8")).toBe("only for the host\n");
     expect(readdirSync(scene.share)).toEqual(["file"]);
+    for (const path of ["/tmp/capsa-intruder", "/planted"])
+      expect([path, existsSync(path)]).toEqual([path, false]);
   });
 
   test("without a filter of system calls: sockets of an empty network, and processes of its own", async () => {

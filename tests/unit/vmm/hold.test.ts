@@ -70,9 +70,9 @@ test('with confine = "none" they are not', async () => {
 
 /** Whether this process may make cgroups with a limit of memory, by making one. */
 function canGroup(): boolean {
-  if (statfsSync(ROOT).type !== CGROUP2 || process.getuid?.() !== 0) return false;
   const probe = join(ROOT, "capsa-test-probe");
   try {
+    if (statfsSync(ROOT).type !== CGROUP2 || process.getuid?.() !== 0) return false;
     mkdirSync(probe);
     const can = readFileSync(join(ROOT, "cgroup.controllers"), "utf8").split(/\s/).includes("memory");
     rmdirSync(probe);
@@ -82,7 +82,9 @@ function canGroup(): boolean {
   }
 }
 
-const why = canGroup() ? "" : " (skipped: this user may make no cgroups of version 2 here)";
+/** The lab has them: where they are missing there, these tests fail. */
+const inLab = process.env.CAPSA_LAB !== undefined;
+const why = inLab || canGroup() ? "" : " (skipped: this user may make no cgroups of version 2 here)";
 describe.skipIf(why !== "")(`all together${why}`, () => {
   const groupOf = (pid: number) => /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, "utf8"))![1]!;
   const pathOf = (pid: number) => ROOT + groupOf(pid);
