@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../../unit/c/front_end.h"
 #include "engine/vhost_user_protocol.h"
 #include "input.h"
 
@@ -108,19 +109,7 @@ static bool send_message(int fd, int memfd, const uint8_t **data, size_t *len)
 	bool kick = header.request >= VHOST_USER_SET_VRING_KICK && header.request <= VHOST_USER_SET_VRING_ERR;
 	for (unsigned i = 0; i < count; i++)
 		fds[i] = kick && !(in[1] & 4) ? eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC) : dup(memfd);
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(fds))] = {0};
-	struct iovec iov[] = {{&header, sizeof(header)}, {(void *)(uintptr_t)(in + 3), payload}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
-	if (count) {
-		msg.msg_control = control;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, count * sizeof(int));
-	}
-	bool sent = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
+	bool sent = front_end__send(fd, &header, in + 3, payload, fds, count, MSG_DONTWAIT) > 0;
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]);
 	*data += 3 + payload;

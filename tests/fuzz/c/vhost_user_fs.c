@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "../../unit/c/front_end.h"
 #include "engine/vhost_user_protocol.h"
 #include "share.h"
 #include "virtio/fs.h"
@@ -87,28 +88,10 @@ static void on_broken(void *arg, const struct failure *why)
 	((struct front *)arg)->broken = true;
 }
 
-static void send_message(struct front *f, const struct vhost_user_header *header, const void *payload, size_t len,
-			 const int *fds, unsigned count)
-{
-	struct iovec iov[] = {{(void *)(uintptr_t)header, sizeof(*header)}, {(void *)(uintptr_t)payload, len}};
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(16 * sizeof(int))] = {0};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
-	if (count) {
-		msg.msg_control = control;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, count * sizeof(int));
-	}
-	(void)!sendmsg(f->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 static void say(struct front *f, uint32_t request, const void *payload, uint32_t size)
 {
 	const struct vhost_user_header header = {request, VHOST_USER_VERSION, size};
-	send_message(f, &header, payload, size, NULL, 0);
+	(void)!front_end__send(f->fd, &header, payload, size, NULL, 0, MSG_DONTWAIT);
 }
 
 static void say_vring(struct front *f, uint32_t request, uint32_t index, uint32_t num)
@@ -120,7 +103,7 @@ static void say_vring(struct front *f, uint32_t request, uint32_t index, uint32_
 static void say_fd(struct front *f, uint32_t request, uint64_t index, int fd)
 {
 	const struct vhost_user_header header = {request, VHOST_USER_VERSION, sizeof(index)};
-	send_message(f, &header, &index, sizeof(index), &fd, 1);
+	(void)!front_end__send(f->fd, &header, &index, sizeof(index), &fd, 1, MSG_DONTWAIT);
 }
 
 /* One region, its two halves the other way round, the other memory, or none. */
@@ -135,7 +118,7 @@ static void set_memory(struct front *f, uint8_t which)
 	const uint32_t size = 8 + m.count * (uint32_t)sizeof(m.regions[0]);
 	const struct vhost_user_header header = {VHOST_USER_SET_MEM_TABLE, VHOST_USER_VERSION, size};
 	const int fds[] = {f->memfd[which & 1], f->memfd[which & 1]};
-	send_message(f, &header, &m, size, fds, m.count);
+	(void)!front_end__send(f->fd, &header, &m, size, fds, m.count, MSG_DONTWAIT);
 	munmap(f->memory, MEMORY);
 	f->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, f->memfd[which & 1], 0);
 	require(f->memory != MAP_FAILED);
@@ -244,7 +227,7 @@ static void message(struct front *f, struct input *in)
 		fds[i] = flags & 4 ? f->memfd[i & 1] : f->kick[i & 1];
 	struct vhost_user_header header = {what & 31, VHOST_USER_VERSION | (flags & VHOST_USER_NEED_REPLY),
 					   (uint32_t)len};
-	send_message(f, &header, payload, len, fds, count);
+	(void)!front_end__send(f->fd, &header, payload, len, fds, count, MSG_DONTWAIT);
 	free(payload);
 }
 

@@ -7,6 +7,7 @@
 
 #include "driver.h"
 #include "engine/vhost_user_protocol.h"
+#include "front_end.h"
 
 #define MEMORY 65536
 #define GPA 0x100000U
@@ -143,19 +144,7 @@ static void tear_down(void)
 
 static void send_raw(const struct vhost_user_header *header, const void *payload, const int *fds, unsigned count)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(16 * sizeof(int))] = {0};
-	struct iovec iov[] = {{(void *)(uintptr_t)header, sizeof(*header)}, {(void *)(uintptr_t)payload, header->size}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
-	if (count) {
-		msg.msg_control = control;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, count * sizeof(int));
-	}
-	CHECK(sendmsg(f.fd, &msg, MSG_NOSIGNAL) > 0);
+	CHECK(front_end__send(f.fd, header, payload, header->size, fds, count, 0) > 0);
 }
 
 static void say(uint32_t request, const void *payload, uint32_t size)
