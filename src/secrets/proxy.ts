@@ -141,18 +141,19 @@ function makeTask(options: ProxyOptions, services: readonly SecretService[]): Pr
  * with nothing of the environment but what says whose certificates to believe; at home in /, so that no directory is in use.
  */
 function spawnProxy(runtimeDir: string): Child {
-  // the compiled command line has it in itself, which starts twice as fast
-  const command =
-    process.execPath === packagePath("build", "capsa")
-      ? [process.execPath, PROXY]
-      : [BUN, "--with", process.execPath, "src/secrets/proxy/main.ts"];
+  // the compiled command line has it in itself, which starts twice as fast; another compiled program has Bun in itself
+  const own = process.execPath === packagePath("build", "capsa");
+  const command = own
+    ? [process.execPath, PROXY]
+    : [BUN, "--with", process.execPath, "src/secrets/proxy/main.ts"];
+  const asBun = Bun.isStandaloneExecutable && !own ? { BUN_BE_BUN: "1" } : {};
   const { NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR } = process.env;
   const believed = Object.entries({ NODE_EXTRA_CA_CERTS, SSL_CERT_FILE, SSL_CERT_DIR }).filter(
     ([name, path]) => absolute({ [name]: path }),
   );
   const child = Bun.spawn(["/bin/sh", "-c", 'ulimit -c 0; exec "$@"', "sh", ...command, runtimeDir], {
     cwd: "/",
-    env: { ...Object.fromEntries(believed), ...(Bun.isStandaloneExecutable ? { BUN_BE_BUN: "1" } : {}) },
+    env: { ...Object.fromEntries(believed), ...asBun },
     stdin: "pipe",
     stdout: "pipe",
     stderr: "ignore",
