@@ -78,7 +78,9 @@ export function describeFailure(error: unknown): Failure {
   return {
     exitCode: exitCodes.capsa,
     document: failureOf("INTERNAL", message),
-    text: `capsa: ${process.env.CAPSA_DEBUG ? stack : message}`,
+    text: process.env.CAPSA_DEBUG
+      ? `capsa: ${stack}`
+      : `capsa: ${message}\n  capsa did not expect that; please report it, with what CAPSA_DEBUG=1 shows`,
   };
 }
 

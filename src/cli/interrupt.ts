@@ -1,6 +1,5 @@
 /** What ends a command early: signals, and a reader of our output that has gone. */
 import { constants } from "node:os";
-import { CapsaError } from "../errors.ts";
 
 /** The reason with which everything under way is aborted; `exitCode` is what a shell expects of it. */
 export class Interrupted extends Error {
@@ -17,13 +16,13 @@ export class Interrupted extends Error {
 
 export interface Interrupts {
   readonly signal: AbortSignal;
-  /** Stdout cannot be written to. */
-  outputLost(error: NodeJS.ErrnoException): void;
+  /** End everything under way for that reason, unless another was first. */
+  end(reason: Error): void;
 }
 
 /**
- * A signal that aborts at the first SIGINT, SIGTERM or SIGHUP, or when stdout cannot be written to. A second
- * SIGINT ends the process at once: what it started ends with it.
+ * A signal that aborts at the first SIGINT, SIGTERM or SIGHUP, or when output is lost. A second SIGINT ends the process at
+ * once: what it started ends with it.
  */
 export function watchInterrupts(): Interrupts {
   const controller = new AbortController();
@@ -33,13 +32,5 @@ export function watchInterrupts(): Interrupts {
       controller.abort(new Interrupted(name));
     });
   }
-  return {
-    signal: controller.signal,
-    outputLost: ({ code, message }) =>
-      controller.abort(
-        code === "EPIPE"
-          ? new Interrupted("SIGPIPE")
-          : new CapsaError("STDOUT", `stdout cannot be written to: ${message}`),
-      ),
-  };
+  return { signal: controller.signal, end: (reason) => controller.abort(reason) };
 }

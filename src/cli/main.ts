@@ -1,7 +1,6 @@
 /** The `capsa` command: its verbs, and what happens when one fails. */
 import { Command } from "commander";
 import pkg from "../../package.json" with { type: "json" };
-import { printable } from "../printable.ts";
 import type { Cli } from "./cli.ts";
 import { describeFailure, exitCodes } from "./failure.ts";
 import { watchInterrupts } from "./interrupt.ts";
@@ -34,25 +33,37 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["kernel", async () => (await import("./verbs/kernel.ts")).kernel],
 ]);
 
-const { signal, outputLost } = watchInterrupts();
-const cli: Cli = { terminal: new Terminal(outputLost), signal, exitCode: 0 };
+const { signal, end } = watchInterrupts();
+const cli: Cli = { terminal: new Terminal(end), signal, exitCode: 0 };
 
-/** Output that nobody reads any more has ended the command already; what is still to be said is dropped. */
-const quietly = (work: Promise<void>) => work.catch(() => {});
-/** On stderr, where there is more to say than the exit code. */
-const tell = async (text: string) => text && cli.terminal.say(text);
-
-try {
-  await (await build(process.argv[2])).parseAsync();
-} catch (error) {
-  const failure = describeFailure(cli.signal.aborted ? cli.signal.reason : error);
-  cli.exitCode = failure.exitCode;
-  if (failure.exitCode !== 0 && wantsJson())
-    await cli.terminal.json(failure.document).catch(() => tell(failure.text));
-  else await tell(failure.text);
+// What nobody waits for may fail as well: that ends the command too, and what it started ends with it
+for (const event of ["unhandledRejection", "uncaughtException"] as const) {
+  process.on(event, async (error) => {
+    if (signal.aborted) return; // by whose reason it is about to end
+    end(error as Error);
+    await fail(error);
+    process.exit(cli.exitCode);
+  });
 }
-await cli.terminal.drain();
+
+const failure = await build(process.argv[2])
+  .then((program) => program.parseAsync())
+  .then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  );
+const lost = await cli.terminal.drain();
+if (failure ?? lost) await fail(signal.aborted ? signal.reason : failure?.error);
 process.exit(cli.exitCode);
+
+/** Tells of it, as far as somebody listens. */
+async function fail(error: unknown): Promise<void> {
+  const { exitCode, document, text } = describeFailure(error);
+  const say = async () => text && cli.terminal.say(text);
+  cli.exitCode = exitCode;
+  await (exitCode !== 0 && wantsJson() ? cli.terminal.json(document).catch(say) : say()).catch(() => {});
+  await cli.terminal.drain();
+}
 
 /** `first`: the first word of the command line, which names a verb or asks for something about all of them. */
 async function build(first: string | undefined): Promise<Command> {
@@ -63,8 +74,8 @@ async function build(first: string | undefined): Promise<Command> {
     .showSuggestionAfterError()
     .showHelpAfterError("  capsa --help lists what there is")
     .configureOutput({
-      writeOut: (text) => void quietly(cli.terminal.write(text)),
-      writeErr: (text) => void (wantsJson() || cli.terminal.writeError(printable(text))),
+      writeOut: (text) => void cli.terminal.write(text),
+      writeErr: (text) => void (wantsJson() || cli.terminal.say(text.replace(/\n$/, ""))),
     })
     .exitOverride()
     .addHelpText(

@@ -7,7 +7,7 @@ import { AgentError } from "../errors.ts";
 import { connectByName } from "../sandbox/connect.ts";
 import type { Cli } from "./cli.ts";
 import { exitCodes } from "./failure.ts";
-import type { Interrupted } from "./interrupt.ts";
+import { Interrupted } from "./interrupt.ts";
 import { collectEnvironment, parseCount, parseMegabytes } from "./options.ts";
 import { RawTerminal, requireTerminal, terminalSize } from "./raw_terminal.ts";
 import { showOutput, showTerminal, tellEnd } from "./session.ts";
@@ -93,7 +93,9 @@ async function inPipes(
     ...(piped ? { stdin: Bun.stdin.stream() } : {}),
   });
   // the command gets the signal, and decides; one that pays no heed dies at the second Ctrl-C, with this process
-  cli.signal.addEventListener("abort", () => child.kill((cli.signal.reason as Interrupted).signal));
+  cli.signal.addEventListener("abort", () => {
+    if (cli.signal.reason instanceof Interrupted) child.kill(cli.signal.reason.signal);
+  });
   await tellEnd(await showOutput(child, cli), cli);
 }
 

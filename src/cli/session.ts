@@ -6,14 +6,13 @@ import { exitCodes } from "./failure.ts";
 import { copy } from "./output.ts";
 import type { RawTerminal } from "./raw_terminal.ts";
 
-/** Shows what it prints, to its end. */
+/** Shows what it prints, to its end. Rejects as soon as that cannot be shown any more. */
 export async function showOutput(child: AgentProcess, { terminal }: Cli): Promise<ExitStatus> {
   const copies = [
     copy(child.stdout, (chunk) => terminal.write(chunk)),
     copy(child.stderr, (chunk) => terminal.writeError(chunk)),
   ];
-  const ended = await child.exited;
-  await Promise.all(copies);
+  const [ended] = await Promise.all([child.exited, ...copies]);
   return ended;
 }
 

@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { buildEnvironment, packagePath } from "../../engine/installation.ts";
 import type { Cli } from "../cli.ts";
+import { copy } from "../output.ts";
 
 const SCRIPT = packagePath("kernel", "build.sh");
 
@@ -28,12 +29,17 @@ export function kernel(program: Command, cli: Cli): void {
 }
 
 async function run(cli: Cli, ...args: string[]): Promise<void> {
+  const { terminal } = cli;
   const child = Bun.spawn([SCRIPT, ...args], {
     env: buildEnvironment(),
-    stdio: ["ignore", "inherit", "inherit"],
+    stdio: ["ignore", "pipe", terminal.interactive ? "inherit" : "pipe"], // to a terminal it draws its progress
   });
   // a Ctrl-C on a terminal reaches the child by itself; other ends are passed on
   cli.signal.addEventListener("abort", () => child.kill());
-  cli.exitCode = await child.exited;
+  [cli.exitCode] = await Promise.all([
+    child.exited,
+    copy(child.stdout, (chunk) => terminal.write(chunk)),
+    child.stderr && copy(child.stderr, (chunk) => terminal.writeError(chunk)),
+  ]);
   cli.signal.throwIfAborted();
 }

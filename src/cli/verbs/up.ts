@@ -184,7 +184,7 @@ async function script(
     },
     onEnd: (ended) => {
       progress?.stop();
-      if (!quiet) void terminal.write(`${describeStep(ended, colors, file)}\n`).catch(() => {});
+      if (!quiet) void terminal.write(`${describeStep(ended, colors, file)}\n`);
     },
   }).finally(async () => {
     progress?.stop();

@@ -5,7 +5,15 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-export const MAIN = resolve(import.meta.dirname, "../../../src/cli/main.ts");
+const ROOT = resolve(import.meta.dirname, "../../..");
+export const MAIN = join(ROOT, "src/cli/main.ts");
+/** The compiled command line: of these sources once they are compiled. */
+export const PROGRAM = join(ROOT, "build/capsa");
+
+export async function compile(): Promise<void> {
+  const child = Bun.spawn([process.execPath, "src/cli/compiled/build.ts"], { cwd: ROOT });
+  expect(await child.exited).toBe(0);
+}
 
 export interface Ended {
   readonly exitCode: number;
@@ -31,6 +39,27 @@ export async function capsa(
     child.stderr.text(),
   ]);
   return { exitCode, stdout, stderr };
+}
+
+/**
+ * Run `command` with its streams somewhere else, as bash has it: descriptor 3 is a pipe that nobody reads any more. Gives
+ * what could still be told.
+ */
+export async function redirected(
+  redirection: string,
+  command: readonly string[],
+  options: { cwd?: string; env?: Record<string, string | undefined> } = {},
+): Promise<Ended> {
+  const script = `exec 3> >(:); wait $!; "$@" ${redirection} 3>&-`;
+  const child = Bun.spawn(["bash", "-c", script, "bash", ...command], {
+    cwd: options.cwd ?? ROOT,
+    env: { ...process.env, ...options.env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  return { exitCode: await child.exited, stdout, stderr };
 }
 
 /**
