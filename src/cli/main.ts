@@ -56,13 +56,15 @@ const lost = await cli.terminal.drain();
 if (failure ?? lost) await fail(signal.aborted ? signal.reason : failure?.error);
 process.exit(cli.exitCode);
 
-/** Tells of it, as far as somebody listens. */
+/** Tells of it, unless nobody listens: then that is the failure. */
 async function fail(error: unknown): Promise<void> {
   const { exitCode, document, text } = describeFailure(error);
+  const before = await cli.terminal.drain();
   const say = async () => text && cli.terminal.say(text);
   cli.exitCode = exitCode;
   await (exitCode !== 0 && wantsJson() ? cli.terminal.json(document).catch(say) : say()).catch(() => {});
-  await cli.terminal.drain();
+  const lost = await cli.terminal.drain();
+  if (lost !== before) await fail(lost);
 }
 
 /** `first`: the first word of the command line, which names a verb or asks for something about all of them. */
