@@ -12,12 +12,24 @@ static struct egress_verdict by_rule(const struct policy_rule *rule, const struc
 		.why = policy_rule__refuses(rule), .rule = rule, .about = *about, .mend = policy_rule__yields(rule)};
 }
 
+#define STALE "the allowed name has led here more than an hour ago: the program has to look the name up again"
+#define NEVER_LED "no rule allows it, and no allowed name has led there: the program has to look the name up in here"
+
 static struct egress_verdict ask_policy(const struct egress *egress, enum policy_protocol protocol,
 					const struct address *to, uint16_t port, uint64_t now)
 {
 	struct address about;
 	const struct policy_rule *rule = policy__match(egress->policy, protocol, to, port, now, &about);
-	return by_rule(rule, &about);
+	struct egress_verdict verdict = by_rule(rule, &about);
+	if (rule != policy__otherwise(egress->policy) || rule->allow)
+		return verdict;
+	if (policy__is_stale(egress->policy, protocol, to, port)) {
+		verdict.why = STALE;
+		verdict.mend = false; /* the rule is there */
+	} else if (policy__has_names(egress->policy, protocol, port)) {
+		verdict.why = NEVER_LED;
+	}
+	return verdict;
 }
 
 /* Addresses of the guest's own network, and of none at all. */

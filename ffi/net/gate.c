@@ -295,6 +295,13 @@ static bool has_room(struct gate *gate, const struct packet *packet)
 	return false;
 }
 
+/* A connection that was open until now has kept in use what led there. */
+static void mark_end(struct gate *gate, const struct packet *packet, const struct flow *flow)
+{
+	if (packet->flags & (TH_FIN | TH_RST))
+		policy__used(gate->options.egress->policy, &flow->peer, gate->options.now());
+}
+
 /* A segment that begins a connection: whether it may pass. */
 static bool begin(struct gate *gate, const struct packet *packet, struct flow *known)
 {
@@ -339,9 +346,11 @@ static void segment_from_guest(struct gate *gate, const uint8_t *frame, size_t l
 			gate->options.answer(gate->options.arg, gate->frame, packet__reset(packet, gate->frame));
 		return;
 	} else if (packet->flags & TH_RST) {
+		mark_end(gate, packet, flow);
 		end(gate, frame, len, flow);
 		return;
 	}
+	mark_end(gate, packet, flow);
 	flows__saw(gate->flows, flow, packet, false, gate->options.now());
 	gate->options.pass(gate->options.arg, frame, len);
 }
@@ -357,6 +366,7 @@ static bool segment_to_guest(struct gate *gate, const struct packet *packet)
 		flow = flows__add(gate->flows, packet, true);
 	if (!flow)
 		return false;
+	mark_end(gate, packet, flow);
 	if (packet->flags & TH_RST)
 		flows__remove(gate->flows, flow);
 	else

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define LEARNED_MAX 1024 /* the one unused for longest makes room */
-#define LIFE_MIN_MS 300000
+#define LIFE_MIN_MS 3600000 /* programs look a name up once and keep its address */
 #define LIFE_MAX_S 86400
 
 struct learned {
@@ -301,6 +301,34 @@ bool policy__learn(struct policy *policy, const char *name, const struct address
 	l->until = now + l->life;
 	l->answered = now;
 	return true;
+}
+
+void policy__used(struct policy *policy, const struct address *address, uint64_t now)
+{
+	for (unsigned i = 0; i < policy->learned_count; i++) {
+		struct learned *l = &policy->learned[i];
+		if (address__equal(&l->address, address))
+			l->until = now + l->life;
+	}
+}
+
+bool policy__is_stale(const struct policy *policy, enum policy_protocol protocol, const struct address *address,
+		      uint16_t port)
+{
+	for (unsigned i = 0; i < policy->learned_count; i++) {
+		const struct learned *l = &policy->learned[i];
+		if (address__equal(&l->address, address) && policy__match_name(policy, protocol, l->name, port)->allow)
+			return true;
+	}
+	return false;
+}
+
+bool policy__has_names(const struct policy *policy, enum policy_protocol protocol, uint16_t port)
+{
+	for (unsigned i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].allow && policy->rules[i].name && is_for(&policy->rules[i], protocol, port))
+			return true;
+	return false;
 }
 
 const char *policy__name_of(const struct policy *policy, const struct address *address)

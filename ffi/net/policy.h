@@ -77,12 +77,22 @@ bool policy__names(const struct policy *policy, const char *name);
 
 /*
  * A name server has said that `name` leads to `address`, for `ttl` seconds: rules for the name hold for the address
- * from now on, for five minutes at least after the answer and after each use. False, and nothing of it is kept, when no
+ * from now on, for an hour at least after the answer and after each use. False, and nothing of it is kept, when no
  * name may lead there: an address of the host or its surroundings (address__is_inside) that no rule allows as an
  * address.
  */
 __attribute__((warn_unused_result)) bool policy__learn(struct policy *policy, const char *name,
 						       const struct address *address, uint32_t ttl, uint64_t now);
+
+/* A connection to the address was open until now: that was a use of what has led there. */
+void policy__used(struct policy *policy, const struct address *address, uint64_t now);
+
+/* Whether a name that these rules allow has led to the address at any time: of one that they refuse that was too long
+ * ago. */
+bool policy__is_stale(const struct policy *policy, enum policy_protocol protocol, const struct address *address,
+		      uint16_t port);
+/* Whether there are rules that allow names to be reached so. */
+bool policy__has_names(const struct policy *policy, enum policy_protocol protocol, uint16_t port);
 
 /* The name that last led to the address, NULL when none did. */
 const char *policy__name_of(const struct policy *policy, const struct address *address);

@@ -16,6 +16,7 @@
 #define RST 4
 #define ACK 0x10
 #define SERVER "127.0.53.53"
+#define HOUR_MS 3600000
 
 static struct {
 	struct loop *loop;
@@ -956,7 +957,7 @@ static void a_name_that_is_allowed_leads_to_its_address(void)
 	rules[0] = by_name(true, "registry.example", 443);
 	set_up(1, false);
 	be_name_server();
-	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "no rule allows it");
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "no allowed name has led there");
 	ask("Registry.Example", 77);
 	serve("registry.example", "203.0.113.1", 0);
 	run_until_answered(1);
@@ -972,11 +973,19 @@ static void a_name_that_is_allowed_leads_to_its_address(void)
 	is_refused(frame__tcp(frame, GUEST4, "203.0.113.2", 443, SYN), "no rule allows it");
 	/* while it is used it lasts; then it does not */
 	for (unsigned i = 0; i < 10; i++) {
-		world.now += 200000;
+		world.now += HOUR_MS - 100000;
 		CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN)));
 	}
-	world.now += 400000;
-	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "no rule allows it");
+	/* a connection that was open for long was in use until it ended */
+	world.now += 5 * HOUR_MS;
+	passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, FIN | ACK));
+	world.now += HOUR_MS;
+	CHECK(passes(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN)));
+	world.now += HOUR_MS;
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 443, SYN), "has to look the name up again");
+	CHECK_STR(world.last.allow, "");
+	is_refused(frame__tcp(frame, GUEST4, "203.0.113.1", 80, SYN), "no rule allows it");
+	CHECK_STR(world.last.allow, "registry.example:80");
 	tear_down();
 }
 
