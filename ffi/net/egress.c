@@ -26,7 +26,7 @@ static struct egress_verdict ask_policy(const struct egress *egress, enum policy
 	if (policy__is_stale(egress->policy, protocol, to, port)) {
 		verdict.why = STALE;
 		verdict.mend = false; /* the rule is there */
-	} else if (policy__has_names(egress->policy, protocol, port)) {
+	} else if (!policy__name_of(egress->policy, to) && policy__has_names(egress->policy, protocol, port)) {
 		verdict.why = NEVER_LED;
 	}
 	return verdict;

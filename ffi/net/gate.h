@@ -18,7 +18,7 @@ struct gate_options {
 	struct address servers[RESOLVER_SERVERS]; /* the host's name servers */
 	unsigned server_count;
 	struct resolver_source source;
-	struct names *names; /* of the guest's private networks; NULL without any */
+	struct names *names; /* of the guest's private networks, or its own; NULL without any */
 	struct loop *loop;
 	uint64_t (*now)(void);                                     /* milliseconds of a clock that only goes forward */
 	void (*pass)(void *arg, const uint8_t *frame, size_t len); /* on to the host's network, but for datagrams: */

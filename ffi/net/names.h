@@ -1,5 +1,5 @@
-/* The names of the sandboxes on a machine's private networks, and their addresses there. Its lans write them, its name
- * servers read them, each on threads of their own. */
+/* The names of the sandboxes on a machine's private networks, or without any its own, and their addresses. Its lans
+ * write them, its name servers read them, each on threads of their own. */
 #ifndef CAPSA_NET_NAMES_H
 #define CAPSA_NET_NAMES_H
 

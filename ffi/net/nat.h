@@ -30,7 +30,7 @@ struct nat_options {
 	struct address servers[RESOLVER_SERVERS];
 	unsigned server_count;
 	struct resolver_source source; /* of them, later on */
-	struct names *names;           /* of the guest's private networks; NULL without any */
+	struct names *names;           /* of the guest's private networks, or its own; NULL without any */
 	struct nat_publish *publish;
 	unsigned publish_count;   /* at most NAT_PUBLISHED */
 	unsigned max_connections; /* at a time; 0: GATE_CONNECTIONS */

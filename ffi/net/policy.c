@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEARNED_MAX 1024 /* the one unused for longest makes room */
+#define LEARNED_MAX 1024    /* the one unused for longest makes room */
 #define LIFE_MIN_MS 3600000 /* programs look a name up once and keep its address */
 #define LIFE_MAX_S 86400
 

@@ -220,14 +220,23 @@ static int add_lan(struct device_set *set, const struct config_lan *lan, int lis
 	return err;
 }
 
-/* Before the host's network, whose name server has their members' names. */
-static int add_lans(struct device_set *set, const struct vmm_config *config, const int *listeners, struct failure *why)
+/* What the guest's name servers answer themselves: names of its private networks' members, or else its own. */
+static int make_names(struct device_set *set, const struct vmm_config *config, struct failure *why)
 {
-	if (!config->lan_count)
+	if (!config->lan_count && !(config->net.present && config->name))
 		return 0;
 	int err = names__new(&set->names);
 	if (err)
-		return failure__set(why, -err, NULL, "no memory for the names of private networks");
+		return failure__set(why, -err, NULL, "no memory for the names of sandboxes");
+	if (!config->lan_count)
+		names__add(set->names, config->name, config->net.addresses.guest);
+	return 0;
+}
+
+/* Before the host's network, whose name server has their members' names. */
+static int add_lans(struct device_set *set, const struct vmm_config *config, const int *listeners, struct failure *why)
+{
+	int err = make_names(set, config, why);
 	for (unsigned i = 0; !err && i < config->lan_count; i++)
 		err = add_lan(set, &config->lans[i], listeners[i], why);
 	return err;

@@ -19,7 +19,7 @@ struct device_set {
 	unsigned count;
 	struct device_slot *vsock, *net, *balloon; /* NULL without */
 	struct nat *nat;                           /* of `net` */
-	struct names *names;                       /* of the members of its private networks; NULL without any */
+	struct names *names;                       /* of the members of its private networks, or its own; NULL: none */
 	struct nat_publish publish[NAT_PUBLISHED]; /* with the ports that they got */
 	unsigned publish_count;
 };

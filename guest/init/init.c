@@ -2,6 +2,7 @@
 #include "init.h"
 
 #include "agent/agent.h"
+#include "etc.h"
 #include "events.h"
 #include "main_process.h"
 #include "mounts.h"
@@ -208,6 +209,17 @@ __attribute__((format(printf, 3, 4))) static noreturn void give_up(struct init *
 	system__end();
 }
 
+/* On a private network by its address there, as the others know it. */
+static void name_itself(const struct plan *plan)
+{
+	const struct lan *lan = plan->lans.count ? &plan->lans.lans[0] : NULL;
+	int error =
+		etc__add_host(plan->hostname, lan ? lan->ipv4.address : "127.0.1.1", lan ? lan->ipv6.address : "::1");
+
+	if (error) /* all other names are found without it */
+		fprintf(stderr, "capsa-init: /etc/hosts: %s\n", strerror(-error));
+}
+
 /* From the plan to a listening agent. */
 static void boot(struct init *init, uint64_t first_line)
 {
@@ -228,6 +240,7 @@ static void boot(struct init *init, uint64_t first_line)
 		give_up(init, error, "%s", failure.message);
 	times.mounts = system__boottime();
 	system__configure(init->plan.hostname);
+	name_itself(&init->plan);
 	error = lan__configure(&init->plan.lans, &why);
 	if (!error)
 		error = network__configure(&init->plan.network, &why);

@@ -1,6 +1,8 @@
 /* Private networks: cards with addresses and nothing behind them. */
 #include "lan.h"
 
+#include "etc.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -82,5 +84,5 @@ int lan__configure(const struct lan_plan *plan, const char **what)
 	if (error || !plan->name_servers.count)
 		return error;
 	*what = "lans: /etc/resolv.conf cannot be written";
-	return name_servers__write(&plan->name_servers);
+	return etc__write_resolv_conf(&plan->name_servers);
 }

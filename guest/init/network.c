@@ -1,16 +1,12 @@
 /* The guest's way to the host's network, and the name servers. */
 #include "network.h"
 
+#include "etc.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define INTERFACE "eth0"
-#define RESOLV_CONF "/etc/resolv.conf"
 
 enum { NAME_SERVERS = 3 };
 
@@ -49,26 +45,6 @@ void network_plan__free(struct network_plan *plan)
 	strings__free(&plan->name_servers);
 }
 
-/* A root file system may have a link there, to a service's file that is not: the link makes room, in the guest's own
- * layer. */
-int name_servers__write(const struct strings *servers)
-{
-	FILE *file;
-	int error = 0;
-
-	if (mkdir("/etc", 0755) && errno != EEXIST)
-		return -errno;
-	if (unlink(RESOLV_CONF) && errno != ENOENT)
-		return -errno;
-	file = fopen(RESOLV_CONF, "wxe");
-	if (!file)
-		return -errno;
-	for (size_t i = 0; i < servers->count; i++)
-		if (fprintf(file, "nameserver %s\n", servers->list[i]) < 0)
-			error = -EIO;
-	return fclose(file) ? -errno : error;
-}
-
 int network__configure(const struct network_plan *plan, const char **what)
 {
 	int error;
@@ -81,6 +57,6 @@ int network__configure(const struct network_plan *plan, const char **what)
 		error = interface__set_up(INTERFACE, &plan->ipv4, &plan->ipv6);
 	if (error)
 		return error;
-	*what = "network: " RESOLV_CONF " cannot be written";
-	return name_servers__write(&plan->name_servers);
+	*what = "network: /etc/resolv.conf cannot be written";
+	return etc__write_resolv_conf(&plan->name_servers);
 }

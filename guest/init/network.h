@@ -22,7 +22,4 @@ void network_plan__free(struct network_plan *plan);
  * Returns 0 or -errno; *what is what failed. */
 __attribute__((warn_unused_result)) int network__configure(const struct network_plan *plan, const char **what);
 
-/* Write /etc/resolv.conf. Returns 0 or -errno. */
-__attribute__((warn_unused_result)) int name_servers__write(const struct strings *servers);
-
 #endif

@@ -96,6 +96,7 @@ test("with the host's network there are two cards, and one name server has the n
     "eth0\nlan0\nlo\nnameserver 10.0.2.3\ndefault via 10.0.2.2 dev eth0",
   );
   expect(await client.python('print(gethostbyname("web").startswith("10.202."))')).toBe("True");
+  expect(await web.python("print(gethostbyname(gethostname()).startswith('10.202.'))")).toBe("True");
   expect(await client.python('gethostbyname("example.org")')).toContain("Temporary failure");
 });
 

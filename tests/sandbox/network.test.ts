@@ -94,6 +94,13 @@ describe.skipIf(!possible)("an open network", () => {
     );
   });
 
+  test("its own name is its own affair", async () => {
+    const { hostname } = await m.agent.info();
+    const found = `print(*[getaddrinfo("${hostname}", 1, f)[0][4][0] for f in (AF_INET, AF_INET6)])`;
+    expect(await m.python(found)).toBe("127.0.1.1 ::1");
+    expect(await m.run(`busybox nslookup ${hostname} | grep -c 'Address: 10.0.2.15'`)).toBe("1"); // by DNS alone
+  });
+
   test("answers DHCP too", async () => {
     // RFC 2131: a discover from nowhere to everybody is answered with an offer
     const offer = await m.python(`import struct

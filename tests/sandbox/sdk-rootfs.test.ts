@@ -169,6 +169,12 @@ input()`;
     );
     expect(await sh("ls /sys/class/net")).toBe("lo");
   });
+
+  test("it knows its own name", async () => {
+    const found = "from socket import *; print(*[getaddrinfo(gethostname(), 1, f)[0][4][0] for f in (AF_INET, AF_INET6)])";
+    expect(await sh(`python3 -c '${found}'`)).toBe("127.0.1.1 ::1");
+    expect(await sh("hostname -f")).toBe(await sh("hostname"));
+  });
 });
 
 test("directory: a tree of one's own, read-only below and writable above", async () => {
@@ -179,6 +185,8 @@ test("directory: a tree of one's own, read-only below and writable above", async
   cpSync(join(tree, "bin/busybox"), join(tree, "bin/sleep"));
   cpSync(join(tree, "bin/busybox"), join(tree, "bin/sh"));
   writeFileSync(join(tree, "motto"), "mine\n");
+  mkdirSync(join(tree, "etc"));
+  writeFileSync(join(tree, "etc/hosts"), "192.0.2.1 mine");
   const { vm, agent } = await boot({ directory: tree });
   await using _ = vm;
   expect(await agent.readTextFile("/motto")).toBe("mine\n");
@@ -190,5 +198,9 @@ test("directory: a tree of one's own, read-only below and writable above", async
   ).toBe("other\n");
   expect(readFileSync(join(tree, "motto"), "utf8")).toBe("mine\n");
   expect(existsSync(join(tree, "bin/sleep"))).toBe(true);
+  // behind the tree's own, whose last line does not end
+  const { hostname: name } = await agent.info();
+  expect(await agent.readTextFile("/etc/hosts")).toBe(`192.0.2.1 mine\n127.0.1.1\t${name}\n::1\t${name}\n`);
+  expect(readFileSync(join(tree, "etc/hosts"), "utf8")).toBe("192.0.2.1 mine");
   await agent.close();
 });

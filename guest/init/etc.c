@@ -1,0 +1,74 @@
+/* /etc/hosts and /etc/resolv.conf, by hosts(5) and resolv.conf(5). */
+#include "etc.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#define HOSTS "/etc/hosts"
+#define RESOLV_CONF "/etc/resolv.conf"
+
+static int make_etc(void)
+{
+	return mkdir("/etc", 0755) && errno != EEXIST ? -errno : 0;
+}
+
+/* Shares are virtiofs, which is FUSE; nothing else here is. */
+static bool is_of_share(const char *path)
+{
+	struct statfs at;
+
+	return (statfs(path, &at) == 0 || statfs("/etc", &at) == 0) && at.f_type == FUSE_SUPER_MAGIC;
+}
+
+/* A root file system may have a link there, to a service's file that is not: the link makes room. */
+static int unlink_dead_link(const char *path)
+{
+	return access(path, F_OK) && unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
+/* Whether what is to come needs a line of its own. */
+static bool ends_within_line(FILE *file)
+{
+	return fseek(file, -1, SEEK_END) == 0 && fgetc(file) != '\n';
+}
+
+int etc__add_host(const char *name, const char *ipv4, const char *ipv6)
+{
+	FILE *file;
+	int error = make_etc();
+
+	if (!error)
+		error = is_of_share(HOSTS) ? 1 : unlink_dead_link(HOSTS);
+	if (error)
+		return error < 0 ? error : 0;
+	file = fopen(HOSTS, "a+e");
+	if (!file)
+		return -errno;
+	if (fprintf(file, "%s%s\t%s\n%s\t%s\n", ends_within_line(file) ? "\n" : "", ipv4, name, ipv6, name) < 0)
+		error = -EIO;
+	return fclose(file) ? -errno : error;
+}
+
+int etc__write_resolv_conf(const struct strings *servers)
+{
+	FILE *file;
+	int error = make_etc();
+
+	if (error || is_of_share(RESOLV_CONF))
+		return error;
+	if (unlink(RESOLV_CONF) && errno != ENOENT)
+		return -errno;
+	file = fopen(RESOLV_CONF, "wxe");
+	if (!file)
+		return -errno;
+	for (size_t i = 0; i < servers->count; i++)
+		if (fprintf(file, "nameserver %s\n", servers->list[i]) < 0)
+			error = -EIO;
+	return fclose(file) ? -errno : error;
+}
