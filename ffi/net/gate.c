@@ -106,8 +106,10 @@ static void tell_of_name(void *arg, const char *name, const struct address *addr
 	if (!is_news(gate, &notice))
 		return;
 	const struct policy_rule *rule = policy__match_question(gate->options.egress->policy, name);
-	if (address ? !address__is_local(address) : rule->allow || policy_rule__yields(rule))
-		snprintf(notice.allow, sizeof(notice.allow), "%s", address ? notice.address : name);
+	if (address && !address__is_local(address))
+		snprintf(notice.allow, sizeof(notice.allow), address__is4(address) ? "%s" : "[%s]", notice.address);
+	else if (!address && (rule->allow || policy_rule__yields(rule)))
+		snprintf(notice.allow, sizeof(notice.allow), "%s", name);
 	gate->options.notice(gate->options.arg, &notice);
 }
 

@@ -34,6 +34,10 @@ const REST =
   /^(?:\/(?<bits>\d{1,3}))?(?::(?<first>\d{1,5})(?:-(?<last>\d{1,5}))?)?(?:\/(?<protocol>tcp|udp|icmp))?$/;
 const NAME =
   /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+/** What browsers take for an IPv4 address, and nobody's name ends in. */
+const ENDS_IN_NUMBER = /(?:^|\.)[0-9]+$/;
+const RANGE = /^[0-9]+(?:\.[0-9]+){3}-[0-9.]+$/;
+const LOOPBACK = ["127.0.0.0/8", "::1/128"];
 const MAX_RULES = 200;
 const EXAMPLES = '"example.org:443", "*.example.org:443", "10.0.0.0/8:5432", "[2001:db8::1]:53/udp"';
 
@@ -107,6 +111,7 @@ export function parsePlace(field: string, given: string): NetworkPlace {
 function destination(field: string, text: string, host: string, bits: string | undefined): Target {
   const bare = host.replace(/^\[(.*)\]$/, "$1").toLowerCase();
   const family = isIP(bare);
+  if (family === 6 && bits === undefined && bare === host.toLowerCase()) refuseHiddenPort(field, text);
   if (family !== 0) {
     const most = family === 4 ? 32 : 128;
     if (Number(bits ?? most) > most) throw wrong(field, text, `has more than ${most} bits of network`);
@@ -116,9 +121,34 @@ function destination(field: string, text: string, host: string, bits: string | u
     throw wrong(field, text, "has something else than an address before its network's bits");
   const name = bare.replace(/\.$/, "");
   if (name === "*") return { name };
-  if (!NAME.test(name) || name.length > 253 || /^[0-9.]+$/.test(name))
+  if (RANGE.test(name))
+    throw wrong(
+      field,
+      text,
+      'is a range of addresses; write the network, such as "10.0.0.0/28", or each address',
+    );
+  const [before, port] = splitLast(bare);
+  if (isIP(before) === 6) throw wrong(field, text, `has no brackets: write "[${before}]:${port}"`);
+  if (!NAME.test(name) || name.length > 253 || ENDS_IN_NUMBER.test(name))
     throw wrong(field, text, "names no host (one with other letters is written in its xn-- form)");
   return { name };
+}
+
+function splitLast(text: string): [before: string, last: string] {
+  const at = text.lastIndexOf(":");
+  return [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
+}
+
+/** "2001:db8::1:443" is an address; whoever writes it may have meant another one's port. */
+function refuseHiddenPort(field: string, text: string): void {
+  const [before, last] = splitLast(text.split("/")[0]!);
+  const icmp = text.endsWith("/icmp");
+  if (icmp || isIP(before) !== 6 || !/^\d{2,5}$/.test(last) || Number(last) > 65535) return;
+  throw wrong(
+    field,
+    text,
+    `may be an address or one with a port: write "[${before}]:${last}", or "[${before}:${last}]" for the address`,
+  );
 }
 
 function port(field: string, text: string, digits: string): number {
@@ -136,7 +166,16 @@ export function validateRules(field: string, rules: readonly string[]): void {
   if (rules.length > MAX_RULES)
     throw new SpecError(field, `${rules.length} rules are more than ${MAX_RULES}`);
   rules.forEach((rule, index) => {
-    parseTarget(`${field}[${index}]`, rule);
+    refuseLoopback(`${field}[${index}]`, rule);
+  });
+}
+
+/** No packet leaves a machine for its loopback, so the rule would be about nothing. */
+function refuseLoopback(field: string, text: string): void {
+  const { name, network } = parseTarget(field, text);
+  if (name !== "localhost" && !LOOPBACK.some((loopback) => within(network, loopback))) return;
+  throw new SpecError(field, `${JSON.stringify(text)} is the sandbox itself, which no rule is for`, {
+    hint: "a service of this machine's loopback is reached by `capsa expose`, or with hostLoopback = true as 10.0.2.2",
   });
 }
 

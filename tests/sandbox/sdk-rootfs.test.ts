@@ -171,7 +171,8 @@ input()`;
   });
 
   test("it knows its own name", async () => {
-    const found = "from socket import *; print(*[getaddrinfo(gethostname(), 1, f)[0][4][0] for f in (AF_INET, AF_INET6)])";
+    const found =
+      "from socket import *; print(*[getaddrinfo(gethostname(), 1, f)[0][4][0] for f in (AF_INET, AF_INET6)])";
     expect(await sh(`python3 -c '${found}'`)).toBe("127.0.1.1 ::1");
     expect(await sh("hostname -f")).toBe(await sh("hostname"));
   });

@@ -101,7 +101,7 @@ function rule(): string {
     () => [one([...names, "*.test", "*.a.test", "*.example", "*"]), ""],
   ])() as [string, string];
   const tail = one(["", "", ":443", ":443", ":53/udp", ":80-500", "/udp", "/tcp", "/icmp"]);
-  return `${address.includes(":") && tail.includes(":") ? `[${address}]` : address}${bits}${tail}`;
+  return `${address.includes(":") ? `[${address}]` : address}${bits}${tail}`;
 }
 
 function network(): UserNetwork {
