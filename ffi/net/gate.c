@@ -3,12 +3,11 @@
 #include "net/gate.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/flows.h"
+#include "net/connections.h"
 #include "net/notices.h"
 
 #define DHCP_CLIENT 68
@@ -25,7 +24,7 @@ struct peer {
 struct gate {
 	struct gate_options options;
 	struct resolver *resolver;
-	struct flows *flows;
+	struct connections *connections;
 	struct datagrams *datagrams;
 	struct peer peers[PEERS];
 	struct notices notices;
@@ -230,55 +229,11 @@ static bool may_leave(struct gate *gate, const struct packet *packet)
 	return !verdict.why;
 }
 
-/* TCP: what belongs to a connection passes, and what begins one may have to ask */
-
-static const uint8_t gateway_mac[PACKET_MAC] = {0x52, 0x55}; /* any but the guest's; neither side looks at it */
-
-static const struct address *guest_of(const struct gate *gate, const struct flow *flow)
-{
-	return &gate->options.egress->addresses->guest[address__is4(&flow->peer) ? 0 : 1];
-}
-
-/* As far as the host's side is concerned the guest has reset it. Not while a frame of that side is under way. */
-static void reset_host(struct gate *gate, const struct flow *flow)
-{
-	const struct packet from_host = {
-		.to_mac = gate->options.egress->addresses->mac,
-		.from_mac = gateway_mac,
-		.source = flow->peer,
-		.destination = *guest_of(gate, flow),
-		.source_port = flow->peer_port,
-		.destination_port = flow->guest_port,
-	};
-	size_t len = packet__reset_at(&from_host, flow->host_next, gate->frame);
-	gate->options.pass(gate->options.arg, gate->frame, len);
-}
-
-static void reset_guest(struct gate *gate, const struct flow *flow)
-{
-	const struct packet from_guest = {
-		.to_mac = gateway_mac,
-		.from_mac = gate->options.egress->addresses->mac,
-		.source = *guest_of(gate, flow),
-		.destination = flow->peer,
-		.source_port = flow->guest_port,
-		.destination_port = flow->peer_port,
-	};
-	size_t len = packet__reset_at(&from_guest, flow->guest_next, gate->frame);
-	gate->options.answer(gate->options.arg, gate->frame, len);
-}
-
-/* What the host's side says to a reset may be about the connection as well: it is taken out of the table first. */
-static struct flow take_out(struct gate *gate, struct flow *flow)
-{
-	struct flow taken = *flow;
-	flows__remove(gate->flows, flow);
-	return taken;
-}
+/* Room, of which TCP and datagrams take from the same */
 
 static unsigned count(const struct gate *gate)
 {
-	return flows__count(gate->flows) + datagrams__count(gate->datagrams);
+	return connections__count(gate->connections) + datagrams__count(gate->datagrams);
 }
 
 /* Of datagrams the way that was silent for longest makes room, as whoever sends them bears their loss. */
@@ -287,107 +242,41 @@ static bool make_room(struct gate *gate)
 	return count(gate) < gate->options.max_connections || datagrams__make_room(gate->datagrams);
 }
 
+static void refuse_for_room(struct gate *gate, const struct packet *packet)
+{
+	snprintf(gate->why, sizeof(gate->why), "%u connections are open, which is the limit",
+		 gate->options.max_connections);
+	refuse(gate, packet, gate->why, NULL);
+}
+
 static bool has_room(struct gate *gate, const struct packet *packet)
 {
-	unsigned most = gate->options.max_connections;
 	if (make_room(gate))
 		return true;
-	snprintf(gate->why, sizeof(gate->why), "%u connections are open, which is the limit", most);
-	refuse(gate, packet, gate->why, NULL);
+	refuse_for_room(gate, packet);
 	return false;
 }
 
-/* A connection that was open until now has kept in use what led there. */
-static void mark_end(struct gate *gate, const struct packet *packet, const struct flow *flow)
+/* What TCP asks */
+
+static bool connection_may_begin(void *arg, const struct packet *packet)
 {
-	if (packet->flags & (TH_FIN | TH_RST))
-		policy__used(gate->options.egress->policy, &flow->peer, gate->options.now());
+	return may_leave(arg, packet);
 }
 
-/* A segment that begins a connection: whether it may pass. */
-static bool begin(struct gate *gate, const struct packet *packet, struct flow *known)
+static bool connection_has_room(void *arg)
 {
-	if (!may_leave(gate, packet))
-		return false;
-	if (known && known->state != FLOW_CLOSED) /* said again */
-		return true;
-	if (known)
-		flows__remove(gate->flows, known);
-	if (!has_room(gate, packet))
-		return false;
-	if (flows__add(gate->flows, packet, false))
-		return true;
-	/* the table is full of those that are over; the host's side should know as well */
-	struct flow old = take_out(gate, flows__oldest_closed(gate->flows));
-	reset_host(gate, &old);
-	return flows__add(gate->flows, packet, false) != NULL;
+	return make_room(arg);
 }
 
-/* The guest's reset may carry any number; the host's side is told with the one that it goes by. While it connects it
- * would not listen: the connection then ends when that does. */
-static void end(struct gate *gate, const uint8_t *frame, size_t len, struct flow *flow)
+static void connection_refused(void *arg, const struct packet *packet)
 {
-	if (flow->state == FLOW_OPENING && flow->by_guest)
-		return;
-	struct flow ended = take_out(gate, flow);
-	if (ended.state == FLOW_OPENING)
-		gate->options.pass(gate->options.arg, frame, len);
-	else
-		reset_host(gate, &ended);
-}
-
-static void segment_from_guest(struct gate *gate, const uint8_t *frame, size_t len, const struct packet *packet)
-{
-	struct flow *flow = flows__find(gate->flows, packet, false);
-	if (packet->opens) {
-		if (!begin(gate, packet, flow))
-			return;
-		flow = flows__find(gate->flows, packet, false);
-	} else if (!flow) {
-		if (!(packet->flags & TH_RST))
-			gate->options.answer(gate->options.arg, gate->frame, packet__reset(packet, gate->frame));
-		return;
-	} else if (packet->flags & TH_RST) {
-		mark_end(gate, packet, flow);
-		end(gate, frame, len, flow);
-		return;
-	}
-	mark_end(gate, packet, flow);
-	flows__saw(gate->flows, flow, packet, false, gate->options.now());
-	gate->options.pass(gate->options.arg, frame, len);
-}
-
-static bool segment_to_guest(struct gate *gate, const struct packet *packet)
-{
-	struct flow *flow = flows__find(gate->flows, packet, true);
-	if (packet->opens && flow && flow->state == FLOW_CLOSED) {
-		flows__remove(gate->flows, flow);
-		flow = NULL;
-	}
-	if (packet->opens && !flow && make_room(gate)) /* a published port's; without room it is said again later */
-		flow = flows__add(gate->flows, packet, true);
-	if (!flow)
-		return false;
-	mark_end(gate, packet, flow);
-	if (packet->flags & TH_RST)
-		flows__remove(gate->flows, flow);
-	else
-		flows__saw(gate->flows, flow, packet, true, gate->options.now());
-	return true;
+	refuse_for_room(arg, packet);
 }
 
 void gate__recheck(struct gate *gate)
 {
-	for (struct flow *flow = flows__each(gate->flows, NULL); flow; flow = flows__each(gate->flows, flow)) {
-		if (!flow->by_guest || egress__may_stay(gate->options.egress, &flow->peer, flow->peer_port))
-			continue;
-		struct flow cut = take_out(gate, flow);
-		/* one that is opening hears of it when it asks again, and ends for the host with its connecting */
-		if (cut.state == FLOW_OPENING)
-			continue;
-		reset_guest(gate, &cut);
-		reset_host(gate, &cut);
-	}
+	connections__recheck(gate->connections);
 }
 
 /* From the guest, all of it */
@@ -420,7 +309,7 @@ static void datagram_from_guest(struct gate *gate, const uint8_t *frame, size_t 
 static void to_somebody(struct gate *gate, const uint8_t *frame, size_t len, const struct packet *packet)
 {
 	if (packet->kind == PACKET_TCP)
-		segment_from_guest(gate, frame, len, packet);
+		connections__from_guest(gate->connections, frame, len, packet);
 	else if (is_query(gate, packet))
 		resolver__ask(gate->resolver, packet);
 	else
@@ -453,14 +342,12 @@ bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len)
 	struct packet packet;
 	if (packet__parse(frame, len, &packet)) { /* of the host's side: errors, advertisements */
 		bool fragment = packet.fragment;
-		struct flow *flow =
-			packet__quoted(frame, len, &packet) ? flows__find(gate->flows, &packet, false) : NULL;
-		if (flow && flow->state == FLOW_OPENING) /* it cannot be had */
-			flows__remove(gate->flows, flow);
+		if (packet__quoted(frame, len, &packet))
+			connections__unreachable(gate->connections, &packet);
 		return !fragment;
 	}
 	if (packet.kind == PACKET_TCP)
-		return segment_to_guest(gate, &packet);
+		return connections__to_guest(gate->connections, &packet);
 	if (packet.kind == PACKET_UDP && is_published(gate, packet.destination_port)) {
 		remember_peer(gate, &packet);
 		return true;
@@ -485,6 +372,12 @@ static void answer(void *arg, const uint8_t *frame, size_t len)
 {
 	struct gate *gate = arg;
 	gate->options.answer(gate->options.arg, frame, len);
+}
+
+static void pass(void *arg, const uint8_t *frame, size_t len)
+{
+	struct gate *gate = arg;
+	gate->options.pass(gate->options.arg, frame, len);
 }
 
 unsigned gate__servers(const struct gate *gate, struct address servers[RESOLVER_SERVERS])
@@ -522,7 +415,18 @@ int gate__new(const struct gate_options *options, struct gate **out)
 		.answer = options->answer,
 		.arg = options->arg,
 	};
-	int err = flows__new(gate->options.max_connections, &gate->flows);
+	const struct connections_options connections = {
+		.egress = options->egress,
+		.most = gate->options.max_connections,
+		.now = options->now,
+		.may_begin = connection_may_begin,
+		.has_room = connection_has_room,
+		.refuse = connection_refused,
+		.pass = pass,
+		.answer = answer,
+		.arg = gate,
+	};
+	int err = connections__new(&connections, &gate->connections);
 	if (!err)
 		err = datagrams__new(&datagrams, &gate->datagrams);
 	if (!err)
@@ -546,6 +450,6 @@ void gate__free(struct gate *gate)
 		return;
 	resolver__free(gate->resolver);
 	datagrams__free(gate->datagrams);
-	flows__free(gate->flows);
+	connections__free(gate->connections);
 	free(gate);
 }
