@@ -9,7 +9,7 @@
 #define CLOSED_ROOM 512 /* for those that are over, beside those that are not */
 
 struct flows {
-	unsigned most, alive;
+	unsigned most, alive, waiting;
 	unsigned room;
 	unsigned fresh;        /* from here on none was used yet */
 	unsigned free;         /* first of the free ones before; 0: none, as everywhere here */
@@ -56,7 +56,7 @@ struct flow *flows__find(struct flows *flows, const struct packet *packet, bool 
 	return NULL;
 }
 
-struct flow *flows__add(struct flows *flows, const struct packet *packet, bool to_guest)
+struct flow *flows__add(struct flows *flows, const struct packet *packet, bool to_guest, int socket, uint64_t now)
 {
 	unsigned index = flows->free ? flows->free : flows->fresh;
 	if (index == flows->room || flows->alive >= flows->most)
@@ -72,6 +72,11 @@ struct flow *flows__add(struct flows *flows, const struct packet *packet, bool t
 		.peer_port = to_guest ? packet->source_port : packet->destination_port,
 		.guest_port = to_guest ? packet->destination_port : packet->source_port,
 		.by_guest = !to_guest,
+		.socket = socket,
+		.first = packet->sequence,
+		.host_next = to_guest ? 0 : packet->sequence + 1,
+		.guest_sent = to_guest ? 0 : packet->sequence + 1,
+		.heard = now,
 	};
 	unsigned *head = head_of(flows, &flow->peer, flow->peer_port, flow->guest_port);
 	flow->next = *head;
@@ -87,21 +92,62 @@ void flows__remove(struct flows *flows, struct flow *flow)
 	while (*at != index)
 		at = &flows->flows[*at].next;
 	*at = flow->next;
+	flows->waiting -= flow->waiting;
 	if (flow->state != FLOW_CLOSED)
 		flows->alive--;
 	*flow = (struct flow){.state = FLOW_FREE, .next = flows->free};
 	flows->free = index;
 }
 
-void flows__saw(struct flows *flows, struct flow *flow, const struct packet *packet, bool to_guest, uint64_t now)
+/* How far one sequence number is behind another. */
+static int32_t behind(uint32_t a, uint32_t b)
+{
+	return (int32_t)(b - a);
+}
+
+static bool waits(const struct flow *flow, const struct packet *packet)
+{
+	return flow->state != FLOW_OPENING && packet->sequence_len && behind(flow->host_next, packet->sequence) > 0;
+}
+
+bool flows__takes(const struct flows *flows, const struct flow *flow, const struct packet *packet)
+{
+	return !waits(flow, packet) || (flow->waiting < FLOW_WAITING && flows->waiting < FLOWS_WAITING);
+}
+
+static void saw_from_host(struct flows *flows, struct flow *flow, const struct packet *packet)
 {
 	uint32_t end = packet->sequence + packet->sequence_len;
-	if (to_guest) {
-		if (flow->state == FLOW_OPENING || (int32_t)(end - flow->guest_next) > 0)
-			flow->guest_next = end;
-		if (packet->flags & TH_ACK)
-			flow->host_next = packet->acknowledged;
+	if (flow->state == FLOW_OPENING || behind(flow->guest_next, end) > 0)
+		flow->guest_next = end;
+	if (packet->flags & TH_ACK)
+		flow->host_next = packet->acknowledged;
+	if (behind(flow->host_next, flow->guest_sent) > 0)
+		return;
+	flows->waiting -= flow->waiting;
+	flow->waiting = 0;
+}
+
+static void saw_from_guest(struct flows *flows, struct flow *flow, const struct packet *packet)
+{
+	uint32_t end = packet->sequence + packet->sequence_len;
+	if (waits(flow, packet)) {
+		flow->waiting++;
+		flows->waiting++;
 	}
+	if (flow->state == FLOW_OPENING && !flow->by_guest) /* its first word */
+		flow->host_next = flow->guest_sent = end;
+	if (behind(flow->guest_sent, end) > 0)
+		flow->guest_sent = end;
+}
+
+void flows__saw(struct flows *flows, struct flow *flow, const struct packet *packet, bool to_guest, uint64_t now)
+{
+	flow->heard = now;
+	if (to_guest)
+		saw_from_host(flows, flow, packet);
+	else
+		saw_from_guest(flows, flow, packet);
 	if (packet->flags & TH_FIN)
 		*(to_guest ? &flow->host_ended : &flow->guest_ended) = true;
 	if (flow->state == FLOW_OPENING && to_guest == flow->by_guest) /* an answer */

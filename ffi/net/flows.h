@@ -18,11 +18,21 @@ struct flow {
 	uint16_t peer_port, guest_port;
 	bool by_guest; /* the guest began it; if not, a published port did */
 	bool guest_ended, host_ended;
+	int socket;          /* of the host's side; -1: not known */
+	uint32_t first;      /* the sequence number of what began it */
 	uint32_t guest_next; /* the sequence number that the guest expects */
 	uint32_t host_next;  /* and the one that the host's side does, by what it has acknowledged */
+	uint32_t guest_sent; /* what follows the furthest of the guest's segments */
+	unsigned waiting;    /* of those, how many may lie on the host's side for what is before them */
+	uint64_t heard;      /* when either side was, milliseconds */
 	uint64_t closed;     /* when, milliseconds */
 	unsigned next;       /* of the same hash */
 };
+
+/* Segments that lie on the host's side for what is before them, of one connection and of all. A cable loses nothing, so
+ * there are few, but each takes as much memory as the largest frame. */
+#define FLOW_WAITING 256
+#define FLOWS_WAITING 4096
 
 struct flows;
 
@@ -32,10 +42,13 @@ void flows__free(struct flows *flows);
 
 /* The connection of a segment: the guest's, or (`to_guest`) one for the guest. NULL when it belongs to none. */
 struct flow *flows__find(struct flows *flows, const struct packet *packet, bool to_guest);
-/* A new one, opening. NULL when there is no room: see flows__oldest_closed. */
-struct flow *flows__add(struct flows *flows, const struct packet *packet, bool to_guest);
+/* A new one, opening, by the socket that the host's side has for it. NULL when there is no room: see
+ * flows__oldest_closed. */
+struct flow *flows__add(struct flows *flows, const struct packet *packet, bool to_guest, int socket, uint64_t now);
 void flows__remove(struct flows *flows, struct flow *flow);
 
+/* Whether there is room on the host's side for a segment of the guest's: what comes next always has some. */
+bool flows__takes(const struct flows *flows, const struct flow *flow, const struct packet *packet);
 /* What a segment says of its connection; `now`: milliseconds. */
 void flows__saw(struct flows *flows, struct flow *flow, const struct packet *packet, bool to_guest, uint64_t now);
 

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/connections.h"
 #include "net/notices.h"
 
 #define DHCP_CLIENT 68
@@ -242,19 +241,19 @@ static bool make_room(struct gate *gate)
 	return count(gate) < gate->options.max_connections || datagrams__make_room(gate->datagrams);
 }
 
-static void refuse_for_room(struct gate *gate, const struct packet *packet)
+static const char *why_no_room(struct gate *gate)
 {
 	snprintf(gate->why, sizeof(gate->why), "%u connections are open, which is the limit",
 		 gate->options.max_connections);
-	refuse(gate, packet, gate->why, NULL);
+	return gate->why;
 }
 
 static bool has_room(struct gate *gate, const struct packet *packet)
 {
-	if (make_room(gate))
-		return true;
-	refuse_for_room(gate, packet);
-	return false;
+	bool room = make_room(gate);
+	if (!room)
+		refuse(gate, packet, why_no_room(gate), NULL);
+	return room;
 }
 
 /* What TCP asks */
@@ -269,9 +268,26 @@ static bool connection_has_room(void *arg)
 	return make_room(arg);
 }
 
-static void connection_refused(void *arg, const struct packet *packet)
+static void connection_refused(void *arg, const struct packet *packet, bool to_guest)
 {
-	refuse_for_room(arg, packet);
+	struct gate *gate = arg;
+	if (!to_guest)
+		refuse(gate, packet, why_no_room(gate), NULL);
+	else
+		tell(gate, packet, why_no_room(gate), NULL);
+}
+
+/* Capsa has refused nothing, but whoever looks for the reason looks here. */
+static void connection_unheard(void *arg, const struct packet *packet)
+{
+	struct gate *gate = arg;
+	struct gate_notice notice = {.protocol = "tcp",
+				     .why = "a port is published for this one, on which nothing in the sandbox listens",
+				     .port = packet->source_port,
+				     .inside = true};
+	address__print(&packet->source, notice.address);
+	if (is_news(gate, &notice))
+		gate->options.notice(gate->options.arg, &notice);
 }
 
 void gate__recheck(struct gate *gate)
@@ -336,7 +352,7 @@ void gate__from_guest(struct gate *gate, const uint8_t *frame, size_t len)
 
 /* To the guest */
 
-bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len)
+bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len, int socket)
 {
 	const struct gate_options *options = &gate->options;
 	struct packet packet;
@@ -347,7 +363,7 @@ bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len)
 		return !fragment;
 	}
 	if (packet.kind == PACKET_TCP)
-		return connections__to_guest(gate->connections, &packet);
+		return connections__to_guest(gate->connections, &packet, socket);
 	if (packet.kind == PACKET_UDP && is_published(gate, packet.destination_port)) {
 		remember_peer(gate, &packet);
 		return true;
@@ -374,10 +390,28 @@ static void answer(void *arg, const uint8_t *frame, size_t len)
 	gate->options.answer(gate->options.arg, frame, len);
 }
 
-static void pass(void *arg, const uint8_t *frame, size_t len)
+static int pass(void *arg, const uint8_t *frame, size_t len)
 {
 	struct gate *gate = arg;
-	gate->options.pass(gate->options.arg, frame, len);
+	return gate->options.pass(gate->options.arg, frame, len);
+}
+
+static void reset(void *arg, const uint8_t *frame, size_t len)
+{
+	struct gate *gate = arg;
+	gate->options.reset(gate->options.arg, frame, len);
+}
+
+static bool is_busy(void *arg, int socket)
+{
+	struct gate *gate = arg;
+	return gate->options.is_busy(gate->options.arg, socket);
+}
+
+static bool is_broken(void *arg, int socket)
+{
+	struct gate *gate = arg;
+	return gate->options.is_broken(gate->options.arg, socket);
 }
 
 unsigned gate__servers(const struct gate *gate, struct address servers[RESOLVER_SERVERS])
@@ -417,12 +451,17 @@ int gate__new(const struct gate_options *options, struct gate **out)
 	};
 	const struct connections_options connections = {
 		.egress = options->egress,
+		.loop = options->loop,
 		.most = gate->options.max_connections,
 		.now = options->now,
 		.may_begin = connection_may_begin,
 		.has_room = connection_has_room,
 		.refuse = connection_refused,
+		.unheard = connection_unheard,
 		.pass = pass,
+		.reset = reset,
+		.is_busy = is_busy,
+		.is_broken = is_broken,
 		.answer = answer,
 		.arg = gate,
 	};

@@ -2,6 +2,7 @@
 #ifndef CAPSA_NET_GATE_H
 #define CAPSA_NET_GATE_H
 
+#include "net/connections.h"
 #include "net/datagrams.h"
 #include "net/egress.h"
 #include "net/notices.h"
@@ -20,10 +21,15 @@ struct gate_options {
 	struct resolver_source source;
 	struct names *names; /* of the guest's private networks, or its own; NULL without any */
 	struct loop *loop;
-	uint64_t (*now)(void);                                     /* milliseconds of a clock that only goes forward */
-	void (*pass)(void *arg, const uint8_t *frame, size_t len); /* on to the host's network, but for datagrams: */
+	uint64_t (*now)(void); /* milliseconds of a clock that only goes forward */
+	/* On to the host's network, these as of connections.h: */
+	int (*pass)(void *arg, const uint8_t *frame, size_t len);
+	void (*reset)(void *arg, const uint8_t *frame, size_t len);
+	bool (*is_busy)(void *arg, int socket);
+	bool (*is_broken)(void *arg, int socket);
+	/* and these as of datagrams.h: */
 	int (*send)(void *arg, unsigned place, const struct packet *packet, const struct address *to);
-	void (*hang_up)(void *arg, unsigned place);                  /* both as of datagrams.h */
+	void (*hang_up)(void *arg, unsigned place);
 	void (*answer)(void *arg, const uint8_t *frame, size_t len); /* back to the guest */
 	void (*notice)(void *arg, const struct gate_notice *notice);
 	void *arg;
@@ -53,7 +59,7 @@ void gate__from_guest(struct gate *gate, const uint8_t *frame, size_t len);
 void gate__received(struct gate *gate, unsigned place, const struct datagram *datagram);
 void gate__failed(struct gate *gate, unsigned place, const struct datagram_error *error);
 
-/* A frame for the guest: whether it may have it. */
-bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len);
+/* A frame for the guest, of the socket that was just opened for it, or -1: whether it may have it. */
+bool gate__to_guest(struct gate *gate, const uint8_t *frame, size_t len, int socket);
 
 #endif

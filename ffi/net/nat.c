@@ -18,6 +18,7 @@
 #include "net/datagram_sockets.h"
 #include "net/own.h"
 #include "net/publish.h"
+#include "net/stream_sockets.h"
 #include "net/throttle.h"
 #include "os/clock.h"
 
@@ -48,6 +49,8 @@ struct nat {
 	unsigned round;
 	struct watch *watches; /* by descriptor */
 	int watch_count;
+	int opened;                /* the last of libslirp's sockets, for what was under way; -1: none */
+	bool resets;               /* the guest does: the peer is to hear of it */
 	int *named, *named_before; /* descriptors, as libslirp named them last, and the time before */
 	unsigned named_count, before_count, named_room;
 };
@@ -190,6 +193,7 @@ static void on_turn(void *arg)
 		return;
 	}
 	slirp_pollfds_poll(nat->slirp, 0, ready_events, nat);
+	nat->opened = -1;
 	watch_sockets(nat);
 	virtio_net__flush(nat->dev);
 }
@@ -207,7 +211,7 @@ static void give(struct nat *nat, const uint8_t *frame, size_t len)
 static ssize_t to_guest(const void *frame, size_t len, void *opaque)
 {
 	struct nat *nat = opaque;
-	if (nat->gate && gate__to_guest(nat->gate, frame, len))
+	if (nat->gate && gate__to_guest(nat->gate, frame, len, nat->opened))
 		give(nat, frame, len);
 	return (ssize_t)len;
 }
@@ -243,13 +247,18 @@ static void timer_mod(void *timer, int64_t expire_ms, void *opaque)
 
 static void register_fd(int fd, void *opaque)
 {
-	(void)fd, (void)opaque;
+	struct nat *nat = opaque;
+	nat->opened = fd;
+	stream_socket__keep_alive(fd);
 }
 
 /* Just before it is closed: another may soon have the same number. */
 static void unregister_fd(int fd, void *opaque)
 {
-	unwatch(opaque, fd);
+	struct nat *nat = opaque;
+	unwatch(nat, fd);
+	if (nat->resets)
+		stream_socket__reset_at_close(fd);
 }
 
 static void notify(void *opaque)
@@ -269,13 +278,36 @@ static const SlirpCb callbacks = {
 	.notify = notify,
 };
 
-/* The gate's two ways on */
+/* The gate's ways on */
 
-static void pass(void *arg, const uint8_t *frame, size_t len)
+static int pass(void *arg, const uint8_t *frame, size_t len)
 {
 	struct nat *nat = arg;
+	nat->opened = -1;
 	slirp_input(nat->slirp, frame, (int)len);
 	ask_for_turn(nat);
+	return nat->opened;
+}
+
+static void reset(void *arg, const uint8_t *frame, size_t len)
+{
+	struct nat *nat = arg;
+	nat->resets = true;
+	(void)pass(nat, frame, len);
+	nat->resets = false;
+}
+
+/* libslirp waits for room to write to it. */
+static bool is_busy(void *arg, int socket)
+{
+	const struct nat *nat = arg;
+	return socket >= 0 && socket < nat->watch_count && (nat->watches[socket].wanted & LOOP_WRITE);
+}
+
+static bool is_broken(void *arg, int socket)
+{
+	(void)arg;
+	return socket >= 0 && stream_socket__is_over(socket);
 }
 
 static void answer(void *arg, const uint8_t *frame, size_t len)
@@ -365,6 +397,9 @@ static int link__up(void *arg)
 		.loop = nat->dev->loop,
 		.now = now_ms,
 		.pass = pass,
+		.reset = reset,
+		.is_busy = is_busy,
+		.is_broken = is_broken,
 		.send = send_datagram,
 		.hang_up = hang_up,
 		.answer = answer,
@@ -547,6 +582,7 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 	if (!nat)
 		return failure__set(why, ENOMEM, NULL, "no memory for the network");
 	nat->options = *options;
+	nat->opened = -1;
 	nat->from_guest.rate = nat->to_guest.rate = options->bandwidth;
 	nat->counters.max_connections = options->max_connections ? options->max_connections : GATE_CONNECTIONS;
 	int err = make_network(nat, why);

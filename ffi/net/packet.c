@@ -456,3 +456,8 @@ size_t packet__reset_at(const struct packet *to, uint32_t sequence, uint8_t *fra
 {
 	return segment(to, sequence, 0, TH_RST, frame);
 }
+
+size_t packet__keepalive(const struct packet *to, uint32_t sequence, uint32_t acknowledged, uint8_t *frame)
+{
+	return segment(to, sequence - 1, acknowledged, TH_ACK, frame);
+}

@@ -80,6 +80,9 @@ size_t packet__echo_reply(const struct packet *to, uint8_t *frame);
  */
 size_t packet__reset(const struct packet *to, uint8_t *frame);
 size_t packet__reset_at(const struct packet *to, uint32_t sequence, uint8_t *frame);
+/* A TCP segment that says nothing new (RFC 9293 section 3.8.4), to whoever expects `sequence` next: who has the
+ * connection acknowledges it, who has not resets. As above. */
+size_t packet__keepalive(const struct packet *to, uint32_t sequence, uint32_t acknowledged, uint8_t *frame);
 
 /* What an ICMP or ICMPv6 error is about: the TCP segment of the guest that it quotes, as a packet with addresses and
  * ports. False for any other frame. */

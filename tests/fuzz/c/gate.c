@@ -43,10 +43,9 @@ static void require_allowed(enum policy_protocol protocol, const struct packet *
 		require(!address__is_local(&plain[i - 1]));
 }
 
-static void on_pass(void *arg, const uint8_t *frame, size_t len)
+static void require_passable(const uint8_t *frame, size_t len)
 {
 	struct packet packet;
-	(void)arg;
 	require(packet__parse(frame, len, &packet) == NULL);
 	require(!packet.fragment && memcmp(packet.from_mac, known.mac, PACKET_MAC) == 0);
 	if (packet.kind == PACKET_ARP || packet.kind == PACKET_NEIGHBOUR ||
@@ -67,6 +66,27 @@ static void on_pass(void *arg, const uint8_t *frame, size_t len)
 		return;
 	}
 	require_allowed(POLICY_TCP, &packet);
+}
+
+static int on_pass(void *arg, const uint8_t *frame, size_t len)
+{
+	(void)arg;
+	require_passable(frame, len);
+	return (int)len;
+}
+
+static void on_reset(void *arg, const uint8_t *frame, size_t len)
+{
+	struct packet packet;
+	(void)arg;
+	require_passable(frame, len);
+	require(packet__parse(frame, len, &packet) == NULL && packet.kind == PACKET_TCP && !packet.opens);
+}
+
+static bool is_odd(void *arg, int socket)
+{
+	(void)arg;
+	return socket & 1;
 }
 
 static bool sockets[DATAGRAMS];
@@ -174,6 +194,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.loop = loop,
 		.now = now,
 		.pass = on_pass,
+		.reset = on_reset,
+		.is_busy = is_odd,
+		.is_broken = is_odd,
 		.send = on_send,
 		.hang_up = on_hang_up,
 		.answer = on_answer,
@@ -189,7 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (what % 4 == 0)
 			gate__from_guest(gate, frame, n);
 		else if (what % 4 == 1)
-			gate__to_guest(gate, frame, n);
+			gate__to_guest(gate, frame, n, (int)n);
 		else if (what % 4 == 2 && dns__question(frame, n, true, &question))
 			(void)!dns__addresses(frame, n, learn, &question);
 		else if (what % 16 == 3)

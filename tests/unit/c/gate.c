@@ -8,7 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fake_clock.h"
 #include "net/dns.h"
+#include "net/flows.h"
 #include "net_frames.h"
 
 #define SYN 2
@@ -17,6 +19,7 @@
 #define ACK 0x10
 #define SERVER "127.0.53.53"
 #define HOUR_MS 3600000
+#define SOCKET 77
 
 static struct {
 	struct loop *loop;
@@ -25,7 +28,10 @@ static struct {
 	struct egress egress;
 	struct gate *gate;
 	uint64_t now;
-	unsigned passed, answered, refused, told;
+	unsigned passed, resets, answered, refused, told;
+	bool busy, broken;
+	bool runs; /* the loop, on a thread of its own */
+	pthread_t thread;
 	unsigned stop_after;      /* answers */
 	unsigned max_connections; /* for the next gate */
 	struct gate_notice last;
@@ -48,11 +54,31 @@ static uint64_t now(void)
 	return world.now;
 }
 
-static void on_pass(void *arg, const uint8_t *bytes, size_t len)
+static int on_pass(void *arg, const uint8_t *bytes, size_t len)
 {
 	(void)arg;
 	memcpy(world.pass, bytes, len);
 	world.passed++;
+	return SOCKET;
+}
+
+static void on_reset(void *arg, const uint8_t *bytes, size_t len)
+{
+	world.resets++;
+	(void)on_pass(arg, bytes, len);
+}
+
+static bool is_busy(void *arg, int socket)
+{
+	(void)arg;
+	CHECK_EQ(socket, SOCKET);
+	return world.busy;
+}
+
+static bool is_broken(void *arg, int socket)
+{
+	(void)arg, (void)socket;
+	return world.broken;
 }
 
 static int on_send(void *arg, unsigned place, const struct packet *packet, const struct address *to)
@@ -147,6 +173,9 @@ static void set_up_with(unsigned rule_count, bool otherwise, bool host_loopback)
 		.loop = world.loop,
 		.now = now,
 		.pass = on_pass,
+		.reset = on_reset,
+		.is_busy = is_busy,
+		.is_broken = is_broken,
 		.send = on_send,
 		.hang_up = on_hang_up,
 		.answer = on_answer,
@@ -162,6 +191,10 @@ static void set_up(unsigned rule_count, bool otherwise)
 
 static void tear_down(void)
 {
+	if (world.runs) {
+		loop__stop(world.loop);
+		CHECK_EQ(pthread_join(world.thread, NULL), 0);
+	}
 	gate__free(world.gate);
 	policy__free(world.policy);
 	CHECK_EQ(world.socket_count, 0);
@@ -390,18 +423,19 @@ static void only_those_that_could_be_asked_may_answer(void)
 	CHECK(comes_back("203.0.113.1", 99));
 	CHECK(!comes_back("203.0.113.2", 99));
 	CHECK(!comes_back("127.0.0.1", 99));
-	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.1", 99, GUEST4, 5000, "", 0)));
-	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, HOST4, 67, GUEST4, 68, "", 0)));
-	CHECK(gate__to_guest(world.gate, frame, frame__arp(frame, NAMES4, GUEST4)));
-	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.2", 67, GUEST4, 68, "", 0)));
+	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.1", 99, GUEST4, 5000, "", 0), SOCKET));
+	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, HOST4, 67, GUEST4, 68, "", 0), SOCKET));
+	CHECK(gate__to_guest(world.gate, frame, frame__arp(frame, NAMES4, GUEST4), SOCKET));
+	CHECK(!gate__to_guest(world.gate, frame, frame__udp(frame, "203.0.113.2", 67, GUEST4, 68, "", 0), SOCKET));
 	/* a published port: whoever has asked is answered, for a while */
 	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1234, "", 0), "no rule allows it");
-	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, "198.51.100.7", 1234, GUEST4, 53, "", 0)));
+	CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, "198.51.100.7", 1234, GUEST4, 53, "", 0), SOCKET));
 	CHECK(passes(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1234, "", 0)));
 	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1235, "", 0), "no rule allows it");
 	is_refused(frame__udp(frame, GUEST4, 54, "198.51.100.7", 1234, "", 0), "no rule allows it");
 	for (unsigned i = 0; i < 300; i++)
-		CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, "198.51.100.8", i + 1, GUEST4, 53, "", 0)));
+		CHECK(gate__to_guest(world.gate, frame, frame__udp(frame, "198.51.100.8", i + 1, GUEST4, 53, "", 0),
+				     SOCKET));
 	is_refused(frame__udp(frame, GUEST4, 53, "198.51.100.7", 1234, "", 0), "no rule allows it");
 	CHECK(passes(frame__udp(frame, GUEST4, 53, "198.51.100.8", 300, "", 0)));
 	world.now += 200000;
@@ -440,7 +474,7 @@ static bool host_tcp(unsigned port, unsigned flags, uint32_t sequence, uint32_t 
 	put16(frame + 14 + 20, port);
 	put32(frame + 14 + 20 + 4, sequence);
 	put32(frame + 14 + 20 + 8, acknowledged);
-	return gate__to_guest(world.gate, frame, len);
+	return gate__to_guest(world.gate, frame, len, SOCKET);
 }
 
 static void connect_to(unsigned port)
@@ -550,7 +584,7 @@ static void a_connection_ends_with_both_its_sides_or_with_a_reset(void)
 	size_t len = frame__icmp(frame, HOST4, GUEST4, 3);
 	memcpy(frame + 14 + 28, quoted, sizeof(quoted));
 	put16(frame + 14 + 2, 20 + 8 + sizeof(quoted));
-	CHECK(gate__to_guest(world.gate, frame, len + sizeof(quoted)));
+	CHECK(gate__to_guest(world.gate, frame, len + sizeof(quoted), SOCKET));
 	CHECK(!host_tcp(443, SYN | ACK, 5000, 101));
 	tear_down();
 }
@@ -644,6 +678,307 @@ static void there_is_a_limit_to_connections(void)
 	CHECK(host_tcp(1999, ACK, 5002, 102));
 	tear_down();
 	world.max_connections = 0;
+}
+
+/* Connections that are silent */
+
+static void *run(void *arg)
+{
+	(void)!loop__run(arg);
+	return NULL;
+}
+
+static void do_nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* So many milliseconds later, with everything done that was due: a call is followed by it, the next one waits for it.
+ */
+static void later(uint64_t ms)
+{
+	world.now += ms;
+	fake_clock__pass(ms < CONNECTIONS_LOOK_MS ? CONNECTIONS_LOOK_MS : ms);
+	if (!world.runs) {
+		loop__await(world.loop);
+		CHECK_EQ(pthread_create(&world.thread, NULL, run, world.loop), 0);
+	}
+	world.runs = true;
+	for (unsigned i = 0; i < 2; i++)
+		CHECK_EQ(loop__call(world.loop, do_nothing, NULL), 0);
+}
+
+/* The guest was asked, by what Linux takes for a keepalive, whether it still has the connection: so often by now. */
+static void is_asked(unsigned times, uint32_t sequence, uint32_t acknowledged)
+{
+	const uint8_t *tcp = world.answer + 14 + 20;
+	CHECK_EQ(world.answered, times);
+	CHECK_EQ(world.answer_len, 14 + 20 + 20);
+	CHECK_EQ(tcp[13], ACK);
+	CHECK_EQ(get32(tcp + 4), sequence - 1);
+	CHECK_EQ(get32(tcp + 8), acknowledged);
+}
+
+static unsigned connections(void)
+{
+	return gate__counts(world.gate).connections;
+}
+
+static void what_the_guest_has_forgotten_after_its_last_word_is_over(void)
+{
+	set_up(0, true);
+	connect_to(443);
+	CHECK(passes(guest_tcp(443, FIN | ACK, 101, 5001)));
+	CHECK(host_tcp(443, ACK, 5001, 102));
+	later(CONNECTION_ENDING_MS - 1);
+	CHECK_EQ(world.answered, 0);
+	later(1);
+	is_asked(1, 5001, 102);
+	/* a program has it still, and reads */
+	CHECK(passes(guest_tcp(443, ACK, 102, 5001)));
+	later(CONNECTION_ENDING_MS - 1);
+	CHECK(host_tcp(443, ACK, 6001, 102));
+	later(CONNECTION_ENDING_MS - 1);
+	is_asked(1, 5001, 102);
+	CHECK_EQ(connections(), 1);
+	later(1);
+	is_asked(2, 6001, 102);
+	/* none has it any more: the peer has had its last word, and is not reset */
+	CHECK(passes(guest_tcp(443, RST, 102, 0)));
+	is_reset(world.pass, 102);
+	CHECK_EQ(world.resets, 0);
+	CHECK_EQ(connections(), 0);
+	later(CONNECTION_ENDING_MS);
+	is_asked(2, 6001, 102);
+	tear_down();
+}
+
+static void what_the_guest_said_last_is_given_first(void)
+{
+	set_up(0, true);
+	connect_to(443);
+	CHECK(passes(guest_tcp(443, FIN | ACK, 101, 5001)));
+	CHECK(host_tcp(443, ACK, 5001, 102));
+	world.busy = true;
+	for (unsigned i = 1; i < 10; i++) {
+		later(CONNECTION_ENDING_MS);
+		is_asked(i, 5001, 102);
+		CHECK(!passes(guest_tcp(443, RST, 102, 0)));
+		CHECK_EQ(connections(), 1);
+	}
+	world.busy = false;
+	later(CONNECTION_ENDING_MS);
+	CHECK(passes(guest_tcp(443, RST, 102, 0)));
+	CHECK_EQ(connections(), 0);
+	tear_down();
+}
+
+static void a_connection_that_is_idle_is_asked_for(void)
+{
+	set_up(0, true);
+	connect_to(443);
+	later(CONNECTION_IDLE_MS - 1);
+	CHECK_EQ(world.answered, 0);
+	later(1);
+	is_asked(1, 5001, 101);
+	/* a guest that stands still says nothing, and has it nevertheless */
+	later(CONNECTION_IDLE_MS);
+	is_asked(2, 5001, 101);
+	CHECK_EQ(connections(), 1);
+	/* the peer has ended it: libslirp is to hear of the guest in less than the ten minutes after which it forgets
+	 * it */
+	CHECK(host_tcp(443, FIN | ACK, 5001, 101));
+	later(CONNECTION_ENDING_MS);
+	is_asked(3, 5002, 101);
+	/* the guest has forgotten it with something to say: for the peer that is a reset */
+	CHECK(passes(guest_tcp(443, RST, 101, 0)));
+	is_reset(world.pass, 101);
+	CHECK_EQ(world.resets, 1);
+	CHECK_EQ(connections(), 0);
+	tear_down();
+}
+
+static void what_never_opened_is_over(void)
+{
+	set_up(0, true);
+	CHECK(host_tcp(999, SYN, 5000, 0));
+	CHECK(passes(guest_tcp(443, SYN, 100, 0)));
+	later(CONNECTION_OPENING_MS - 1);
+	CHECK_EQ(connections(), 2);
+	later(1);
+	CHECK_EQ(connections(), 0);
+	CHECK_EQ(world.answered, 0);
+	tear_down();
+}
+
+static void a_port_may_be_used_again(void)
+{
+	set_up(0, true);
+	connect_to(443);
+	CHECK(passes(guest_tcp(443, FIN | ACK, 101, 5001)));
+	CHECK(host_tcp(443, ACK, 5001, 102));
+	/* the guest has forgotten it, and begins another: the host's side hears that the first is over */
+	unsigned passed = world.passed;
+	CHECK(passes(guest_tcp(443, SYN, 900000, 0)));
+	CHECK_EQ(world.passed, passed + 2);
+	CHECK(host_tcp(443, SYN | ACK, 7000, 900001));
+	CHECK(passes(guest_tcp(443, FIN | ACK, 900001, 7001)));
+	CHECK(host_tcp(443, FIN | ACK, 7001, 900002));
+	CHECK_EQ(connections(), 0);
+	passed = world.passed;
+	CHECK(passes(guest_tcp(443, SYN, 2000000, 0)));
+	CHECK_EQ(world.passed, passed + 2);
+	CHECK(passes(guest_tcp(443, SYN, 2000000, 0))); /* said again */
+	CHECK_EQ(world.passed, passed + 3);
+	CHECK_EQ(connections(), 1);
+	/* by a published port */
+	CHECK(host_tcp(999, SYN, 5000, 0));
+	CHECK(host_tcp(999, SYN, 5000, 0));
+	CHECK_EQ(connections(), 2);
+	CHECK(passes(guest_tcp(999, SYN | ACK, 100, 5001)));
+	CHECK(host_tcp(999, SYN, 600000, 0));
+	CHECK(passes(guest_tcp(999, SYN | ACK, 100, 600001)));
+	CHECK_EQ(connections(), 2);
+	tear_down();
+}
+
+static void whoever_knocks_at_a_published_port_in_vain_hears_so(void)
+{
+	world.max_connections = 2;
+	set_up(0, false);
+	CHECK(host_tcp(1, SYN, 5000, 0));
+	CHECK(host_tcp(2, SYN, 5000, 0));
+	/* one too many: its client is reset, which waits until the host's side is not at work */
+	for (unsigned i = 0; i < 30; i++)
+		CHECK(!host_tcp(100 + i, SYN, 5000 + i, 0));
+	CHECK_EQ(world.refused, 1);
+	CHECK_STR(world.last.why, "2 connections are open, which is the limit");
+	CHECK_STR(world.last.address, GUEST4);
+	CHECK_EQ(world.last.port, 40000);
+	CHECK_EQ(world.passed, 0);
+	later(0);
+	CHECK_EQ(world.resets, 16); /* the others are said again */
+	CHECK_EQ(world.pass[14 + 20 + 13], RST | ACK);
+	CHECK_EQ(get32(world.pass + 14 + 20 + 8), 5016);
+	CHECK(!host_tcp(120, SYN, 5020, 0));
+	later(0);
+	CHECK_EQ(world.resets, 17);
+	CHECK_EQ(connections(), 2);
+	/* nobody listens in the guest */
+	CHECK(passes(guest_tcp(1, RST | ACK, 0, 5001)));
+	CHECK(passes(guest_tcp(2, RST | ACK, 0, 5001)));
+	CHECK_EQ(world.resets, 19);
+	CHECK_EQ(connections(), 0);
+	CHECK_EQ(world.refused, 2);
+	CHECK(strstr(world.last.why, "on which nothing in the sandbox listens") != NULL);
+	CHECK_STR(world.last.address, GUEST4);
+	CHECK_EQ(world.last.port, 40000);
+	tear_down();
+	world.max_connections = 0;
+}
+
+static void a_published_port_serves_for_ever(void)
+{
+	world.max_connections = 2;
+	set_up(0, false);
+	for (unsigned i = 1; i < 5000; i++) {
+		world.now++;
+		CHECK(host_tcp(i, SYN, 5000, 0));
+		CHECK(passes(guest_tcp(i, SYN | ACK, 100, 5001)));
+		CHECK(host_tcp(i, FIN | ACK, 5001, 101));
+		CHECK(passes(guest_tcp(i, FIN | ACK, 101, 5002)));
+	}
+	CHECK_EQ(connections(), 0);
+	CHECK_EQ(world.refused, 0);
+	tear_down();
+	world.max_connections = 0;
+}
+
+static void a_peer_that_is_gone_has_not_said_its_last_word(void)
+{
+	set_up(0, true);
+	connect_to(443);
+	CHECK(host_tcp(443, ACK, 6000, 101));
+	world.broken = true;
+	CHECK(!host_tcp(443, FIN | ACK, 6000, 101));
+	CHECK_EQ(world.answered, 1);
+	is_reset(world.answer, 6000);
+	CHECK_EQ(connections(), 0);
+	later(0);
+	CHECK_EQ(world.resets, 1);
+	is_reset(world.pass, 101);
+	/* after the guest's own last word it may be that it has */
+	connect_to(444);
+	CHECK(passes(guest_tcp(444, FIN | ACK, 101, 5001)));
+	CHECK(host_tcp(444, FIN | ACK, 5001, 102));
+	tear_down();
+}
+
+/* A segment of the guest's with a byte. */
+static size_t guest_byte(unsigned port, uint32_t sequence)
+{
+	size_t len = guest_tcp(port, ACK, sequence, 5001);
+	put16(frame + 14 + 2, 20 + 20 + 1);
+	frame[len] = 'x';
+	return len + 1;
+}
+
+/* What libslirp keeps for what is before it takes a whole frame's memory, a byte as much as 32 KiB. */
+static void little_waits_for_what_is_before_it(void)
+{
+	set_up(0, true);
+	connect_to(1);
+	unsigned taken = 0;
+	for (unsigned i = 0; i < 60000; i++)
+		taken += passes(guest_byte(1, 102 + i));
+	CHECK_EQ(taken, FLOW_WAITING);
+	CHECK(passes(guest_byte(1, 101))); /* what all wait for */
+	CHECK(!passes(guest_byte(1, 103)));
+	CHECK(host_tcp(1, ACK, 5001, 102 + FLOW_WAITING));
+	CHECK(passes(guest_byte(1, 102 + FLOW_WAITING + 1)));
+	for (unsigned port = 2; port < 100; port++) {
+		connect_to(port);
+		for (unsigned i = 0; i < 300; i++)
+			taken += passes(guest_byte(port, 102 + i));
+	}
+	CHECK_EQ(taken + 1 - FLOW_WAITING, FLOWS_WAITING);
+	CHECK(passes(guest_byte(99, 101)));
+	/* what ends makes room */
+	CHECK(passes(guest_tcp(2, RST, 101, 0)));
+	CHECK(passes(guest_byte(99, 200)));
+	tear_down();
+}
+
+/* A day's worth: short connections, a tenth of them to peers that never end theirs. */
+static void a_hundred_thousand_short_connections_leave_nothing(void)
+{
+	const unsigned each = 20; /* milliseconds */
+	const unsigned kept = CONNECTION_ENDING_MS * 2 / each / 10;
+	unsigned asked = 0;
+	set_up(0, true);
+	for (unsigned i = 0; i < 100000; i++) {
+		unsigned port = 1 + i % 60000;
+		connect_to(port);
+		CHECK(passes(guest_tcp(port, FIN | ACK, 101, 5001)));
+		CHECK(host_tcp(port, i % 10 ? FIN | ACK : ACK, 5001, 102));
+		world.now += each;
+		if (i % 500)
+			continue;
+		CHECK(connections() <= kept);
+		asked = world.answered;
+		later(0);
+		/* whoever was asked has forgotten it */
+		for (unsigned old = 0; world.answered > asked && old <= i; old += 10)
+			if (i - old >= CONNECTION_ENDING_MS / each && i - old < 60000)
+				(void)passes(guest_tcp(1 + old % 60000, RST, 102, 0));
+	}
+	CHECK(asked > 0);
+	CHECK_EQ(world.refused, 0);
+	later(CONNECTION_ENDING_MS);
+	for (unsigned port = 1; port <= 60000; port++)
+		(void)passes(guest_tcp(port, RST, 102, 0));
+	CHECK_EQ(connections(), 0);
+	tear_down();
 }
 
 /* Datagrams */
@@ -1210,7 +1545,7 @@ static void connect_to_service(const char *address)
 	CHECK(passes(frame__tcp(frame, GUEST4, address, 443, SYN)));
 	size_t len = frame__tcp(frame, address, GUEST4, 40000, SYN | ACK);
 	put16(frame + 14 + 20, 443);
-	CHECK(gate__to_guest(world.gate, frame, len));
+	CHECK(gate__to_guest(world.gate, frame, len, SOCKET));
 	CHECK(passes(frame__tcp(frame, GUEST4, address, 443, ACK)));
 }
 
@@ -1451,6 +1786,16 @@ int main(void)
 	CASE(other_rules_cut_what_they_do_not_allow);
 	CASE(other_rules_hold_for_what_names_have_led_to);
 	CASE(there_is_a_limit_to_connections);
+	CASE(what_the_guest_has_forgotten_after_its_last_word_is_over);
+	CASE(what_the_guest_said_last_is_given_first);
+	CASE(a_connection_that_is_idle_is_asked_for);
+	CASE(what_never_opened_is_over);
+	CASE(a_port_may_be_used_again);
+	CASE(whoever_knocks_at_a_published_port_in_vain_hears_so);
+	CASE(a_published_port_serves_for_ever);
+	CASE(a_peer_that_is_gone_has_not_said_its_last_word);
+	CASE(little_waits_for_what_is_before_it);
+	CASE(a_hundred_thousand_short_connections_leave_nothing);
 	CASE(datagrams_have_so_many_sockets_and_no_more);
 	CASE(datagrams_count_as_connections_and_make_room_for_them);
 	CASE(what_becomes_of_a_datagram_is_told);

@@ -30,10 +30,11 @@ static uint64_t now(void)
 	return 1000000;
 }
 
-static void on_pass(void *arg, const uint8_t *frame, size_t len)
+static int on_pass(void *arg, const uint8_t *frame, size_t len)
 {
 	(void)arg, (void)frame, (void)len;
 	passed = true;
+	return -1;
 }
 
 static int on_send(void *arg, unsigned place, const struct packet *packet, const struct address *to)
