@@ -2,6 +2,7 @@
  * Many sandboxes at work for minutes: `make soak`.
  * Usage: main.ts [SANDBOXES [SECONDS]]     default: 32 for 300 seconds
  */
+import { connections } from "./connections.ts";
 import { type Held, soak } from "./soak.ts";
 import { storm } from "./storm.ts";
 
@@ -10,6 +11,8 @@ if (![sandboxes, seconds].every((value) => Number.isFinite(value) && value > 0))
   console.error("soak: usage: main.ts [SANDBOXES [SECONDS]]");
   process.exit(2);
 }
+console.log("100000 connections, one after the other");
+await connections(100_000);
 console.log("10000 programs in a row, 256 at once");
 await storm(10_000, 256);
 console.log(`${sandboxes} sandboxes for ${seconds} s`);
