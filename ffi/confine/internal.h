@@ -61,6 +61,7 @@ int filter__threads(scmp_filter_ctx filter);
 int filter__own_signals(scmp_filter_ctx filter);
 int filter__reading_limits(scmp_filter_ctx filter);
 int filter__unix_streams(scmp_filter_ctx filter);
+int filter__unix_pairs(scmp_filter_ctx filter);
 /* Nothing that a VMM or QEMU ever does, but for executing: whoever tries is neither any more. */
 extern const char *const filter__fatal[];
 

@@ -125,13 +125,6 @@ static int allow_executing(scmp_filter_ctx filter, int program)
 	return error ? error : seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(execve), 0);
 }
 
-/* Of streams: a datagram goes from a socket of a pair to any address that comes with it. */
-static int allow_pairs(scmp_filter_ctx filter)
-{
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
-				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
-}
-
 /*
  * A program that connects finds no other sockets in mounts of its own. Elsewhere paths lead to all that its user may
  * reach, and the filter does not see paths: then whoever started it connects in its stead.
@@ -162,7 +155,7 @@ int program__syscalls(struct confine_work *work, struct confine_detail detail)
 	if (!error)
 		error = filter__reading_limits(filter);
 	if (!error)
-		error = allow_pairs(filter);
+		error = filter__unix_pairs(filter);
 	if (!error && connects)
 		error = allow_connecting(filter, work->alone);
 	if (!error)

@@ -223,6 +223,13 @@ int filter__reading_limits(scmp_filter_ctx filter)
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A2(SCMP_CMP_EQ, 0));
 }
 
+/* Of streams: a datagram goes from a socket of a pair to any address that comes with it. */
+int filter__unix_pairs(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
+				SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff, SOCK_STREAM));
+}
+
 int filter__unix_streams(scmp_filter_ctx filter)
 {
 	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0(SCMP_CMP_EQ, AF_UNIX),
@@ -298,9 +305,14 @@ static int allow_files(scmp_filter_ctx filter, const struct confine_work *work)
 
 static int allow_network(scmp_filter_ctx filter)
 {
+	static const unsigned long requests[] = {SIOCGIFINDEX}; /* of the interface behind which a name server is */
 	int error = filter__all(filter, sockets, SCMP_ACT_ALLOW);
 	if (!error)
 		error = filter__socket_options(filter);
+	if (!error)
+		error = filter__each(filter, SCMP_SYS(ioctl), 1, requests, sizeof(requests) / sizeof(requests[0]));
+	if (!error) /* to the guest's name server, which is in this process */
+		error = filter__unix_pairs(filter);
 	return error ? error : allow_network_sockets(filter);
 }
 

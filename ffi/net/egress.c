@@ -56,9 +56,10 @@ static struct egress_verdict to_near(const struct egress *egress, enum policy_pr
 	const char *service = services__name_of(&egress->services, to);
 	if (service)
 		return to_service(egress, protocol, service, to, port);
+	if (egress__is_name_server(egress, protocol, to, port))
+		return (struct egress_verdict){.why = NULL};
 	if (egress__is(to, known->name_server) && port == EGRESS_DNS_PORT)
-		return (struct egress_verdict){.why = protocol == POLICY_UDP ? NULL
-									     : "the name server answers over UDP only"};
+		return (struct egress_verdict){.why = "the name server answers over TCP by IPv4 only"};
 	if (!egress__is(to, known->host))
 		return (struct egress_verdict){.why = "there is nothing at this address"};
 	if (protocol == POLICY_ICMP) /* answered on the spot */
@@ -82,8 +83,18 @@ struct egress_verdict egress__to_address(const struct egress *egress, enum polic
 	return verdict;
 }
 
+bool egress__is_name_server(const struct egress *egress, enum policy_protocol protocol, const struct address *to,
+			    uint16_t port)
+{
+	const struct address *servers = egress->addresses->name_server;
+	return port == EGRESS_DNS_PORT && ((protocol == POLICY_UDP && egress__is(to, servers)) ||
+					   (protocol == POLICY_TCP && address__equal(to, &servers[0])));
+}
+
 bool egress__may_stay(const struct egress *egress, const struct address *to, uint16_t port)
 {
+	if (egress__is_name_server(egress, POLICY_TCP, to, port))
+		return true;
 	const char *service = services__name_of(&egress->services, to);
 	return (service ? policy__match_name(egress->policy, POLICY_TCP, service, port)
 			: policy__match_open(egress->policy, POLICY_TCP, to, port))

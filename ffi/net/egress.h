@@ -34,6 +34,10 @@ struct egress_verdict {
 struct egress_verdict egress__to_address(const struct egress *egress, enum policy_protocol protocol,
 					 const struct address *to, uint16_t port, uint64_t now);
 
+/* Whether the guest's own name server answers there: over UDP, and by IPv4 over TCP as well. */
+bool egress__is_name_server(const struct egress *egress, enum policy_protocol protocol, const struct address *to,
+			    uint16_t port);
+
 /* Whether a TCP connection that is open may stay. */
 bool egress__may_stay(const struct egress *egress, const struct address *to, uint16_t port);
 

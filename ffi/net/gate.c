@@ -92,22 +92,30 @@ static void tell(struct gate *gate, const struct packet *packet, const char *why
 	gate->options.notice(gate->options.arg, &notice);
 }
 
-static void tell_of_name(void *arg, const char *name, const struct address *address, const char *why)
+/* The rule that would mend it, "" where none can: rules have no names of other bytes. */
+static void write_name_rule(const struct gate *gate, struct gate_notice *notice, const struct resolver_news *news)
+{
+	const struct address *address = news->address;
+	const struct policy_rule *rule = policy__match_question(gate->options.egress->policy, news->name);
+	if (address && !address__is_local(address))
+		snprintf(notice->allow, sizeof(notice->allow), address__is4(address) ? "%s" : "[%s]", notice->address);
+	else if (!address && !news->failed && (rule->allow || policy_rule__yields(rule)) && *news->name &&
+		 !strchr(news->name, '\\'))
+		snprintf(notice->allow, sizeof(notice->allow), "%s", news->name);
+}
+
+static void tell_of_name(void *arg, const struct resolver_news *news)
 {
 	struct gate *gate = arg;
-	struct gate_notice notice = {.protocol = "dns", .name = name, .why = why};
-	gate->refused += why != NULL;
-	if (address) {
-		address__print(address, notice.address);
-		notice.inside = address__is_inside(address);
+	struct gate_notice notice = {.protocol = "dns", .name = news->name, .why = news->why, .failed = news->failed};
+	gate->refused += news->why != NULL && !news->failed;
+	if (news->address) {
+		address__print(news->address, notice.address);
+		notice.inside = address__is_inside(news->address);
 	}
 	if (!is_news(gate, &notice))
 		return;
-	const struct policy_rule *rule = policy__match_question(gate->options.egress->policy, name);
-	if (address && !address__is_local(address))
-		snprintf(notice.allow, sizeof(notice.allow), address__is4(address) ? "%s" : "[%s]", notice.address);
-	else if (!address && (rule->allow || policy_rule__yields(rule)))
-		snprintf(notice.allow, sizeof(notice.allow), "%s", name);
+	write_name_rule(gate, &notice, news);
 	gate->options.notice(gate->options.arg, &notice);
 }
 
@@ -414,9 +422,14 @@ static bool is_broken(void *arg, int socket)
 	return gate->options.is_broken(gate->options.arg, socket);
 }
 
-unsigned gate__servers(const struct gate *gate, struct address servers[RESOLVER_SERVERS])
+const struct name_servers *gate__servers(const struct gate *gate)
 {
-	return resolver__servers(gate->resolver, servers);
+	return resolver__servers(gate->resolver);
+}
+
+int gate__open_name_stream(struct gate *gate)
+{
+	return resolver__open_stream(gate->resolver);
 }
 
 int gate__new(const struct gate_options *options, struct gate **out)
@@ -432,14 +445,13 @@ int gate__new(const struct gate_options *options, struct gate **out)
 		.policy = options->egress->policy,
 		.names = options->names,
 		.services = &options->egress->services,
-		.server_count = options->server_count,
+		.servers = options->servers,
 		.source = options->source,
 		.now = options->now,
 		.answer = answer,
 		.told = tell_of_name,
 		.arg = gate,
 	};
-	memcpy(resolver.servers, options->servers, sizeof(resolver.servers));
 	const struct datagrams_options datagrams = {
 		.egress = options->egress,
 		.loop = options->loop,

@@ -15,9 +15,8 @@ struct gate_options {
 	const struct egress *egress;        /* what may leave, and who is who */
 	uint16_t published[GATE_PUBLISHED]; /* UDP ports of the guest */
 	unsigned published_count;
-	unsigned max_connections; /* TCP, either way, and DATAGRAMS at most, at a time; 0: GATE_CONNECTIONS */
-	struct address servers[RESOLVER_SERVERS]; /* the host's name servers */
-	unsigned server_count;
+	unsigned max_connections;    /* TCP, either way, and DATAGRAMS at most, at a time; 0: GATE_CONNECTIONS */
+	struct name_servers servers; /* the host's */
 	struct resolver_source source;
 	struct names *names; /* of the guest's private networks, or its own; NULL without any */
 	struct loop *loop;
@@ -46,8 +45,10 @@ struct gate_counts {
 	unsigned connections; /* TCP, open or opening, and sockets of datagrams */
 };
 struct gate_counts gate__counts(const struct gate *gate);
-/* The name servers that are asked now: how many. */
-unsigned gate__servers(const struct gate *gate, struct address servers[RESOLVER_SERVERS]);
+/* The name servers that are asked now. */
+const struct name_servers *gate__servers(const struct gate *gate);
+/* As of resolver.h. */
+__attribute__((warn_unused_result)) int gate__open_name_stream(struct gate *gate);
 
 /* The policy has other rules now: what goes on against them ends, for both sides. */
 void gate__recheck(struct gate *gate);

@@ -213,12 +213,14 @@ static void answer_whereabouts(struct lan_switch *lan, const struct packet *pack
 static void answer_query(struct lan_switch *lan, const struct packet *packet)
 {
 	struct dns_question question;
-	if (packet->payload_len > QUERY_MAX || !dns__question(packet->payload, packet->payload_len, false, &question))
+	if (packet->payload_len > QUERY_MAX || !dns__is_query(packet->payload, packet->payload_len))
 		return;
 	memcpy(lan->message, packet->payload, packet->payload_len);
-	size_t len = names__answer(lan->options.names, lan->message, &question);
+	enum dns_code wrong = dns__judge(lan->message, packet->payload_len, &question);
+	size_t len =
+		wrong ? dns__fail(lan->message, wrong) : names__answer(lan->options.names, lan->message, &question);
 	if (!len)
-		len = dns__absent(lan->message, &question);
+		len = dns__deny(lan->message, &question, DNS_NO_SUCH_NAME);
 	answer(lan, packet__reply(packet, lan->message, len, lan->answer));
 }
 

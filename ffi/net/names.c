@@ -64,7 +64,7 @@ size_t names__answer(struct names *names, uint8_t *query, const struct dns_quest
 {
 	struct address found[NAMES_EACH];
 	unsigned count = 0;
-	bool known = false, is6 = question->type == DNS_AAAA;
+	bool known = false, is6 = question->type == DNS_AAAA, is4 = question->type == DNS_A;
 	if (!*question->name)
 		return 0;
 	pthread_mutex_lock(&names->lock);
@@ -72,7 +72,7 @@ size_t names__answer(struct names *names, uint8_t *query, const struct dns_quest
 		if (strcmp(names->entries[i].name, question->name) != 0)
 			continue;
 		known = true;
-		if (is6 || question->type == DNS_A)
+		if (question->class == DNS_IN && (is4 || is6))
 			found[count++] = names->entries[i].pair[is6];
 	}
 	pthread_mutex_unlock(&names->lock);

@@ -44,6 +44,7 @@ struct nat {
 	struct datagram_sockets *datagrams;
 	struct nat_counters counters; /* but for what the gate counts now */
 	struct throttle from_guest, to_guest;
+	struct service_opener opener;
 	uint64_t turn;     /* timer of the turn that was asked for; 0: none */
 	uint64_t patience; /* timer of libslirp's own clock */
 	unsigned round;
@@ -350,6 +351,13 @@ static void notice(void *arg, const struct gate_notice *what)
 	nat->options.notice(nat->options.arg, what);
 }
 
+/* To the guest's name server, by TCP. */
+static int open_names(void *arg)
+{
+	struct nat *nat = arg;
+	return nat->gate ? gate__open_name_stream(nat->gate) : -ECONNREFUSED;
+}
+
 /* The device's link */
 
 static void link__transmit(void *arg, const uint8_t *frame, size_t len)
@@ -391,7 +399,7 @@ static int link__up(void *arg)
 	struct gate_options gate = {
 		.egress = &nat->egress,
 		.max_connections = options->max_connections,
-		.server_count = options->server_count,
+		.servers = options->servers,
 		.source = options->source,
 		.names = options->names,
 		.loop = nat->dev->loop,
@@ -406,8 +414,7 @@ static int link__up(void *arg)
 		.notice = notice,
 		.arg = nat,
 	};
-	service_sockets__use(nat->egress.services.count ? &options->opener : NULL);
-	memcpy(gate.servers, options->servers, sizeof(gate.servers));
+	service_sockets__use(&nat->opener);
 	for (unsigned i = 0; i < options->publish_count; i++)
 		if (options->publish[i].udp)
 			gate.published[gate.published_count++] = options->publish[i].guest_port;
@@ -533,12 +540,9 @@ struct nat_counters nat__counters(const struct nat *nat)
 	return counters;
 }
 
-unsigned nat__servers(const struct nat *nat, struct address servers[RESOLVER_SERVERS])
+const struct name_servers *nat__servers(const struct nat *nat)
 {
-	if (nat->gate)
-		return gate__servers(nat->gate, servers);
-	memcpy(servers, nat->options.servers, sizeof(nat->options.servers));
-	return nat->options.server_count;
+	return nat->gate ? gate__servers(nat->gate) : &nat->options.servers;
 }
 
 const struct egress *nat__egress(const struct nat *nat)
@@ -583,6 +587,10 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 		return failure__set(why, ENOMEM, NULL, "no memory for the network");
 	nat->options = *options;
 	nat->opened = -1;
+	nat->opener = options->opener;
+	nat->opener.names = as4(&options->addresses.name_server[0]);
+	nat->opener.open_names = open_names;
+	nat->opener.names_owner = nat;
 	nat->from_guest.rate = nat->to_guest.rate = options->bandwidth;
 	nat->counters.max_connections = options->max_connections ? options->max_connections : GATE_CONNECTIONS;
 	int err = make_network(nat, why);

@@ -27,8 +27,7 @@ struct nat_options {
 	bool host_loopback;
 	struct services services;     /* their texts live as long as the device */
 	struct service_opener opener; /* of their sockets */
-	struct address servers[RESOLVER_SERVERS];
-	unsigned server_count;
+	struct name_servers servers;
 	struct resolver_source source; /* of them, later on */
 	struct names *names;           /* of the guest's private networks, or its own; NULL without any */
 	struct nat_publish *publish;
@@ -65,8 +64,8 @@ struct nat_counters {
 	unsigned connections, max_connections; /* as of gate.h */
 };
 struct nat_counters nat__counters(const struct nat *nat);
-/* The name servers that are asked now: how many. */
-unsigned nat__servers(const struct nat *nat, struct address servers[RESOLVER_SERVERS]);
+/* The name servers that are asked now. */
+const struct name_servers *nat__servers(const struct nat *nat);
 /* What leaves is judged by this. */
 const struct egress *nat__egress(const struct nat *nat);
 

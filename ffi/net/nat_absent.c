@@ -29,8 +29,8 @@ const struct egress *nat__egress(const struct nat *nat)
 	return NULL;
 }
 
-unsigned nat__servers(const struct nat *nat, struct address servers[RESOLVER_SERVERS])
+const struct name_servers *nat__servers(const struct nat *nat)
 {
-	(void)nat, (void)servers;
-	return 0;
+	(void)nat;
+	return NULL;
 }

@@ -10,6 +10,7 @@
 /* A packet or a name that was refused, or that a rule lets through and tells of. Texts live until the call returns. */
 struct gate_notice {
 	const char *why;                  /* it was refused; NULL: it was let through */
+	bool failed;                      /* nothing refused it: `why` is what went wrong */
 	const char *protocol;             /* "tcp", "udp", "icmp", "dns", "frame" */
 	char address[ADDRESS_TEXT];       /* "" where there is none */
 	uint16_t port;                    /* 0: none */

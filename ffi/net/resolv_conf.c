@@ -1,43 +1,58 @@
-/* resolv.conf(5): lines of words, of which those that begin with "nameserver" are of interest. */
+/* resolv.conf(5): lines of words, of which those that begin with "nameserver" and "options" are of interest. */
 #include "net/resolv_conf.h"
 
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define KEY "nameserver"
-#define ADDRESS_MAX 63 /* bytes; what is longer is no address */
+#define LINE 256       /* bytes; what is longer says nothing here */
+#define TIMEOUT_MAX 30 /* seconds, as the C library has it */
+#define ATTEMPTS_MAX 5
+#define BLANKS " \t\r\v\f"
 
-static size_t skip_blanks(const char *line, size_t len, size_t at)
+/* "timeout:3" */
+static bool is_number(const char *word, const char *key, unsigned most, unsigned *to)
 {
-	while (at < len && (line[at] == ' ' || line[at] == '\t'))
-		at++;
-	return at;
+	size_t len = strlen(key);
+	if (strncmp(word, key, len) != 0)
+		return false;
+	unsigned long number = strtoul(word + len, NULL, 10);
+	*to = number > most ? most : number ? (unsigned)number : 1;
+	return true;
 }
 
-/* Whether the line names one. */
-static int read_line(const char *line, size_t len, struct address *server)
+static void take_option(const char *word, struct name_servers *servers)
 {
-	char text[ADDRESS_MAX + 1];
-	size_t from = skip_blanks(line, len, 0);
-	if (len - from < sizeof(KEY) || memcmp(line + from, KEY, sizeof(KEY) - 1) != 0)
-		return 0;
-	size_t begin = skip_blanks(line, len, from + sizeof(KEY) - 1), end = begin;
-	while (end < len && !strchr(" \t\r\v\f", line[end]))
-		end++;
-	if (begin == from + sizeof(KEY) - 1 || end == begin || end - begin > ADDRESS_MAX)
-		return 0;
-	memcpy(text, line + begin, end - begin);
-	text[end - begin] = 0;
-	return address__parse(text, server) == 0;
+	if (strcmp(word, "rotate") == 0)
+		servers->rotate = true;
+	else if (!is_number(word, "timeout:", TIMEOUT_MAX, &servers->timeout))
+		(void)is_number(word, "attempts:", ATTEMPTS_MAX, &servers->attempts);
 }
 
-unsigned resolv_conf__servers(const char *text, size_t len, struct address servers[RESOLVER_SERVERS])
+static void read_line(const char *from, size_t len, struct name_servers *servers)
 {
-	unsigned count = 0;
-	for (size_t at = 0; at < len && count < RESOLVER_SERVERS;) {
+	char line[LINE], *rest;
+	if (len >= sizeof(line) || memchr(from, 0, len))
+		return;
+	memcpy(line, from, len);
+	line[len] = 0;
+	const char *key = strtok_r(line, BLANKS, &rest), *word = key ? strtok_r(NULL, BLANKS, &rest) : NULL;
+	if (word && strcmp(key, "nameserver") == 0 && servers->count < NAME_SERVERS)
+		servers->count += name_server__parse(word, &servers->at[servers->count]) == 0;
+	for (; word && strcmp(key, "options") == 0; word = strtok_r(NULL, BLANKS, &rest))
+		take_option(word, servers);
+}
+
+void resolv_conf__read(const char *text, size_t len, struct name_servers *servers)
+{
+	*servers = (struct name_servers){.count = 0};
+	for (size_t at = 0; at < len;) {
 		const char *end = memchr(text + at, '\n', len - at);
 		size_t line = end ? (size_t)(end - (text + at)) : len - at;
-		count += (unsigned)read_line(text + at, line, &servers[count]);
+		read_line(text + at, line, servers);
 		at += line + 1;
 	}
-	return count ? count : address__parse("127.0.0.1", &servers[0]) == 0;
+	if (!servers->count)
+		servers->count = name_server__parse("127.0.0.1", &servers->at[0]) == 0;
 }

@@ -4,10 +4,10 @@
 
 #include <stddef.h>
 
-#include "net/resolver.h"
+#include "net/name_server.h"
 
-/* At most RESOLVER_SERVERS of them, in their order; where there is none, 127.0.0.1. One with an interface
- * (fe80::1%eth0) is left out. How many. `text` need not end in NUL. src/network/host.ts reads the same at the start. */
-unsigned resolv_conf__servers(const char *text, size_t len, struct address servers[RESOLVER_SERVERS]);
+/* At most NAME_SERVERS of them, in their order; where there is none, 127.0.0.1. With what `options` says of how they
+ * are asked. `text` need not end in NUL. src/network/host.ts reads the same at the start. */
+void resolv_conf__read(const char *text, size_t len, struct name_servers *servers);
 
 #endif

@@ -1,99 +1,143 @@
-/* The guest's name server: a query goes out from a fresh port under a fresh number, so that an answer cannot be
- * guessed. */
+/* The guest's name server: whom it asks, what may be asked for, and what it answers itself. */
 #include "net/resolver.h"
 
 #include <errno.h>
+#include <netinet/icmp6.h>
+#include <netinet/ip_icmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "net/dns.h"
+#include "net/name_streams.h"
 
-#define DNS_PORT 53
-#define PATIENCE_MS 2000 /* with one server, before the next is asked */
-#define QUERY_MAX 1024
-#define ANSWER_MAX 65000
-#define STREAM_ANSWER_MAX 32000 /* by TCP: a datagram of the guest's cable holds it */
-#define LENGTH 2                /* bytes before a message on a stream (RFC 1035 section 4.2.2) */
+#define DATAGRAM_MAX 32000 /* bytes of an answer: a frame of the guest's cable holds them */
+#define WHY 256
+#define NOT_OF_NAME 6 /* bytes of a question, beside those that its name has as text */
+
+/* Who has asked: by a packet of his, or by a stream. */
+struct asker {
+	struct name_stream *stream; /* NULL: by a packet */
+	const struct packet *packet;
+};
 
 struct query {
 	struct resolver *resolver;
-	int fd;         /* -1: free */
-	uint64_t timer; /* 0: none */
+	struct inquiry *inquiry; /* NULL: free */
 	uint64_t begun;
-	unsigned server; /* asked now */
-	uint16_t guest_id, id;
 	/* what the answer is a reply to */
+	struct name_stream *stream;
 	struct packet packet;
 	uint8_t macs[2 * PACKET_MAC];
 	size_t len;
-	uint8_t message[QUERY_MAX];
-	uint8_t *stream; /* what has come by TCP; NULL: it is not asked by that */
-	size_t stream_len;
+	uint8_t message[INQUIRY_MAX];
 };
 
 struct resolver {
 	struct resolver_options options;
+	struct name_streams *streams;
 	struct query queries[RESOLVER_OPEN];
+	unsigned turn;   /* who is asked first, where they take turns */
 	uint64_t looked; /* when the servers were looked up, milliseconds; 0: not yet */
 	uint64_t full;   /* when RESOLVER_BURST names may be asked for at once, milliseconds */
-	uint8_t answer[ANSWER_MAX];
+	char why[WHY];
+	uint8_t own[INQUIRY_MAX + NAMES_ROOM]; /* an answer of our own */
+	uint8_t answer[INQUIRY_ROOM];
 	uint8_t frame[PACKET_MAX];
 };
 
+static void on_stream(void *arg, struct name_stream *stream, const uint8_t *message, size_t len);
+static void on_gone(void *arg, struct name_stream *stream);
+
 int resolver__new(const struct resolver_options *options, struct resolver **out)
 {
-	*out = calloc(1, sizeof(**out));
-	if (!*out)
+	struct resolver *resolver = calloc(1, sizeof(*resolver));
+	if (!resolver)
 		return -ENOMEM;
-	(*out)->options = *options;
-	for (unsigned i = 0; i < RESOLVER_OPEN; i++) {
-		(*out)->queries[i].fd = -1;
-		(*out)->queries[i].resolver = *out;
+	const struct name_streams_options streams = {
+		.loop = options->loop, .asked = on_stream, .gone = on_gone, .arg = resolver};
+	int err = name_streams__new(&streams, &resolver->streams);
+	if (err) {
+		free(resolver);
+		return err;
 	}
+	resolver->options = *options;
+	for (unsigned i = 0; i < RESOLVER_OPEN; i++)
+		resolver->queries[i].resolver = resolver;
+	*out = resolver;
 	return 0;
 }
 
-static void query__hang_up(struct query *query)
+static void query__forget(struct query *query)
 {
-	struct loop *loop = query->resolver->options.loop;
-	loop__timer_cancel(loop, query->timer);
-	query->timer = 0;
-	free(query->stream);
-	query->stream = NULL;
-	if (query->fd < 0)
-		return;
-	loop__del(loop, query->fd);
-	close(query->fd);
-	query->fd = -1;
+	inquiry__free(query->inquiry);
+	query->inquiry = NULL;
 }
 
 void resolver__free(struct resolver *resolver)
 {
 	if (!resolver)
 		return;
+	name_streams__free(resolver->streams);
 	for (unsigned i = 0; i < RESOLVER_OPEN; i++)
-		query__hang_up(&resolver->queries[i]);
+		query__forget(&resolver->queries[i]);
 	free(resolver);
 }
 
-static void reply(struct resolver *resolver, const struct packet *to, const uint8_t *message, size_t len)
+int resolver__open_stream(struct resolver *resolver)
 {
-	size_t n = packet__reply(to, message, len, resolver->frame);
+	return name_streams__open(resolver->streams);
+}
+
+/* Answers. `message` becomes shorter where whoever asked does not take it whole; `room`: what he takes. */
+static void reply(struct resolver *resolver, const struct asker *to, uint8_t *message, size_t len, size_t room)
+{
+	if (to->stream) {
+		name_stream__reply(to->stream, message, len);
+		return;
+	}
+	if (room > DATAGRAM_MAX)
+		room = DATAGRAM_MAX;
+	if (len > room || (dns__is_cut(message) && !dns__is_whole(message, len)))
+		len = dns__cut(message, len, room);
+	size_t n = packet__reply(to->packet, message, len, resolver->frame);
+	if (n)
+		resolver->options.answer(resolver->options.arg, resolver->frame, n);
+}
+
+/* To a query an answer without records. */
+static void deny(struct resolver *resolver, const struct asker *to, const uint8_t *message, size_t len,
+		 enum dns_code code)
+{
+	struct dns_question question;
+	memcpy(resolver->own, message, len);
+	bool asks = dns__question(message, len, false, &question);
+	len = asks ? dns__deny(resolver->own, &question, code) : dns__fail(resolver->own, code);
+	reply(resolver, to, resolver->own, len, DNS_PLAIN);
+}
+
+/* As a machine answers at whose port 53 nobody listens: a program that hears of it need not wait. */
+static void say_nobody(struct resolver *resolver, const struct asker *to, const uint8_t *message, size_t len)
+{
+	if (to->stream) {
+		name_stream__close(to->stream);
+		return;
+	}
+	bool is4 = address__is4(&to->packet->destination);
+	struct packet about = *to->packet;
+	about.payload = message;
+	about.payload_len = len;
+	size_t n = packet__error(&about, &about.destination, is4 ? ICMP_DEST_UNREACH : ICMP6_DST_UNREACH,
+				 is4 ? ICMP_PORT_UNREACH : ICMP6_DST_UNREACH_NOPORT, resolver->frame);
 	resolver->options.answer(resolver->options.arg, resolver->frame, n);
 }
 
-static void refuse(struct query *query)
+static void tell(struct resolver *resolver, const struct resolver_news *news)
 {
-	struct dns_question question;
-	dns__set_id(query->message, query->guest_id);
-	if (dns__question(query->message, query->len, false, &question))
-		reply(query->resolver, &query->packet, query->message, dns__refuse(query->message, &question));
+	resolver->options.told(resolver->options.arg, news);
 }
 
-/* Answers */
+/* What has come of an inquiry */
 
 struct learning {
 	struct resolver *resolver;
@@ -106,165 +150,107 @@ static bool learn(void *arg, const struct address *address, uint32_t ttl)
 	const struct resolver_options *options = &learning->resolver->options;
 	if (policy__learn(options->policy, learning->name, address, ttl, options->now()))
 		return true;
-	options->told(options->arg, learning->name, address,
-		      address__is_local(address) ? "the name leads to the host itself"
-						 : "the name leads to a private address");
+	tell(learning->resolver,
+	     &(struct resolver_news){.name = learning->name,
+				     .address = address,
+				     .why = address__is_local(address) ? "the name leads to the host itself"
+								       : "the name leads to a private address"});
 	return false;
 }
 
-/* Whether the answer is one to this query. */
-static bool belongs(const struct query *query, const uint8_t *answer, size_t len, struct dns_question *question)
+static size_t list_servers(const struct name_servers *servers, char *to, size_t room)
 {
-	struct dns_question asked;
-	return dns__question(query->message, query->len, false, &asked) && dns__question(answer, len, true, question) &&
-	       dns__id(answer) == query->id && question->type == asked.type && strcmp(question->name, asked.name) == 0;
+	char text[NAME_SERVER_TEXT];
+	size_t used = 0;
+	for (unsigned i = 0; i < servers->count && used < room; i++)
+		used += (size_t)snprintf(to + used, room - used, "%s%s", i ? ", " : "",
+					 name_server__print(&servers->at[i], text));
+	return used;
 }
 
-static void ask_next(struct query *query);
-
-/* It is for this query: the guest gets it, unless the policy minds what it says. */
-static void take_answer(struct query *query, uint8_t *answer, size_t len, const struct dns_question *question)
+/* `format` has a place for the name servers. */
+__attribute__((format(printf, 3, 0))) static void tell_failure(struct query *query, const char *name,
+							       const char *format, const char *what)
 {
 	struct resolver *resolver = query->resolver;
-	struct learning learning = {.resolver = resolver, .name = question->name};
-	if (dns__addresses(answer, len, learn, &learning)) {
-		dns__set_id(answer, query->guest_id);
-		reply(resolver, &query->packet, answer, len);
-	} else {
-		refuse(query);
-	}
-	query__hang_up(query);
+	char servers[WHY / 2];
+	list_servers(&resolver->options.servers, servers, sizeof(servers));
+	snprintf(resolver->why, sizeof(resolver->why), format, servers, what);
+	tell(resolver, &(struct resolver_news){.name = name, .why = resolver->why, .failed = true});
 }
 
-/* The same by TCP: nobody but the server can say anything there, and what is no answer ends it. */
-
-static void send_by_stream(struct query *query)
-{
-	uint8_t message[LENGTH + QUERY_MAX] = {(uint8_t)(query->len >> 8), (uint8_t)query->len};
-	memcpy(message + LENGTH, query->message, query->len);
-	ssize_t sent = send(query->fd, message, LENGTH + query->len, MSG_NOSIGNAL);
-	if (sent != (ssize_t)(LENGTH + query->len) ||
-	    loop__mod(query->resolver->options.loop, query->fd, LOOP_READ) < 0)
-		ask_next(query);
-	else
-		query->stream_len = 0;
-}
-
-static void receive_by_stream(struct query *query)
-{
-	struct dns_question question;
-	uint8_t *stream = query->stream, *answer = stream + LENGTH;
-	ssize_t n = recv(query->fd, stream + query->stream_len, LENGTH + STREAM_ANSWER_MAX - query->stream_len, 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	query->stream_len += n > 0 ? (size_t)n : 0;
-	size_t len = query->stream_len < LENGTH ? 0 : (size_t)(stream[0] << 8 | stream[1]);
-	bool ended = n <= 0 || len > STREAM_ANSWER_MAX;
-	if (!ended && (query->stream_len < LENGTH || query->stream_len < LENGTH + len))
-		return;
-	if (!ended && belongs(query, answer, len, &question))
-		take_answer(query, answer, len, &question);
-	else
-		ask_next(query);
-}
-
-static void on_stream(void *arg, int fd, unsigned ready)
+static void on_silent(void *arg)
 {
 	struct query *query = arg;
-	(void)fd, (void)ready;
-	if (query->stream_len == SIZE_MAX)
-		send_by_stream(query);
-	else
-		receive_by_stream(query);
+	struct dns_question question;
+	if (dns__question(query->message, query->len, false, &question))
+		tell_failure(query, question.name, "no name server has answered within 5 seconds (%s)%s", "");
 }
 
-static void ask_by_stream(struct query *query);
-
-static void on_answer(void *arg, int fd, unsigned ready)
+static void on_ended(void *arg, enum inquiry_end how, uint8_t *answer, size_t len)
 {
 	struct query *query = arg;
 	struct resolver *resolver = query->resolver;
+	const struct asker to = {.stream = query->stream, .packet = &query->packet};
+	size_t room = dns__room(query->message, query->len);
+	struct inquiry *over = query->inquiry;
 	struct dns_question question;
-	(void)ready;
-	ssize_t len = recv(fd, resolver->answer, sizeof(resolver->answer), MSG_DONTWAIT);
-	if (len < 0) {
-		if (errno != EAGAIN && errno != EINTR) /* nobody listens there */
-			ask_next(query);
-		return;
+	query->inquiry = NULL;
+	if (!dns__question(query->message, query->len, false, &question))
+		how = INQUIRY_SILENCE;
+	struct learning learning = {.resolver = resolver, .name = question.name};
+	switch (how) {
+	case INQUIRY_ANSWERED:
+		if (dns__addresses(answer, len, learn, &learning))
+			reply(resolver, &to, answer, len, room);
+		else
+			deny(resolver, &to, query->message, query->len, DNS_REFUSED);
+		break;
+	case INQUIRY_FAILED:
+		tell_failure(query, question.name, "the name servers (%s) have answered %s",
+			     dns__code(answer) ? dns__code_name(dns__code(answer)) : "with where else to ask");
+		reply(resolver, &to, answer, len, room);
+		break;
+	case INQUIRY_NOBODY:
+		tell_failure(query, question.name, "no name server is there (%s)%s", "");
+		say_nobody(resolver, &to, query->message, query->len);
+		break;
+	case INQUIRY_SILENCE: /* he has had enough as well */
+		if (to.stream)
+			name_stream__close(to.stream);
 	}
-	if (!belongs(query, resolver->answer, (size_t)len, &question))
-		return;
-	if (dns__is_cut(resolver->answer))
-		ask_by_stream(query);
-	else
-		take_answer(query, resolver->answer, (size_t)len, &question);
+	inquiry__free(over); /* with its answer */
 }
 
 /* Queries */
-
-static void on_silence(void *arg)
-{
-	struct query *query = arg;
-	query->timer = 0;
-	ask_next(query);
-}
-
-/* A connection to the server that is `query->server`, or the beginning of one. False when it cannot be reached. */
-static bool open_socket(struct query *query, int type, unsigned events, loop_fn on_ready)
-{
-	const struct resolver_options *options = &query->resolver->options;
-	struct sockaddr_storage to;
-	socklen_t to_len = address__socket(&options->servers[query->server], DNS_PORT, &to);
-	query->fd = socket(to.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (query->fd < 0 || (connect(query->fd, (struct sockaddr *)&to, to_len) < 0 && errno != EINPROGRESS) ||
-	    getrandom(&query->id, sizeof(query->id), 0) != (ssize_t)sizeof(query->id))
-		return false;
-	dns__set_id(query->message, query->id);
-	return loop__add(options->loop, query->fd, events, on_ready, query) == 0 &&
-	       loop__timer(options->loop, PATIENCE_MS, on_silence, query, &query->timer) == 0;
-}
-
-/* The server that has said that its answer is cut short. */
-static void ask_by_stream(struct query *query)
-{
-	query__hang_up(query);
-	query->stream = malloc(LENGTH + STREAM_ANSWER_MAX);
-	query->stream_len = SIZE_MAX; /* the question is still to be sent */
-	if (!query->stream || !open_socket(query, SOCK_STREAM, LOOP_WRITE, on_stream))
-		ask_next(query);
-}
-
-/* Ask the server that is `query->server`. False when it cannot be reached. */
-static bool ask(struct query *query)
-{
-	return open_socket(query, SOCK_DGRAM, LOOP_READ, on_answer) &&
-	       send(query->fd, query->message, query->len, MSG_NOSIGNAL) == (ssize_t)query->len;
-}
-
-/* Ask the servers from the next one on, until one can be reached. After the last the guest is left to its own patience,
- * or told at once when it was the first that could not be. */
-static void ask_next(struct query *query)
-{
-	do {
-		query__hang_up(query);
-		query->server++;
-	} while (query->server < query->resolver->options.server_count && !ask(query));
-	if (query->server >= query->resolver->options.server_count)
-		query__hang_up(query);
-}
 
 static struct query *free_query(struct resolver *resolver)
 {
 	struct query *oldest = &resolver->queries[0];
 	for (unsigned i = 0; i < RESOLVER_OPEN; i++) {
 		struct query *query = &resolver->queries[i];
-		if (query->fd < 0)
+		if (!query->inquiry)
 			return query;
 		if (query->begun < oldest->begun)
 			oldest = query;
 	}
-	query__hang_up(oldest);
+	query__forget(oldest);
+	if (oldest->stream)
+		name_stream__close(oldest->stream);
 	return oldest;
+}
+
+/* The same again, from the same port: a client that has waited, and still listens. */
+static struct query *find_repeated(struct resolver *resolver, const struct packet *packet)
+{
+	for (unsigned i = 0; packet && i < RESOLVER_OPEN; i++) {
+		struct query *query = &resolver->queries[i];
+		if (query->inquiry && !query->stream && query->packet.source_port == packet->source_port &&
+		    address__equal(&query->packet.destination, &packet->destination) &&
+		    query->len == packet->payload_len && memcmp(query->message, packet->payload, query->len) == 0)
+			return query;
+	}
+	return NULL;
 }
 
 /* Whether one more may be asked for now: each takes 1/RESOLVER_RATE of a second off what has run up. */
@@ -279,93 +265,159 @@ static bool is_too_soon(struct resolver *resolver)
 }
 
 /* Why a name may not be asked for, or NULL. What a rule is for by itself says nothing that the rule does not. */
-static const char *refuses(struct resolver *resolver, const char *name)
+static const char *refuses(struct resolver *resolver, const struct dns_question *question)
 {
 	const struct policy *policy = resolver->options.policy;
+	const char *name = question->name;
 	if (!policy__match_question(policy, name)->allow)
 		return "no rule allows the name";
 	if (policy__names(policy, name))
 		return NULL;
-	if (strlen(name) > RESOLVER_NAME_MAX)
+	size_t bytes = question->len - DNS_HEADER - NOT_OF_NAME;
+	if (bytes > RESOLVER_NAME_MAX || strlen(name) > POLICY_NAME_MAX)
 		return "a name of more than 128 bytes, which only a rule for that very name lets through";
 	if (is_too_soon(resolver))
 		return "more than 50 names a second, which only rules for those very names let through";
 	return NULL;
 }
 
-/* Names of sandboxes on the guest's private networks are nobody else's. Whether it was one. */
-static bool answer_name(struct resolver *resolver, const struct packet *packet, const struct dns_question *question)
-{
-	if (!resolver->options.names)
-		return false;
-	memcpy(resolver->answer, packet->payload, packet->payload_len);
-	size_t len = names__answer(resolver->options.names, resolver->answer, question);
-	if (len)
-		reply(resolver, packet, resolver->answer, len);
-	return len > 0;
-}
-
-static void answer_for(struct query *query, const struct dns_question *question, const struct address *service)
-{
-	size_t len = dns__answer(query->message, question, service, question->type == DNS_A);
-	reply(query->resolver, &query->packet, query->message, len);
-}
-
-/* What goes on with the old ones goes on: a query that is past the last of the new ones ends as after any last. */
+/* What goes on with the old ones goes on. */
 static void look_up_servers(struct resolver *resolver)
 {
 	struct resolver_options *options = &resolver->options;
-	struct address servers[RESOLVER_SERVERS];
+	struct name_servers servers;
 	uint64_t now = options->now();
 	if (!options->source.servers || (resolver->looked && now - resolver->looked < RESOLVER_FRESH_MS))
 		return;
 	resolver->looked = now ? now : 1;
-	unsigned count = options->source.servers(options->source.owner, servers);
-	if (!count)
-		return;
-	memcpy(options->servers, servers, sizeof(servers));
-	options->server_count = count;
+	if (options->source.servers(options->source.owner, &servers))
+		options->servers = servers;
 }
 
-unsigned resolver__servers(const struct resolver *resolver, struct address servers[RESOLVER_SERVERS])
+const struct name_servers *resolver__servers(const struct resolver *resolver)
 {
-	memcpy(servers, resolver->options.servers, sizeof(resolver->options.servers));
-	return resolver->options.server_count;
+	return &resolver->options.servers;
+}
+
+static void ask_servers(struct resolver *resolver, const struct asker *by, const uint8_t *message, size_t len)
+{
+	struct query *query = free_query(resolver);
+	const struct inquiry_options inquiry = {
+		.loop = resolver->options.loop,
+		.servers = &resolver->options.servers,
+		.first = resolver->options.servers.rotate ? resolver->turn++ : 0,
+		.stream = by->stream != NULL,
+		.message = message,
+		.len = len,
+		.room = resolver->answer,
+		.ended = on_ended,
+		.silent = on_silent,
+		.arg = query,
+	};
+	if (inquiry__new(&inquiry, &query->inquiry)) {
+		deny(resolver, by, message, len, DNS_SERVER_FAILED);
+		return;
+	}
+	query->begun = resolver->options.now();
+	query->stream = by->stream;
+	query->len = len;
+	memcpy(query->message, message, len);
+	if (by->packet) {
+		query->packet = *by->packet;
+		memcpy(query->macs, by->packet->to_mac,
+		       sizeof(query->macs)); /* one behind the other, as in the frame */
+		query->packet.to_mac = query->macs;
+		query->packet.from_mac = query->macs + PACKET_MAC;
+		query->packet.payload = query->packet.ip = NULL;
+	}
+	inquiry__begin(query->inquiry);
+}
+
+/* Names of sandboxes are nobody else's, nor are those of services. Whether it was one. */
+static bool answer_here(struct resolver *resolver, const struct asker *to, const uint8_t *message, size_t len,
+			const struct dns_question *question)
+{
+	const struct resolver_options *options = &resolver->options;
+	memcpy(resolver->own, message, len);
+	size_t n = options->names ? names__answer(options->names, resolver->own, question) : 0;
+	if (n)
+		reply(resolver, to, resolver->own, n, DNS_PLAIN);
+	return n > 0;
+}
+
+static bool answer_for_service(struct resolver *resolver, const struct asker *to, const uint8_t *message, size_t len,
+			       const struct dns_question *question)
+{
+	const struct address *service = services__address_of(resolver->options.services, question->name);
+	if (!service)
+		return false;
+	memcpy(resolver->own, message, len);
+	bool is4 = question->type == DNS_A && question->class == DNS_IN;
+	reply(resolver, to, resolver->own, dns__answer(resolver->own, question, service, is4), DNS_PLAIN);
+	return true;
+}
+
+/* A message of INQUIRY_MAX bytes at most that is a query of some kind. */
+static void take(struct resolver *resolver, const struct asker *by, const uint8_t *message, size_t len)
+{
+	const struct resolver_options *options = &resolver->options;
+	struct dns_question question;
+	enum dns_code wrong = dns__judge(message, len, &question);
+	if (wrong) {
+		deny(resolver, by, message, len, wrong);
+		return;
+	}
+	if (answer_here(resolver, by, message, len, &question))
+		return;
+	look_up_servers(resolver);
+	const char *why = refuses(resolver, &question);
+	if (why) {
+		tell(resolver, &(struct resolver_news){.name = question.name, .why = why});
+		deny(resolver, by, message, len, DNS_REFUSED);
+		return;
+	}
+	if (policy__match_question(options->policy, question.name)->log)
+		tell(resolver, &(struct resolver_news){.name = question.name});
+	if (answer_for_service(resolver, by, message, len, &question))
+		return;
+	struct query *repeated = find_repeated(resolver, by->packet);
+	if (repeated) {
+		inquiry__repeat(repeated->inquiry);
+		return;
+	}
+	if (options->servers.count) {
+		ask_servers(resolver, by, message, len);
+		return;
+	}
+	tell(resolver,
+	     &(struct resolver_news){.name = question.name, .why = "there is no name server to ask", .failed = true});
+	say_nobody(resolver, by, message, len);
 }
 
 void resolver__ask(struct resolver *resolver, const struct packet *packet)
 {
-	const struct resolver_options *options = &resolver->options;
-	struct dns_question question;
-	if (packet->payload_len > QUERY_MAX || !dns__question(packet->payload, packet->payload_len, false, &question))
+	const struct asker by = {.packet = packet};
+	if (!dns__is_query(packet->payload, packet->payload_len))
 		return;
-	if (answer_name(resolver, packet, &question))
-		return;
-	look_up_servers(resolver);
-	struct query *query = free_query(resolver);
-	query->begun = options->now();
-	query->packet = *packet;
-	memcpy(query->macs, packet->to_mac, sizeof(query->macs)); /* the one behind the other, as in the frame */
-	query->packet.to_mac = query->macs;
-	query->packet.from_mac = query->macs + PACKET_MAC;
-	query->packet.payload = query->packet.ip = NULL;
-	query->len = packet->payload_len;
-	memcpy(query->message, packet->payload, packet->payload_len);
-	query->guest_id = dns__id(query->message);
-	const char *why = refuses(resolver, question.name);
-	if (why) {
-		options->told(options->arg, question.name, NULL, why);
-		refuse(query);
-		return;
-	}
-	if (policy__match_question(options->policy, question.name)->log)
-		options->told(options->arg, question.name, NULL, NULL);
-	const struct address *service = services__address_of(options->services, question.name);
-	query->server = 0;
-	if (service)
-		answer_for(query, &question, service);
-	else if (!options->server_count)
-		refuse(query);
-	else if (!ask(query))
-		ask_next(query);
+	if (packet->payload_len <= INQUIRY_MAX)
+		take(resolver, &by, packet->payload, packet->payload_len);
+	else
+		deny(resolver, &by, packet->payload, DNS_HEADER, DNS_BROKEN_QUERY);
+}
+
+static void on_stream(void *arg, struct name_stream *stream, const uint8_t *message, size_t len)
+{
+	const struct asker by = {.stream = stream};
+	if (dns__is_query(message, len))
+		take(arg, &by, message, len);
+	else
+		name_stream__close(stream);
+}
+
+static void on_gone(void *arg, struct name_stream *stream)
+{
+	struct resolver *resolver = arg;
+	for (unsigned i = 0; i < RESOLVER_OPEN; i++)
+		if (resolver->queries[i].inquiry && resolver->queries[i].stream == stream)
+			query__forget(&resolver->queries[i]);
 }

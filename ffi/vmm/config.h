@@ -64,8 +64,7 @@ struct config_net {
 	struct net_addresses addresses;
 	bool host_loopback;
 	bool follows_host; /* the servers are those of /etc/resolv.conf, now and later */
-	struct address servers[RESOLVER_SERVERS];
-	unsigned server_count;
+	struct name_servers servers;
 	struct config_rules rules;
 	bool otherwise;
 	struct services services;

@@ -120,13 +120,19 @@ static int read_ipv6(struct cbor_reader *reader, const CborValue *value, void *m
 static int read_server(struct cbor_reader *reader, const CborValue *value, void *arg, unsigned index, const char *where)
 {
 	struct config_net *net = arg;
-	net->server_count = index + 1;
-	return read_address(reader, value, &net->servers[index], where);
+	const char *text;
+	int err = cbor_value__text(reader, value, &text, where);
+	if (err)
+		return err;
+	net->servers.count = index + 1;
+	return name_server__parse(text, &net->servers.at[index])
+		       ? wrong(reader, where, "must be an IPv4 or IPv6 address, the latter perhaps with an interface")
+		       : 0;
 }
 
 static int read_servers(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
 {
-	return cbor_array__read(reader, value, RESOLVER_SERVERS, where, read_server, member);
+	return cbor_array__read(reader, value, NAME_SERVERS, where, read_server, member);
 }
 
 int config_protocol__read(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)

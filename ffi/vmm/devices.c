@@ -177,7 +177,7 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		.host_loopback = net->host_loopback,
 		.services = net->services,
 		.opener = {.open = doors__open_service, .owner = options->doors},
-		.server_count = net->server_count,
+		.servers = net->servers,
 		.source = {.servers = net->follows_host ? doors__name_servers : NULL, .owner = options->doors},
 		.names = set->names,
 		.publish = set->publish,
@@ -187,7 +187,6 @@ static int add_net(struct device_set *set, const struct config_net *net, const s
 		.notice = options->notice,
 		.arg = options->owner,
 	};
-	memcpy(nat.servers, net->servers, sizeof(nat.servers));
 	int err = nat__new(&nat, &dev, &set->nat, why);
 	if (!err)
 		err = add(set, dev, why);

@@ -65,7 +65,7 @@ int doors__open_service(void *owner, unsigned index)
 	return doors__open(owner, DOOR_SERVICE, index);
 }
 
-unsigned doors__name_servers(void *owner, struct address servers[RESOLVER_SERVERS])
+bool doors__name_servers(void *owner, struct name_servers *servers)
 {
 	char text[RESOLV_CONF_MAX];
 	size_t len = 0;
@@ -78,7 +78,10 @@ unsigned doors__name_servers(void *owner, struct address servers[RESOLVER_SERVER
 	if (fd >= 0)
 		close(fd);
 	/* where there is none, this machine asks itself: resolv.conf(5) */
-	return fd >= 0 || fd == -ENOENT ? resolv_conf__servers(text, len, servers) : 0;
+	if (fd < 0 && fd != -ENOENT)
+		return false;
+	resolv_conf__read(text, len, servers);
+	return true;
 }
 
 /* The side that opens */

@@ -34,7 +34,7 @@ __attribute__((warn_unused_result)) int doors__open(struct doors *doors, enum do
 extern const struct vsock_ports_ops doors__vsock;
 int doors__open_service(void *owner, unsigned index);
 /* As of struct resolver_source. */
-unsigned doors__name_servers(void *owner, struct address servers[RESOLVER_SERVERS]);
+bool doors__name_servers(void *owner, struct name_servers *servers);
 
 /* In the process that opens: answer what was asked, as far as there is anything now; false at the end. Whatever the
  * asking side says and whatever it has made of the runtime directory, no link is followed. */

@@ -18,8 +18,8 @@ struct told {
 };
 
 /* "2026-01-31T12:00:00Z tcp 192.0.2.1:443 (example.org) refused: no rule allows it; to allow it: example.org:443", or
- * "... let through". What a guest can bring into it are names, of which the gate lets letters, digits, "-", "_" and "."
- * through. */
+ * "... let through"; "failed" in place of "refused". What a guest can bring into it are names, of letters, digits, "-",
+ * "_", "." and "\". */
 static void write_line(struct vmm *vmm, const struct gate_notice *notice)
 {
 	char line[1024], when[32], port[8] = "";
@@ -35,7 +35,8 @@ static void write_line(struct vmm *vmm, const struct gate_notice *notice)
 	int len = snprintf(line, sizeof(line), "%s %s %s%s%s%s%s%s%s ", when, notice->protocol, brackets ? "[" : "",
 			   notice->address, brackets ? "]" : "", port, both ? " (" : "", name, both ? ")" : "");
 	if (notice->why)
-		len += snprintf(line + len, sizeof(line) - (size_t)len, "refused: %s%s%s\n", notice->why,
+		len += snprintf(line + len, sizeof(line) - (size_t)len, "%s: %s%s%s\n",
+				notice->failed ? "failed" : "refused", notice->why,
 				*notice->allow ? "; to allow it: " : "", notice->allow);
 	else
 		len += snprintf(line + len, sizeof(line) - (size_t)len, "let through\n");
@@ -57,6 +58,8 @@ static void tell(void *arg)
 		frame__text(&frame, "address", notice->address);
 	if (notice->port)
 		frame__uint(&frame, "port", notice->port);
+	if (notice->failed)
+		frame__bool(&frame, "failed", true);
 	if (notice->inside)
 		frame__bool(&frame, "inside", true);
 	if (notice->name)

@@ -32,12 +32,11 @@ struct show {
 
 static void add_servers(struct frame *frame, const struct nat *nat)
 {
-	char text[ADDRESS_TEXT];
-	struct address servers[RESOLVER_SERVERS];
-	unsigned count = nat__servers(nat, servers);
-	frame__list(frame, "nameServers", count);
-	for (unsigned i = 0; i < count; i++)
-		frame__item_text(frame, address__print(&servers[i], text));
+	char text[NAME_SERVER_TEXT];
+	const struct name_servers *servers = nat__servers(nat);
+	frame__list(frame, "nameServers", servers->count);
+	for (unsigned i = 0; i < servers->count; i++)
+		frame__item_text(frame, name_server__print(&servers->at[i], text));
 	frame__close(frame);
 }
 

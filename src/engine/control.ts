@@ -168,6 +168,7 @@ function readRefusal(message: Message): NetworkRefusal {
     protocol: oneOf(message, "protocol", ["tcp", "udp", "icmp", "dns", "frame"]),
     ...readWhere(message),
     why: words(message, "why", 512),
+    ...(message.failed === true ? { failed: true as const } : {}),
     ...optional(message, "allow"),
   };
 }

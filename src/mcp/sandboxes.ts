@@ -68,7 +68,7 @@ export class Sandboxes implements AsyncDisposable {
       onNotice: ({ message }) => this.#tell(message),
       onRefusal: (refusal) => {
         const line = describeRefusal(refusal);
-        this.#tell(`${spec.name}: network refused ${line}`);
+        this.#tell(`${spec.name}: network ${line}`);
         if (refusals.length < REFUSALS) refusals.push(line);
       },
     });

@@ -35,7 +35,7 @@ export interface PublishedPort {
   readonly guestPort: number;
 }
 
-/** Something that the sandbox's network policy did not let through. */
+/** Something that the sandbox's network policy did not let through, or that failed. */
 export interface NetworkRefusal {
   /** `dns`: a name that was asked for; `frame`: a packet that is forged, broken or of no use. */
   readonly protocol: "tcp" | "udp" | "icmp" | "dns" | "frame";
@@ -44,6 +44,8 @@ export interface NetworkRefusal {
   /** The name that led to the address, or was asked for. */
   readonly name?: string;
   readonly why: string;
+  /** Nothing refused it, and no rule mends it: `why` is what went wrong, such as a name server that is silent. */
+  readonly failed?: true;
   /** The rule for `allow` that would let it through, where one can. */
   readonly allow?: string;
 }

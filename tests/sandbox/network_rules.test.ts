@@ -58,7 +58,7 @@ except OSError as e: print(e)`);
     expect(await udp(peer, 53)).toContain("No route to host");
     await m.told({ protocol: "udp", address: peer, port: 53 });
     expect(Number(await udp("10.0.2.3", 53))).toBeGreaterThan(30);
-    expect(await connect("10.0.2.3", 53)).toContain("No route to host");
+    expect(await connect("10.0.2.3", 53)).toBe("connected");
     expect(await connect(peer6, 7000)).toContain("Permission denied");
     await m.told({ address: peer6, allow: `[${peer6}]:7000` });
     const ping = await m.python(`s = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP); s.settimeout(5)

@@ -119,6 +119,6 @@ async function tell(
   if (cli.exitCode !== 0)
     await cli.terminal.say("capsa: it failed: what would have come behind that is not in what follows");
   for (const refusal of refusals)
-    await cli.terminal.say(`capsa: ${name}: network refused ${describeRefusal(refusal)}`);
+    await cli.terminal.say(`capsa: ${name}: network ${describeRefusal(refusal)}`);
   await cli.terminal.write(sharesToml(name, file, shares) + learnedToml(name, learnFrom(accesses)));
 }

@@ -125,7 +125,7 @@ async function boot(
     keepChanges: true,
     onNotice: ({ message }) => void terminal.say(`capsa: ${message}`),
     onRefusal: (spec, refusal) =>
-      void terminal.say(`capsa: ${spec.name}: network refused ${describeRefusal(refusal)}`),
+      void terminal.say(`capsa: ${spec.name}: network ${describeRefusal(refusal)}`),
     onStart: (spec, vm) => {
       if (spec.run && !options.detach)
         output.push(...show(vm, several ? `${spec.name} | ` : undefined, options, cli));

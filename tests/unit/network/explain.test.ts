@@ -113,7 +113,8 @@ describe("an open network", () => {
     ["10.0.2.2:22", "is refused: the host's own services are reached with hostLoopback = true only"],
     ["10.0.2.9:22", "is refused: there is nothing at this address"],
     ["10.0.2.3:53/udp", "is allowed: it is the sandbox's own gateway or name server"],
-    ["10.0.2.3:53", "is refused: the name server answers over UDP only"],
+    ["10.0.2.3:53", "is allowed: it is the sandbox's own gateway or name server"],
+    ["[fd63:6170:7361::3]:53", "is refused: the name server answers over TCP by IPv4 only"],
     ["2001:db8::1/icmp", "is refused: echo requests over IPv6"],
   ];
   for (const [place, said] of cases) test(place, () => expect(explain({}, place)).toContain(said));

@@ -57,7 +57,7 @@ static void on_answer(void *arg, const uint8_t *frame, size_t len)
 static void on_notice(void *arg, const struct gate_notice *notice)
 {
 	(void)arg;
-	if (notice->why)
+	if (notice->why && !notice->failed) /* there is no name server to ask */
 		snprintf(why, sizeof(why), "%s", notice->why);
 }
 
