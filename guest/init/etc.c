@@ -55,7 +55,17 @@ int etc__add_host(const char *name, const char *ipv4, const char *ipv6)
 	return fclose(file) ? -errno : error;
 }
 
-int etc__write_resolv_conf(const struct strings *servers)
+/* "search a b"; nothing without words. */
+static int write_words(FILE *file, const char *key, const struct strings *words)
+{
+	int written = words && words->count ? fprintf(file, "%s", key) : 0;
+
+	for (size_t i = 0; written >= 0 && words && i < words->count; i++)
+		written = fprintf(file, " %s%s", words->list[i], i + 1 == words->count ? "\n" : "");
+	return written < 0 ? -EIO : 0;
+}
+
+int etc__write_resolv_conf(const struct strings *servers, const struct strings *search, const struct strings *options)
 {
 	FILE *file;
 	int error = make_etc();
@@ -70,5 +80,9 @@ int etc__write_resolv_conf(const struct strings *servers)
 	for (size_t i = 0; i < servers->count; i++)
 		if (fprintf(file, "nameserver %s\n", servers->list[i]) < 0)
 			error = -EIO;
+	if (!error)
+		error = write_words(file, "search", search);
+	if (!error)
+		error = write_words(file, "options", options);
 	return fclose(file) ? -errno : error;
 }

@@ -9,7 +9,8 @@
 /* The sandbox finds its own name in /etc/hosts, behind what is there, and asks nobody for it. */
 __attribute__((warn_unused_result)) int etc__add_host(const char *name, const char *ipv4, const char *ipv6);
 
-/* Write /etc/resolv.conf. */
-__attribute__((warn_unused_result)) int etc__write_resolv_conf(const struct strings *servers);
+/* Write /etc/resolv.conf. `search` and `options` may be NULL. */
+__attribute__((warn_unused_result)) int
+etc__write_resolv_conf(const struct strings *servers, const struct strings *search, const struct strings *options);
 
 #endif

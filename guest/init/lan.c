@@ -84,5 +84,5 @@ int lan__configure(const struct lan_plan *plan, const char **what)
 	if (error || !plan->name_servers.count)
 		return error;
 	*what = "lans: /etc/resolv.conf cannot be written";
-	return etc__write_resolv_conf(&plan->name_servers);
+	return etc__write_resolv_conf(&plan->name_servers, NULL, NULL);
 }

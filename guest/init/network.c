@@ -5,10 +5,26 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <string.h>
 
 #define INTERFACE "eth0"
 
 enum { NAME_SERVERS = 3 };
+
+/* What is a line of a file: none of it may be another. */
+static int take_words(struct strings *words, const CborValue *map, const char *key)
+{
+	CborValue array;
+	int found = reader__array(map, key, &array), error;
+
+	if (found <= 0)
+		return found;
+	error = strings__add_array(words, &array);
+	for (size_t i = 0; !error && i < words->count; i++)
+		if (!*words->list[i] || strpbrk(words->list[i], " \t\r\n"))
+			error = -EPROTO;
+	return error;
+}
 
 int network_plan__take(struct network_plan *plan, const CborValue *map, const char **why)
 {
@@ -34,8 +50,12 @@ int network_plan__take(struct network_plan *plan, const CborValue *map, const ch
 		if (inet_pton(AF_INET, plan->name_servers.list[i], bytes) != 1 &&
 		    inet_pton(AF_INET6, plan->name_servers.list[i], bytes) != 1)
 			return -EPROTO;
-	plan->present = true;
-	return 0;
+	*why = "network: search and options, lists of words";
+	error = take_words(&plan->search, &network, "search");
+	if (!error)
+		error = take_words(&plan->options, &network, "options");
+	plan->present = !error;
+	return error;
 }
 
 void network_plan__free(struct network_plan *plan)
@@ -43,6 +63,8 @@ void network_plan__free(struct network_plan *plan)
 	network_side__free(&plan->ipv4);
 	network_side__free(&plan->ipv6);
 	strings__free(&plan->name_servers);
+	strings__free(&plan->search);
+	strings__free(&plan->options);
 }
 
 int network__configure(const struct network_plan *plan, const char **what)
@@ -58,5 +80,5 @@ int network__configure(const struct network_plan *plan, const char **what)
 	if (error)
 		return error;
 	*what = "network: /etc/resolv.conf cannot be written";
-	return etc__write_resolv_conf(&plan->name_servers);
+	return etc__write_resolv_conf(&plan->name_servers, &plan->search, &plan->options);
 }

@@ -10,7 +10,7 @@
 struct network_plan {
 	bool present;
 	struct network_side ipv4, ipv6;
-	struct strings name_servers;
+	struct strings name_servers, search, options;
 };
 
 /* Take "network" of the plan's map, if it is there. Returns 0 or -errno with *why. */

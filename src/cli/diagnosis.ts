@@ -8,6 +8,7 @@ import { type KvmProbe, probeKvm } from "../engine/library.ts";
 import { CapsaError } from "../errors.ts";
 import { runtimeBase } from "../sandbox/directories.ts";
 import { confinement } from "./confinement.ts";
+import { names } from "./names.ts";
 
 export interface Finding {
   readonly name: string;
@@ -31,6 +32,7 @@ export async function diagnose(): Promise<Finding[]> {
     await checked("guest", () => usable(initramfsPath(), constants.R_OK)),
     await checked("monitor", () => usable(vmmPath(), constants.X_OK)),
     network(),
+    await checked("names", () => names()),
     await checked("runtime directory", () => room(runtimeBase())),
     transactions(),
     ...cages(engines.some(({ name, state }) => name === "QEMU" && state === "ok")),

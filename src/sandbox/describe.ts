@@ -3,7 +3,15 @@
 import type { NetworkRefusal, SandboxExit } from "./api.ts";
 
 /** What a sandbox's network refused, for people: "refused tcp 192.0.2.1:443 (example.org): no rule allows it; …". */
-export function describeRefusal({ protocol, address, port, name, why, allow, failed }: NetworkRefusal): string {
+export function describeRefusal({
+  protocol,
+  address,
+  port,
+  name,
+  why,
+  allow,
+  failed,
+}: NetworkRefusal): string {
   const place = address?.includes(":") && port !== undefined ? `[${address}]` : (address ?? name ?? "");
   const where = `${place}${port === undefined ? "" : `:${port}`}`;
   const led = address !== undefined && name !== undefined ? ` (${name})` : "";

@@ -6,6 +6,7 @@ import type { Identity } from "../host/identity.ts";
 import type { RootfsParts } from "../image/rootfs.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
 import { netDevice, type Service } from "../network/device.ts";
+import type { HostNames } from "../network/host.ts";
 import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
 import { secretNetwork } from "../secrets/guest.ts";
 import type { Protection } from "./protect.ts";
@@ -131,6 +132,7 @@ export function guestPlan(
   rootfs: RootfsParts,
   lans: readonly Lan[] = [],
   addition?: GuestAddition,
+  names?: HostNames,
 ): object {
   const { roots, lower, mounts } = layout(spec, rootfs);
   return {
@@ -143,7 +145,7 @@ export function guestPlan(
     mounts,
     ttlMs: spec.ttlMs,
     idleMs: spec.idleTimeoutMs,
-    network: spec.network === "none" ? undefined : guestNetwork(),
+    network: spec.network === "none" ? undefined : guestNetwork(lans.length === 0 ? names : undefined),
     lans:
       lans.length === 0
         ? undefined
@@ -154,10 +156,16 @@ export function guestPlan(
   };
 }
 
-/** `network` of guest/protocol.cddl. */
-function guestNetwork(): object {
+/** `network` of guest/protocol.cddl. On private networks a short name is a member's, and looked for in no domain. */
+function guestNetwork({ search = [], options = [] }: Partial<HostNames> = {}): object {
   const side = ({ guest, bits, host }: Side) => ({ address: guest, prefix: bits, gateway: host });
-  return { ipv4: side(IPV4), ipv6: side(IPV6), nameServers: [IPV4.nameServer] };
+  return {
+    ipv4: side(IPV4),
+    ipv6: side(IPV6),
+    nameServers: [IPV4.nameServer],
+    search: search.length > 0 ? search : undefined,
+    options: options.length > 0 ? options : undefined,
+  };
 }
 
 /** Name of the root that a share is, by its index in the specification; one in mode `transaction` is two, of other names. */

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import type { StagedChanges } from "../changes/changes.ts";
 import { initramfsPath, kernelPath } from "../engine/installation.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
-import { nameServers } from "../network/host.ts";
+import { type HostNames, hostNames } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
 import type { SecretProxy } from "../secrets/proxy.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
@@ -35,6 +35,7 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   const base = spec.initrd ?? initramfsPath();
   let staged: StagedChanges | undefined;
   const span = recordBoot(spec);
+  const names = findNames(spec, options);
   let secrets: Promise<StartedSecrets | undefined> = Promise.resolve(undefined);
   const launched = launch(
     { name: spec.name, spec },
@@ -53,11 +54,11 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,
-        initrd: writeInitrd(place.runtimeDir, base, guestPlan(spec, rootfs, place.lans, addition)),
+        initrd: writeInitrd(place.runtimeDir, base, guestPlan(spec, rootfs, place.lans, addition, names)),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
         identities,
-        ...(spec.network === "none" ? {} : { nameServers: nameServers() }),
+        ...(names === undefined ? {} : { nameServers: names.servers }),
         ...(proxy === undefined ? {} : { services: proxy.services }),
         ...(place.lans.length === 0 ? {} : { lans: place.lans }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),
@@ -83,6 +84,18 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
     await started?.proxy.leave();
     throw error;
   }
+}
+
+/** How the sandbox finds names; undefined when that is not this machine's affair. */
+function findNames({ name, network }: SandboxSpec, { onNotice }: StartOptions): HostNames | undefined {
+  if (network === "none" || network.nameServers !== undefined) return undefined;
+  const names = hostNames();
+  if (names.fallback)
+    onNotice?.({
+      code: "NO_NAME_SERVER",
+      message: `${name}: /etc/resolv.conf names no server, so 127.0.0.1 is asked for names; \`capsa doctor\` says whether it answers`,
+    });
+  return names;
 }
 
 /** A place for what the guest changes in its transactional shares, where it has some. */

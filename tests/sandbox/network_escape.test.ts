@@ -161,7 +161,8 @@ s.connect(("${address}", ${port})); s.send(b"\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\
     await m.told({ protocol: "tcp", address: peer, port: 53, why: "no rule allows it" });
     expect(await connect("fd63:6170:7361::3", 53)).toContain("Permission denied");
     // the name server's own is no other way than that by datagrams
-    const code = await m.python(`s = create_connection(("10.0.2.3", 53), 10); q = bytes.fromhex("0007010000010000000000000662796e616d65047465737400000100" "01")
+    const code =
+      await m.python(`s = create_connection(("10.0.2.3", 53), 10); q = bytes.fromhex("0007010000010000000000000662796e616d65047465737400000100" "01")
 s.send(bytes([0, len(q)]) + q); print(s.recv(99)[5] & 15)`);
     expect(code).toBe("5");
     await m.told({ protocol: "dns", name: "byname.test", why: "no rule allows the name" });

@@ -181,6 +181,9 @@ static void a_plan_with_a_network(void)
 	CHECK_EQ(plan.network.ipv6.prefix, 64);
 	CHECK_EQ(plan.network.name_servers.count, 2);
 	CHECK_STR(plan.network.name_servers.list[1], "fd00::3");
+	CHECK_EQ(plan.network.search.count, 2);
+	CHECK_STR(plan.network.search.list[0], "corp.example.org");
+	CHECK_STR(plan.network.options.list[0], "ndots:2");
 	plan__free(&plan);
 }
 

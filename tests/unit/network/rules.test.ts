@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { nameServers } from "../../../src/network/host.ts";
+import { hostNames } from "../../../src/network/host.ts";
 import { parsePublish, validatePublish } from "../../../src/network/publish.ts";
 import { compileRules, parseTarget, validateRules } from "../../../src/network/rules.ts";
 import type { UserNetwork } from "../../../src/network/spec.ts";
@@ -180,17 +180,29 @@ test("a published port is of loopback unless it says otherwise", () => {
   );
 });
 
-test("name servers are those of resolv.conf that can be asked without knowing an interface", () => {
+test("names are found as resolv.conf has it", () => {
   const directory = mkdtempSync(join(tmpdir(), "capsa-resolv-"));
   const path = join(directory, "resolv.conf");
-  writeFileSync(
-    path,
+  const says = (text: string) => {
+    writeFileSync(path, text);
+    return hostNames(path);
+  };
+  const { servers, fallback } = says(
     "# a\nnameserver 192.0.2.1\n  nameserver\tfe80::1%eth0\n#nameserver 9.9.9.9\nsearch nameserver\n" +
-      "nameserver 2001:db8::1\nnameserver nonsense\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n",
+      "nameserver nonsense\nnameserver 2001:db8::1 # mine\nnameserver 192.0.2.4\n",
   );
-  expect(nameServers(path)).toEqual(["192.0.2.1", "2001:db8::1", "192.0.2.3"]);
-  writeFileSync(path, "options edns0\n");
-  expect(nameServers(path)).toEqual(["127.0.0.1"]);
+  expect(servers).toEqual(["192.0.2.1", "fe80::1%eth0", "2001:db8::1"]);
+  expect(fallback).toBe(false);
+  const nothing = { servers: ["127.0.0.1"], fallback: true, search: [], options: [] };
+  expect(says("nameserver fe80::1%an-interface-of-no-kernel\n")).toEqual(nothing);
+  expect(says("search a.test\ndomain b.test c.test\n").search).toEqual(["b.test"]);
+  expect(says("domain b.test\nsearch a.test nonsense! c.test.\n").search).toEqual(["a.test", "c.test."]);
+  expect(says("options ndots:3 rotate\noptions timeout:1 attempts:4 debug edns0 x\n").options).toEqual([
+    "ndots:3",
+    "timeout:1",
+    "attempts:4",
+    "edns0",
+  ]);
   rmSync(directory, { recursive: true });
-  expect(nameServers(path)).toEqual(["127.0.0.1"]);
+  expect(hostNames(path)).toEqual(nothing);
 });

@@ -2,6 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { decodeCbor, encodeCbor } from "../../../src/agent/framing.ts";
+import { takeLan } from "../../../src/network/lan.ts";
 import { guestPlan, vmmConfig } from "../../../src/sandbox/plan.ts";
 import { makePlaceholders, secretEnvironment } from "../../../src/secrets/guest.ts";
 import { hostsOf } from "../../../src/secrets/validate.ts";
@@ -94,6 +95,17 @@ test("a network is a device, addresses for the guest, and a table of rules", () 
     ipv6: { address: "fd63:6170:7361::15", prefix: 64, gateway: "fd63:6170:7361::2" },
     nameServers: ["10.0.2.3"],
   });
+  // short names are looked for where this machine does, but on a private network, where they are its members'
+  const names = { servers: ["192.0.2.1"], fallback: false, search: ["corp.example"], options: ["ndots:2"] };
+  const named = guestPlan(spec, { overlays: [] }, [], undefined, names);
+  expect(decodeCbor(encodeCbor(named)).network).toMatchObject({
+    nameServers: ["10.0.2.3"],
+    search: ["corp.example"],
+    options: ["ndots:2"],
+  });
+  const lan = takeLan({ name: "back", scope: "a", as: "one" }, [], "/run/lan");
+  const joined = decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }, [lan], undefined, names)));
+  expect(joined.network).not.toHaveProperty("search");
 });
 
 test("secrets are services of the network, whose hosts are allowed, and what the guest is told of them", () => {
