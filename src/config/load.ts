@@ -73,7 +73,7 @@ export function parseConfig(text: string, path: string, { values = "read" }: Loa
       isTable(table) ? resolveSandbox(name, table, { base, file: path }, report) : [],
     ),
     steps: resolveSteps(Array.isArray(steps) ? steps : [], { sandboxes: tables, base, positions, report }),
-    mcp: resolveMcp(mcp, base),
+    mcp: resolveMcp(mcp, base, report),
   };
   checkNetworks(config.sandboxes, report);
   if (problems.length === 0) {

@@ -1,7 +1,9 @@
 /** One `[sandbox.NAME]` table into a specification. */
+
 import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { unexpanded } from "../host/written.ts";
 import type { NetworkSpec, RootfsSpec, SandboxSpec, Secrets, UserNetwork } from "../sandbox/spec.ts";
 import { MAX_LIFE_MS } from "../sandbox/validate.ts";
 import { lookUp } from "./host_path.ts";
@@ -55,8 +57,11 @@ export function resolveSandbox(
     const given = table[key];
     if (given === undefined) return {};
     const absolute = resolve(base, given);
+    const wrong = unexpanded(given);
     const found = lookUp(absolute, "file ");
-    if ("why" in found || !found.isFile()) {
+    if (wrong !== undefined) {
+      report([...path, key], ...wrong);
+    } else if ("why" in found || !found.isFile()) {
       report(
         [...path, key],
         "why" in found ? found.why : `there is no file ${absolute}`,
@@ -79,7 +84,9 @@ export function resolveSandbox(
       ? {}
       : { networks: table.networks.map((network) => ({ name: network, scope: place.file, as: name })) }),
     env: table.env ?? {},
-    ...(table.secrets === undefined ? {} : { secrets: resolveSecrets(table.secrets, base) }),
+    ...(table.secrets === undefined
+      ? {}
+      : { secrets: resolveSecrets(table.secrets, [...path, "secrets"], base, report) }),
     ...(table.run === undefined
       ? {}
       : {
@@ -120,19 +127,32 @@ function resolveNetwork(
 }
 
 /** A relative path starts at the directory of this file. */
-function resolveSecrets(tables: Readonly<Record<string, SecretTable>>, base: string): Secrets {
-  const absolute = (from: string) =>
-    from.startsWith("file:") ? `file:${resolve(base, from.slice("file:".length))}` : from;
+function resolveSecrets(
+  tables: Readonly<Record<string, SecretTable>>,
+  path: Path,
+  base: string,
+  report: Reporter,
+): Secrets {
+  const absolute = (name: string, from: string) => {
+    if (!from.startsWith("file:")) return from;
+    const given = from.slice("file:".length);
+    const wrong = unexpanded(given);
+    if (wrong !== undefined) report([...path, name, "from"], ...wrong);
+    return `file:${resolve(base, given)}`;
+  };
   return Object.fromEntries(
-    Object.entries(tables).map(([name, secret]) => [name, { ...secret, from: absolute(secret.from) }]),
+    Object.entries(tables).map(([name, secret]) => [name, { ...secret, from: absolute(name, secret.from) }]),
   );
 }
 
 function resolveRootfs(given: string, path: Path, base: string, report: Reporter): RootfsSpec {
   if (given === "base" || given === "host") return { kind: given };
   const directory = resolve(base, given);
+  const wrong = unexpanded(given);
   const found = lookUp(directory, "directory ");
-  if ("why" in found || !found.isDirectory()) {
+  if (wrong !== undefined) {
+    report(path, ...wrong);
+  } else if ("why" in found || !found.isDirectory()) {
     report(
       path,
       "why" in found ? found.why : `there is no directory ${directory}`,

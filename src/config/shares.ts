@@ -1,5 +1,7 @@
 /** The shares of one sandbox: from tables to specifications, and whether they can be mounted beside each other. */
+
 import { posix, resolve } from "node:path";
+import { unexpanded } from "../host/written.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
 import { lookUp } from "./host_path.ts";
 import type { Path } from "./positions.ts";
@@ -51,8 +53,11 @@ export function resolveShares(
 
 function resolveShare(table: ShareTable, path: Path, base: string, report: Reporter): ShareSpec {
   const host = resolve(base, table.host);
+  const wrong = unexpanded(table.host);
   const stat = lookUp(host);
-  if ("why" in stat) {
+  if (wrong !== undefined) {
+    report([...path, "host"], ...wrong);
+  } else if ("why" in stat) {
     report([...path, "host"], stat.why, "relative paths start at the directory of this file");
   } else if (!stat.isDirectory() && !stat.isFile()) {
     report([...path, "host"], `${host} is neither a directory nor a file`, "share the directory it is in");

@@ -1,6 +1,8 @@
 /** The `[[steps]]` tables into steps. */
+
 import { resolve } from "node:path";
 import { Value } from "@sinclair/typebox/value";
+import { unexpanded } from "../host/written.ts";
 import type { ChangesAssertion, FileAssertion, Step, TextMatch } from "../steps/step.ts";
 import { lookUp } from "./host_path.ts";
 import type { Path, Positions } from "./positions.ts";
@@ -117,7 +119,10 @@ function resolveWrite(write: NonNullable<StepTable["write"]>, path: Path, { base
   const from = write.from === undefined ? undefined : resolve(base, write.from);
   // an earlier step may make it, so only what can never be read is refused
   const found = from === undefined ? undefined : lookUp(from);
-  if (found !== undefined && "why" in found) {
+  const wrong = unexpanded(write.from ?? "");
+  if (wrong !== undefined) {
+    report([...at, "from"], ...wrong);
+  } else if (found !== undefined && "why" in found) {
     if (!found.missing) report([...at, "from"], found.why);
   } else if (found?.isDirectory()) {
     report([...at, "from"], `${from} is a directory`, "name a file, or share the directory");

@@ -1,7 +1,7 @@
 /** The builder: a sandbox described call by call, whose types allow exactly one main process. */
 
-import { resolve } from "node:path";
 import { SpecError } from "../errors.ts";
+import { absolutePath } from "../host/written.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { madeUpName } from "./name.ts";
 import type {
@@ -263,7 +263,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
       protect,
     } = typeof options === "string" ? { mode: options } : options;
     const share: ShareSpec = {
-      host: resolve(host),
+      host: absolutePath("shares.host", host),
       guest,
       mode,
       cache,
@@ -275,7 +275,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
 
   rootfs(rootfs: string | { readonly directory: string }): this {
     if (rootfs === "base" || rootfs === "host") return this.#with({ rootfs: { kind: rootfs } });
-    const path = resolve(typeof rootfs === "string" ? rootfs : rootfs.directory);
+    const path = absolutePath("rootfs", typeof rootfs === "string" ? rootfs : rootfs.directory);
     return this.#with({ rootfs: { kind: "directory", path } });
   }
 
@@ -285,16 +285,18 @@ class Builder implements SandboxBuilder, RunnableSandbox {
 
   secret(name: string, secret: SecretSpec): this {
     const { from } = secret;
-    const absolute = from.startsWith("file:") ? `file:${resolve(from.slice("file:".length))}` : from;
+    const absolute = from.startsWith("file:")
+      ? `file:${absolutePath(`secrets.${name}.from`, from.slice("file:".length))}`
+      : from;
     return this.#with({ secrets: { ...this.#draft.secrets, [name]: { ...secret, from: absolute } } });
   }
 
   kernel(path: string): this {
-    return this.#with({ kernel: resolve(path) });
+    return this.#with({ kernel: absolutePath("kernel", path) });
   }
 
   initrd(path: string): this {
-    return this.#with({ initrd: resolve(path) });
+    return this.#with({ initrd: absolutePath("initrd", path) });
   }
 
   noNetwork(): this {

@@ -1,7 +1,7 @@
 /** From what a caller says of a raw VM to a specification with its defaults filled in. */
 
-import { resolve } from "node:path";
 import { SpecError } from "../errors.ts";
+import { absolutePath } from "../host/written.ts";
 import { madeUpName } from "../sandbox/name.ts";
 import type { VmOptions } from "./api.ts";
 import type { VmSpec } from "./spec.ts";
@@ -38,13 +38,16 @@ export function specOf(options: VmOptions): VmSpec {
   if (typeof kernel !== "string") throw new SpecError("kernel", "a raw VM needs the path of a kernel");
   return {
     name: options.name ?? madeUpName("vm"),
-    kernel: resolve(kernel),
-    ...(initrd === undefined ? {} : { initrd: resolve(initrd) }),
+    kernel: absolutePath("kernel", kernel),
+    ...(initrd === undefined ? {} : { initrd: absolutePath("initrd", initrd) }),
     cmdline: options.cmdline ?? "console=ttyS0 panic=-1",
     acpi: options.acpi ?? true,
     cpus: options.cpus ?? 1,
     memoryMb: options.memoryMb ?? 512,
-    disks: disks.map(({ path, readOnly = false }) => ({ path: resolve(path), readOnly })),
+    disks: disks.map(({ path, readOnly = false }, index) => ({
+      path: absolutePath(`disks[${index}].path`, path),
+      readOnly,
+    })),
     vsock: options.vsock ?? true,
     engine: options.engine ?? "auto",
     confine: options.confine ?? "auto",

@@ -412,6 +412,23 @@ describe("a wrong file", () => {
       "relative paths start",
     ],
     [
+      "paths that a shell would expand",
+      `${box}kernel = "~/vmlinux"\nrootfs = "\${HOME}/root"\nshares = [{ host = "~", guest = "/a" }, { host = "./~", guest = "/b" }]
+secrets.TOKEN = { from = "file:$HOME/token", hosts = ["a.example"] }
+network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]\ndownloads = "~/x"`,
+      [
+        "2:10 sandbox.box.kernel",
+        "3:10 sandbox.box.rootfs",
+        "4:20 sandbox.box.shares[1].host",
+        "4:50 sandbox.box.shares[2].host",
+        "5:26 sandbox.box.secrets.TOKEN.from",
+        "8:31 steps[1].write.from",
+        "10:13 mcp.downloads",
+      ],
+      "`~` and variables are not expanded",
+      'write the whole path; "./~/vmlinux" if that is its name',
+    ],
+    [
       "transaction of a file",
       `${box}[[sandbox.box.shares]]\nhost = "data.bin"\nguest = "/a"\nmode = "transaction"`,
       ["5:8 sandbox.box.shares[1].mode"],

@@ -113,3 +113,17 @@ test("what is not there yet says so", async () => {
   await expect(networked).rejects.toBeInstanceOf(SpecError);
   await expect(networked).rejects.toMatchObject({ code: "SPEC_INVALID", field: "network" });
 });
+
+test("paths are not expanded, and what a shell would expand is refused", () => {
+  const said = "`~` and variables are not expanded";
+  const box = Capsa.sandbox();
+  expect(() => box.share("~/src", "/src", MountMode.ReadOnly)).toThrow(said);
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: that very text
+  expect(() => box.rootfs({ directory: "${HOME}/root" })).toThrow(said);
+  expect(() => box.kernel("~me/vmlinux")).toThrow(said);
+  expect(() => box.initrd("$HOME/initrd")).toThrow(said);
+  expect(() => box.secret("TOKEN", { from: "file:~/token", hosts: ["a.example"] })).toThrow(said);
+  expect(() =>
+    box.share("./~", "/src", MountMode.ReadOnly).share("/a~b/$x", "/b", MountMode.ReadOnly),
+  ).not.toThrow();
+});
