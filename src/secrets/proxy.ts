@@ -7,6 +7,7 @@ import { controlSocket, SECRETS_LOG, secretSocket, vmmDirectory } from "../engin
 import { HostError } from "../errors.ts";
 import { absolute } from "../host/homes.ts";
 import type { NetworkRefusal } from "../network/spec.ts";
+import { outsideProxy } from "./proxy/outside.ts";
 import { lines, PROXY, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";
 import type { Secrets } from "./spec.ts";
 import { hostsOf, parseHost, type SecretHost } from "./validate.ts";
@@ -114,6 +115,7 @@ export class SecretProxy {
 
 function makeTask(options: ProxyOptions, services: readonly SecretService[]): ProxyTask {
   const { secrets, placeholders, runtimeDir, nameServers } = options;
+  const outside = outsideProxy(process.env);
   const all = Object.entries(secrets).map(([name, { from, hosts, header }]) => {
     const value = readSecret(`secrets.${name}.from`, from);
     const secret: ProxySecret = {
@@ -131,6 +133,7 @@ function makeTask(options: ProxyOptions, services: readonly SecretService[]): Pr
       secrets: all.filter(({ hosts }) => hosts.some(isOf(service))).map(({ secret }) => secret),
     })),
     ...(nameServers === undefined ? {} : { nameServers }),
+    ...(outside === undefined ? {} : { outside }),
     control: controlSocket(runtimeDir),
     log: join(runtimeDir, SECRETS_LOG),
   };

@@ -34,14 +34,14 @@ function tellRefusal(log: RefusalLog, name: string, port: number, why: string): 
   log.add(name, port, why);
 }
 
-async function serve({ services, nameServers, log: path }: ProxyTask): Promise<void> {
+async function serve({ services, log: path, ...task }: ProxyTask): Promise<void> {
   const log = new RefusalLog(path);
   const authority = await makeAuthority();
-  const makeAgent = agentMaker(nameServers);
+  const makeAgent = agentMaker(task);
   for (const { name, port, socket, secrets } of services) {
     const identity = await authority.issue(name);
     const onRefusal = (why: string) => tellRefusal(log, name, port, printableLine(why));
-    const server = hostServer({ name, port, secrets, identity, makeAgent, onRefusal });
+    const server = hostServer({ name, port, secrets, identity, makeAgent: () => makeAgent(name), onRefusal });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(socket, resolve);

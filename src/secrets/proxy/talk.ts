@@ -1,5 +1,7 @@
 /** What whoever starts a sandbox and the proxy of its secrets say to each other: lines of JSON, on the proxy's pipes. */
 
+import type { OutsideProxy } from "./outside.ts";
+
 /** The first argument of the compiled command line where it is not a command but the proxy. */
 export const PROXY = "--secrets-proxy";
 
@@ -14,6 +16,8 @@ export interface ProxyTask {
   }[];
   /** To ask for addresses; absent: the host's. */
   readonly nameServers?: readonly string[];
+  /** The proxy by which the hosts are reached; absent: they are reached directly. */
+  readonly outside?: OutsideProxy;
   /** Path of the VMM's control.sock: the proxy ends when the connection to it does. */
   readonly control: string;
   /** Path of the file to which refusals are written. */

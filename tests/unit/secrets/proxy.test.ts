@@ -2,11 +2,12 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { connect } from "node:tls";
 import type { NetworkRefusal } from "../../../src/index.ts";
+import { outsideProxy } from "../../../src/secrets/proxy/outside.ts";
 import { SecretProxy } from "../../../src/secrets/proxy.ts";
 import { startUpstream, type Upstream } from "./upstream.ts";
 
@@ -63,16 +64,21 @@ interface Said {
   readonly servername?: string | false;
   /** Which of the proxy's hosts. */
   readonly service?: number;
+  /** By another proxy than the one of most tests. */
+  readonly by?: SecretProxy;
   /** Called with all there is so far, whenever more comes; what it returns is sent. */
   readonly reply?: (soFar: string) => string | undefined;
 }
 
 /** Send it through the proxy; everything that came back until the connection's end. */
-function say(text: string, { servername = NAME, service = 0, reply }: Said = {}): Promise<string> {
+function say(
+  text: string,
+  { servername = NAME, service = 0, reply, by = proxy }: Said = {},
+): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   const socket = connect({
-    path: proxy.services[service]!.socket,
-    ca: proxy.authority,
+    path: by.services[service]!.socket,
+    ca: by.authority,
     ...(servername === false ? { checkServerIdentity: () => undefined } : { servername }),
     rejectUnauthorized: servername === NAME,
   } as Parameters<typeof connect>[0]);
@@ -141,6 +147,88 @@ describe("a placeholder becomes the value", () => {
       `POST /echo HTTP/1.1\r\n${host()}\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     );
     expect(answer).toContain(`\r\n${body}\r\n`);
+  });
+});
+
+describe("this machine's proxy", () => {
+  const connects: string[] = [];
+  const users: Socket[] = [];
+  let answer = "HTTP/1.1 200 Connection established\r\n\r\n";
+  const outside = createServer((socket) => {
+    users.push(socket.on("error", () => {}));
+    socket.once("data", (head) => {
+      connects.push(head.toString());
+      socket.write(answer);
+      const far = createConnection(upstream.port, "127.0.0.1");
+      socket.pipe(far.on("error", () => {})).pipe(socket);
+    });
+  });
+  beforeAll(async () => {
+    await new Promise<void>((resolve) => outside.listen(0, "127.0.0.1", resolve));
+  });
+  afterAll(() => {
+    for (const user of users) user.destroy();
+    outside.close();
+  });
+
+  /** What the host answers by a proxy of secrets that was started with these variables. */
+  async function by(variables: Record<string, string>): Promise<string> {
+    const place = mkdtempSync(join(directory, "by-"));
+    const env = { ...variables, NODE_EXTRA_CA_CERTS: join(directory, "ca.pem"), CAPSA_TEST_TOKEN: TOKEN };
+    const before = Object.keys(env).map((name) => [name, process.env[name]] as const);
+    Object.assign(process.env, env);
+    const secrets = { TOKEN: { from: "env:CAPSA_TEST_TOKEN", hosts: [`${NAME}:${upstream.port}`] } };
+    try {
+      const other = await SecretProxy.start({ secrets, placeholders: shown, runtimeDir: place });
+      const said = await say(get("/headers", `x-a: ${shown.TOKEN}`), { by: other });
+      await other.leave();
+      return said;
+    } finally {
+      for (const [name, value] of before)
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+    }
+  }
+  const url = (login = "") => `http://${login}127.0.0.1:${(outside.address() as AddressInfo).port}`;
+
+  test("leads to the hosts, as curl would be led", async () => {
+    expect(await by({ HTTPS_PROXY: url("me:p%40ss@") })).toStartWith("HTTP/1.1 200 OK\r\n");
+    expect(seen("x-a")).toEqual([TOKEN]);
+    const login = Buffer.from("me:p@ss").toString("base64");
+    const place = `${NAME}:${upstream.port}`;
+    expect(connects).toEqual([
+      `CONNECT ${place} HTTP/1.1\r\nHost: ${place}\r\nProxy-Authorization: Basic ${login}\r\n\r\n`,
+    ]);
+  });
+
+  test("is passed by for the names that no_proxy has", async () => {
+    connects.length = 0;
+    for (const no_proxy of ["a.test, .localhost", "*"])
+      expect(await by({ https_proxy: url(), no_proxy })).toStartWith("HTTP/1.1 200 OK\r\n");
+    expect(connects).toEqual([]);
+  });
+
+  test("that refuses, or is not there, is a 502 that says so", async () => {
+    answer = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+    expect(await by({ https_proxy: url("me:secret@") })).toMatch(
+      / 502 [\s\S]*the proxy 127.0.0.1:\d+ answers 407/,
+    );
+    expect(await by({ https_proxy: "http://127.0.0.1:1" })).toMatch(
+      / 502 [\s\S]*127.0.0.1:1 cannot be reached/,
+    );
+  });
+
+  test("of another kind is refused at the start", () => {
+    for (const ALL_PROXY of ["socks5://127.0.0.1:1080", "http://", "http://a%zz@b"])
+      expect(() => outsideProxy({ ALL_PROXY })).toThrow("ALL_PROXY is no proxy");
+    expect(outsideProxy({ HTTPS_PROXY: "" })).toBeUndefined();
+    expect(outsideProxy({ HTTPS_PROXY: "proxy.test" })).toMatchObject({ tls: false, port: 1080 });
+    expect(outsideProxy({ HTTPS_PROXY: "https://[::1]/" })).toMatchObject({
+      tls: true,
+      host: "::1",
+      port: 443,
+    });
+    expect(outsideProxy({ HTTPS_PROXY: "http://p.test:80", no_proxy: "a.test" })).toMatchObject({ port: 80 });
   });
 });
 
