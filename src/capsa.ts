@@ -1,5 +1,6 @@
 /** Where everything begins. */
 
+import { guardMethods } from "./edge.ts";
 import type { PrivateNetwork } from "./network/lan.ts";
 import type { RunningSandbox } from "./sandbox/api.ts";
 import { type RunnableSandbox, type SandboxBuilder, sandboxBuilder } from "./sandbox/builder.ts";
@@ -70,3 +71,5 @@ export const Capsa = {
     return new Vm(options);
   },
 } as const;
+
+guardMethods(Capsa);

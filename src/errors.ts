@@ -2,6 +2,9 @@
 
 import { printable, printableLine } from "./printable.ts";
 
+/** Of a message, characters. */
+const LONGEST = 16_384;
+
 /**
  * The root of the tree: `catch (error) { if (error instanceof CapsaError) … }`. A message and a hint may be shown as they
  * are: what a guest has chosen of them is escaped.
@@ -14,9 +17,21 @@ export class CapsaError extends Error {
   readonly hint: string | undefined;
 
   constructor(code: string, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
-    super(printable(message), options.cause === undefined ? undefined : { cause: options.cause });
+    super(printable(cut(message)), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.hint = options.hint === undefined ? undefined : printable(options.hint);
+    this.hint = options.hint === undefined ? undefined : printable(cut(options.hint));
+  }
+}
+
+/**
+ * A call was given what it does not take (`ARGUMENTS`): a path that is not absolute, a number out of range, a request that is
+ * too large. Where something of the caller's threw meanwhile, a getter or a callback, `cause` is that.
+ */
+export class ArgumentError extends CapsaError {
+  override readonly name = "ArgumentError";
+
+  constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super("ARGUMENTS", message, options);
   }
 }
 
@@ -156,6 +171,11 @@ export class GuestLostError extends CapsaError {
   constructor(why: string, options: { cause?: unknown } = {}) {
     super("GUEST_LOST", `lost the sandbox's agent: ${why}`, options);
   }
+}
+
+/** Of what a caller gave there may be megabytes in it. */
+function cut(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 
 function withTail(message: string, tail: string): string {

@@ -47,6 +47,7 @@ export { Capsa } from "./capsa.ts";
 export { pendingChanges } from "./changes/changes.ts";
 export {
   AgentError,
+  ArgumentError,
   BootError,
   CapsaError,
   ConsoleError,

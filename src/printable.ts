@@ -23,6 +23,14 @@ export function printableJson(value: unknown, indent?: number): string {
   return replaceHidden(JSON.stringify(value, null, indent), (char) => (char === "\n" ? char : inJson(char)));
 }
 
+/** Any value in a few words, for an error about it. Runs nothing of the value's own. */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return printableJson(value.length > 100 ? `${value.slice(0, 100)}…` : value);
+  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
+  if (typeof value === "object" && value !== null) return "an object";
+  return String(value).slice(0, 100);
+}
+
 /** A basic string of TOML, whose escapes are whole characters'. */
 export function printableToml(text: string): string {
   return replaceHidden(JSON.stringify(text.toWellFormed()), (char) => {

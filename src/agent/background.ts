@@ -1,5 +1,6 @@
 /** Processes in the background: they go on without the connection that started them. */
 
+import { ArgumentError } from "../errors.ts";
 import type {
   AttachedProcess,
   AttachOptions,
@@ -28,7 +29,9 @@ export async function detach(
   options: DetachOptions,
 ): Promise<BackgroundProcess> {
   if (options.stdin !== undefined && options.stdin !== "pipe") {
-    throw new TypeError('stdin of a detached process is "pipe", to be written to once attached, or nothing');
+    throw new ArgumentError(
+      'stdin of a detached process is "pipe", to be written to once attached, or nothing',
+    );
   }
   const { request } = programRequest(command, options);
   const { signal } = options;
@@ -41,7 +44,8 @@ export async function attach(
   id: number,
   options: AttachOptions,
 ): Promise<AttachedProcess> {
-  if (!Number.isSafeInteger(id) || id < 1) throw new TypeError(`a process has a number from 1 on, not ${id}`);
+  if (!Number.isSafeInteger(id) || id < 1)
+    throw new ArgumentError(`a process has a number from 1 on, not ${id}`);
   checkWhole("replay", options.replay, 0, 0xffffffff);
   const child = new AttachedRunning(id);
   const call = connection.call({

@@ -58,9 +58,9 @@ export class Call {
     this.response.catch(() => {}); // whoever wants it awaits it; it is not lost on anyone else
   }
 
-  start(): void {
+  start(request: Uint8Array): void {
     this.#setup.signal?.addEventListener("abort", this.#onAbort, { once: true });
-    this.#send(encodeFrame({ id: this.id, ...this.#setup.request, window: this.#setup.window }));
+    this.#send(request);
     this.#arm();
   }
 

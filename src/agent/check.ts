@@ -1,13 +1,27 @@
 /** What callers give, checked before it is sent. */
 
-/** Throws `TypeError` for what is no absolute path. */
-export function checkPath(path: string): void {
-  if (typeof path !== "string" || !path.startsWith("/") || path.includes("\0")) {
-    throw new TypeError(`a path in the guest should be absolute, not ${JSON.stringify(path)}`);
-  }
+import { ArgumentError } from "../errors.ts";
+import { shown } from "../printable.ts";
+
+/** A timer takes no longer one: it would go off at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** Throws `ArgumentError` for what is no absolute path. */
+export function checkPath(path: unknown): void {
+  if (!checkText("a path in the guest", path).startsWith("/"))
+    throw new ArgumentError(`a path in the guest should be absolute, not ${shown(path)}`);
 }
 
-/** Throws `TypeError` for what is no whole number of the range; `undefined` is none to be checked. */
+/** The text, which is some that can be sent as it is: no half of a character beyond the first 65536, and no NUL. */
+export function checkText(what: string, value: unknown): string {
+  if (typeof value !== "string") throw new ArgumentError(`${what} should be a string, not ${shown(value)}`);
+  if (value.includes("\0")) throw new ArgumentError(`${what} has a NUL character in it`);
+  if (!value.isWellFormed())
+    throw new ArgumentError(`${what} has half a surrogate pair in it, which is no text`);
+  return value;
+}
+
+/** Throws `ArgumentError` for what is no whole number of the range; `undefined` is none to be checked. */
 export function checkWhole(
   what: string,
   value: unknown,
@@ -16,8 +30,30 @@ export function checkWhole(
 ): void {
   if (value === undefined) return;
   if (typeof value !== "number" || !(Number.isInteger(value) && value >= least && value <= most)) {
-    throw new TypeError(`${what} should be a whole number from ${least} on, not ${JSON.stringify(value)}`);
+    const range = most === Number.MAX_SAFE_INTEGER ? `${least} on` : `${least} to ${most}`;
+    throw new ArgumentError(`${what} should be a whole number from ${range}, not ${shown(value)}`);
   }
+}
+
+/** Something with members that have names. */
+export function checkObject(what: string, value: unknown): void {
+  if (value === undefined) return;
+  if (typeof value !== "object" || value === null || Array.isArray(value) || ArrayBuffer.isView(value))
+    throw new ArgumentError(
+      `${what} should be an object, not ${Array.isArray(value) ? "a list" : shown(value)}`,
+    );
+}
+
+/** A limit in milliseconds, of up to 24 days. */
+export function checkTime(what: string, ms: unknown): void {
+  if (ms === undefined) return;
+  if (typeof ms !== "number" || !(ms >= 0 && ms <= LONGEST_MS))
+    throw new ArgumentError(`${what} should be a number from 0 to ${LONGEST_MS} ms, not ${shown(ms)}`);
+}
+
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new ArgumentError(`signal should be an AbortSignal, not ${shown(signal)}`);
 }
 
 /** Permission bits, set-id and sticky ones too. */

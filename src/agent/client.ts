@@ -1,6 +1,7 @@
 /** The agent's client: every call of the API over one connection. */
 
-import { AgentError } from "../errors.ts";
+import { guardMethods } from "../edge.ts";
+import { AgentError, ArgumentError } from "../errors.ts";
 import type * as api from "./api.ts";
 import { attach, detach, processes } from "./background.ts";
 import { MAX_WINDOW } from "./call.ts";
@@ -129,7 +130,7 @@ class AgentClient implements api.Agent {
     checkMode(options.mode);
     checkWhole("offset", options.offset);
     const { mode, parents, append, offset } = options;
-    if (append && offset !== undefined) throw new TypeError("append and offset say two things: give one");
+    if (append && offset !== undefined) throw new ArgumentError("append and offset say two things: give one");
     const source = pieces(contents);
     const call = this.#connection.call({
       op: "writeFile",
@@ -261,3 +262,5 @@ class AgentClient implements api.Agent {
     return this.close();
   }
 }
+
+guardMethods(AgentClient.prototype);

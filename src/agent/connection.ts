@@ -3,8 +3,9 @@
 import { GuestLostError } from "../errors.ts";
 import type { Recording } from "../telemetry.ts";
 import { Call, type CallSetup } from "./call.ts";
+import { checkSignal, checkTime } from "./check.ts";
 import { failure, uint, words } from "./fields.ts";
-import type { Message } from "./framing.ts";
+import { encodeFrame, type Message } from "./framing.ts";
 import { ProtocolError } from "./profile.ts";
 import { FrameSocket } from "./socket.ts";
 import { recordCall, recordEnd, recordEvent } from "./spans.ts";
@@ -63,13 +64,17 @@ export class Connection {
 
   /** Open a call. Throws what ended the connection, or the signal's reason when it is aborted already. */
   call(setup: CallSetup): Call {
+    checkSignal(setup.signal);
+    checkTime("timeoutMs", setup.timeoutMs);
     setup.signal?.throwIfAborted();
     if (this.#lost !== undefined) throw this.#lost;
+    const id = this.#nextId++;
+    const request = encodeFrame({ id, ...setup.request, window: setup.window });
     const recording = recordCall(setup, this.#sandbox);
-    const call = new Call(this.#nextId++, recording ? watched(setup, recording) : setup, (frame) =>
+    const call = new Call(id, recording ? watched(setup, recording) : setup, (frame) =>
       this.#socket.send(frame),
     );
-    call.start();
+    call.start(request);
     this.#calls.set(call.id, call);
     if (recording !== undefined) recordEnd(recording, call);
     return call;

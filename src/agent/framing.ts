@@ -2,6 +2,7 @@
 
 // its pure part: the addon that comes with it takes longer to load than our small frames take to decode without
 import { Encoder } from "cbor-x/index-no-eval";
+import { ArgumentError } from "../errors.ts";
 import { checkProfile, ProtocolError } from "./profile.ts";
 
 /** Largest body of a frame, bytes. */
@@ -39,10 +40,13 @@ function exact(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, member]) => [key, exact(member)]));
 }
 
-/** One frame as bytes. Throws `RangeError` when it would be too large to send. */
+/** One frame as bytes. Throws {@link ArgumentError} when it would be too large to send. */
 export function encodeFrame(message: object): Uint8Array {
   const body = encodeCbor(message);
-  if (body.length > MAX_FRAME) throw new RangeError(`a frame of ${body.length} bytes is over ${MAX_FRAME}`);
+  if (body.length > MAX_FRAME)
+    throw new ArgumentError(`a request of ${body.length} bytes is over the limit of ${MAX_FRAME}`, {
+      hint: "what a program is to have of that size goes into a file, or to its stdin",
+    });
   const frame = new Uint8Array(4 + body.length);
   new DataView(frame.buffer).setUint32(0, body.length);
   frame.set(body, 4);

@@ -1,8 +1,8 @@
 /** Paths in the guest by a pattern: the guest tells what there is, and what matches is found here. */
 
-import { AgentError } from "../errors.ts";
+import { AgentError, ArgumentError } from "../errors.ts";
 import type { GlobOptions } from "./api.ts";
-import { checkPath, checkWhole } from "./check.ts";
+import { checkPath, checkText, checkWhole } from "./check.ts";
 import type { Connection } from "./connection.ts";
 import { relativePath } from "./entry.ts";
 import { list, map, oneOf } from "./fields.ts";
@@ -41,8 +41,7 @@ export async function glob(connection: Connection, pattern: string, options: Glo
   const { cwd = "/", dot = false, maxBytes = MAX_LIST, signal, timeoutMs = FILE_MS } = options;
   checkPath(cwd);
   checkWhole("maxBytes", maxBytes);
-  if (typeof pattern !== "string" || pattern === "" || pattern.includes("\0"))
-    throw new TypeError(`a pattern should be a string, not ${JSON.stringify(pattern)}`);
+  if (checkText("a pattern", pattern) === "") throw new ArgumentError("a pattern is empty");
   const { base, rest, depth } = parsePattern(pattern);
   const matcher = new Bun.Glob(rest);
   const hidden = dot || rest.startsWith(".") || rest.includes("/.");

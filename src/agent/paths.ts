@@ -1,5 +1,6 @@
 /** What names there are in the guest and what they lead to: calls on paths that move no data to or from here. */
 
+import { ArgumentError } from "../errors.ts";
 import type {
   CallOptions,
   ChownOptions,
@@ -10,7 +11,7 @@ import type {
   StatOptions,
 } from "./api.ts";
 import type { CallSetup } from "./call.ts";
-import { checkMode, checkOwner, checkPath } from "./check.ts";
+import { checkMode, checkOwner, checkPath, checkText } from "./check.ts";
 import type { Connection } from "./connection.ts";
 import { readStat } from "./entry.ts";
 import { oneOf } from "./fields.ts";
@@ -49,7 +50,7 @@ export async function chmod(
   options: CallOptions,
 ): Promise<void> {
   checkPath(path);
-  if (mode === undefined) throw new TypeError("chmod needs a mode");
+  if (mode === undefined) throw new ArgumentError("chmod needs a mode");
   checkMode(mode);
   await connection.ask(short("chmod", { op: "chmod", path, mode }, path, options), () => {});
 }
@@ -74,9 +75,8 @@ export async function symlink(
   options: CallOptions,
 ): Promise<void> {
   checkPath(path);
-  if (typeof target !== "string" || target === "" || target.includes("\0")) {
-    throw new TypeError(`a link should lead to a path, not ${JSON.stringify(target)}`);
-  }
+  if (checkText("what a link leads to", target) === "")
+    throw new ArgumentError("a link should lead to a path, and this one is empty");
   await connection.ask(short("symlink", { op: "symlink", path, target }, path, options), () => {});
 }
 

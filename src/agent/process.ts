@@ -1,7 +1,8 @@
 /** Programs in the sandbox: `spawn` streams, `exec` collects what it streams. */
 
-import { AgentError } from "../errors.ts";
+import { AgentError, ArgumentError } from "../errors.ts";
 import type { Environment, ExecOptions, ExecResult, SpawnOptions } from "./api.ts";
+import { checkObject } from "./check.ts";
 import { Collector } from "./collector.ts";
 import type { Connection } from "./connection.ts";
 import { pieces } from "./input.ts";
@@ -17,14 +18,15 @@ const EXEC_OPTIONS: ReadonlySet<string> = new Set<keyof ExecOptions>([
   ...(["limits", "onStdout", "onStderr", "maxOutput"] as const),
 ]);
 
-/** An environment or options: options when a key is an option's name. `TypeError` for a mixture of both. */
+/** An environment or options: options when a key is an option's name. `ArgumentError` for a mixture of both. */
 export function execOptions(given: Environment | ExecOptions | undefined): ExecOptions {
+  checkObject("exec's second argument", given);
   const keys = Object.keys(given ?? {});
   const options = keys.filter((key) => EXEC_OPTIONS.has(key));
   if (options.length === 0) return { env: (given ?? {}) as Environment };
   const other = keys.find((key) => !EXEC_OPTIONS.has(key));
   if (other !== undefined) {
-    throw new TypeError(
+    throw new ArgumentError(
       `exec's second argument has the option "${options[0]}" and "${other}", which is none; ` +
         "environment variables beside options go in { env: { … } }",
     );

@@ -1,8 +1,10 @@
 /** What a caller wants run, checked and put as the guest wants it. */
 
+import { ArgumentError } from "../errors.ts";
+import { shown } from "../printable.ts";
 import type { DetachOptions, Limits, SpawnOptions, TerminalSize } from "./api.ts";
 import { MAX_WINDOW, PROGRAM_WINDOW } from "./call.ts";
-import { checkWhole } from "./check.ts";
+import { checkObject, checkText, checkTime, checkWhole } from "./check.ts";
 import type { Message } from "./framing.ts";
 
 const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
@@ -15,16 +17,18 @@ export interface ProgramRequest extends Message {
   readonly argv: readonly string[];
 }
 
-/** The request of an exec. Throws `TypeError` on what is not one. */
+/** The request of an exec. Throws `ArgumentError` on what is not one. */
 export function programRequest(
   command: string | readonly string[],
   options: SpawnOptions | DetachOptions,
 ): { request: ProgramRequest; window: number } {
-  const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : [...command];
+  const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : words(command);
   checkTexts(argv, options);
   const { env, clearEnv, cwd, user, group, timeoutMs, limits, pty } = options;
-  const numbers = { ...(typeof user === "string" ? {} : { user }), group, timeoutMs };
+  const numbers = { ...(typeof user === "string" ? {} : { user }), group };
   for (const [what, value] of Object.entries(numbers)) checkWhole(what, value, 0, 0xffffffff);
+  checkWhole("timeoutMs", timeoutMs);
+  checkTime("timeoutMs", timeoutMs);
   const request: ProgramRequest = {
     op: "exec",
     argv,
@@ -55,25 +59,31 @@ export function terminalSize({ columns, rows }: TerminalSize): TerminalSize {
 /** The default where there is none. */
 export function checkWindow(window = PROGRAM_WINDOW): number {
   if (!(Number.isInteger(window) && window >= 4096 && window <= MAX_WINDOW)) {
-    throw new TypeError(`window should be from 4096 to ${MAX_WINDOW} bytes, not ${window}`);
+    throw new ArgumentError(`window should be from 4096 to ${MAX_WINDOW} bytes, not ${shown(window)}`);
   }
   return window;
 }
 
-function checkTexts(argv: readonly unknown[], { env, cwd, user }: SpawnOptions): void {
-  if (argv.length === 0) throw new TypeError("exec needs a command: a string or a list that is not empty");
-  const texts: [string, unknown][] = argv.map((argument, index) => [`argument ${index}`, argument]);
+function words(command: unknown): readonly unknown[] {
+  if (!Array.isArray(command))
+    throw new ArgumentError(`a command should be a string or a list of strings, not ${shown(command)}`);
+  if (command.length === 0) throw new ArgumentError("a command is a list that is not empty");
+  return [...command];
+}
+
+function checkTexts(
+  argv: readonly unknown[],
+  { env, cwd, user }: SpawnOptions,
+): asserts argv is readonly string[] {
+  for (const [index, argument] of argv.entries()) checkText(`argument ${index}`, argument);
+  checkObject("env", env);
   for (const [name, value] of Object.entries(env ?? {})) {
-    if (name === "" || name.includes("="))
-      throw new TypeError(`"${name}" is no name of an environment variable`);
-    texts.push([`environment variable ${name}`, value]);
+    if (checkText("the name of an environment variable", name) === "" || name.includes("="))
+      throw new ArgumentError(`${shown(name)} is no name of an environment variable`);
+    checkText(`environment variable ${name}`, value);
   }
-  if (cwd !== undefined) texts.push(["cwd", cwd]);
-  if (typeof user === "string") texts.push(["user", user]);
-  for (const [what, value] of texts) {
-    if (typeof value !== "string") throw new TypeError(`${what} should be a string, not ${typeof value}`);
-    if (value.includes("\0")) throw new TypeError(`${what} has a NUL character in it`);
-  }
+  if (cwd !== undefined) checkText("cwd", cwd);
+  if (typeof user === "string") checkText("user", user);
 }
 
 function limitsOf(limits: Limits): Message {
@@ -81,11 +91,11 @@ function limitsOf(limits: Limits): Message {
   // a limit that is misspelt would be no limit
   const [unknown] = Object.keys(others);
   if (unknown !== undefined)
-    throw new TypeError(`"${unknown}" is no limit; there are memoryMb, cpus and pids`);
+    throw new ArgumentError(`"${unknown}" is no limit; there are memoryMb, cpus and pids`);
   checkWhole("limits.memoryMb", memoryMb, 1, 2 ** 28);
   checkWhole("limits.pids", pids, 1, 2 ** 22);
   if (cpus !== undefined && !(typeof cpus === "number" && cpus > 0 && cpus <= 4096)) {
-    throw new TypeError(`limits.cpus should be a number above 0, not ${JSON.stringify(cpus)}`);
+    throw new ArgumentError(`limits.cpus should be a number above 0, not ${shown(cpus)}`);
   }
   return {
     memory: memoryMb === undefined ? undefined : memoryMb * MIB,

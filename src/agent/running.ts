@@ -1,5 +1,6 @@
 /** A program that runs, tied to the call that has its streams and its end. */
 
+import { guardMethods } from "../edge.ts";
 import { AgentError } from "../errors.ts";
 import type { AgentProcess, AttachedProcess, ExitStatus, OutputStream } from "./api.ts";
 import type { Call } from "./call.ts";
@@ -131,6 +132,8 @@ export class RunningProcess implements AgentProcess {
   }
 }
 
+guardMethods(RunningProcess.prototype);
+
 /** One in the background: it goes on when it is let go. */
 export class AttachedRunning extends RunningProcess implements AttachedProcess {
   readonly id: number;
@@ -160,6 +163,8 @@ export class AttachedRunning extends RunningProcess implements AttachedProcess {
     this.detach();
   }
 }
+
+guardMethods(AttachedRunning.prototype);
 
 export function silent(path: string): AgentError {
   return new AgentError("ETIMEDOUT", `exec ${path}: the agent did not answer in time`, { op: "exec", path });

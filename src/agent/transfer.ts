@@ -1,10 +1,10 @@
 /** Files and trees between this machine and the guest. */
 
 import { dirname, resolve } from "node:path";
-import { AgentError } from "../errors.ts";
+import { AgentError, ArgumentError } from "../errors.ts";
 import type { DownloadOptions, Transferred, UploadOptions } from "./api.ts";
 import { MAX_WINDOW } from "./call.ts";
-import { checkOwner, checkPath, checkWhole } from "./check.ts";
+import { checkOwner, checkPath, checkText, checkWhole } from "./check.ts";
 import type { Connection } from "./connection.ts";
 import { bytes, oneOf, uint } from "./fields.ts";
 import { pieces } from "./input.ts";
@@ -112,10 +112,9 @@ function othersTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function checkHostPath(path: string): void {
-  if (typeof path !== "string" || path === "" || path.includes("\0")) {
-    throw new TypeError(`a path of this machine should be a string, not ${JSON.stringify(path)}`);
-  }
+function checkHostPath(path: unknown): void {
+  if (checkText("a path of this machine", path) === "")
+    throw new ArgumentError("a path of this machine is empty");
 }
 
 function tooLarge(path: string, limit: number): AgentError {

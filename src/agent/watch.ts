@@ -1,5 +1,6 @@
 /** Changes of files as an async iterator: what its reader has taken is what the guest may send again. */
 
+import { guardMethods } from "../edge.ts";
 import type { FileChange, Watcher, WatchOptions } from "./api.ts";
 import type { Call } from "./call.ts";
 import { checkPath } from "./check.ts";
@@ -16,7 +17,7 @@ interface Batch {
   readonly length: number;
 }
 
-/** Begins at once. Throws `TypeError` for what is no path, and what ended the connection. */
+/** Begins at once. Throws `ArgumentError` for what is no path, and what ended the connection. */
 export function watch(connection: Connection, path: string, options: WatchOptions): Watcher {
   checkPath(path);
   return new Watching(connection, path, options);
@@ -132,3 +133,5 @@ class Watching implements Watcher {
     }
   }
 }
+
+guardMethods(Watching.prototype);

@@ -1,7 +1,9 @@
 /** The changes of one sandbox, wherever it is in its life. */
 
 import { existsSync } from "node:fs";
-import { CapsaError } from "../errors.ts";
+import { guard, guardMethods } from "../edge.ts";
+import { ArgumentError, CapsaError } from "../errors.ts";
+import { shown } from "../printable.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
 import type { ApplyOptions, ApplyResult, Change, Changes } from "./api.ts";
 import { apply, discard, finish } from "./apply.ts";
@@ -53,7 +55,7 @@ export async function allChanges(): Promise<StagedChanges[]> {
  * @example for (const { name, list } of await pendingChanges()) console.log(name);
  */
 export async function pendingChanges(): Promise<Changes[]> {
-  return allChanges();
+  return guard("pendingChanges", [], allChanges);
 }
 
 export class StagedChanges implements Changes {
@@ -169,10 +171,12 @@ export class StagedChanges implements Changes {
   }
 }
 
+guardMethods(StagedChanges.prototype);
+
 /** Each path is of a change. Throws `CapsaError` `NO_SUCH_CHANGE`. */
 function named(found: readonly Found[], paths?: readonly string[]): Found[] {
   if (paths !== undefined && !Array.isArray(paths))
-    throw new TypeError(`paths should be a list, such as ["/project/src"], not ${JSON.stringify(paths)}`);
+    throw new ArgumentError(`paths should be a list, such as ["/project/src"], not ${shown(paths)}`);
   for (const path of paths ?? []) {
     if (choose(found, [path]).length > 0) continue;
     throw new CapsaError("NO_SUCH_CHANGE", `nothing has changed at ${path}`, {

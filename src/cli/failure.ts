@@ -1,7 +1,7 @@
 /** What a failed command says and which exit code it has. */
 import { CommanderError } from "commander";
 import { ConfigError } from "../config/problem.ts";
-import { BootError, CapsaError, SpecError } from "../errors.ts";
+import { ArgumentError, BootError, CapsaError, SpecError } from "../errors.ts";
 import { Interrupted } from "./interrupt.ts";
 
 /** Exit codes that mean the same for every verb; an exec passes on those of the guest. */
@@ -66,7 +66,7 @@ export function describeFailure(error: unknown): Failure {
   }
   if (error instanceof CapsaError) {
     const { code, message, hint } = error;
-    const wrong = error instanceof SpecError || error instanceof UsageError;
+    const wrong = [SpecError, ArgumentError, UsageError].some((type) => error instanceof type);
     const details = { hint, ...(error instanceof BootError ? { console: error.consoleTail } : {}) };
     return {
       exitCode: wrong ? exitCodes.usage : error instanceof RefusedError ? exitCodes.failed : exitCodes.capsa,

@@ -66,14 +66,14 @@ export class Terminal {
     return this.write(`${printableJson(value)}\n`);
   }
 
-  /** As {@link write}, to stderr. */
-  writeError(chunk: Chunk): Promise<void> {
-    return this.#error.write(chunk);
+  /** As {@link write}, to stderr. `dispensable`: a full disk is no reason to fail. */
+  writeError(chunk: Chunk, options?: { dispensable?: true }): Promise<void> {
+    return this.#error.write(chunk, options);
   }
 
   /** As {@link print}, to stderr. On a full disk it is lost: what capsa does is worth more than what it says of it. */
   say(line: string): Promise<void> {
-    return this.#error.write(`${printable(line)}\n`, { dispensable: true });
+    return this.writeError(`${printable(line)}\n`, { dispensable: true });
   }
 
   /** Resolves when all that was written has been taken, or cannot be: with the reason, then. */

@@ -2,6 +2,7 @@
 
 import { flag, list, map, oneOf, uint, words } from "../agent/fields.ts";
 import type { Message } from "../agent/framing.ts";
+import { guardMethods } from "../edge.ts";
 import { readPorts } from "./ports.ts";
 import { compileRules, validateRules } from "./rules.ts";
 import type {
@@ -19,17 +20,17 @@ type Ask = (op: string, fields?: Message) => Promise<Message>;
 
 export function sandboxNetwork(ask: Ask): SandboxNetwork {
   const state = async () => readState(await ask("network"));
-  return {
+  return guardMethods({
     state,
-    update: async (change) => {
+    update: async (change: NetworkUpdate) => {
       validateRules("allow", change.allow ?? []);
       validateRules("deny", change.deny ?? []);
       validateRules("log", change.log ?? []);
       await ask("rules", rulesRequest(change, await state()));
     },
     counters: async () => readCounters(await ask("counters")),
-    explain: async (place) => readExplanation(await ask("explain", placeFields(place))),
-  };
+    explain: async (place: NetworkPlace) => readExplanation(await ask("explain", placeFields(place))),
+  });
 }
 
 function rulesRequest(change: NetworkUpdate, now: NetworkState): Message {

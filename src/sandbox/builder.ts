@@ -1,5 +1,6 @@
 /** The builder: a sandbox described call by call, whose types allow exactly one main process. */
 
+import { guardMethods } from "../edge.ts";
 import { SpecError } from "../errors.ts";
 import { absolutePath } from "../host/written.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
@@ -43,6 +44,8 @@ export const NetworkMode = {
   }),
 } as const;
 export type NetworkMode = NetworkSpec;
+
+guardMethods(NetworkMode);
 
 /** What {@link UserNetwork} says, all of it optional. */
 export type UserNatOptions = Partial<Omit<UserNetwork, "mode">>;
@@ -369,6 +372,8 @@ class Builder implements SandboxBuilder, RunnableSandbox {
     return startSandbox(this.spec(), options);
   }
 }
+
+guardMethods(Builder.prototype);
 
 /** A sandbox of one virtual processor and 512 MiB with busybox and no network, to be described further. */
 export function sandboxBuilder(): SandboxBuilder {

@@ -2,6 +2,7 @@
 
 import { failure, map } from "../agent/fields.ts";
 import { decodeCbor, encodeCbor } from "../agent/framing.ts";
+import { guard } from "../edge.ts";
 import { explainOffline } from "../engine/library.ts";
 import { VmmError } from "../errors.ts";
 import { placeFields, readExplanation } from "../network/control.ts";
@@ -21,6 +22,10 @@ export function explainNetwork(
   place: NetworkPlace,
   secrets: Secrets = {},
 ): NetworkExplanation {
+  return guard("explainNetwork", [], () => explain(network, place, secrets));
+}
+
+function explain(network: UserNetwork, place: NetworkPlace, secrets: Secrets): NetworkExplanation {
   const services = hostsOf(secrets).map((host) => ({ ...host, socket: "/" }));
   const net = netDevice(secretNetwork(network, secrets), [], services);
   const question = encodeCbor({ net, ...placeFields(place) });

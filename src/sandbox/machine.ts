@@ -4,7 +4,7 @@ import type { Message } from "../agent/framing.ts";
 import { Control, type EndReason, type RootUse, readUse, type VmmEvent } from "../engine/control.ts";
 import { reapVmm, signalProcess } from "../engine/library.ts";
 import { guestSocket } from "../engine/runtime_dir.ts";
-import { BootError } from "../errors.ts";
+import { ArgumentError, BootError } from "../errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
 import type { Notice } from "./api.ts";
 import { clearAway } from "./directories.ts";
@@ -206,7 +206,7 @@ export class Machine {
     return this.#use;
   }
 
-  /** The Unix socket of a guest's port, which the call opens. Throws `TypeError` for what is no port. */
+  /** The Unix socket of a guest's port, which the call opens. Throws `ArgumentError` for what is no port. */
   vsockSocket(port: number): { readonly path: string; readonly opened: Promise<void> } {
     checkPort(port);
     let opened = this.#open.get(port);
@@ -245,9 +245,9 @@ export class Machine {
   }
 }
 
-/** Throws `TypeError` for what is no vsock port. */
+/** Throws `ArgumentError` for what is no vsock port. */
 export function checkPort(port: number): void {
   if (!Number.isInteger(port) || port < 1 || port > 0xffff_fffe) {
-    throw new TypeError(`a vsock port is a whole number from 1 to 4294967294, not ${port}`);
+    throw new ArgumentError(`a vsock port is a whole number from 1 to 4294967294, not ${port}`);
   }
 }

@@ -3,6 +3,7 @@
 import { uint } from "../agent/fields.ts";
 import type { Message } from "../agent/framing.ts";
 import { SpecError, VmmError } from "../errors.ts";
+import { shown } from "../printable.ts";
 
 const PAGE = 4096;
 const MIB = 1 << 20;
@@ -25,10 +26,7 @@ export function memorySize(size: number | string): number {
   const [, digits, unit] = typeof size === "string" ? (/^(\d+)([MG])$/.exec(size) ?? []) : [];
   const bytes = typeof size === "number" ? size : Number(digits) * (unit === "G" ? 1024 * MIB : MIB);
   if (!Number.isSafeInteger(bytes) || bytes < LEAST)
-    throw new SpecError(
-      "memory",
-      `${JSON.stringify(size)} is no size of at least 32 MiB: bytes, "512M" or "2G"`,
-    );
+    throw new SpecError("memory", `${shown(size)} is no size of at least 32 MiB: bytes, "512M" or "2G"`);
   return bytes - (bytes % PAGE);
 }
 

@@ -1,6 +1,7 @@
 /** Sandboxes that are ready before they are asked for. */
 
-import { CapsaError } from "../errors.ts";
+import { guardMethods } from "../edge.ts";
+import { ArgumentError, CapsaError } from "../errors.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import type { RunnableSandbox } from "./builder.ts";
 import { madeUpName } from "./name.ts";
@@ -118,14 +119,14 @@ export class Pool implements SandboxPool {
   #retryMs = FIRST_RETRY_MS;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
-  /** `start` makes one whose agent listens; aborting its signal ends that. Throws `TypeError` for what is no size. */
+  /** `start` makes one whose agent listens; aborting its signal ends that. Throws `ArgumentError` for what is no size. */
   constructor(
     size: number,
     start: (signal: AbortSignal) => Promise<RunningSandbox>,
     onFailure?: PoolOptions["onFailure"],
   ) {
     if (!Number.isInteger(size) || size < 1)
-      throw new TypeError(`a pool's size is a whole number from 1 on, not ${size}`);
+      throw new ArgumentError(`a pool's size is a whole number from 1 on, not ${size}`);
     this.size = size;
     this.#start = start;
     this.#onFailure = onFailure;
@@ -232,6 +233,8 @@ export class Pool implements SandboxPool {
     this.#onFailure?.(error, delay);
   }
 }
+
+guardMethods(Pool.prototype);
 
 function closed(): CapsaError {
   return new CapsaError("POOL_CLOSED", "the pool of sandboxes is closed");

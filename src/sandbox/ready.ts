@@ -1,8 +1,10 @@
 /** Waiting for a sandbox's agent. */
 
 import type { Agent } from "../agent/api.ts";
+import { checkSignal, checkTime } from "../agent/check.ts";
 import { connectAgent } from "../agent/client.ts";
 import { saysNobodyListens } from "../agent/socket_path.ts";
+import { guard } from "../edge.ts";
 import { AgentError, GuestLostError } from "../errors.ts";
 import type { VsockSocket } from "./api.ts";
 import { AGENT_PORT } from "./plan.ts";
@@ -30,7 +32,7 @@ export function agentPort(): number {
  * @example const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
  */
 export function waitReady(socket: VsockSocket | string, options: WaitOptions = {}): Promise<Agent> {
-  return waitReadyTimeout(socket, READY_TIMEOUT_MS, options);
+  return guard("waitReady", [options], () => wait(socket, READY_TIMEOUT_MS, options));
 }
 
 /**
@@ -42,6 +44,12 @@ export async function waitReadyTimeout(
   ms: number,
   options: WaitOptions = {},
 ): Promise<Agent> {
+  return guard("waitReadyTimeout", [options], () => wait(socket, ms, options));
+}
+
+async function wait(socket: VsockSocket | string, ms: number, options: WaitOptions): Promise<Agent> {
+  checkSignal(options.signal);
+  checkTime("the limit", ms);
   options.signal?.throwIfAborted();
   const limit = AbortSignal.timeout(ms);
   const signal = options.signal === undefined ? limit : AbortSignal.any([limit, options.signal]);

@@ -2,6 +2,7 @@
 
 import { closeSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { guard } from "../edge.ts";
 import { listenForMembers } from "../engine/library.ts";
 import { readPlainFile } from "../engine/plain_file.ts";
 import { LOG_LIMIT, NETWORK_LOG, SECRETS_LOG, vmmDirectory } from "../engine/runtime_dir.ts";
@@ -148,7 +149,7 @@ function joinNetworks(
  * @example for (const { name, engine } of await list()) console.log(name, engine);
  */
 export async function list(): Promise<SandboxEntry[]> {
-  return (await living()).map(({ start, ...entry }) => entry);
+  return guard("list", [], async () => (await living()).map(({ start, ...entry }) => entry));
 }
 
 /** Of a sandbox that runs, and since when its VMM does, see `ProcessIdentity`. */
@@ -185,6 +186,10 @@ function living(): Promise<LivingEntry[]> {
  * @example const [latest] = await ended();
  */
 export async function ended(): Promise<EndedSandbox[]> {
+  return guard("ended", [], archived);
+}
+
+async function archived(): Promise<EndedSandbox[]> {
   const running = new Set((await list()).map((entry) => entry.id));
   const found: EndedSandbox[] = [];
   for (const id of directoriesIn(archiveBase())) {
@@ -201,7 +206,7 @@ export async function ended(): Promise<EndedSandbox[]> {
  * @example await using vm = await attach("web");
  */
 export async function attach(nameOrId: string): Promise<RunningSandbox> {
-  return SandboxHandle.attach(await find(nameOrId));
+  return guard("attach", [], async () => SandboxHandle.attach(await find(nameOrId)));
 }
 
 /** The running sandbox of that name or id. Throws {@link SandboxNotFoundError}. */
@@ -218,7 +223,7 @@ export async function find(nameOrId: string): Promise<LivingEntry> {
  * @example for (const { data } of await readLog("web")) process.stdout.write(data);
  */
 export async function readLog(nameOrId: string): Promise<LogEntry[]> {
-  return readEventLog(await logDirectory(nameOrId)).output;
+  return guard("readLog", [], async () => readEventLog(await logDirectory(nameOrId)).output);
 }
 
 /**
@@ -227,7 +232,10 @@ export async function readLog(nameOrId: string): Promise<LogEntry[]> {
  * @example process.stdout.write(await readNetworkLog("web"));
  */
 export async function readNetworkLog(nameOrId: string): Promise<string> {
-  const directory = await logDirectory(nameOrId);
+  return guard("readNetworkLog", [], async () => networkLog(await logDirectory(nameOrId)));
+}
+
+function networkLog(directory: string): string {
   const lines = [NETWORK_LOG, SECRETS_LOG].flatMap((name) =>
     linesOf(readPlainFile(join(directory, name), LOG_LIMIT)),
   );

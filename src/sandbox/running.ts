@@ -6,6 +6,7 @@ import { ProtocolError } from "../agent/profile.ts";
 import { signalNumber } from "../agent/signals.ts";
 import type { StagedChanges } from "../changes/changes.ts";
 import { shownName } from "../changes/names.ts";
+import { guardMethods } from "../edge.ts";
 import { controlSocket } from "../engine/runtime_dir.ts";
 import { CapsaError, VmmError } from "../errors.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
@@ -449,6 +450,8 @@ export class SandboxHandle implements RunningSandbox {
     else await this.kill();
   }
 }
+
+guardMethods(SandboxHandle.prototype);
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));

@@ -2,6 +2,7 @@
 
 import { dirname } from "node:path";
 import type { StagedChanges } from "../changes/changes.ts";
+import { guard } from "../edge.ts";
 import { initramfsPath, kernelPath } from "../engine/installation.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
 import { type HostNames, hostNames } from "../network/host.ts";
@@ -27,6 +28,10 @@ import { validateSpec } from "./validate.ts";
  * await using vm = await startSandbox(spec, { onNotice: ({ message }) => console.error(message) });
  */
 export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}): Promise<RunningSandbox> {
+  return guard("startSandbox", [options], () => start(spec, options));
+}
+
+async function start(spec: SandboxSpec, options: StartOptions): Promise<SandboxHandle> {
   const began = performance.now();
   options.signal?.throwIfAborted();
   validateSpec(spec);

@@ -3,12 +3,14 @@
 import { accessSync, constants } from "node:fs";
 import { isIP } from "node:net";
 import { posix } from "node:path";
+import { checkObject } from "../agent/check.ts";
 import { type HostFileError, SpecError } from "../errors.ts";
 import type { GuestDirectories } from "../host/guest_directories.ts";
 import { hold, statusOf } from "../host/hold.ts";
 import { validateNetworks } from "../network/lan.ts";
 import { validatePublish } from "../network/publish.ts";
 import { validateRules } from "../network/rules.ts";
+import { printableJson, shown } from "../printable.ts";
 import { validateSecrets } from "../secrets/validate.ts";
 import { writableIn } from "./host_places.ts";
 import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "./spec.ts";
@@ -239,6 +241,7 @@ export function readable(
 }
 
 function environment(field: string, env: Readonly<Record<string, string>>): void {
+  checkObject(field, env);
   for (const [name, value] of Object.entries(env)) {
     text(field, name);
     if (name === "" || name.includes("="))
@@ -250,6 +253,8 @@ function environment(field: string, env: Readonly<Record<string, string>>): void
 export function text(field: string, value: unknown): string {
   if (typeof value !== "string") throw new SpecError(field, `it should be text, not ${typeof value}`);
   if (value.includes("\0")) throw new SpecError(field, "it has a NUL character in it");
+  if (!value.isWellFormed())
+    throw new SpecError(field, "it has half a surrogate pair in it, which is no text");
   return value;
 }
 
@@ -266,5 +271,10 @@ export function oneOf(field: string, value: unknown, allowed: readonly unknown[]
 }
 
 export function quote(value: unknown): string {
-  return JSON.stringify(value) ?? String(value);
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return shown(value);
+  try {
+    return printableJson(value).slice(0, 200);
+  } catch {
+    return shown(value);
+  }
 }

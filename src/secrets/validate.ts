@@ -1,5 +1,6 @@
 /** Whether secrets can be: everything of them but their values. */
 
+import { checkObject } from "../agent/check.ts";
 import { SpecError } from "../errors.ts";
 import { parseTarget } from "../network/rules.ts";
 import type { NetworkSpec } from "../network/spec.ts";
@@ -45,6 +46,7 @@ export function parseHost(field: string, text: string): SecretHost {
 
 /** Each host once, in the order in which they are named. */
 export function hostsOf(secrets: Secrets): SecretHost[] {
+  checkObject("secrets", secrets);
   const all = Object.entries(secrets).flatMap(([name, { hosts }]) =>
     hosts.map((host, index) => parseHost(`secrets.${name}.hosts[${index}]`, host)),
   );
@@ -53,6 +55,7 @@ export function hostsOf(secrets: Secrets): SecretHost[] {
 
 /** Throws {@link SpecError} for the first thing that cannot be. `taken`: names of the sandbox's other variables. */
 export function validateSecrets(secrets: Secrets, network: NetworkSpec, taken: readonly string[]): void {
+  checkObject("secrets", secrets);
   for (const [name, { from, hosts, header }] of Object.entries(secrets)) {
     const field = `secrets.${name}`;
     if (!NAME.test(name)) throw new SpecError("secrets", `${JSON.stringify(name)} is no name of a variable`);

@@ -1,6 +1,7 @@
 /** The console of a raw VM: what it shows is kept and waited for, what is typed goes to its serial port. */
 
-import { ConsoleError, VmmError } from "../errors.ts";
+import { guardMethods } from "../edge.ts";
+import { ArgumentError, ConsoleError, VmmError } from "../errors.ts";
 import type { Machine } from "../sandbox/machine.ts";
 import { Tail } from "../sandbox/tail.ts";
 import type { ConsoleExecResult, ConsoleMatch, VmConsole, WaitOptions } from "./console_api.ts";
@@ -122,7 +123,7 @@ export class SerialConsole implements VmConsole {
   }
 
   async exec(command: string, options: WaitOptions = {}): Promise<ConsoleExecResult> {
-    if (command.includes("\0")) throw new TypeError("a command cannot have a NUL character in it");
+    if (command.includes("\0")) throw new ArgumentError("a command cannot have a NUL character in it");
     if (this.#capture !== undefined) {
       throw new VmmError("EBUSY", "another exec is under way on this console; wait for it first");
     }
@@ -159,6 +160,8 @@ export class SerialConsole implements VmConsole {
     }
   }
 }
+
+guardMethods(SerialConsole.prototype);
 
 /** The same options again and again, with the time that is left of the whole. */
 function remaining({ timeoutMs = TIMEOUT_MS, ...rest }: WaitOptions): () => WaitOptions {

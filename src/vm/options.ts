@@ -1,5 +1,6 @@
 /** From what a caller says of a raw VM to a specification with its defaults filled in. */
 
+import { checkObject } from "../agent/check.ts";
 import { SpecError } from "../errors.ts";
 import { absolutePath } from "../host/written.ts";
 import { madeUpName } from "../sandbox/name.ts";
@@ -23,6 +24,7 @@ const FIRMWARE = ["firmware", "uefi", "bios"];
 
 /** Throws {@link SpecError} for what there is not: firmware (`NOT_SUPPORTED`), and words that mean nothing. */
 export function specOf(options: VmOptions): VmSpec {
+  checkObject("options", options);
   for (const key of Object.keys(options)) {
     if (FIRMWARE.includes(key)) {
       throw new SpecError(key, "firmware is not supported: a raw VM enters its kernel directly", {

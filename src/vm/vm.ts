@@ -2,6 +2,7 @@
 
 import type { Socket } from "node:net";
 import { oneOf as chosen, uint } from "../agent/fields.ts";
+import { guardMethods } from "../edge.ts";
 import { VmmError } from "../errors.ts";
 import { identityOf } from "../host/hold.ts";
 import type { StartOptions, VsockPort } from "../sandbox/api.ts";
@@ -138,3 +139,5 @@ export class Vm implements RawVm {
     if (this.#machine !== undefined) await this.kill();
   }
 }
+
+guardMethods(Vm.prototype);

@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Watcher } from "../../src/index.ts";
+import { ArgumentError, type Watcher } from "../../src/index.ts";
 import { agent, shareSandbox, top, vm } from "./shared.ts";
 
 shareSandbox();
@@ -54,7 +54,7 @@ test("a file is written into at an offset and at its end, also on a share", asyn
     await agent.writeFile(path, "!", { append: true });
     expect(await agent.readTextFile(path)).toBe("0123abc789!");
   }
-  await expect(agent.writeFile("/tmp/into", "", { offset: 1, append: true })).rejects.toThrow(TypeError);
+  await expect(agent.writeFile("/tmp/into", "", { offset: 1, append: true })).rejects.toThrow(ArgumentError);
 });
 
 describe("upload and download", () => {

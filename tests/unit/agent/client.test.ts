@@ -246,7 +246,7 @@ describe("terminals and limits", () => {
   });
 
   test.each<[options: object, why: string]>([
-    [{ pty: { columns: 0, rows: 0 } }, "columns should be a whole number from 1 on, not 0"],
+    [{ pty: { columns: 0, rows: 0 } }, "columns should be a whole number from 1 to 65535, not 0"],
     [{ pty: { columns: 80, rows: 65_536 } }, "rows should be"],
     [{ limits: { memory: 5 } }, '"memory" is no limit; there are memoryMb, cpus and pids'],
     [{ limits: { memoryMb: 0 } }, "limits.memoryMb should be"],

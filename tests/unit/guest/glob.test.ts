@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type * as api from "../../../src/agent/api.ts";
+import { ArgumentError } from "../../../src/errors.ts";
 import type { Frame } from "./agent.ts";
 import { client as agent, host, place, serve, serveClients, servePlaces, sh } from "./served.ts";
 
@@ -84,7 +85,7 @@ describe("glob", () => {
   }
 
   test("what is no pattern, or no directory to begin at", async () => {
-    await expect(agent.glob("")).rejects.toThrow(TypeError);
-    await expect(agent.glob("*", { cwd: "relative" })).rejects.toThrow(TypeError);
+    await expect(agent.glob("")).rejects.toThrow(ArgumentError);
+    await expect(agent.glob("*", { cwd: "relative" })).rejects.toThrow(ArgumentError);
   });
 });

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { writeData, writeRecord } from "../../../src/agent/tree/record.ts";
+import { ArgumentError } from "../../../src/errors.ts";
 import type { Frame } from "./agent.ts";
 import {
   client as agent,
@@ -125,8 +126,8 @@ describe("what goes wrong", () => {
     const none = { code: "ENOENT", path: at("none") };
     await expect(agent.upload(at("none"), at("u"))).rejects.toMatchObject({ ...none, name: "HostFileError" });
     await expect(agent.download(at("none"), at("u"))).rejects.toMatchObject({ ...none, name: "AgentError" });
-    await expect(agent.upload("", at("u"))).rejects.toThrow(TypeError);
-    await expect(agent.download("relative", at("u"))).rejects.toThrow(TypeError);
+    await expect(agent.upload("", at("u"))).rejects.toThrow(ArgumentError);
+    await expect(agent.download("relative", at("u"))).rejects.toThrow(ArgumentError);
     expect(readdirSync(place)).toEqual([]);
   });
 

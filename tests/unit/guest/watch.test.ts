@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { FileChange, Watcher, WatchOptions } from "../../../src/agent/api.ts";
+import { ArgumentError } from "../../../src/errors.ts";
 import { agent, at, client, host, place, reconnect, serve, serveClients, servePlaces, sh } from "./served.ts";
 
 serve();
@@ -83,7 +84,7 @@ describe("a directory", () => {
   test("what is not there, and what is no path", async () => {
     await expect(client.watch(at("none")).next()).rejects.toMatchObject({ code: "ENOENT", op: "watch" });
     await expect(client.watch(at("none")).ready).rejects.toMatchObject({ code: "ENOENT" });
-    expect(() => client.watch("relative")).toThrow(TypeError);
+    expect(() => client.watch("relative")).toThrow(ArgumentError);
   });
 });
 

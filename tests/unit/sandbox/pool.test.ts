@@ -1,5 +1,6 @@
 /** The pool's promises, with sandboxes that are none: who is served when, and what becomes of failures. */
 import { expect, test } from "bun:test";
+import { ArgumentError } from "../../../src/errors.ts";
 import type { RunningSandbox, SandboxExit } from "../../../src/sandbox/api.ts";
 import { Pool } from "../../../src/sandbox/pool.ts";
 
@@ -169,5 +170,5 @@ test("closing it ends what nobody has, and nothing else", async () => {
 
 test("what is no size is refused", () => {
   for (const size of [0, -1, 1.5, Number.NaN])
-    expect(() => new Pool(size, new Nursery().start)).toThrow(TypeError);
+    expect(() => new Pool(size, new Nursery().start)).toThrow(ArgumentError);
 });
