@@ -35,6 +35,8 @@ int build__runtime(struct vmm *vmm, struct failure *why)
 	if (!err && config->events_port)
 		err = guest_stream__new(vmm->loop, vmm->own_dir, (uint32_t)config->events_port, vmm__guest_said, vmm,
 					&vmm->guest);
+	if (!err && config->clock_port)
+		err = host_clock__new(vmm->loop, vmm->own_dir, (uint32_t)config->clock_port, &vmm->clock);
 	return err ? failure__set(why, -err, NULL, "runtimeDir %s cannot be filled in (%s)", config->runtime_dir,
 				  failure__errno_name(-err))
 		   : 0;

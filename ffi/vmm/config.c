@@ -321,6 +321,8 @@ static int check(struct cbor_reader *reader, const struct vmm_config *config)
 				    "console and serial are both set; a machine has one console: choose one of them");
 	if (config->events_port && !config->vsock.present)
 		return failure__set(reader->why, EINVAL, NULL, "eventsPort needs vsock");
+	if (config->clock_port && (!config->vsock.present || config->clock_port == config->events_port))
+		return failure__set(reader->why, EINVAL, NULL, "clockPort needs vsock, and a port of its own");
 	if (strcmp(config->engine, "qemu") == 0 && !config->qemu)
 		return failure__set(reader->why, EINVAL, NULL, "qemu.path is missing");
 	static const char *const confine[] = {"auto", "require", "none", NULL};
@@ -373,6 +375,11 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		{.key = "eventsPort",
 		 .kind = CBOR_KIND_UINT,
 		 .offset = MEMBER(events_port),
+		 .min = 1,
+		 .max = UINT32_MAX - 1},
+		{.key = "clockPort",
+		 .kind = CBOR_KIND_UINT,
+		 .offset = MEMBER(clock_port),
 		 .min = 1,
 		 .max = UINT32_MAX - 1},
 		{.key = "archive", .kind = CBOR_KIND_TEXT, .offset = MEMBER(archive)},

@@ -112,6 +112,7 @@ struct vmm_config {
 	bool console;
 	bool serial;
 	uint64_t events_port; /* 0: none */
+	uint64_t clock_port;  /* 0: none */
 	const char *archive;
 	uint64_t log_limit; /* bytes */
 	uint64_t ttl;       /* ms; 0: none */

@@ -1,4 +1,4 @@
-/* The guest's event stream: one connection to a vsock port of the host, taken by the VMM itself. */
+/* A stream of the guest's: one connection to a vsock port of the host, taken by the VMM itself. */
 #include "vmm/guest_stream.h"
 
 #include <errno.h>
@@ -139,4 +139,10 @@ size_t guest_stream__drain(struct guest_stream *stream)
 	while (n && stream->fd >= 0 && !stream->paused)
 		taken += n = take(stream);
 	return taken;
+}
+
+void guest_stream__say(struct guest_stream *stream, const void *data, size_t len)
+{
+	if (stream->fd >= 0)
+		(void)!send(stream->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

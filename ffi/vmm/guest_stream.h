@@ -1,4 +1,5 @@
-/* The guest's event stream: one connection to a vsock port of the host, taken by the VMM itself. */
+/* A stream of the guest's, its events or its questions for the time: one connection to a vsock port of the host, taken
+ * by the VMM itself. */
 #ifndef CAPSA_VMM_GUEST_STREAM_H
 #define CAPSA_VMM_GUEST_STREAM_H
 
@@ -23,5 +24,8 @@ void guest_stream__resume(struct guest_stream *stream);
 
 /* Take what has arrived, now, until there is nothing or the stream is paused. Returns the bytes taken. */
 size_t guest_stream__drain(struct guest_stream *stream);
+
+/* Send a few bytes to the guest; all or none: one that is not there, or does not read, goes without them. */
+void guest_stream__say(struct guest_stream *stream, const void *data, size_t len);
 
 #endif

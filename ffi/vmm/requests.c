@@ -165,7 +165,11 @@ static int do_resume(struct answer *answer)
 	struct vmm *vmm = answer->vmm;
 	if (vmm->state != VMM_RUNNING && vmm->state != VMM_PAUSED)
 		return failure__set(&answer->why, EBUSY, NULL, "the machine is %s", state_name(vmm->state));
-	int err = vmm->state == VMM_PAUSED ? vmm->engine->resume(&vmm->machine) : 0;
+	int err = 0;
+	if (vmm->state == VMM_PAUSED) {
+		host_clock__stood(vmm->clock); /* before anything else that its guest hears */
+		err = vmm->engine->resume(&vmm->machine);
+	}
 	if (err)
 		return failure__set(&answer->why, -err, NULL, "the machine cannot be resumed");
 	become(vmm, VMM_RUNNING, "resumed");

@@ -233,6 +233,7 @@ static void take_down(struct vmm *vmm)
 	share_use__add(&frame, &vmm->devices);
 	device_set__end(&vmm->devices);
 	guest_stream__free(vmm->guest);
+	host_clock__free(vmm->clock);
 	console__free(vmm->console);
 	log__free(vmm->network_log);
 	log__free(vmm->events_log);

@@ -15,6 +15,7 @@
 #include "vmm/devices.h"
 #include "vmm/doors.h"
 #include "vmm/guest_stream.h"
+#include "vmm/host_clock.h"
 #include "vmm/keeper.h"
 #include "vmm/log.h"
 
@@ -34,6 +35,7 @@ struct vmm {
 	struct log *events_log, *console_log, *network_log;
 	atomic_uint notices; /* on their way from the net device to the main loop */
 	struct guest_stream *guest;
+	struct host_clock *clock; /* NULL where the guest asks for none */
 	struct console *console;
 	char own_dir[CONFIG_MAX_RUNTIME_DIR + 16]; /* runtime_dir/VMM_DIR */
 	struct doors doors;

@@ -2,6 +2,7 @@
 #include "init.h"
 
 #include "agent/agent.h"
+#include "clock.h"
 #include "etc.h"
 #include "events.h"
 #include "main_process.h"
@@ -44,6 +45,7 @@ struct init {
 	struct loop loop;
 	struct plan plan;
 	struct events events;
+	struct clock clock;
 	struct main_process main;
 	struct oom oom;
 	struct watch signals, requests; /* requests: from the agent */
@@ -84,6 +86,8 @@ static void start_agent(struct init *init)
 		close(init->signals.fd);
 		if (init->events.watch.fd >= 0)
 			close(init->events.watch.fd);
+		if (init->clock.watch.fd >= 0)
+			close(init->clock.watch.fd);
 		if (init->shares >= 0)
 			close(init->shares);
 		if (init->oom.watch.fd >= 0)
@@ -226,6 +230,7 @@ static void boot(struct init *init, uint64_t first_line)
 	struct boot_times times = {.kernel = first_line};
 	struct mount_failure failure;
 	const char *why;
+	bool timely;
 	int error = plan__load(&init->plan, PLAN, &why);
 
 	if (error) {
@@ -233,9 +238,12 @@ static void boot(struct init *init, uint64_t first_line)
 		give_up(init, error, "%s: %s: %s", PLAN, why, strerror(-error));
 	}
 	events__connect(&init->events, &init->loop, init->plan.events_port);
+	timely = clock__start(&init->clock, &init->loop, init->plan.clock_port);
 	times.init = system__boottime();
 	error = mounts__make(&init->plan, &init->shares, &failure);
 	system__open_console();
+	if (!timely)
+		fprintf(stderr, "capsa-init: the host does not tell the time; the clock may be behind\n");
 	if (error)
 		give_up(init, error, "%s", failure.message);
 	times.mounts = system__boottime();
@@ -302,6 +310,7 @@ noreturn void init__run(void)
 	int error = 0;
 
 	system__hold_standard_streams();
+	system__go_first();
 	boot(&init, first_line);
 	start_main(&init);
 	while (init.phase != DONE && !error) {

@@ -166,7 +166,7 @@ static int take_main(struct plan *plan, const CborValue *map, const char **why)
 int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const char **why)
 {
 	struct message message;
-	uint64_t version = 0;
+	uint64_t version = 0, clock = 0;
 	int error;
 
 	memset(plan, 0, sizeof(*plan));
@@ -183,6 +183,10 @@ int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const ch
 	*why = "agentPort or eventsPort";
 	if (port(&message.map, "agentPort", &plan->agent_port) || port(&message.map, "eventsPort", &plan->events_port))
 		return -EPROTO;
+	*why = "clockPort";
+	if (reader__uint(&message.map, "clockPort", &clock) < 0 || clock >= UINT32_MAX)
+		return -EPROTO;
+	plan->clock_port = (uint32_t)clock;
 	*why = "ttlMs or idleMs";
 	if (reader__uint(&message.map, "ttlMs", &plan->ttl_ms) < 0 ||
 	    reader__uint(&message.map, "idleMs", &plan->idle_ms) < 0)

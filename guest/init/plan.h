@@ -21,6 +21,7 @@ struct plan_mount {
 struct plan {
 	char *hostname;
 	uint32_t agent_port, events_port;
+	uint32_t clock_port;      /* 0: there is none */
 	uint64_t ttl_ms, idle_ms; /* 0: no limit */
 	char *fs_tag;             /* NULL: no shares */
 	struct strings lower;     /* of the root overlay, uppermost first; empty: the base itself */

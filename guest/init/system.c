@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,6 +53,13 @@ void system__open_console(void)
 		dup2(fd, i);
 	if (fd > 2)
 		close(fd);
+}
+
+void system__go_first(void)
+{
+	/* the raw call: libc's says that there is none */
+	syscall(SYS_sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK,
+		&(struct sched_param){.sched_priority = 1});
 }
 
 static void loopback_up(void)

@@ -10,6 +10,10 @@ void system__hold_standard_streams(void);
 /* Point them at /dev/console, or /dev/null where there is no console. */
 void system__open_console(void);
 
+/* Let this process run as soon as it can, however busy the others are: it hears what the host says when it says it, the
+ * time above all. What it starts does not inherit that. */
+void system__go_first(void);
+
 /* Host name, resource limits, umask, loopback; under emulation fixed addresses, for speed. What a kernel lacks is left
  * out.
  */

@@ -17,6 +17,8 @@ import { guestPath } from "./validate.ts";
 export const AGENT_PORT = 52;
 /** Host vsock port of the guest's event stream. */
 export const EVENTS_PORT = 53;
+/** Host vsock port of the time. */
+const CLOCK_PORT = 54;
 
 const FS_TAG = "capsa";
 const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique
@@ -119,6 +121,7 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
     balloon: true,
     console: true,
     eventsPort: EVENTS_PORT,
+    clockPort: CLOCK_PORT,
     archive: placement.archive,
     ttl: spec.ttlMs === undefined ? undefined : spec.ttlMs + TTL_GRACE_MS,
     qemu: placement.qemu === undefined ? undefined : { path: placement.qemu },
@@ -140,6 +143,7 @@ export function guestPlan(
     hostname: spec.name,
     agentPort: AGENT_PORT,
     eventsPort: EVENTS_PORT,
+    clockPort: CLOCK_PORT,
     fsTag: roots.length > 0 ? FS_TAG : undefined,
     rootfs: lower.length > 0 ? { lower } : undefined,
     mounts,

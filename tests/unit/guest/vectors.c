@@ -119,6 +119,7 @@ static void the_smallest_plan(void)
 	CHECK_STR(plan.hostname, "box");
 	CHECK_EQ(plan.agent_port, 5000);
 	CHECK_EQ(plan.events_port, 5001);
+	CHECK_EQ(plan.clock_port, 0);
 	CHECK(plan.fs_tag == NULL && plan.mount_count == 0 && plan.lower.count == 0 && !plan.has_main);
 	CHECK_STR(environment__get(&plan.environment, "HOME"), "/root");
 	CHECK_STR(environment__get(&plan.environment, "LANG"), "C.UTF-8");
@@ -132,6 +133,7 @@ static void the_largest_plan(void)
 	const char *why = "";
 
 	CHECK_EQ(plan__parse(&plan, bytes, vector("plan.json", "plan with everything", bytes, sizeof(bytes)), &why), 0);
+	CHECK_EQ(plan.clock_port, 5002);
 	CHECK_STR(plan.fs_tag, "capsa");
 	CHECK_EQ(plan.lower.count, 2);
 	CHECK_STR(plan.lower.list[0], "upper");

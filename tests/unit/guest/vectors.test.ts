@@ -35,6 +35,7 @@ afterEach(() => host.close());
 test.each([
   ["init: events and plans", "guest-vectors"],
   ["the history of an output", "guest-history"],
+  ["what readings of the host's clock say", "guest-reckon"],
 ])("%s", (_what, program) => {
   const run = Bun.spawnSync([join(root, "build/check", program)], {
     cwd: root,

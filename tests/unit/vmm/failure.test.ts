@@ -143,6 +143,7 @@ test.each([
   ["a tag", { fs: [{ tag: "a,b", roots: [] }] }, /fs\[0\]\.tag/],
   ["two consoles", { serial: true }, /console and serial/],
   ["events without vsock", { vsock: undefined }, /eventsPort needs vsock/],
+  ["the time where events go", { clockPort: 53 }, /clockPort needs vsock, and a port of its own/],
 ])("a configuration with %s", async (_, change, words) => {
   const machine = await Machine.start(change as never);
   const { code, message } = await machine.event("failed");
