@@ -1,11 +1,12 @@
 /** Sandboxes over the Model Context Protocol (revision 2025-11-25), on stdin and stdout. */
 
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
-import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
 import {
+  type CallToolRequest,
   CallToolRequestSchema,
   type CallToolResult,
   ListToolsRequestSchema,
+  RequestSchema,
 } from "@modelcontextprotocol/sdk/types.js";
 import pkg from "../../package.json" with { type: "json" };
 import { suggest } from "../config/suggest.ts";
@@ -15,11 +16,17 @@ import type { Operator } from "./limits.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { checkArguments, type Tool } from "./tool.ts";
 import { toolsFor } from "./tools/index.ts";
+import { LineTransport } from "./transport.ts";
 
 const INSTRUCTIONS =
   "Throw-away Linux machines to run programs in. `create` one, then `exec`, `read`, `write` and `list` in it, and `stop` " +
   "it when it is of no more use. What a sandbox may use and reach is set by this server's operator; what is refused " +
   "says what would be allowed. All sandboxes end with this connection.";
+
+/** As loose as that: what does not fit the schema of calls `Server` refuses itself, as parameters that are invalid. */
+const CALL = RequestSchema.extend({ method: CallToolRequestSchema.shape.method });
+/** Of messages that cannot be read, how many are told of: who sends them may not read what is told. */
+const TOLD = 20;
 
 export interface ServeOptions {
   /** Aborting it ends the server. */
@@ -37,7 +44,8 @@ export async function serve(operator: Operator, { signal, tell }: ServeOptions):
     { capabilities: { tools: {} }, instructions: INSTRUCTIONS },
   );
   server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: [...tools.values()].map(describeTool) }));
-  server.setRequestHandler(CallToolRequestSchema, async ({ params }, call): Promise<CallToolResult> => {
+  server.setRequestHandler(CALL, async (request, call): Promise<CallToolResult> => {
+    const params = request.params as CallToolRequest["params"];
     try {
       const tool = tools.get(params.name) ?? unknownTool(params.name, [...tools.keys()]);
       const args = params.arguments ?? {};
@@ -49,14 +57,17 @@ export async function serve(operator: Operator, { signal, tell }: ServeOptions):
       return { content: [{ type: "text", text: printable(describeError(error)) }], isError: true };
     }
   });
-  server.onerror = ({ message }) => tell(`what the client sent cannot be read: ${message}`);
+  let untold = 0;
+  server.onerror = ({ message }) => {
+    if (++untold <= TOLD) tell(`what the client sent cannot be read: ${message}`);
+  };
   const { promise: ended, resolve: end } = Promise.withResolvers<void>();
   server.onclose = end;
   for (const event of ["end", "close"]) process.stdin.once(event, end);
   process.stdout.on("error", () => end()); // nobody reads any more
   signal.addEventListener("abort", () => end(), { once: true });
   if (signal.aborted) return;
-  await server.connect(new StdioServerTransport());
+  await server.connect(new LineTransport(process.stdin, process.stdout));
   await ended;
   await server.close(); // calls under way are aborted
 }

@@ -86,9 +86,9 @@ afterAll(async () => {
 });
 ownRuntimeDirectory(); // it looks for what is left after the sandbox has ended
 
-/** Until no sandbox of these tests is left: a server that was closed may still be about it. */
-async function ended(): Promise<void> {
-  while ((await list()).length > 0) await Bun.sleep(20);
+/** Until no sandbox of these tests, or this one, is left: a server that was closed may still be about it. */
+async function ended(sandbox?: string): Promise<void> {
+  while ((await list()).some(({ name }) => name === (sandbox ?? name))) await Bun.sleep(20);
 }
 
 test("the tools, with the limits in their descriptions", async () => {
@@ -300,6 +300,74 @@ test("no more sandboxes than are allowed; one that has ended makes room, and is 
   expect((await list()).map(({ name }) => name)).toEqual([box]);
 });
 
+/** A server without the SDK's client: what is written is sent as it is. */
+async function raw() {
+  const child = Bun.spawn([process.execPath, MAIN, "mcp", "--rootfs", "base", "--memory", "64M"], {
+    cwd: dir.path,
+    env: process.env,
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "ignore",
+  });
+  const chunks = child.stdout.getReader();
+  let text = "";
+  const read = async () => {
+    while (!text.includes("\n")) {
+      const { done, value } = await chunks.read();
+      if (done) throw new Error("the server has ended");
+      text += Buffer.from(value).toString();
+    }
+    const line = text.slice(0, text.indexOf("\n"));
+    text = text.slice(line.length + 1);
+    return JSON.parse(line);
+  };
+  const send = (id: number, method: string, params: object) => {
+    child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id, method, params })}\n`);
+    return child.stdin.flush();
+  };
+  const call = (id: number, name: string, args: object) => send(id, "tools/call", { name, arguments: args });
+  const clientInfo = { name: "raw", version: "1" };
+  await send(0, "initialize", { protocolVersion: "2025-11-25", capabilities: {}, clientInfo });
+  await read();
+  await call(1, "create", {});
+  const { sandbox } = (await read()).result.structuredContent;
+  return { child, chunks, read, call, sandbox: sandbox as string };
+}
+
+test("a message that is too long is refused; its sandbox, and the next message, are not touched", async () => {
+  const { child, read, call, sandbox } = await raw();
+  const at = { sandbox, path: "/tmp/a" };
+  await call(2, "write", { ...at, content: "a".repeat(11 * 2 ** 20) });
+  expect(await read()).toMatchObject({
+    id: 2,
+    error: { code: -32600, message: expect.stringMatching(/10 MiB.*append/) },
+  });
+  await call(3, "write", { ...at, content: "b".repeat(9 * 2 ** 20) });
+  expect(await read()).toMatchObject({ id: 3, result: { structuredContent: { bytesWritten: 9 * 2 ** 20 } } });
+  await call(4, "exec", [sandbox, "true"]);
+  expect(await read()).toMatchObject({ id: 4, error: { code: -32602 } });
+  // in the midst of a call, and without reading what is said of it
+  await call(5, "exec", { sandbox, command: "sleep 1000" });
+  await child.stdin.end();
+  expect(await child.exited).toBe(0);
+  await ended(sandbox);
+});
+
+test("a client that reads no more is taken for gone", async () => {
+  const { child, chunks, call, sandbox } = await raw();
+  await chunks.cancel();
+  while (child.exitCode === null) {
+    try {
+      await call(2, "sandboxes", {});
+    } catch {
+      // it has ended, and nobody reads
+    }
+    await Bun.sleep(20);
+  }
+  expect(child.exitCode).toBe(0);
+  await ended(sandbox);
+});
+
 describe("every sandbox ends with the server", () => {
   for (const [how, end] of [
     ["stdin closed", ({ client }) => client.close()],
@@ -312,7 +380,7 @@ describe("every sandbox ends with the server", () => {
       expect((await list()).map(({ name }) => name)).toContain(sandbox as string);
       expect((await server.client.listTools()).tools.map(({ name }) => name)).not.toContain("download");
       await end(server);
-      while ((await list()).some(({ name }) => name === sandbox)) await Bun.sleep(20);
+      await ended(sandbox as string);
       await server.client.close();
     });
   }
