@@ -82,9 +82,16 @@ export async function microvm(
   const run = await $`timeout ${limit} qemu-system-x86_64 ${machine} ${quiet} ${what} ${extra} < /dev/null`
     .nothrow()
     .quiet();
-  if (run.exitCode === 124) throw new Stuck(`QEMU was still running after ${limit} s`);
+  if (run.exitCode === 124)
+    throw new Stuck(`QEMU was still running after ${limit} s${lastWords(run.stdout.toString())}`);
   if (run.exitCode !== 0) throw new Error(`QEMU ended with exit code ${run.exitCode}: ${run.stderr}`);
   return run.stdout.toString();
+}
+
+/** The end of what a guest has written to its console, for the end of a message. */
+export function lastWords(console: string): string {
+  const lines = console.trimEnd().split("\n").slice(-20);
+  return `; its console ended with\n${lines.map((line) => `  | ${line}\n`).join("")}`;
 }
 
 /** A peer that stood still. */

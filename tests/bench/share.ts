@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { capsaKernel, microvm, temporary, workloadInitramfs } from "./peer.ts";
 import type { Row } from "./report.ts";
-import { compareShares, memoryMb, rounds } from "./workload.ts";
+import { compareShares, memoryMb, rounds, turnSeconds } from "./workload.ts";
 
 const turns = 5;
 /** virtiofsd holds a descriptor for each file that the guest knows, and 20,000 may be all that it is allowed. */
@@ -35,7 +35,7 @@ async function virtiofsd(scratch: string, directory: string, initrd: string): Pr
     }
     return await microvm(await capsaKernel(), initrd, {
       memory: `${memoryMb}M`,
-      limit: 300,
+      limit: turnSeconds,
       extra: [
         // the processor and the queue that capsa's engine takes: what is compared is the server
         ...["-cpu", "max,-erms"],

@@ -1,8 +1,8 @@
 /** A share's throughput and the walk of many small files, beside virtiofsd under QEMU's microvm with the same guest. */
 import { join } from "node:path";
-import { capsaKernel, workloadInitramfs } from "../peer.ts";
+import { capsaKernel, lastWords, workloadInitramfs } from "../peer.ts";
 import type { Row } from "../report.ts";
-import { compareShares, memoryMb, rounds } from "../workload.ts";
+import { compareShares, memoryMb, rounds, turnSeconds } from "../workload.ts";
 import type { Place } from "./measure.ts";
 import { qemu, start } from "./microvm.ts";
 import { scrub } from "./scrub.ts";
@@ -62,12 +62,20 @@ async function virtiofsd(place: Place, directory: string, initrd: string): Promi
     }),
     qemuLog,
   );
-  const stuck = setTimeout(() => machine.kill("SIGKILL"), 90_000);
-  await machine.exited;
-  clearTimeout(stuck);
+  const turn = AbortSignal.timeout(turnSeconds * 1000);
+  const late = new Promise<void>((resolve) => turn.addEventListener("abort", () => resolve()));
+  await Promise.race([machine.exited, daemon.exited, late]);
+  await Promise.race([machine.exited, Bun.sleep(turn.aborted ? 0 : 5000)]); // virtiofsd ends with QEMU, and may be seen first
+  const stuck = machine.exitCode === null && machine.signalCode === null;
+  const failure = turn.aborted
+    ? `its guest was still at work after ${turnSeconds} s`
+    : `virtiofsd ended with ${daemon.signalCode ?? daemon.exitCode}, and its guest did not`;
+  machine.kill("SIGKILL");
   daemon.kill();
-  await daemon.exited;
+  await Promise.all([machine.exited, daemon.exited]);
   const output = await Bun.file(console).text();
-  if (output === "") throw new Error(`${await Bun.file(log).text()}${await Bun.file(qemuLog).text()}`);
+  const logs = `${await Bun.file(log).text()}${await Bun.file(qemuLog).text()}`;
+  if (stuck) throw new Error(`${failure}${lastWords(output)}${logs}`);
+  if (output === "") throw new Error(logs);
   return output;
 }
