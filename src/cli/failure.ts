@@ -71,17 +71,34 @@ export function describeFailure(error: unknown): Failure {
     return {
       exitCode: wrong ? exitCodes.usage : error instanceof RefusedError ? exitCodes.failed : exitCodes.capsa,
       document: failureOf(code, message, details),
-      text: withHint(`capsa: ${message}`, hint),
+      text: withHint(`capsa: ${message}`, hint) + stackOf(error.cause),
     };
   }
-  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return describeUnexpected(error instanceof Error ? error : new Error(String(error)));
+}
+
+function describeUnexpected({
+  code: named = "INTERNAL",
+  syscall,
+  message,
+  stack,
+}: NodeJS.ErrnoException): Failure {
+  const gone = syscall === "uv_cwd"; // the system's own words are about what the runtime did
+  const what = gone ? "the working directory is not there any more" : message;
+  const hint = gone
+    ? "call it in one that is"
+    : "capsa did not expect that; please report it, with what CAPSA_DEBUG=1 shows";
   return {
     exitCode: exitCodes.capsa,
-    document: failureOf("INTERNAL", message),
-    text: process.env.CAPSA_DEBUG
-      ? `capsa: ${stack}`
-      : `capsa: ${message}\n  capsa did not expect that; please report it, with what CAPSA_DEBUG=1 shows`,
+    document: failureOf(named, what),
+    text: process.env.CAPSA_DEBUG ? `capsa: ${stack}` : withHint(`capsa: ${what}`, hint),
   };
+}
+
+/** Of what a call of the API did not expect. */
+function stackOf(cause: unknown): string {
+  const isTold = cause === undefined || cause instanceof CapsaError || !process.env.CAPSA_DEBUG;
+  return isTold ? "" : `\n${cause instanceof Error ? cause.stack : String(cause)}`;
 }
 
 function failureOf(code: string, message: string, more: Record<string, unknown> = {}): Failure["document"] {

@@ -4,7 +4,8 @@ import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } fro
 import { join } from "node:path";
 import { removeTree } from "../changes/remove.ts";
 import { lockFile } from "../engine/libc.ts";
-import { HostError } from "../errors.ts";
+import { CapsaError, HostError } from "../errors.ts";
+import { errorCode } from "../host/errors.ts";
 import { stateHome } from "../host/homes.ts";
 
 /** A socket's path is at most 108 bytes; "/<id>/vmm/host-4294967295.sock" has to fit behind this. */
@@ -82,15 +83,24 @@ function prepare(base: string): string {
   return base;
 }
 
+/** Does `work`, which writes in the runtime directory. Throws {@link HostError} `RUNTIME_DIR` where that cannot be. */
+export function writingIn<T>(directory: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    if (cause instanceof CapsaError || errorCode(cause) === undefined) throw cause;
+    const hint = "make room there, or set CAPSA_RUNTIME_DIR to another directory of yours";
+    throw refuse(directory, `cannot be written in: ${(cause as Error).message}`, hint, cause);
+  }
+}
+
 function refuse(base: string, why: string, hint: string, cause?: unknown): HostError {
   return new HostError("RUNTIME_DIR", `the runtime directory ${base} ${why}`, { hint, cause });
 }
 
-/** The directory of logs of detached sandboxes that ended, `$XDG_STATE_HOME/capsa/ended`; made where it is missing. */
+/** The directory of logs of detached sandboxes that ended, `$XDG_STATE_HOME/capsa/ended`, which may not be there yet. */
 export function archiveBase(): string {
-  const base = join(stateBase(), "ended");
-  mkdirSync(base, { recursive: true, mode: 0o700 });
-  return base;
+  return join(stateBase(), "ended");
 }
 
 function stateBase(): string {
@@ -111,7 +121,7 @@ export function clearAway(directory: string): void {
  * {@link HostError} `RUNTIME_DIR` when another has held the lock for five seconds.
  */
 export async function withLock<T>(base: string, work: () => T): Promise<T> {
-  const fd = openSync(join(base, ".lock"), "w", 0o600);
+  const fd = writingIn(base, () => openSync(join(base, ".lock"), "w", 0o600));
   try {
     const deadline = performance.now() + LOCK_PATIENCE_MS;
     while (!lockFile(fd)) {

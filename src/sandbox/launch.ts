@@ -45,7 +45,7 @@ export async function launch<Handle extends Launched>(
   const { engine, notice } = chooseEngine(asked);
   if (notice !== undefined) options.onNotice?.({ code: "ENGINE_QEMU", message: notice });
   const choice = engine === "qemu" ? { engine, qemu: qemuPath() } : { engine };
-  const place = await claim(subject, engine, detached);
+  const place = await claim(subject, engine, detached, options.onNotice);
   let handle: Handle;
   try {
     const config = await configure(place, choice);

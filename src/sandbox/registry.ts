@@ -1,6 +1,6 @@
 /** The sandboxes of this user that run now, whoever started them, and the last that ended. */
 
-import { closeSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { guard } from "../edge.ts";
 import { listenForMembers } from "../engine/library.ts";
@@ -9,7 +9,7 @@ import { LOG_LIMIT, NETWORK_LOG, SECRETS_LOG, vmmDirectory } from "../engine/run
 import { SandboxNotFoundError, SpecError } from "../errors.ts";
 import { type Lan, takeLan } from "../network/lan.ts";
 import { printableLine } from "../printable.ts";
-import type { EndedSandbox, LogEntry, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
+import type { EndedSandbox, LogEntry, Notice, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
 import {
   archiveBase,
   clearAway,
@@ -18,6 +18,7 @@ import {
   type ProcessIdentity,
   runtimeBase,
   withLock,
+  writingIn,
 } from "./directories.ts";
 import { readEventLog } from "./log.ts";
 import { readRecord, type SandboxRecord, writeRecord } from "./record.ts";
@@ -51,8 +52,16 @@ export interface Place {
   release(): void;
 }
 
-/** Take a place under the subject's name, and on its private networks. Throws {@link SpecError} `NAME_IN_USE`. */
-export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: boolean): Promise<Place> {
+/**
+ * Take a place under the subject's name, and on its private networks. Throws {@link SpecError} `NAME_IN_USE`, and `HostError`
+ * `RUNTIME_DIR`. `onNotice` is told where the logs of a detached one cannot be kept beyond its end.
+ */
+export async function claim(
+  subject: Subject,
+  engine: "kvm" | "qemu",
+  detached: boolean,
+  onNotice: (notice: Notice) => void = () => {},
+): Promise<Place> {
   return withRunning((base, running) => {
     const other = running.find((record) => record.name === subject.name);
     if (other !== undefined) {
@@ -65,7 +74,7 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
     }
     const id = freshId(base);
     const runtimeDir = join(base, id);
-    const archive = detached ? join(archiveBase(), id) : undefined;
+    let archive = detached ? join(archiveBase(), id) : undefined;
     const listeners: number[] = [];
     const release = () => {
       for (const listener of listeners.splice(0)) closeSync(listener);
@@ -75,8 +84,10 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
     let record: SandboxRecord;
     let lans: readonly Lan[];
     try {
-      mkdirSync(runtimeDir, { mode: 0o700 });
-      mkdirSync(vmmDirectory(runtimeDir), { mode: 0o700 });
+      writingIn(base, () => {
+        mkdirSync(runtimeDir, { mode: 0o700 });
+        mkdirSync(vmmDirectory(runtimeDir), { mode: 0o700 });
+      });
       lans = joinNetworks(subject, running, runtimeDir, listeners);
       record = {
         version: 1,
@@ -86,11 +97,11 @@ export async function claim(subject: Subject, engine: "kvm" | "qemu", detached: 
         owner: identify(process.pid) ?? { pid: process.pid, start: "" },
         created: new Date().toISOString(),
         detached,
-        ...(archive === undefined ? {} : { archive }),
         ...(lans.length === 0 ? {} : { lans: lans.map(({ self }) => self) }),
       };
-      writeRecord(runtimeDir, record);
-      if (archive !== undefined) makeArchive(archive, record);
+      if (archive !== undefined && !makeArchive(archive, record, onNotice)) archive = undefined;
+      if (archive !== undefined) record = { ...record, archive };
+      writingIn(base, () => writeRecord(runtimeDir, record));
     } catch (error) {
       release();
       throw error;
@@ -299,6 +310,7 @@ function isOld(directory: string): boolean {
 }
 
 function directoriesIn(base: string): string[] {
+  if (!existsSync(base)) return [];
   return readdirSync(base).filter((name) => /^[0-9a-f]{8}$/.test(name));
 }
 
@@ -310,13 +322,26 @@ function freshId(base: string): string {
   }
 }
 
-/** A directory for the logs, with the record; the oldest of those kept makes room. */
-function makeArchive(archive: string, record: SandboxRecord): void {
+/** A directory for the logs, with the record; the oldest of those kept makes room. False where there can be none. */
+function makeArchive(archive: string, record: SandboxRecord, onNotice: (notice: Notice) => void): boolean {
   const base = archiveBase();
+  try {
+    mkdirSync(base, { recursive: true, mode: 0o700 });
+    makeRoom(base);
+    mkdirSync(archive, { mode: 0o700 });
+    writeRecord(archive, { ...record, archive });
+    return true;
+  } catch (error) {
+    clearAway(archive);
+    const message = `the logs of ${record.name} will be gone once it has ended: ${(error as Error).message}; XDG_STATE_HOME may name another directory`;
+    onNotice({ code: "LOGS_NOT_KEPT", message });
+    return false;
+  }
+}
+
+function makeRoom(base: string): void {
   const kept = directoriesIn(base)
     .map((name) => ({ path: join(base, name), created: readRecord(join(base, name))?.created ?? "" }))
     .sort((one, other) => other.created.localeCompare(one.created));
   for (const { path } of kept.slice(ARCHIVED - 1)) clearAway(path);
-  mkdirSync(archive, { mode: 0o700 });
-  writeRecord(archive, record);
 }

@@ -10,6 +10,7 @@ import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
 import type { SecretProxy } from "../secrets/proxy.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
+import { writingIn } from "./directories.ts";
 import { lookUpHosts } from "./host_places.ts";
 import { writeInitrd } from "./initrd.ts";
 import { launch } from "./launch.ts";
@@ -50,7 +51,7 @@ async function start(spec: SandboxSpec, options: StartOptions): Promise<SandboxH
       secrets = startSecrets(spec, place, options);
       secrets.catch(() => {}); // a process of its own: it starts meanwhile, and is awaited below
       const identities = lookUpHosts({ ...spec, kernel: await kernel }, options.onNotice);
-      const rootfs = prepareRootfs(spec.rootfs, place.runtimeDir);
+      const rootfs = writingIn(dirname(place.runtimeDir), () => prepareRootfs(spec.rootfs, place.runtimeDir));
       staged = await stage(place, spec, options);
       const { proxy, addition } = (await secrets) ?? {};
       const used = [spec.kernel ? undefined : await kernel, spec.initrd ? undefined : base, choice.qemu];
@@ -59,7 +60,9 @@ async function start(spec: SandboxSpec, options: StartOptions): Promise<SandboxH
       return vmmConfig(spec, rootfs, {
         ...choice,
         kernel: await kernel,
-        initrd: writeInitrd(place.runtimeDir, base, guestPlan(spec, rootfs, place.lans, addition, names)),
+        initrd: writingIn(dirname(place.runtimeDir), () =>
+          writeInitrd(place.runtimeDir, base, guestPlan(spec, rootfs, place.lans, addition, names)),
+        ),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
         identities,

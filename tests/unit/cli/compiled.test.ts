@@ -121,6 +121,14 @@ test("the launcher takes the compiled one where there is one", async () => {
   await rm(program);
   expect((await run([launcher, "--version"])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   await writeFile(program, '#!/bin/sh\necho "compiled: $1"\n', { mode: 0o755 });
+  // which does not start where the working directory is gone
+  const gone = await run([
+    "sh",
+    "-c",
+    'mkdir gone && cd gone && rmdir ../gone && exec "$0" --version',
+    launcher,
+  ]);
+  expect(gone.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
   const link = join(root, "capsa");
   await symlink(launcher, link);
   expect((await run([link, "ps"])).stdout).toBe("compiled: ps\n");

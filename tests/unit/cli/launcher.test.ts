@@ -131,3 +131,20 @@ test("Bun is started in one place, and programs of this machine in few", async (
     "src/secrets/proxy.ts", // bun.sh, or itself
   ]);
 });
+
+test("in a directory that is not there any more a verb that needs it says so, as JSON where that is wanted", async () => {
+  const launcher = join(root, "clone/src/cli/capsa");
+  const call = (line: string) => {
+    const script = `mkdir "$0/gone" && cd "$0/gone" && rmdir "$0/gone" && exec ${launcher} ${line}`;
+    return run(["sh", "-c", script, root], "/");
+  };
+  const plain = await call("up");
+  expect(plain).toMatchObject({ exitCode: 125, stdout: "" });
+  expect(plain.stderr).toContain(
+    "capsa: the working directory is not there any more\n  call it in one that is\n",
+  );
+  const json = await call("up --json");
+  expect(json.exitCode).toBe(125);
+  expect(JSON.parse(json.stdout)).toMatchObject({ error: { code: "ENOENT" } });
+  expect(await call("ps --json")).toMatchObject({ exitCode: 0, stdout: "[]\n" });
+});

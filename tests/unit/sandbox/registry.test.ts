@@ -147,10 +147,13 @@ test("what a dead VMM has left goes, whatever it is", async () => {
   expect(existsSync(join(outside, "kept"))).toBe(true);
 });
 
-test("a start that cannot have its logs leaves nothing behind", async () => {
+test("a start whose logs cannot be kept is told so; one that fails leaves nothing behind", async () => {
   const base = runtimeBase();
   writeFileSync(process.env.XDG_STATE_HOME!, "a file is in its way");
-  await expect(claim(subject(), "qemu", true)).rejects.toThrow();
+  const notices: string[] = [];
+  const unkept = await claim(subject(), "qemu", true, ({ code }) => notices.push(code));
+  expect([unkept.archive, ...notices]).toEqual([undefined, "LOGS_NOT_KEPT"]);
+  unkept.release();
   mkdirSync(`${process.env.XDG_STATE_HOME}x/capsa/ended`, { recursive: true });
   process.env.XDG_STATE_HOME += "x";
   const taken = { ...subject("n"), spec: { ...SPEC, networks: [{ name: "a", scope: "s", as: "n" }] } };
