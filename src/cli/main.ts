@@ -1,6 +1,7 @@
 /** The `capsa` command: its verbs, and what happens when one fails. */
 import { Command } from "commander";
 import pkg from "../../package.json" with { type: "json" };
+import { checkArguments } from "./arguments.ts";
 import type { Cli } from "./cli.ts";
 import { describeFailure, exitCodes } from "./failure.ts";
 import { watchInterrupts } from "./interrupt.ts";
@@ -47,7 +48,10 @@ for (const event of ["unhandledRejection", "uncaughtException"] as const) {
 }
 
 const failure = await build(process.argv[2])
-  .then((program) => program.parseAsync())
+  .then((program) => {
+    checkArguments(process.argv);
+    return program.parseAsync();
+  })
   .then(
     () => undefined,
     (error: unknown) => ({ error }),

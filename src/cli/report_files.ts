@@ -1,6 +1,6 @@
 /** Reports of steps into files, as `--report FORMAT=FILE` asks for them. */
-import { accessSync, constants, lstatSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { accessSync, constants, lstatSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { Place } from "../agent/tree/place.ts";
 import { suggest } from "../config/suggest.ts";
 import { CapsaError, HostFileError } from "../errors.ts";
@@ -41,7 +41,12 @@ export function addReportFile(word: string, before: readonly ReportFile[] = []):
 
 /** Before anything is booted: whether all could be written. Throws {@link UsageError}. */
 export function checkReportFiles(files: readonly ReportFile[]): void {
+  const taken = new Set<string>();
   for (const { path } of files) {
+    const target = whither(path);
+    if (taken.has(target))
+      throw new UsageError(`--report: ${path} is to have two reports`, "name another file");
+    taken.add(target);
     try {
       using there = written(path);
       if (there?.status.isDirectory()) throw new Error("it is a directory");
@@ -55,6 +60,17 @@ export function checkReportFiles(files: readonly ReportFile[]): void {
       throw new UsageError(`--report: ${path} cannot be written: ${reason(error)}`);
     }
   }
+}
+
+/** Where `path` leads, as far as that is there. */
+function whither(path: string): string {
+  const whole = resolve(path);
+  for (const real of [() => realpathSync(whole), () => join(realpathSync(dirname(whole)), basename(whole))]) {
+    try {
+      return real();
+    } catch {}
+  }
+  return whole;
 }
 
 /**

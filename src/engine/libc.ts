@@ -85,8 +85,8 @@ export function hideMemory(): boolean {
 }
 
 /** execv(3): become another program, in this process and with its descriptors. Returns only where that failed. */
-export function become(program: string, argv: readonly string[]): void {
-  const words = argv.map((word) => Buffer.from(`${word}\0`));
+export function become(program: string, argv: readonly (string | Uint8Array)[]): void {
+  const words = argv.map((word) => Buffer.concat([Buffer.from(word as string), Buffer.of(0)]));
   const pointers = BigUint64Array.from([...words.map((word) => BigInt(ptr(word))), 0n]);
   libc().execv(ptr(Buffer.from(`${program}\0`)), ptr(pointers));
 }

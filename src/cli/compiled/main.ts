@@ -1,4 +1,5 @@
 /** Where the compiled command line begins: it makes way for the sources when they have changed since. */
+import { readFileSync } from "node:fs";
 import { BUN, packagePath } from "../../engine/installation.ts";
 import { become } from "../../engine/libc.ts";
 import { PROXY } from "../../secrets/proxy/talk.ts";
@@ -14,7 +15,9 @@ if (process.argv[2] === PROXY) {
   setTimeout(() => Bun.unsafe.setJITPolicy(1), SHORT_MS).unref();
   await import("../main.ts");
 } else {
-  become(BUN, [BUN, "src/cli/main.ts", ...process.argv.slice(2)]);
+  // as they were given: `process.argv` has another character in place of bytes that are no text
+  const given = readFileSync("/proc/self/cmdline", "latin1").split("\0").slice(1, -1);
+  become(BUN, [BUN, "src/cli/main.ts", ...given.map((word) => Buffer.from(word, "latin1"))]);
   console.error(
     `capsa: its sources have changed since it was compiled, and ${BUN} cannot be run\n` +
       "  run `make setup` in capsa's directory",

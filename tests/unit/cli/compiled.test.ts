@@ -100,6 +100,8 @@ test("after an edit the sources run, until it is compiled again", async () => {
   const failed = await run([program, "check", "nothing.toml"]);
   expect(failed).toEqual(await run([process.execPath, main, "check", "nothing.toml"]));
   expect(failed.exitCode).toBe(2);
+  const odd = await run(["sh", "-c", '"$0" ps "$(printf "\\377")"', program]);
+  expect(odd).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("is not UTF-8") });
   expect(await obeyedByProgram()).toEqual([]);
 
   const lost = await withoutBun(() => run([program, "--help"], { env: { PATH: "/nowhere" } }));

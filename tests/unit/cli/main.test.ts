@@ -67,6 +67,10 @@ describe("the command line", () => {
       "src cannot be written",
       "directory",
     ],
+    [
+      ["up", "--report", "tap=/tmp/x", "--report", "json=/tmp/../tmp/x", "-f", "examples/python/capsa.toml"],
+      "/tmp/../tmp/x is to have two reports",
+    ],
     [["up", "--report", "tap=no/such/x", "-f", "examples/python/capsa.toml"], "no/such/x cannot be written"],
     [["down", "--all", "box"], "--all and names"],
     [["init", "pyton"], 'did you mean "python"?'],
@@ -94,6 +98,16 @@ describe("the command line", () => {
       expect(stderr).toBe("");
       expect(exitCode).toBe(code === "SANDBOX_NOT_FOUND" ? 125 : 2);
     }
+  });
+
+  test("an argument that is not UTF-8 is refused, whoever it is for; one that has U+FFFD is none", async () => {
+    const script = `"$0" "$1" exec nobody-of-this-name -- echo "$(printf "$2")"`;
+    const said = async (word: string) => {
+      const child = Bun.spawn(["sh", "-c", script, process.execPath, MAIN, word], { stderr: "pipe" });
+      return [await child.stderr.text(), await child.exited];
+    };
+    expect(await said("a\\377b")).toEqual([expect.stringContaining('"a\ufffdb" is not UTF-8'), 2]);
+    expect(await said("a\\357\\277\\275b")).toEqual([expect.stringContaining("no sandbox"), 125]);
   });
 
   test("--json behind -- belongs to the command", async () => {
