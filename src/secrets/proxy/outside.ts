@@ -24,7 +24,7 @@ const HEAD_MAX = 16_384; // bytes
 
 /** Undefined where nothing is set. Throws {@link HostError} for what leads nowhere. */
 export function outsideProxy(env: Environment): OutsideProxy | undefined {
-  const names = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+  const names = ["https_proxy", "all_proxy"].flatMap((name) => [name, name.toUpperCase()]);
   const name = names.find((name) => env[name]);
   const given = name && env[name];
   if (!given) return undefined;

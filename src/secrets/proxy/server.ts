@@ -17,6 +17,7 @@ import { createServer as createTlsServer, type Server, type TLSSocket } from "no
 import type { Identity } from "./authority.ts";
 import { pairs, type RawHeaders, type Swapped, swapIn, swapOut, valuesOf, withoutHop } from "./headers.ts";
 import { Mask } from "./mask.ts";
+import { type RequestLine, RequestLines } from "./request_line.ts";
 import type { ProxySecret } from "./talk.ts";
 
 const HEADERS_MAX = 65_536; // bytes
@@ -46,15 +47,19 @@ export function hostServer(options: HostOptions): Server {
   });
   // a connection of the guest's has one of its own to the host: what becomes of the one becomes of the other
   const agents = new WeakMap<Duplex, Agent>();
-  const begin = (asked: IncomingMessage) => {
+  const lines = new WeakMap<Duplex, RequestLines>();
+  const begin = (asked: IncomingMessage, line: RequestLine) => {
     const agent = agents.get(asked.socket) ?? makeAgent();
     if (!agents.has(asked.socket)) asked.socket.once("close", () => agent.destroy());
     agents.set(asked.socket, agent);
-    return new Exchange(options, agent, asked);
+    return new Exchange(options, agent, asked, line);
   };
   const serve = (asked: IncomingMessage, answer: ServerResponse) => {
-    const refused = refusal(options, asked);
-    if (refused === undefined) return begin(asked).answer(answer);
+    const ofConnection = lines.get(asked.socket)!;
+    const line = ofConnection.take(asked);
+    ofConnection.goOnBehind(asked);
+    const refused = refusal(options, asked, line);
+    if (refused === undefined) return begin(asked, line).answer(answer);
     onRefusal(refused.why);
     // what the client still sends is not read: it is the connection's last request
     answer.writeHead(refused.status, { "Content-Type": "text/plain", Connection: "close" });
@@ -68,8 +73,9 @@ export function hostServer(options: HostOptions): Server {
   });
   server.on("upgrade", (asked, socket, early) => {
     socket.on("error", () => {});
-    const refused = refusal(options, asked);
-    if (refused === undefined) return begin(asked).upgrade(socket, early);
+    const line = lines.get(asked.socket)!.take(asked);
+    const refused = refusal(options, asked, line);
+    if (refused === undefined) return begin(asked, line).upgrade(socket, early);
     onRefusal(refused.why);
     socket.end(`${head(refused.status, ["Connection", "close"])}capsa: ${refused.why}\n`);
   });
@@ -80,6 +86,7 @@ export function hostServer(options: HostOptions): Server {
   });
   // Bun's node:https, which is both in one, hangs up after 12 seconds without a byte: slow guests take longer
   const tls = createTlsServer({ ...identity, ALPNProtocols: ["http/1.1"] }, (socket) => {
+    lines.set(socket, new RequestLines(socket));
     server.emit("connection", socket);
   });
   return tls.on("tlsClientError", () => {});
@@ -89,6 +96,7 @@ export function hostServer(options: HostOptions): Server {
 function refusal(
   { name, port }: HostOptions,
   asked: IncomingMessage,
+  { method, target }: RequestLine,
 ): { readonly status: number; readonly why: string } | undefined {
   const misdirected = (why: string) => ({ status: 421, why: `${why}: this is ${name}:${port}` });
   const spoken = (asked.socket as TLSSocket & { servername?: string | false }).servername;
@@ -97,20 +105,20 @@ function refusal(
   const hosts = valuesOf(asked.rawHeaders, "host");
   if (hosts.length !== 1 || !isHost(hosts[0]!, name, port))
     return misdirected("Host does not agree with the TLS name (SNI)");
-  if (!asked.url?.startsWith("/") && asked.url !== "*")
+  if (!target.startsWith("/") && target !== "*")
     return { status: 400, why: "the request's target is not a path" };
   const framings = valuesOf(asked.rawHeaders, "transfer-encoding");
   if (framings.some((framing) => framing.trim().toLowerCase() !== "chunked"))
     return { status: 400, why: "the request's body has another framing than chunks" };
-  if (asked.rawHeaders.some((text) => UNSAYABLE.test(text)) || /[^\x21-\x7e]/.test(asked.url))
+  if (asked.rawHeaders.some((text) => UNSAYABLE.test(text)) || /[^\x21-\x7e\x80-\xff]/.test(target))
     return { status: 400, why: "the request has characters in it that HTTP has not" };
   if (/\bh2c\b/i.test(asked.headers.upgrade ?? ""))
     return {
       status: 400,
       why: "an upgrade to HTTP/2, whose answers could not be searched, is not passed on",
     };
-  if (asked.method === "TRACE" || asked.method === "CONNECT")
-    return { status: 405, why: `${asked.method} is not passed on: its answer would show the secret` };
+  if (method === "TRACE" || method === "CONNECT")
+    return { status: 405, why: `${method} is not passed on: its answer would show the secret` };
   return undefined;
 }
 
@@ -124,11 +132,13 @@ class Exchange {
   readonly #options: HostOptions;
   readonly #agent: Agent;
   readonly #asked: IncomingMessage;
+  readonly #line: RequestLine;
   readonly #swapped: readonly Swapped[];
   readonly #headers: readonly string[];
 
-  constructor(options: HostOptions, agent: Agent, asked: IncomingMessage) {
+  constructor(options: HostOptions, agent: Agent, asked: IncomingMessage, line: RequestLine) {
     this.#options = options;
+    this.#line = line;
     this.#agent = agent;
     this.#asked = asked;
     const { headers, swapped } = swapIn(withoutHop(asked.rawHeaders), options.secrets);
@@ -196,7 +206,7 @@ class Exchange {
 
   #request(headers: RawHeaders): ClientRequest {
     const { name, port } = this.#options;
-    const { method, url: path } = this.#asked;
+    const { method, target: path } = this.#line;
     // a list and not an object: names keep their letters, and may be there twice
     return request({
       host: name,

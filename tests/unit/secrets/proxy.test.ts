@@ -1,12 +1,14 @@
 /** The proxy of secrets as its process, between a guest's end, which is a Unix socket, and a host of the test's own. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { connect } from "node:tls";
+import { connect, createServer as createTlsServer, type Server } from "node:tls";
 import type { NetworkRefusal } from "../../../src/index.ts";
+import { type Identity, makeAuthority } from "../../../src/secrets/proxy/authority.ts";
 import { outsideProxy } from "../../../src/secrets/proxy/outside.ts";
 import { SecretProxy } from "../../../src/secrets/proxy.ts";
 import { startUpstream, type Upstream } from "./upstream.ts";
@@ -18,6 +20,8 @@ const NAME = "localhost"; // the one name of a host that every machine knows
 
 let directory: string;
 let upstream: Upstream;
+/** A host that takes what others refuse. */
+let raw: Raw;
 let proxy: SecretProxy;
 let child: number;
 const refusals: NetworkRefusal[] = [];
@@ -27,7 +31,9 @@ const control = createServer((socket) => vmm.push(socket));
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "capsa-secrets-"));
-  upstream = await startUpstream(NAME);
+  const authority = await makeAuthority();
+  upstream = await startUpstream(NAME, "127.0.0.1", authority);
+  raw = await startRaw(await authority.issue(NAME));
   writeFileSync(join(directory, "ca.pem"), upstream.authority);
   writeFileSync(join(directory, "key"), `${OTHER}\n`);
   const before = process.env.NODE_EXTRA_CA_CERTS;
@@ -39,7 +45,7 @@ beforeAll(async () => {
       TOKEN: { from: "env:CAPSA_TEST_TOKEN", hosts: [`${NAME}:${upstream.port}`] },
       KEY: {
         from: `file:${join(directory, "key")}`,
-        hosts: [`${NAME}:${upstream.port}`, `${NAME}:1`, "other.test:443"],
+        hosts: [`${NAME}:${upstream.port}`, `${NAME}:1`, "other.test:443", `${NAME}:${raw.port}`],
         header: "X-Api-Key",
       },
     },
@@ -55,9 +61,49 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await upstream[Symbol.asyncDispose]();
+  raw.server.close();
   control.close();
   rmSync(directory, { recursive: true, force: true });
 });
+
+interface Raw {
+  readonly server: Server;
+  readonly port: number;
+  /** Methods and targets, a character a byte. */
+  readonly lines: string[];
+  /** Ask for these on one connection, one after the other; the answers' first lines. */
+  ask(...lines: string[]): Promise<string[]>;
+}
+
+async function startRaw(identity: Identity): Promise<Raw> {
+  const lines: string[] = [];
+  const server = createTlsServer(identity, (socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      lines.push(chunk.toString("latin1").split(" HTTP/1.1")[0]!);
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const ask = async (...asked: string[]) => {
+    const service = proxy.services.find((service) => service.port === port)!;
+    const where = { path: service.socket, ca: proxy.authority, servername: NAME };
+    const socket = connect(where as Parameters<typeof connect>[0]);
+    const answers: string[] = [];
+    for (const line of asked) {
+      // in parts, as the network may bring it
+      socket.write(line.slice(0, 3), "latin1");
+      await Bun.sleep(1);
+      socket.write(`${line.slice(3)} HTTP/1.1\r\nHost: ${NAME}:${port}\r\n\r\n`, "latin1");
+      const [answer] = await once(socket, "data");
+      answers.push(String(answer).split("\r\n")[0]!);
+    }
+    socket.destroy();
+    return answers;
+  };
+  return { server, port, lines, ask };
+}
 
 interface Said {
   /** As the TLS name; false: none. */
@@ -268,6 +314,15 @@ describe("HTTP passes", () => {
     expect(answer.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(1);
     expect(seen("Content-Length")).toEqual([String(hidden.length)]);
     expect(seen("Host")).toEqual([`${NAME}:${upstream.port}`]);
+  });
+
+  test("methods that nobody knows, and any bytes in a target", async () => {
+    const lines = ["BREW /pot", "GET /a?q=\u00c3\u00a9\u00ff\u00a0", "X!Y /a"];
+    const said = await raw.ask(...lines);
+    expect(raw.lines).toEqual(lines);
+    expect(said).toEqual(lines.map(() => "HTTP/1.1 200 OK"));
+    // in small letters they would not arrive as they are
+    expect(await say(`brew /pot HTTP/1.1\r\n${host()}\r\n\r\n`)).toStartWith("HTTP/1.1 400 ");
   });
 
   test("an answer streams while the request does", async () => {
