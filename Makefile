@@ -41,7 +41,7 @@ bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/
 bench-lab: setup-dev ## measure on a true /dev/kvm, in the lab: JSON in tests/bench/results-lab.json
 	@node_modules/.bin/bun tests/bench/lab/main.ts
 
-soak: setup-dev ## 100,000 connections; 32 sandboxes under random work for five minutes, every byte checked
+soak: setup-dev ## 100,000 connections; a database that two write; 32 sandboxes at random work for five minutes
 	@node_modules/.bin/bun tests/soak/main.ts
 
 clean: ## remove what was built here (the user's kernel cache stays)

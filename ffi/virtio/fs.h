@@ -40,6 +40,7 @@ struct fs_root {
 	 * goes on as before. */
 	const char *const *protect; /* copied */
 	unsigned protect_count;
+	bool host_locks; /* what the guest locks is locked on the host, too */
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	const struct fs_id_range *uid_map, *gid_map; /* FS_OWNER_MAP only */

@@ -173,6 +173,7 @@ static int read_root(struct cbor_reader *reader, const CborValue *value, void *a
 		{.key = "readOnly", .kind = CBOR_KIND_BOOL, .required = true, .offset = ROOT(read_only)},
 		{.key = "whiteouts", .kind = CBOR_KIND_BOOL, .offset = ROOT(whiteouts)},
 		{.key = "flat", .kind = CBOR_KIND_BOOL, .offset = ROOT(flat)},
+		{.key = "hostLocks", .kind = CBOR_KIND_BOOL, .offset = ROOT(host_locks)},
 		{.key = "protect", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_protect},
 		{.key = "cache", .kind = CBOR_KIND_OTHER, .offset = ROOT(cache), .read = read_cache},
 		{.key = "ownership", .kind = CBOR_KIND_OTHER, .offset = ROOT(ownership), .read = read_ownership},

@@ -71,6 +71,7 @@ static int open_root(const struct config_root *root, struct fs_root *out, struct
 		.read_only = root->read_only,
 		.whiteouts = root->whiteouts,
 		.flat = root->flat,
+		.host_locks = root->host_locks,
 		.protect = root->protect,
 		.protect_count = root->protect_count,
 		.cache = root->cache,

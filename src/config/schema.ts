@@ -119,6 +119,13 @@ export const ShareSchema = Type.Object(
           "always (nothing else changes the files), never (changes of the host are seen at once).",
       ),
     ),
+    locks: optional(
+      words(
+        ["host", "guest"],
+        "Whose the locks are that the guest takes on files (flock, fcntl): host (the default with mode rw), then they and " +
+          "those of the host's programs exclude one another; guest (otherwise), then the host knows nothing of them.",
+      ),
+    ),
     protect: optional(
       Type.Array(
         Type.String({ pattern: "^[^\\x00]+$", expected: 'a path below the directory, such as ".git/hooks"' }),

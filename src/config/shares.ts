@@ -76,12 +76,20 @@ function resolveShare(table: ShareTable, path: Path, base: string, report: Repor
       'leave it out, or use "passthrough" or ranges of ids',
     );
   }
+  if (table.mode === "transaction" && table.locks === "host") {
+    report(
+      [...path, "locks"],
+      "in a transaction locks are the guest's, and cannot be the host's",
+      "leave it out",
+    );
+  }
   return {
     host,
     guest: normalise(table.guest),
     mode: table.mode ?? "ro",
     ownership: typeof ownership === "string" ? { mode: ownership } : { mode: "map", ...ownership },
     cache: table.cache ?? "auto",
+    ...(table.locks === undefined ? {} : { locks: table.locks }),
     ...(table.protect === undefined ? {} : { protect: table.protect }),
   };
 }

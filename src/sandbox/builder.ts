@@ -57,6 +57,12 @@ export interface ShareOptions {
   /** How long the guest may trust its cache: `auto` one second, `always` for good, `never`. */
   readonly cache?: ShareSpec["cache"];
   /**
+   * Whose the locks are that the guest takes on files (flock, fcntl): `host`, then they and those of this machine's
+   * programs exclude one another, or `guest`. `host` with `MountMode.ReadWrite`, otherwise `guest`;
+   * `MountMode.Transaction` has no `host`.
+   */
+  readonly locks?: ShareSpec["locks"];
+  /**
    * With `MountMode.ReadWrite`: paths below the directory that the guest can neither change nor make, with all that is below
    * them, such as what this machine runs: `[".git/hooks", ".git/config"]`.
    */
@@ -263,6 +269,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
       mode,
       ownership = "root",
       cache = "auto",
+      locks,
       protect,
     } = typeof options === "string" ? { mode: options } : options;
     const share: ShareSpec = {
@@ -271,6 +278,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
       mode,
       cache,
       ownership: typeof ownership === "string" ? { mode: ownership } : ownership,
+      ...(locks === undefined ? {} : { locks }),
       ...(protect === undefined ? {} : { protect }),
     };
     return this.#with({ shares: [...this.#draft.shares, share] });

@@ -42,6 +42,7 @@ export function sharesToml(sandbox: string, file: string, learned: readonly Lear
       `mode = "${mode}"`,
       ...(share.ownership.mode === "root" ? [] : [`ownership = ${ownership(share.ownership)}`]),
       ...(share.cache === "auto" ? [] : [`cache = "${share.cache}"`]),
+      ...(share.locks === undefined ? [] : [`locks = "${share.locks}"`]),
       ...(share.protect === undefined ? [] : [`protect = [${share.protect.map(quote).join(", ")}]`]),
       "",
     ];

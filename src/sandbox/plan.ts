@@ -10,7 +10,7 @@ import type { HostNames } from "../network/host.ts";
 import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
 import { secretNetwork } from "../secrets/guest.ts";
 import type { Protection } from "./protect.ts";
-import type { Ownership, SandboxSpec } from "./spec.ts";
+import type { Ownership, SandboxSpec, ShareSpec } from "./spec.ts";
 import { guestPath } from "./validate.ts";
 
 /** Guest vsock port of the agent. */
@@ -71,6 +71,7 @@ interface FsRoot {
   readonly readOnly: boolean;
   readonly whiteouts?: true;
   readonly flat?: true;
+  readonly hostLocks?: true;
   readonly protect?: readonly string[];
   readonly cache: "auto" | "always" | "never";
   readonly ownership: Ownership["mode"];
@@ -211,11 +212,20 @@ function layout(
     } else {
       const { whole = false, paths = [] } = protections[share.index] ?? {};
       const protect = paths.length === 0 ? {} : { protect: paths };
-      const name = add({ ...shared, ...protect, readOnly: readOnly || whole }, shareRoot(share.index));
+      const locks = hostLocks(share.locks, readOnly || whole);
+      const name = add(
+        { ...shared, ...protect, ...locks, readOnly: readOnly || whole },
+        shareRoot(share.index),
+      );
       mounts.push({ name, target: share.guest, readOnly });
     }
   }
   return { roots, lower, mounts };
+}
+
+/** Who may only read could keep programs of the host waiting all the same: not unless it is asked for. */
+function hostLocks(given: ShareSpec["locks"], readOnly: boolean): Pick<FsRoot, "hostLocks"> {
+  return (given ?? (readOnly ? "guest" : "host")) === "host" ? { hostLocks: true } : {};
 }
 
 function owner(ownership: Ownership): Pick<FsRoot, "ownership" | "uidMap" | "gidMap"> {

@@ -31,6 +31,11 @@ export interface ShareSpec {
   /** How long the guest may trust its cache: `auto` 1 s, `always` for good, `never`. */
   readonly cache: "auto" | "always" | "never";
   /**
+   * Whose the locks are that the guest takes on files (flock, fcntl): `host`, then they and those of the host's programs
+   * exclude one another, or `guest`. `host` for mode `rw`, otherwise `guest`; mode `transaction` has no `host`.
+   */
+  readonly locks?: "host" | "guest";
+  /**
    * Of a directory in mode `rw`: paths below it that the guest can neither change nor make, with all that is below them.
    */
   readonly protect?: readonly string[];

@@ -144,6 +144,9 @@ function shares(list: readonly ShareSpec[], guests: GuestDirectories): void {
     readable(`${field}.host`, share.host, share.mode === "transaction" ? "dir" : "shared", { guests });
     oneOf(`${field}.mode`, share.mode, ["ro", "rw", "transaction"]);
     oneOf(`${field}.cache`, share.cache, ["auto", "always", "never"]);
+    if (share.locks !== undefined) oneOf(`${field}.locks`, share.locks, ["host", "guest"]);
+    if (share.mode === "transaction" && share.locks === "host")
+      throw new SpecError(`${field}.locks`, 'in a transaction locks are the guest\'s: they cannot be "host"');
     oneOf(`${field}.ownership`, share.ownership.mode, ["root", "caller", "passthrough", "map"]);
     if (share.mode === "transaction" && share.ownership.mode === "caller")
       throw new SpecError(`${field}.ownership`, 'in a transaction files have owners: it cannot be "caller"');

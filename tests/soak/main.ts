@@ -3,6 +3,7 @@
  * Usage: main.ts [SANDBOXES [SECONDS]]     default: 32 for 300 seconds
  */
 import { connections } from "./connections.ts";
+import { databaseAlone, wellWritten } from "./database.ts";
 import { type Held, soak } from "./soak.ts";
 import { storm } from "./storm.ts";
 
@@ -15,6 +16,9 @@ console.log("100000 connections, one after the other");
 await connections(100_000);
 console.log("10000 programs in a row, 256 at once");
 await storm(10_000, 256);
+console.log("20000 transactions of one database, half of them by a sandbox");
+const written = await databaseAlone(10_000);
+if (written !== wellWritten(10_000)) throw new Error(`the database is not what it should be: ${written}`);
 console.log(`${sandboxes} sandboxes for ${seconds} s`);
 const report = await soak({ sandboxes, seconds, workers: 2, most: 1 << 18 });
 const line = ({ memory, descriptors, children }: Held) =>

@@ -15,6 +15,7 @@ enum {
 	BATCH = 64,                     /* requests served before others on the loop get their turn */
 	NOTIFY_BYTES = 256 * 1024,      /* bytes moved before the guest is told, though more requests wait */
 	SYNCS_MAX = VIRTQUEUE_MAX_SIZE, /* that wait; more, which no honest driver has, are refused */
+	LOCKS_PART = 4, /* of a queue, which is for what gives locks up as well, they may take one part */
 };
 
 /* Device configuration, virtio 1.2 section 5.11.4. */
@@ -39,6 +40,10 @@ struct virtio_fs {
 	struct held syncs[SYNCS_MAX];
 	unsigned sync_count;
 	uint64_t sync_timer; /* 0: none */
+	/* Locks that are waited for. */
+	struct held locks[VIRTQUEUE_MAX_SIZE / LOCKS_PART];
+	unsigned lock_count;
+	uint64_t lock_timer; /* 0: none */
 };
 
 static struct virtio_fs *fs_of(struct virtio_device *dev)
@@ -81,8 +86,9 @@ static int fs_activate(struct virtio_device *dev)
 static void end(struct virtio_fs *fs, const struct held *held, int error)
 {
 	struct virtqueue_chain chain, *found = virtqueue__find(held->vq, held->head, &chain) ? &chain : NULL;
-	uint32_t len = held->wait.share ? session__end(fs->session, held->wait.unique, error, found)
-					: session__tell_changes(fs->session, held->wait.unique, found);
+	uint32_t len = held->wait.share || held->wait.waiter
+			       ? session__end(fs->session, held->wait.unique, error, found)
+			       : session__tell_changes(fs->session, held->wait.unique, found);
 	virtqueue__push(held->vq, held->head, len);
 	virtqueue__notify(held->vq);
 }
@@ -128,9 +134,54 @@ static void sync_next(void *arg)
 	await_sync(fs);
 }
 
+static void lock_again(void *arg);
+
+/* Tell those whose waiting for a lock is over, and look again when the host may have given one up. */
+static void answer_locks(struct virtio_fs *fs)
+{
+	unsigned left = 0;
+	int error;
+	if (!fs->lock_count)
+		return;
+	uint64_t ms = lock__poll(fs->session);
+	for (unsigned i = 0; i < fs->lock_count; i++) {
+		struct held *held = &fs->locks[i];
+		if (held->vq->enabled && lock__is_over(held->wait.waiter, &error)) {
+			end(fs, held, error);
+			lock__forget(fs->session, held->wait.waiter);
+		} else {
+			fs->locks[left++] = *held;
+		}
+	}
+	fs->lock_count = left;
+	loop__timer_cancel(fs->dev.loop, fs->lock_timer);
+	/* without memory for the timer the guest's next request goes on */
+	if (!ms || loop__timer(fs->dev.loop, ms, lock_again, fs, &fs->lock_timer))
+		fs->lock_timer = 0;
+}
+
+static void lock_again(void *arg)
+{
+	struct virtio_fs *fs = arg;
+	fs->lock_timer = 0;
+	answer_locks(fs);
+}
+
+static void hold_lock(struct virtio_fs *fs, const struct held *held)
+{
+	if (fs->lock_count < held->vq->size / LOCKS_PART) {
+		fs->locks[fs->lock_count++] = *held;
+		return;
+	}
+	end(fs, held, -ENOLCK);
+	lock__forget(fs->session, held->wait.waiter);
+}
+
 static void hold(struct virtio_fs *fs, const struct held *held)
 {
-	if (!held->wait.share)
+	if (held->wait.waiter)
+		hold_lock(fs, held);
+	else if (!held->wait.share)
 		fs->waiting = *held;
 	else if (fs->sync_count < SYNCS_MAX)
 		fs->syncs[fs->sync_count++] = *held;
@@ -178,6 +229,7 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 	listen_to_host(fs);
 	answer(fs); /* what a request has found on its way, or that none is to wait any more */
 	await_sync(fs);
+	answer_locks(fs);
 	atomic_store_explicit(&fs->dev.traffic.from_guest, fs->session->written, memory_order_relaxed);
 	atomic_store_explicit(&fs->dev.traffic.to_guest, fs->session->read, memory_order_relaxed);
 	if (count == BATCH) /* there may be more: come back by way of the loop */
@@ -210,6 +262,10 @@ static void fs_reset(struct virtio_device *dev)
 	loop__timer_cancel(dev->loop, fs->sync_timer);
 	fs->sync_timer = 0;
 	fs->sync_count = 0; /* they went with the queues */
+	loop__timer_cancel(dev->loop, fs->lock_timer);
+	fs->lock_timer = 0;
+	fs->lock_count = 0;
+	lock__end(fs->session);
 	fs->waiting.vq = NULL;
 	fs->session->changes.waiting = false;
 }

@@ -42,6 +42,7 @@ int op__opendir(struct fs_request *req)
 	}
 	bool always = !req->share || req->share->cache == FS_CACHE_ALWAYS;
 	*out = (struct fuse_open_out){.fh = handle->id, .open_flags = always ? FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR : 0};
+	out->open_flags |= lock__open_flags(req);
 	req->out_len = sizeof(*out);
 	return 0;
 }

@@ -74,6 +74,7 @@ static int reply_open(struct fs_request *req, struct fs_inode *inode, int fd, ui
 		return err;
 	}
 	*out = (struct fuse_open_out){.fh = handle->id, .open_flags = open_reply_flags(inode, stx)};
+	out->open_flags |= lock__open_flags(req);
 	return 0;
 }
 

@@ -40,6 +40,7 @@ void handle__free(struct fs_session *s, struct fs_handle *handle)
 	while (*link != handle)
 		link = &(*link)->next;
 	*link = handle->next;
+	lock__closed(s, handle);
 	slots__remove(&s->handles, handle->id);
 	if (handle->fd >= 0)
 		close(handle->fd);

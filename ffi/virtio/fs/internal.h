@@ -20,6 +20,11 @@
 #define FS_HAS_WATCH (1ULL << 62)
 enum { FS_OP_WATCH = 120, FS_OP_UNWATCH = 121, FS_OP_CHANGES = 122 };
 
+/* The same, kernel/patches/0007: it tells of closes where there are locks, and interrupts who waits for one. */
+#define FS_HAS_LOCKS (1ULL << 61)
+#define FS_OPEN_HOST_LOCKS (1U << 30) /* of open_flags: locks of this file are to be asked for, others stay there */
+enum { FS_LK_OFD = 2 };               /* of lk_flags: the owner is an open file, and no process */
+
 enum {
 	FS_BODY_MAX = 80 * 1024,     /* a request without its file data: an xattr value of 64 KiB and its name */
 	FS_REPLY_MAX = 64 * 1024,    /* a reply without file data */
@@ -35,6 +40,8 @@ enum {
 	FS_OWNERS_MAX = 1024 * 1024,       /* remembered owners */
 	FS_WROTE_MAX = 64 * 1024,          /* bytes of names of entries that were written, of all shares */
 	FS_CHANGE_MAX = 24 + NAME_MAX + 1, /* bytes of a change with the longest name: a multiple of 8 */
+	FS_LOCK_RANGES_MAX = 16 * 1024,    /* ranges of files that the guest has locked */
+	FS_INTERRUPTS_KEPT = 64,           /* that came before what they interrupt */
 };
 
 /*
@@ -77,6 +84,7 @@ struct fs_inode {
 	uint64_t lookups;                     /* references the guest holds */
 	unsigned refs;                        /* children that name it as parent, and handles */
 	struct fs_handle *handles;
+	struct fs_lock *locks; /* each goes with a handle */
 	struct fs_inode *next; /* in its hash bucket */
 	struct {
 		int64_t sec;
@@ -103,6 +111,7 @@ struct fs_handle {
 	int fd;
 	bool directory;
 	bool writable;
+	bool lent; /* an owner of locks has them by this descriptor */
 	struct fs_inode *inode;
 	struct fs_handle *next; /* of the same inode */
 	struct fs_listing *listing;
@@ -113,6 +122,7 @@ struct fs_share {
 	char *name;
 	bool read_only;
 	bool whiteouts, flat;
+	bool host_locks;
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	struct fs_id_range *uid_map, *gid_map;
@@ -139,6 +149,17 @@ struct fs_changes {
 	bool waiting; /* a request of the guest waits for them */
 };
 
+/* See lock.c. */
+struct fs_locks {
+	bool on;                     /* the guest leaves its locks to us */
+	bool changed;                /* some were given up: who waits may try again */
+	struct fs_waiter *first;     /* who waits, in order of arrival */
+	unsigned ranges;             /* that are locked */
+	unsigned opened, opened_max; /* descriptors, for owners whose handle another owner has */
+	uint64_t interrupted[FS_INTERRUPTS_KEPT];
+	unsigned interrupts;
+};
+
 struct fs_session {
 	struct fs_share *shares;
 	unsigned share_count;
@@ -161,6 +182,7 @@ struct fs_session {
 	unsigned pinned_count; /* descriptors of inodes that have no known place; at most lru_max */
 
 	struct fs_changes changes;
+	struct fs_locks locks;
 	fs_notice_fn notice;
 	void *notice_arg;
 
@@ -188,6 +210,8 @@ struct fs_request {
 	size_t out_room;        /* bytes the guest has room for there */
 	size_t out_len;         /* bytes put there */
 	size_t direct;          /* bytes that went straight into the guest's buffers instead */
+	/* With FS_WAIT, where it is a lock that is waited for. */
+	struct fs_waiter *waiter;
 };
 
 /* session.c */
@@ -200,10 +224,11 @@ void session__reset(struct fs_session *s);
 enum { FS_WAIT = 1 };
 /* Bytes written to the chain (0: no reply), or this: the chain is kept, and ended by one of the two below. */
 #define FS_WAITS UINT32_MAX
-/* What waits: the request's number, and the share that is to be synced, or NULL: for changes. */
+/* What waits: the request's number, and for what, of which one is not NULL; for changes where both are. */
 struct fs_wait {
 	uint64_t unique;
-	struct fs_share *share;
+	struct fs_share *share;   /* it is to be synced */
+	struct fs_waiter *waiter; /* for a lock */
 };
 uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain, struct fs_wait *wait);
 
@@ -218,6 +243,26 @@ uint32_t session__end(struct fs_session *s, uint64_t unique, int error, const st
 /* How long the next one is to wait, so that they stay seldom. */
 uint64_t sync__wait_ms(const struct fs_session *s);
 int sync__share(struct fs_session *s, struct fs_share *share);
+
+/* lock.c */
+/* The handle is about to be closed, and what was locked by it is not any more. */
+void lock__closed(struct fs_session *s, const struct fs_handle *handle);
+/* What the reply to an open says of locks. */
+uint32_t lock__open_flags(const struct fs_request *req);
+/* Have who waits try again, if locks were given up. */
+void lock__retry(struct fs_session *s);
+/* Ask the host, where it is time to. Returns the ms until it is again; 0: nobody waits for the host. */
+uint64_t lock__poll(struct fs_session *s);
+/* Who waits for a lock is to be told: 0 where it has it, or -errno. */
+bool lock__is_over(const struct fs_waiter *waiter, int *error);
+/* The request waits no more; `waiter` is freed. */
+void lock__forget(struct fs_session *s, struct fs_waiter *waiter);
+/* The request of that number, be it one that waits or that comes yet. */
+void lock__interrupt(struct fs_session *s, uint64_t unique);
+/* Nothing is locked any more: those who wait are to be told so. */
+void lock__reset(struct fs_session *s);
+/* Free what waits, of which nobody is told any more. */
+void lock__end(struct fs_session *s);
 
 /* changes.c */
 void changes__init(struct fs_changes *changes);
@@ -329,10 +374,12 @@ int op__changes(struct fs_request *req);
 int op__copy_file_range(struct fs_request *req);
 int op__create(struct fs_request *req);
 int op__fallocate(struct fs_request *req);
+int op__flush(struct fs_request *req);
 int op__forget(struct fs_request *req);
 int op__fsync(struct fs_request *req);
 int op__fsyncdir(struct fs_request *req);
 int op__getattr(struct fs_request *req);
+int op__getlk(struct fs_request *req);
 int op__getxattr(struct fs_request *req);
 int op__link(struct fs_request *req);
 int op__listxattr(struct fs_request *req);
@@ -353,6 +400,8 @@ int op__rename(struct fs_request *req);
 int op__rename2(struct fs_request *req);
 int op__rmdir(struct fs_request *req);
 int op__setattr(struct fs_request *req);
+int op__setlk(struct fs_request *req);
+int op__setlkw(struct fs_request *req);
 int op__setxattr(struct fs_request *req);
 int op__statfs(struct fs_request *req);
 int op__symlink(struct fs_request *req);

@@ -34,8 +34,8 @@ static int op__init(struct fs_request *req);
 static int op__destroy(struct fs_request *req);
 static int op__interrupt(struct fs_request *req);
 
-/* Bytes of the parts of protocol 7.31 and later. Not here, so answered ENOSYS and then not asked again: FLUSH (nothing
- * is buffered, so a close has nothing to wait for), locks (the guest's kernel keeps them), BMAP, IOCTL, POLL. */
+/* Bytes of the parts of protocol 7.31 and later. Not here, so answered ENOSYS and then not asked again: BMAP, IOCTL,
+ * POLL; and FLUSH where the guest's kernel keeps all locks. */
 #define IN(type) .fixed = sizeof(struct type)
 #define OUT(type) .reply = sizeof(struct type)
 static const struct op ops[] = {
@@ -61,11 +61,15 @@ static const struct op ops[] = {
 	[FUSE_GETXATTR] = {op__getxattr, IN(fuse_getxattr_in), OUT(fuse_getxattr_out), .names = 1},
 	[FUSE_LISTXATTR] = {op__listxattr, IN(fuse_getxattr_in), OUT(fuse_getxattr_out)},
 	[FUSE_REMOVEXATTR] = {op__removexattr, .names = 1, .flags = MODIFY},
+	[FUSE_FLUSH] = {op__flush, IN(fuse_flush_in), .flags = TOUCH | UPKEEP},
 	[FUSE_INIT] = {op__init, .fixed = 16, OUT(fuse_init_out), .flags = NODELESS},
 	[FUSE_OPENDIR] = {op__opendir, IN(fuse_open_in), OUT(fuse_open_out), .flags = TOP},
 	[FUSE_READDIR] = {op__readdir, IN(fuse_read_in), .flags = TOP},
 	[FUSE_RELEASEDIR] = {op__releasedir, IN(fuse_release_in), .flags = TOP | UPKEEP},
 	[FUSE_FSYNCDIR] = {op__fsyncdir, IN(fuse_fsync_in), .flags = TOP},
+	[FUSE_GETLK] = {op__getlk, IN(fuse_lk_in), OUT(fuse_lk_out), .flags = TOP},
+	[FUSE_SETLK] = {op__setlk, IN(fuse_lk_in), .flags = TOP | TOUCH},
+	[FUSE_SETLKW] = {op__setlkw, IN(fuse_lk_in), .flags = TOP | TOUCH},
 	[FUSE_ACCESS] = {op__access, IN(fuse_access_in), .flags = TOP},
 	[FUSE_CREATE] = {op__create, IN(fuse_create_in), .reply = 144, .names = 1, .components = 1, .flags = MODIFY},
 	[FUSE_INTERRUPT] = {op__interrupt, IN(fuse_interrupt_in), .flags = NODELESS | SILENT},
@@ -117,6 +121,7 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 		.read_only = root->read_only,
 		.whiteouts = root->whiteouts,
 		.flat = root->flat,
+		.host_locks = root->host_locks,
 		.cache = root->cache,
 		.ownership = root->ownership,
 	};
@@ -146,7 +151,8 @@ uint64_t virtio_fs__bound(uint64_t memory)
 	return (uint64_t)most_inodes(memory) * FS_INODE_HELD + (uint64_t)FS_OWNERS_MAX * FS_OWNER_HELD;
 }
 
-/* How many descriptors the session may use: an eighth of the process's for known inodes, half for open files. */
+/* How many descriptors the session may use: an eighth of the process's for known inodes, another for owners of locks,
+ * half for open files. */
 static void set_limits(struct fs_session *s, uint64_t memory)
 {
 	s->inodes_max = most_inodes(memory);
@@ -159,6 +165,7 @@ static void set_limits(struct fs_session *s, uint64_t memory)
 	}
 	const rlim_t most = (rlim_t)2 * FS_HANDLES_MAX, files = limit.rlim_cur < most ? limit.rlim_cur : most;
 	s->lru_max = files / 8 > 16 ? (unsigned)(files / 8) : 16;
+	s->locks.opened_max = s->lru_max;
 	s->handles_max = files / 2 > 16 ? (unsigned)(files / 2) : 16;
 }
 
@@ -199,6 +206,7 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 void session__reset(struct fs_session *s)
 {
 	handle__free_all(s);
+	lock__reset(s);
 	changes__reset(s);
 	inode__free_all(s, false);
 	s->started = false;
@@ -207,6 +215,7 @@ void session__reset(struct fs_session *s)
 void session__free(struct fs_session *s)
 {
 	handle__free_all(s);
+	lock__end(s);
 	changes__reset(s);
 	inode__free_all(s, true);
 	changes__end(&s->changes);
@@ -228,15 +237,24 @@ void session__free(struct fs_session *s)
 
 /* --- the connection --- */
 
+/* Locks are asked for by all of a device, or by none. */
+static uint64_t wanted_locks(const struct fs_session *s)
+{
+	for (unsigned i = 0; i < s->share_count; i++)
+		if (s->shares[i].host_locks)
+			return FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FS_HAS_LOCKS;
+	return 0;
+}
+
 static int op__init(struct fs_request *req)
 {
-	static const uint64_t wanted = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
+	static const uint64_t always = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
 				       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
 				       FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS |
 				       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FS_DIRECT_IO_ALLOW_MMAP | FS_HAS_WATCH;
 	const struct fuse_init_in *in = req->in;
 	struct fuse_init_out *out = req->out;
-	uint64_t offered = in->flags;
+	uint64_t offered = in->flags, wanted = always | wanted_locks(req->session);
 	*out = (struct fuse_init_out){.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION};
 	req->out_len = sizeof(*out);
 	if (in->major > FUSE_KERNEL_VERSION) /* the guest asks again with ours */
@@ -248,6 +266,7 @@ static int op__init(struct fs_request *req)
 	session__reset(req->session);
 	req->session->started = true;
 	req->session->submounts = offered & FUSE_SUBMOUNTS;
+	req->session->locks.on = offered & wanted & (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS);
 	out->max_readahead = in->max_readahead;
 	out->flags = (uint32_t)(offered & wanted);
 	out->flags2 = (uint32_t)((offered & wanted) >> 32);
@@ -265,10 +284,11 @@ static int op__destroy(struct fs_request *req)
 	return 0;
 }
 
-/* A request is served before the next is looked at: there is never one to interrupt. */
+/* A request is served before the next is looked at, but for those that wait for a lock. */
 static int op__interrupt(struct fs_request *req)
 {
-	(void)req;
+	const struct fuse_interrupt_in *in = req->in;
+	lock__interrupt(req->session, in->unique);
 	return 0;
 }
 
@@ -380,10 +400,11 @@ uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *cha
 	if (req.out_room > FS_REPLY_MAX)
 		req.out_room = FS_REPLY_MAX;
 	head.error = op && op->fn ? run(&req, op) : -ENOSYS;
+	lock__retry(s); /* before whoever gave it up can ask for it again */
 	if (silent)
 		return 0;
 	if (head.error == FS_WAIT) {
-		*wait = (struct fs_wait){.unique = req.header.unique, .share = req.share};
+		*wait = (struct fs_wait){.unique = req.header.unique, .share = req.share, .waiter = req.waiter};
 		return FS_WAITS;
 	}
 	if (head.error)

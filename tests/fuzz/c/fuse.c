@@ -2,10 +2,12 @@
  *
  * A request is: opcode, node, patch, length, then `length` bytes of body. `node` picks one of the node numbers seen so
  * far; `patch` may put a number seen so far at the body's start, where many operations have a handle or a second node.
- * What is no operation of the guest's, HOST_CHANGES, has the host change something.
+ * What is no operation of the guest's, HOST_CHANGES, has the host change something, and HOST_LOCKS lock something.
  * What must hold: no reply is longer than its room, all descriptors come back, and what lies beside the share, or is
  * protected in it, is as it was: a file with another name in the share, one in a directory, and one that is not there.
  */
+#include <sys/file.h>
+
 #include "share.h"
 #include "virtio/fs/internal.h"
 
@@ -16,6 +18,7 @@ enum {
 	PATCH_HANDLE = 0x80,
 	PATCH_NODE = 0x40,
 	HOST_CHANGES = 200,
+	HOST_LOCKS = 201,
 	REQUESTS = 64, /* of one input */
 };
 
@@ -27,9 +30,48 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* Requests that wait for a lock. */
+struct waiting {
+	struct fs_wait waits[REQUESTS];
+	unsigned count;
+};
+
+static void end_waiting(struct fs_session *s, struct waiting *waiting)
+{
+	struct fuse_out_header out;
+	struct iovec room = {&out, sizeof(out)};
+	struct virtqueue_chain chain = {.writable = &room, .writable_count = 1, .writable_bytes = sizeof(out)};
+	unsigned left = 0;
+	int error;
+	lock__poll(s);
+	for (unsigned i = 0; i < waiting->count; i++) {
+		const struct fs_wait *wait = &waiting->waits[i];
+		if (lock__is_over(wait->waiter, &error)) {
+			require(session__end(s, wait->unique, error, &chain) == sizeof(out) && out.error <= 0);
+			lock__forget(s, wait->waiter);
+		} else {
+			waiting->waits[left++] = *wait;
+		}
+	}
+	waiting->count = left;
+}
+
+/* The host has one file locked, or none. */
+static void host_locks(uint8_t what, int *fd)
+{
+	char path[80];
+	struct flock all = {.l_type = what & 8 ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
+	if (*fd >= 0)
+		close(*fd);
+	path_of(path, sizeof(path), (const char[]){(char)('a' + what % 4), 0});
+	*fd = what & 4 ? -1 : open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (*fd >= 0)
+		(void)!(what & 16 ? flock(*fd, LOCK_EX | LOCK_NB) : fcntl(*fd, F_OFD_SETLK, &all));
+}
+
 /* Send a request in two buffers and check its reply; what it tells of numbers is noted. */
 static void send(struct fs_session *s, const struct fuse_in_header *head, const uint8_t *body, size_t room,
-		 struct seen *nodes, struct seen *handles)
+		 struct seen *nodes, struct seen *handles, struct waiting *waiting)
 {
 	size_t len = head->len - sizeof(*head), half = room / 2;
 	uint8_t *first = malloc(sizeof(*head)), *second = malloc(len + 1),
@@ -52,6 +94,10 @@ static void send(struct fs_session *s, const struct fuse_in_header *head, const 
 	memcpy(second, body, len);
 	struct fs_wait wait;
 	uint32_t written = session__handle(s, &chain, &wait);
+	if (written == FS_WAITS && wait.waiter) {
+		waiting->waits[waiting->count++] = wait;
+		written = 0;
+	}
 	if (written == FS_WAITS)
 		written = session__has_changes(s) ? session__tell_changes(s, wait.unique, &chain) : 0;
 	require(written <= room);
@@ -70,9 +116,11 @@ static void send(struct fs_session *s, const struct fuse_in_header *head, const 
 static void run(struct fs_session *s, const uint8_t *data, size_t len)
 {
 	struct seen nodes = {0}, handles = {0};
+	struct waiting waiting = {.count = 0};
+	int locked = -1;
 	struct fuse_init_in init = {.major = 7, .minor = 38, .flags = UINT32_MAX};
 	struct fuse_in_header head = {.len = sizeof(head) + sizeof(init), .opcode = FUSE_INIT, .unique = 1};
-	send(s, &head, (const uint8_t *)&init, 4096, &nodes, &handles);
+	send(s, &head, (const uint8_t *)&init, 4096, &nodes, &handles, &waiting);
 	see(&nodes, FUSE_ROOT_ID);
 	for (unsigned i = 0; i < REQUESTS && len >= 4; i++) {
 		uint8_t op = data[0], node = data[1], patch = data[2], body[256];
@@ -85,6 +133,8 @@ static void run(struct fs_session *s, const uint8_t *data, size_t len)
 			memcpy(body, &number, sizeof(number));
 		if (op == HOST_CHANGES)
 			host_changes(node);
+		if (op == HOST_LOCKS)
+			host_locks(node, &locked);
 		if (!quicken(op, body, n))
 			continue;
 		head = (struct fuse_in_header){
@@ -95,8 +145,11 @@ static void run(struct fs_session *s, const uint8_t *data, size_t len)
 			.uid = node >> 6,
 			.gid = node >> 6,
 		};
-		send(s, &head, body, patch & 0x20 ? patch & 0x1f : 4096, &nodes, &handles);
+		send(s, &head, body, patch & 0x20 ? patch & 0x1f : 4096, &nodes, &handles, &waiting);
+		end_waiting(s, &waiting);
 	}
+	if (locked >= 0)
+		close(locked);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -109,6 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC),
 		.read_only = data[0] & 0x80,
 		.whiteouts = data[0] & 0x20,
+		.host_locks = data[0] & 0x10,
 		.protect = protected,
 		.protect_count = 3,
 		.cache = data[0] % 3,

@@ -336,6 +336,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct fs_root root = {
 		.name = "0",
 		.fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC),
+		.host_locks = how & 0x20,
 		.cache = how % 3,
 		.ownership = (how >> 2) % 3,
 	};

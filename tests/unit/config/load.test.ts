@@ -83,6 +83,7 @@ describe("a right file", () => {
       mode = "rw"
       ownership = { uids = [{ guest = 0, host = 1000, count = 1 }], gids = [{ guest = 0, host = 100, count = 2 }] }
       cache = "never"
+      locks = "guest"
       protect = [".git/hooks", "./a/"]
       [[sandbox.box.shares]]
       host = "link"
@@ -128,6 +129,7 @@ describe("a right file", () => {
               gids: [{ guest: 0, host: 100, count: 2 }],
             },
             cache: "never",
+            locks: "guest",
             protect: [".git/hooks", "./a/"],
           },
           {
@@ -162,7 +164,7 @@ describe("a right file", () => {
         name: "make",
         sandbox: "box",
         timeoutMs: 90_000,
-        line: 31,
+        line: 32,
         argv: ["/bin/sh", "-c", "make"],
         env: { B: "2" },
         cwd: "/work",
@@ -178,7 +180,7 @@ describe("a right file", () => {
         name: "put it there",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 37,
+        line: 38,
         file: "/a",
         contents: { text: "b" },
         mode: 0o755,
@@ -188,7 +190,7 @@ describe("a right file", () => {
         name: "write /c",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 40,
+        line: 41,
         file: "/c",
         contents: { from: join(dir, "data.bin") },
         mode: 0o644,
@@ -198,7 +200,7 @@ describe("a right file", () => {
         name: "assert /a",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 42,
+        line: 43,
         file: "/a",
         exists: true,
         match: { equals: "b" },
@@ -208,7 +210,7 @@ describe("a right file", () => {
         name: "true",
         sandbox: "box",
         timeoutMs: 600_000,
-        line: 44,
+        line: 45,
         argv: ["true"],
         env: {},
         cwd: "/elsewhere",
@@ -447,6 +449,13 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       `${share("/a")}ownership = { uids = [{ guest = 0, host = 5, count = 3 }, { guest = 2, host = 9, count = 1 }], gids = [{ guest = 0, host = 5, count = 3 }] }`,
       ["4:59 sandbox.box.shares[1].ownership.uids[2]"],
       "overlap",
+    ],
+    [
+      "locks of a transaction on the host",
+      `${share("/a")}mode = "transaction"\nlocks = "host"`,
+      ["5:9 sandbox.box.shares[1].locks"],
+      "locks are the guest's",
+      "leave it out",
     ],
     [
       "protected paths that are not below the share",

@@ -12,7 +12,7 @@ test("every call lands in the specification", () => {
     .share("./src", "/src", MountMode.ReadOnly)
     .run("/bin/app", ["--port", "80"], { env: { A: "1" }, cwd: "/src" })
     .share("/out", "/out", { mode: MountMode.ReadWrite, ownership: "caller", cache: "never" })
-    .share("/all", "/all", { mode: MountMode.ReadWrite, protect: [".git/hooks"] })
+    .share("/all", "/all", { mode: MountMode.ReadWrite, locks: "guest", protect: [".git/hooks"] })
     .rootfs("host")
     .env({ X: "1", Y: "1" })
     .env({ Y: "2" })
@@ -41,6 +41,7 @@ test("every call lands in the specification", () => {
         mode: "rw",
         ownership: { mode: "root" },
         cache: "auto",
+        locks: "guest",
         protect: [".git/hooks"],
       },
     ],

@@ -44,7 +44,7 @@ test("as tables they hold what the shares held, by paths of the file", () => {
   } as const;
   const shares = [
     share("/here", { host: "/home/me", mode: "rw", protect: [".git/hooks", 'a "b"'] }),
-    share("/below", { host: `/home/me/${name}`, ownership: map, cache: "never" }),
+    share("/below", { host: `/home/me/${name}`, ownership: map, cache: "never", locks: "host" }),
     share("/out", { host: "/home/other", ownership: { mode: "caller" } }),
     share("/unused", { host: `/home/me/${name}` }),
   ];
@@ -67,6 +67,7 @@ test("as tables they hold what the shares held, by paths of the file", () => {
               mode: "ro",
               ownership: { uids: map.uids, gids: map.gids },
               cache: "never",
+              locks: "host",
             },
             { host: "/home/other", guest: "/out", mode: "ro", ownership: "caller" },
           ],

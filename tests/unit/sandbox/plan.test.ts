@@ -187,7 +187,7 @@ test("rootfs and shares get names, nested shares come after what they are in", (
         { name: "0", path: "/run/x/rootfs", ...system },
         { name: "1", path: "/usr", ...system },
         { name: "share1", path: "/opt", readOnly: true, cache: "auto", ownership: "root" },
-        { name: "share0", path: "/usr", readOnly: false, cache: "never", ownership: "root" },
+        { name: "share0", path: "/usr", readOnly: false, hostLocks: true, cache: "never", ownership: "root" },
         {
           name: "share2",
           path: "/usr",
@@ -225,10 +225,20 @@ test("of a read-write share parts are protected, or all of it", () => {
     ...more,
   });
   expect(roots).toEqual([
-    root("share0", { readOnly: false, protect: ["a", "b/c"] }),
+    root("share0", { readOnly: false, hostLocks: true, protect: ["a", "b/c"] }),
     root("share1", { readOnly: true }),
     root("share2", { readOnly: true }),
   ]);
+});
+
+test("locks are the host's in read-write shares, unless it says otherwise", () => {
+  const given = [["rw"], ["rw", "guest"], ["ro"], ["ro", "host"]] as const;
+  const shares = given.map(([mode, locks], index) =>
+    share(`/${index}`, { mode, ...(locks ? { locks } : {}) }),
+  );
+  const config = decodeCbor(encodeCbor(vmmConfig({ ...SPEC, shares }, { overlays: [] }, PLACEMENT)));
+  const [{ roots }] = config.fs as [{ roots: { hostLocks?: boolean }[] }];
+  expect(roots.map(({ hostLocks }) => hostLocks)).toEqual([true, undefined, undefined, true]);
 });
 
 test("a transaction is a read-only share and a place beside it for what is changed", () => {

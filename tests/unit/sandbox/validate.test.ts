@@ -94,6 +94,13 @@ describe("what cannot be is refused", () => {
       "shares[0].ownership",
       "files have owners",
     ],
+    [
+      "locks of a transaction on the host",
+      { shares: [share("/a", { mode: "transaction", locks: "host" })] },
+      "shares[0].locks",
+      "locks are the guest's",
+    ],
+    ["locks of nobody", { shares: [share("/a", { locks: "none" as "host" })] }, "shares[0].locks", '"host"'],
     ...["", ".", "/", "/a", "..", "../a", "a/../..", "a\0b"].map((path): (typeof cases)[number] => [
       `a protected path ${JSON.stringify(path)}`,
       { shares: [share("/a", { mode: "rw", protect: ["fine/.../path", path] })] },
