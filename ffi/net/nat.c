@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <slirp/libslirp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include "os/clock.h"
 
 #define NO_TIMEOUT UINT32_MAX
+#define BUFFER_BYTES (128 * 1024) /* of a connection's two in libslirp, before it rounds them up */
 
 /* A socket of libslirp's, by its descriptor. */
 struct watch {
@@ -585,6 +587,10 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 	struct nat *nat = calloc(1, sizeof(*nat));
 	if (!nat)
 		return failure__set(why, ENOMEM, NULL, "no memory for the network");
+	/* libslirp makes each buffer larger once it knows the guest's segments. In a heap that copies all of it, so
+	 * that it is touched, and keeps what is freed: a quarter of a MiB of each connection. The kernel moves and
+	 * takes back mappings, of which only what was used is there. */
+	mallopt(M_MMAP_THRESHOLD, BUFFER_BYTES);
 	nat->options = *options;
 	nat->opened = -1;
 	nat->opener = options->opener;
