@@ -119,10 +119,10 @@ static void deny(struct resolver *resolver, const struct asker *to, const uint8_
 /* As a machine answers at whose port 53 nobody listens: a program that hears of it need not wait. */
 static void say_nobody(struct resolver *resolver, const struct asker *to, const uint8_t *message, size_t len)
 {
-	if (to->stream) {
+	if (to->stream)
 		name_stream__close(to->stream);
+	if (!to->packet)
 		return;
-	}
 	bool is4 = address__is4(&to->packet->destination);
 	struct packet about = *to->packet;
 	about.payload = message;
@@ -191,7 +191,7 @@ static void on_ended(void *arg, enum inquiry_end how, uint8_t *answer, size_t le
 {
 	struct query *query = arg;
 	struct resolver *resolver = query->resolver;
-	const struct asker to = {.stream = query->stream, .packet = &query->packet};
+	const struct asker to = {.stream = query->stream, .packet = query->stream ? NULL : &query->packet};
 	size_t room = dns__room(query->message, query->len);
 	struct inquiry *over = query->inquiry;
 	struct dns_question question;
