@@ -34,8 +34,9 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["kernel", async () => (await import("./verbs/kernel.ts")).kernel],
 ]);
 
-const { signal, end } = watchInterrupts();
-const cli: Cli = { terminal: new Terminal(end), signal, exitCode: 0 };
+const interrupts = watchInterrupts();
+const { signal, end } = interrupts;
+const cli: Cli = { terminal: new Terminal(interrupts), signal, exitCode: 0 };
 
 // What nobody waits for may fail as well: that ends the command too, and what it started ends with it
 for (const event of ["unhandledRejection", "uncaughtException"] as const) {

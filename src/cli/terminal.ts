@@ -8,7 +8,10 @@ import { isTerminal } from "../engine/libc.ts";
 import { CapsaError } from "../errors.ts";
 import { errorCode } from "../host/errors.ts";
 import { printable, printableJson } from "../printable.ts";
-import { Interrupted } from "./interrupt.ts";
+import { Interrupted, type Interrupts } from "./interrupt.ts";
+
+/** How long a reader may take for one piece once this command is to end. */
+const PATIENCE_MS = 1000;
 
 type Chunk = string | Uint8Array;
 type Lost = Interrupted | CapsaError;
@@ -25,14 +28,14 @@ export class Terminal {
   readonly #error: Stream;
   #lost: Lost | undefined;
 
-  /** `onLost` is told why something cannot be shown: its reader has gone, the disk is full … */
-  constructor(onLost: (reason: Lost) => void) {
+  /** What cannot be shown, as its reader has gone or the disk is full, ends all that is under way. */
+  constructor({ signal, end }: Interrupts) {
     const lose = (reason: Lost) => {
       this.#lost ??= reason;
-      onLost(reason);
+      end(reason);
     };
-    this.#out = new Stream({ fd: 1, name: "stdout", code: "STDOUT" }, lose);
-    this.#error = new Stream({ fd: 2, name: "stderr", code: "STDERR" }, lose);
+    this.#out = new Stream({ fd: 1, name: "stdout", code: "STDOUT" }, signal, lose);
+    this.#error = new Stream({ fd: 2, name: "stderr", code: "STDERR" }, signal, lose);
   }
 
   /** A person looks at stderr: progress may be drawn there. */
@@ -86,12 +89,14 @@ export class Terminal {
 /** One of the two. What has been lost once takes nothing any more. */
 class Stream {
   readonly #which: Which;
+  readonly #signal: AbortSignal;
   readonly #onLost: (reason: Lost) => void;
   #sink: Bun.FileSink | undefined;
-  #lost: Lost | undefined;
+  #lost: Error | undefined;
 
-  constructor(which: Which, onLost: (reason: Lost) => void) {
+  constructor(which: Which, signal: AbortSignal, onLost: (reason: Lost) => void) {
     this.#which = which;
+    this.#signal = signal;
     this.#onLost = onLost;
   }
 
@@ -106,21 +111,43 @@ class Stream {
     if (this.#lost !== undefined) throw this.#lost;
     try {
       this.#sink ??= Bun.file(this.#which.fd).writer();
-      await this.#sink.write(chunk);
-      await this.#sink.flush();
+      const sink = this.#sink;
+      await this.#unlessStalled(async () => {
+        await sink.write(chunk);
+        await sink.flush();
+      });
     } catch (error) {
+      if (error === this.#signal.reason) this.#lost ??= error as Error;
       const gone = errorCode(error) === "EPIPE";
+      if (this.#lost !== undefined) throw this.#lost;
       if (dispensable && !gone) return;
-      this.#lost ??= gone ? new Interrupted("SIGPIPE") : unwritable(this.#which, error as Error);
-      this.#onLost(this.#lost);
-      throw this.#lost;
+      const reason = gone ? new Interrupted("SIGPIPE") : unwritable(this.#which, error as Error);
+      this.#lost = reason;
+      this.#onLost(reason);
+      throw reason;
+    }
+  }
+
+  /** Who ends this command does not wait for a reader that takes nothing: rejects with the signal's reason then. */
+  async #unlessStalled(work: () => unknown): Promise<void> {
+    const { promise: stalled, reject } = Promise.withResolvers<never>();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const limit = () => {
+      timer = setTimeout(() => reject(this.#signal.reason), PATIENCE_MS);
+    };
+    if (this.#signal.aborted) limit();
+    else this.#signal.addEventListener("abort", limit, { once: true });
+    try {
+      await Promise.race([work(), stalled]);
+    } finally {
+      this.#signal.removeEventListener("abort", limit);
+      clearTimeout(timer);
     }
   }
 
   async drain(): Promise<void> {
-    try {
-      await this.#sink?.flush();
-    } catch {} // of what a failed write has left, which was told
+    if (this.#lost !== undefined) return;
+    await this.#unlessStalled(() => this.#sink?.flush()).catch(() => {}); // what a failed write has left was told
   }
 }
 

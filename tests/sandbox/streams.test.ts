@@ -1,6 +1,6 @@
 /** Verbs about a sandbox that runs: nobody takes their output, or a signal ends them; and each way of starting capsa. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Capsa, sandbox } from "../../src/index.ts";
 import {
@@ -143,6 +143,19 @@ test.each([
     expect([said, await child.exited]).toEqual([expect.stringContaining(until), exitCode]);
     expect(await sandboxesIn(home)).toHaveLength(1);
   }
+});
+
+test("a signal ends a command whose reader takes nothing", async () => {
+  const script = 'exec 4> >(exec sleep 1000 >/dev/null 4>&-); echo $!; exec "$@" >&4';
+  const command = [PROGRAM, "exec", "box", "--", "yes"];
+  const child = Bun.spawn(["bash", "-c", script, "bash", ...command], { env: process.env, stdin: "ignore" });
+  const reader = Number(await child.stdout.text());
+  const written = async () =>
+    Number(/wchar: (\d+)/.exec(await readFile(`/proc/${child.pid}/io`, "utf8"))?.[1]);
+  while ((await written()) < 65_536) await Bun.sleep(20); // what a pipe holds
+  child.kill("SIGTERM");
+  expect(await child.exited).toBe(143);
+  process.kill(reader);
 });
 
 test("each way of starting capsa starts its helpers: the monitors, the proxy of secrets, the kernel's build script", async () => {

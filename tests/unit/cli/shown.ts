@@ -5,7 +5,7 @@ export class Shown extends Terminal {
   text = "";
 
   constructor() {
-    super(() => {});
+    super({ signal: new AbortController().signal, end() {} });
   }
 
   override get interactive(): boolean {
