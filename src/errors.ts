@@ -1,5 +1,6 @@
 /** The errors capsa throws: each has a stable `code`, says what failed and why, and where it can, what to do. */
 
+import type { ErrorCode } from "./error_codes.ts";
 import { printable, printableLine } from "./printable.ts";
 
 /** Of a message, characters. */
@@ -12,13 +13,13 @@ const LONGEST = 16_384;
 export class CapsaError extends Error {
   override readonly name: string = "CapsaError";
   /** Stable name of what went wrong, for programs: `"SPEC_INVALID"`, `"BOOT_FAILED"`, `"ENOENT"`, … */
-  readonly code: string;
+  readonly code: ErrorCode;
   /** What to do about it, where that is known. */
   readonly hint: string | undefined;
 
   constructor(code: string, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
     super(printable(cut(message)), options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
+    this.code = code as ErrorCode; // a guest of another version may have others
     this.hint = options.hint === undefined ? undefined : printable(cut(options.hint));
   }
 }

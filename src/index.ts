@@ -45,6 +45,7 @@ export type {
 } from "./agent/api.ts";
 export { Capsa } from "./capsa.ts";
 export { pendingChanges } from "./changes/changes.ts";
+export type { ErrorCode } from "./error_codes.ts";
 export {
   AgentError,
   ArgumentError,
