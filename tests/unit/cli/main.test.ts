@@ -128,6 +128,40 @@ describe("the command line", () => {
   });
 });
 
+describe("what nobody expected", () => {
+  /** A command that goes on, in which a failure is let happen that nobody waits for. */
+  async function fail(how: string, env: Record<string, string> = {}) {
+    await using dir = await scratch();
+    const preload = join(dir.path, "preload.ts");
+    const wait = `if (process.listenerCount("unhandledRejection") === 0) return; clearInterval(timer);`;
+    await writeFile(preload, `const timer = setInterval(() => { ${wait} ${how}; }, 1);\n`);
+    const child = Bun.spawn([process.execPath, "--preload", preload, MAIN, "mcp"], {
+      env: { ...process.env, CAPSA_DEBUG: undefined, ...env },
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    return { exitCode: await child.exited, stdout, stderr };
+  }
+  const said =
+    "capsa: it is odd\n  capsa did not expect that; please report it, with what CAPSA_DEBUG=1 shows\n";
+
+  test.each([
+    'Promise.reject(new Error("it is odd"))',
+    'throw new Error("it is odd")',
+    'Promise.reject("it is odd")',
+  ])("%s ends the command with a sentence", async (how) => {
+    expect(await fail(how)).toEqual({ exitCode: 125, stdout: "", stderr: said });
+  });
+
+  test("CAPSA_DEBUG=1 shows where", async () => {
+    const { exitCode, stderr } = await fail('throw new Error("it is odd")', { CAPSA_DEBUG: "1" });
+    expect(exitCode).toBe(125);
+    expect(stderr).toMatch(/^capsa: Error: it is odd\n +at .*preload\.ts/);
+  });
+});
+
 describe("on a full disk", () => {
   /** `capsa` with its stdout on a disk that is full, whatever it is sent. */
   async function full(args: readonly string[]) {
