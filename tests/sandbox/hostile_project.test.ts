@@ -141,7 +141,7 @@ test("settings, variables and paths for Bun that call a planted program: no verb
     echo '{"compilerOptions":{"baseUrl":".","paths":{"*":["./evil.ts"]}}}' >tsconfig.json
     cp tsconfig.json jsconfig.json
     echo '{"imports":{"#x":"./evil.ts"},"workspaces":["sub"]}' >package.json
-    for name in commander toml cbor-x diff ora picocolors; do
+    for name in commander toml cbor-x diff picocolors; do
       mkdir -p node_modules/$name; cp evil.ts node_modules/$name/index.ts
       echo '{"main":"index.ts"}' >node_modules/$name/package.json
     done`);
