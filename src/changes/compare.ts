@@ -1,7 +1,7 @@
 /**
- * What a guest has changed in a share: the upper layer of its overlay compared with the directory below, entry by entry. The
- * upper layer is the guest's to fill, so it is read as bytes of a stranger: names one at a time through open directories,
- * no link followed, nothing opened but files and directories.
+ * What a guest has changed in a share: the layer that the VMM keeps compared with the directory below, entry by entry. A guest
+ * that has taken over its VMM may have put anything there, so it is read as bytes of a stranger: names one at a time through
+ * open directories, no link followed, nothing opened but files and directories.
  */
 
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
@@ -54,7 +54,7 @@ export function* compare({ directory, record }: Staging, isSettled: IsSettled): 
   }
 }
 
-/** The layer the guest has written; the guest's own kernel may have put something else there. */
+/** The layer that has what the guest wrote; a VMM that it has taken over may have put something else there. */
 export function openUpper(directory: string, share: StagedShare): Opened {
   return opened(join(directory, String(share.index), "upper"));
 }

@@ -66,8 +66,8 @@ interface FsRoot {
   readonly name: string;
   readonly path: string;
   readonly readOnly: boolean;
-  readonly whiteouts?: true;
-  readonly flat?: true;
+  /** Of a transaction: where what is changed goes. */
+  readonly layer?: string;
   readonly protect?: readonly string[];
   readonly cache: "auto" | "always" | "never";
   readonly ownership: Ownership["mode"];
@@ -80,7 +80,6 @@ interface Mount {
   readonly target: string;
   readonly readOnly: boolean;
   readonly overlay?: true;
-  readonly upper?: string;
 }
 
 /** Host directories by the name the guest finds them under, and where it mounts them, outer ones first. */
@@ -160,7 +159,7 @@ function guestNetwork(): object {
   return { ipv4: side(IPV4), ipv6: side(IPV6), nameServers: [IPV4.nameServer] };
 }
 
-/** Name of the root that a share is, by its index in the specification; one in mode `transaction` is two, of other names. */
+/** Name of the root that a share is, by its index in the specification; one in mode `transaction` has another. */
 export function shareRoot(index: number): string {
   return `share${index}`;
 }
@@ -191,11 +190,8 @@ function layout(
     const owned = owner(share.ownership);
     const shared = { path: share.host, cache: share.cache, ...owned };
     if (share.mode === "transaction") {
-      const name = add({ ...shared, readOnly: true, flat: true });
-      const path = join(staging, String(share.index));
-      // Nobody else writes there while the guest runs
-      const upper = add({ path, readOnly: false, whiteouts: true, cache: "always", ...owned });
-      mounts.push({ name, target: share.guest, readOnly, upper });
+      const name = add({ ...shared, readOnly: false, layer: join(staging, String(share.index)) });
+      mounts.push({ name, target: share.guest, readOnly });
     } else {
       const { whole = false, paths = [] } = protections[share.index] ?? {};
       const protect = paths.length === 0 ? {} : { protect: paths };

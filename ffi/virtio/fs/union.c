@@ -1,0 +1,442 @@
+/* A shared directory seen through a layer, in which all that the guest changes is kept (a transaction).
+ *
+ * The layer is as an overlay of Linux has its upper one, for whoever reads it afterwards (src/changes): a file or
+ * directory of it stands in place of what has that name below; a character device 0/0 says that nothing has, a
+ * whiteout; through a directory the one below shows, unless its attribute OPAQUE says otherwise. An inode of the
+ * guest's is in one of the two layers, and a directory of the upper one may have the other `under` it. What is to be
+ * changed is copied up before (copy_up.c). The host may change the shared directory meanwhile, so that is looked at
+ * each time; the layer is changed here alone.
+ */
+#include "virtio/fs/internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "virtio/fs/layer.h"
+
+/* rename2() flags, <linux/fs.h>; declared by newer C libraries only. */
+enum { NOREPLACE = 1, EXCHANGE = 2, WHITEOUT = 4 };
+
+bool union__is_whiteout(const struct statx *stx)
+{
+	return S_ISCHR(stx->stx_mode) && !stx->stx_rdev_major && !stx->stx_rdev_minor;
+}
+
+bool union__is_own(const char *attribute)
+{
+	return !strncmp(attribute, LAYER_ATTRIBUTES, strlen(LAYER_ATTRIBUTES));
+}
+
+/* --- the layer --- */
+
+static int open_part(int layer, const char *name)
+{
+	int fd = openat(layer, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_parts(struct fs_layer *layer, int *upper)
+{
+	*upper = open_part(layer->fd, "upper");
+	layer->work = open_part(layer->fd, "work");
+	if (*upper < 0 || layer->work < 0)
+		return *upper < 0 ? *upper : layer->work;
+	if (mkdirat(layer->work, "index", 0700) && errno != EEXIST)
+		return -errno;
+	layer->index = open_part(layer->work, "index");
+	return layer->index < 0 ? layer->index : 0;
+}
+
+int union__open(struct fs_session *s, struct fs_share *share, int fd)
+{
+	struct fs_layer *layer = calloc(1, sizeof(*layer));
+	struct fs_inode *lower = share->root;
+	struct timespec now;
+	int upper = -1;
+	if (!layer)
+		return -ENOMEM;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now); /* of which file systems take their times */
+	*layer = (struct fs_layer){
+		.fd = fd,
+		.work = -1,
+		.index = -1,
+		.serial = (uint64_t)now.tv_sec << 32 | (uint64_t)now.tv_nsec,
+		.since = now,
+	};
+	int err = lower->type == S_IFDIR ? open_parts(layer, &upper) : -ENOTDIR;
+	if (!err)
+		err = inode__cover_root(s, share, upper);
+	if (err) {
+		if (upper >= 0)
+			close(upper);
+		layer->fd = -1; /* it is still the caller's */
+		union__close(layer);
+		return err;
+	}
+	share->layer = layer;
+	return 0;
+}
+
+void union__close(struct fs_layer *layer)
+{
+	if (!layer)
+		return;
+	const int fds[] = {layer->fd, layer->work, layer->index};
+	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	free(layer);
+}
+
+/* --- what an entry is --- */
+
+static int upper_fd(struct fs_session *s, struct fs_inode *dir)
+{
+	return dir->upper ? inode__fd(s, dir) : -ENOENT;
+}
+
+/* That nothing shows through any more, since the host has moved it away, is no error. */
+static int lower_fd(struct fs_session *s, struct fs_inode *dir)
+{
+	if (!dir->upper)
+		return inode__fd(s, dir);
+	int fd = dir->under ? inode__fd(s, dir->under) : -ENOENT;
+	return fd == -ESTALE ? -ENOENT : fd;
+}
+
+int union__below(struct fs_session *s, struct fs_inode *dir, const char *name, struct statx *stx)
+{
+	int fd = lower_fd(s, dir);
+	int err = fd < 0 ? fd : stat__at(fd, name, stx);
+	return err == -ENOTDIR ? -ENOENT : err;
+}
+
+/* Of a file that was copied up by another of its names: this one is to lead to the copy, too. */
+static int find_origin(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_found *found)
+{
+	struct fs_layer *layer = dir->share->layer;
+	char origin[LAYER_NAME];
+	bool may_be = layer->indexed && S_ISREG(found->stx.stx_mode) && (layer->strayed || found->stx.stx_nlink > 1);
+	if (!may_be || !layer__origin(&found->stx, origin) || stat__at(layer->index, origin, &found->stx))
+		return 0;
+	int err = layer__link_origin(s, dir, name, origin);
+	if (!err)
+		err = stat__at(layer->index, origin, &found->stx);
+	found->upper = true;
+	return err;
+}
+
+int union__find(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_found *found)
+{
+	found->upper = false;
+	if (!dir->share->layer) {
+		int fd = inode__fd(s, dir);
+		return fd < 0 ? fd : stat__at(fd, name, &found->stx);
+	}
+	if (dir->upper) {
+		int fd = inode__fd(s, dir);
+		int err = fd < 0 ? fd : stat__at(fd, name, &found->stx);
+		found->upper = !err;
+		if (!err)
+			return union__is_whiteout(&found->stx) ? -ENOENT : 0;
+		if (err != -ENOENT)
+			return err;
+	}
+	int err = union__below(s, dir, name, &found->stx);
+	return err ? err : find_origin(s, dir, name, found);
+}
+
+bool union__is_changed(struct fs_session *s, struct fs_inode *dir, const char *name)
+{
+	struct statx stx;
+	int fd = upper_fd(s, dir);
+	return fd >= 0 && !stat__at(fd, name, &stx);
+}
+
+/* --- inodes of what was found --- */
+
+static bool is_later(const struct statx_timestamp *time, const struct timespec *than)
+{
+	return time->tv_sec != than->tv_sec ? time->tv_sec > than->tv_sec : time->tv_nsec > (uint32_t)than->tv_nsec;
+}
+
+/* A file's number is that of the file it was copied from. What is born while the sandbox runs may have been given the
+ * number of a file that is gone, but for its copy: it gets another. */
+static uint64_t number_of(const struct fs_share *share, const struct statx *stx, uint64_t dev)
+{
+	uint64_t number = stx->stx_ino, other = 0;
+	const uint64_t odd = 0x9e3779b97f4a7c15ULL;
+	if (stat__dev(stx) != dev)
+		other = stat__dev(stx) * odd;
+	if (stx->stx_mask & STATX_BTIME && is_later(&stx->stx_btime, &share->layer->since))
+		other ^= ((uint64_t)stx->stx_btime.tv_sec * 1000000000 + stx->stx_btime.tv_nsec) * odd;
+	return number ^ (other & 0x7fffff0000000000);
+}
+
+/* What the layer has noted of an inode that was not known. */
+static int read_notes(struct fs_session *s, int dir, const char *name, struct fs_inode *inode)
+{
+	struct layer_notes notes = {.number = 0};
+	int fd = inode->upper && (inode->type == S_IFREG || inode->type == S_IFDIR)
+			 ? fd__open(s, dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0)
+			 : -ENODATA;
+	if (fd == -EACCES)
+		fd = inode__open(s, inode, O_RDONLY);
+	if (fd == -ENFILE)
+		return fd;
+	if (fd >= 0) {
+		layer__read_notes(fd, &notes);
+		close(fd);
+	}
+	inode->number = notes.number;
+	inode->links = notes.links;
+	inode->opaque = notes.opaque;
+	return 0;
+}
+
+/* What shows through a directory of the layer, by now. */
+static int join(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_inode *inode)
+{
+	struct statx stx;
+	int err = inode->opaque ? -ENOENT : union__below(s, dir, name, &stx);
+	if (err && err != -ENOENT && err != -ESTALE)
+		return err;
+	bool shows = !err && S_ISDIR(stx.stx_mode);
+	bool watched = inode->wd && !(shows && inode->under && inode__is(inode->under, &stx));
+	if (watched)
+		changes__unwatch(s, inode);
+	err = inode__set_under(s, inode, dir, name, shows ? &stx : NULL);
+	if (!err && watched && inode->under)
+		(void)changes__watch(s, inode);
+	return err;
+}
+
+int union__intern(struct fs_session *s, struct fs_inode *dir, const char *name, const struct fs_found *found,
+		  struct fs_inode **out)
+{
+	struct fs_inode *inode;
+	int err = inode__intern(s, dir, name, &found->stx, &inode);
+	if (err || !dir->share->layer) {
+		*out = inode;
+		return err;
+	}
+	if (!inode->number) {
+		inode->upper = found->upper;
+		if (found->upper)
+			err = read_notes(s, upper_fd(s, dir), name, inode);
+		if (!inode->number)
+			inode->number = number_of(dir->share, &found->stx, inode->top_dev);
+	}
+	if (!err && inode->upper && inode->type == S_IFDIR)
+		err = join(s, dir, name, inode);
+	if (err)
+		inode__put(s, inode);
+	else
+		*out = inode;
+	return err;
+}
+
+void union__made(struct fs_inode *inode, const struct statx *stx)
+{
+	inode->upper = true;
+	inode->number = number_of(inode->share, stx, inode->top_dev);
+}
+
+uint64_t union__number(struct fs_session *s, struct fs_inode *dir, const char *name)
+{
+	struct fs_found found;
+	struct fs_inode *inode;
+	if (union__find(s, dir, name, &found) || union__intern(s, dir, name, &found, &inode))
+		return 1; /* it is gone meanwhile, which any number says as well */
+	uint64_t number = inode->number;
+	inode__put(s, inode);
+	return number;
+}
+
+/* --- new entries --- */
+
+int spot__find(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_spot *spot)
+{
+	struct statx stx;
+	int fd = inode__fd(s, dir);
+	*spot = (struct fs_spot){.dir = fd, .name = name};
+	if (fd < 0 || !dir->share->layer)
+		return fd < 0 ? fd : 0;
+	int err = stat__at(fd, name, &stx);
+	if (!err && !union__is_whiteout(&stx))
+		return -EEXIST;
+	if (err == -ENOENT) {
+		err = union__below(s, dir, name, &stx);
+		return !err ? -EEXIST : err == -ENOENT ? 0 : err;
+	}
+	if (err)
+		return err;
+	spot->covers = true;
+	spot->dir = dir->share->layer->work;
+	layer__aside(dir->share->layer, spot->aside);
+	spot->name = spot->aside;
+	return 0;
+}
+
+int spot__fill(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_spot *spot, bool directory)
+{
+	struct statx below;
+	if (!spot->covers)
+		return 0;
+	int fd = inode__fd(s, dir), err = fd < 0 ? fd : 0;
+	if (!err && directory && !union__below(s, dir, name, &below) && S_ISDIR(below.stx_mode))
+		err = layer__set_opaque(s, spot->dir, spot->name);
+	if (!err && renameat2(spot->dir, spot->name, fd, name, directory ? EXCHANGE : 0))
+		err = -errno;
+	/* what is left is the whiteout; or what was made, if there is no place for it */
+	if (directory || err)
+		unlinkat(spot->dir, spot->name, err && directory ? AT_REMOVEDIR : 0);
+	return err;
+}
+
+/* --- removal --- */
+
+/* Empty a directory of the layer in which nothing is seen, so of whiteouts, and remove it. */
+static void purge(struct fs_session *s, int at, const char *name)
+{
+	_Alignas(struct dirent64) char data[2048];
+	int dir = fd__open(s, at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	ssize_t n;
+	while (dir >= 0 && (n = getdents64(dir, data, sizeof(data))) > 0) {
+		for (ssize_t next = 0; next < n;) {
+			const struct dirent64 *d = (const void *)(data + next);
+			next += d->d_reclen;
+			if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+				(void)!unlinkat(dir, d->d_name, 0);
+		}
+	}
+	if (dir >= 0)
+		close(dir);
+	(void)!unlinkat(at, name, AT_REMOVEDIR);
+}
+
+int union__empty(struct fs_session *s, struct fs_inode *dir)
+{
+	struct fs_handle handle = {.fd = -1, .inode = dir, .directory = true};
+	struct fs_merged_entry entry;
+	int err = merged__next(s, &handle, MERGED_DOTS, &entry);
+	merged__free(s, &handle);
+	return err < 0 ? err : err ? -ENOTEMPTY : 0;
+}
+
+static int make_whiteout(int dir, const char *name)
+{
+	return mknodat(dir, name, S_IFCHR, 0) ? -errno : 0;
+}
+
+int union__remove(struct fs_session *s, struct fs_inode *dir, const char *name, const struct fs_found *found)
+{
+	struct fs_layer *layer = dir->share->layer;
+	struct statx below;
+	char aside[LAYER_NAME];
+	bool directory = S_ISDIR(found->stx.stx_mode);
+	bool covers = !union__below(s, dir, name, &below);
+	int fd = inode__fd(s, dir);
+	if (fd < 0)
+		return fd;
+	if (!found->upper)
+		return make_whiteout(fd, name);
+	if (!covers && !directory)
+		return unlinkat(fd, name, 0) ? -errno : 0;
+	layer__aside(layer, aside);
+	int err = covers ? make_whiteout(layer->work, aside) : 0;
+	if (err)
+		return err;
+	if (!covers)
+		err = renameat(fd, name, layer->work, aside) ? -errno : 0;
+	else
+		err = renameat2(layer->work, aside, fd, name, directory ? EXCHANGE : 0) ? -errno : 0;
+	if (err && covers)
+		unlinkat(layer->work, aside, 0);
+	else if (!err && directory)
+		purge(s, layer->work, aside);
+	return err;
+}
+
+/* --- renames --- */
+
+/* Nothing is to show through the directory in its new place, but what has shown. */
+static int close_off(struct fs_session *s, struct fs_inode *to, const char *name, struct fs_inode *moved)
+{
+	struct statx below;
+	if (moved->type != S_IFDIR || moved->opaque || union__below(s, to, name, &below) || !S_ISDIR(below.stx_mode))
+		return 0;
+	int fd = inode__open(s, moved, O_RDONLY);
+	int err = fd < 0 ? fd : layer__note_opaque(fd);
+	if (fd >= 0)
+		close(fd);
+	moved->opaque = !err;
+	return err;
+}
+
+static int exchange(struct fs_session *s, struct fs_inode *from, const char *name, struct fs_inode *moved,
+		    struct fs_inode *to, const char *new_name, struct fs_inode *target)
+{
+	int err = close_off(s, to, new_name, moved);
+	if (!err)
+		err = close_off(s, from, name, target);
+	if (err)
+		return err;
+	int fd = inode__fd(s, from), to_fd = fd < 0 ? fd : inode__fd(s, to);
+	return to_fd < 0 ? to_fd : renameat2(fd, name, to_fd, new_name, EXCHANGE) ? -errno : 0;
+}
+
+/* A directory in which nothing is seen, and which is to be replaced in one step, has to be empty. */
+static int clear(struct fs_session *s, struct fs_inode *to, const char *name, struct fs_inode *target)
+{
+	struct fs_layer *layer = to->share->layer;
+	char aside[LAYER_NAME];
+	int fd = inode__fd(s, to);
+	layer__aside(layer, aside);
+	int err = fd < 0 ? fd : mkdirat(layer->work, aside, 0700) ? -errno : layer__set_opaque(s, layer->work, aside);
+	if (err)
+		return err;
+	if (target->upper ? renameat2(layer->work, aside, fd, name, EXCHANGE)
+			  : renameat2(layer->work, aside, fd, name, NOREPLACE))
+		err = -errno;
+	if (err || target->upper)
+		purge(s, layer->work, aside);
+	return err;
+}
+
+int union__rename(struct fs_session *s, struct fs_inode *from, const char *name, struct fs_inode *moved,
+		  struct fs_inode *to, const char *new_name, struct fs_inode *target, unsigned flags)
+{
+	struct statx stx;
+	bool directory = moved->type == S_IFDIR;
+	if (directory && (moved->under || !moved->upper)) /* what is in it is not all here */
+		return -EXDEV;
+	if (flags & EXCHANGE)
+		return target->type == S_IFDIR && (target->under || !target->upper)
+			       ? -EXDEV
+			       : exchange(s, from, name, moved, to, new_name, target);
+	int err = close_off(s, to, new_name, moved);
+	if (!err && target && directory)
+		err = clear(s, to, new_name, target);
+	if (err)
+		return err;
+	int fd = inode__fd(s, from), to_fd = fd < 0 ? fd : inode__fd(s, to);
+	if (to_fd < 0)
+		return to_fd;
+	bool covers = !union__below(s, from, name, &stx);
+	bool onto_whiteout = !stat__at(to_fd, new_name, &stx) && union__is_whiteout(&stx);
+	if (directory && onto_whiteout) { /* which no directory can replace */
+		if (renameat2(fd, name, to_fd, new_name, EXCHANGE))
+			return -errno;
+		if (!covers)
+			unlinkat(fd, name, 0);
+		return 0;
+	}
+	return renameat2(fd, name, to_fd, new_name, covers ? WHITEOUT : 0) ? -errno : 0;
+}
