@@ -3,7 +3,7 @@
 import type { Place } from "../agent/tree/place.ts";
 import type { ApplyOptions, Change } from "./api.ts";
 import { choose, collect, conflictOf, type Found } from "./collect.ts";
-import { type Delta, enterAbove, openLower, openUpper, why } from "./compare.ts";
+import { type Delta, why } from "./compare.ts";
 import {
   dropJournal,
   type Entry,
@@ -14,8 +14,11 @@ import {
   readMade,
   writeJournal,
 } from "./journal.ts";
+import { enterAbove, openLower, openUpper } from "./layers.ts";
+import { shownPath } from "./names.ts";
 import { Settled } from "./settled.ts";
 import { identity, look } from "./side.ts";
+import { Sources } from "./sources.ts";
 import { lockStaging, type StagedShare, type Staging } from "./staging.ts";
 import { type Guard, isMissing, type Observer, Refusal, take, tidy } from "./take.ts";
 import { Turns } from "./turns.ts";
@@ -39,7 +42,8 @@ export async function apply(
 ): Promise<Taken> {
   using _lock = await lockStaging(staging);
   await finish(staging, observe);
-  const chosen = choose(await collect(staging), paths);
+  const all = await collect(staging);
+  const chosen = choose(all, paths);
   const settled = new Settled(staging);
   const blocked = (found: Found) =>
     found.deltas.some(
@@ -50,6 +54,7 @@ export async function apply(
   const { done, failed } = await carryOut(
     staging,
     wanted.flatMap(({ deltas }) => deltas),
+    new Sources(all.flatMap(({ deltas }) => deltas)),
     force,
     observe,
   );
@@ -80,12 +85,14 @@ interface Outcome {
 
 async function carryOut(
   staging: Staging,
-  deltas: readonly Delta[],
+  chosen: readonly Delta[],
+  sources: Sources,
   force: boolean,
   observe: Observer,
 ): Promise<Outcome> {
   const done = new Set<Delta>();
   const failed = new Map<Delta, string>();
+  const deltas = sources.ordered(chosen);
   if (deltas.length === 0) return { done, failed };
   const journal = journalOf(deltas);
   writeJournal(staging, journal);
@@ -96,8 +103,12 @@ async function carryOut(
     try {
       const isForeign: Guard = (path, side) =>
         !force && settled.isForeign({ share: delta.share, path }, side);
+      const lost = sources.lostBy(delta);
+      if (lost !== undefined)
+        throw new Refusal(`what is in it is ${shownPath(lost.share, lost.path)} now: apply that first`);
       const now = take(staging, delta, journal.entries[serial]!, isForeign, observe);
       settled.add(delta, now);
+      sources.done(delta);
       done.add(delta);
     } catch (error) {
       failed.set(delta, error instanceof Refusal ? error.message : why(error));
@@ -120,7 +131,7 @@ export async function finish(staging: Staging, observe: Observer = nobody): Prom
   const wanted = open.filter((delta) =>
     journal.entries.some((entry) => isAt(entry, delta) && entry.before === identity(delta.before)),
   );
-  await carryOut(staging, wanted, false, observe);
+  await carryOut(staging, wanted, new Sources(open), false, observe);
   markDone(staging, journal.entries, open);
   dropJournal(staging);
 }

@@ -17,13 +17,16 @@ beforeAll(async () => {
   state = capableDirectory();
   process.env.XDG_STATE_HOME = state;
   project = join(place.path, "project");
-  mkdirSync(join(project, "dir"), { recursive: true });
+  for (const name of ["dir", "tree/sub"]) mkdirSync(join(project, name), { recursive: true });
   for (const [name, text] of [
     ["notes", "one\n"],
     ["saved", "old\n"],
     ["removed", "old\n"],
     ["dir/x", "x\n"],
     ["live", "before\n"],
+    ["tree/a", "a\n"],
+    ["tree/b", "b\n"],
+    ["tree/sub/c", "c\n"],
   ] as const)
     writeFileSync(join(project, name), text);
   vm = await Capsa.sandbox()
@@ -79,7 +82,7 @@ test("after an apply the sandbox goes on with the files it had changed, open or 
   await using held = await holding("exec 3>>live 4<live; echo ready; read x; echo more >&3; cat <&4");
   expect((await vm.apply()).refused).toEqual([]);
   expect(readFileSync(join(project, "notes"), "utf8")).toBe("one\ntwo\n");
-  expect(readdirSync(project).sort()).toEqual(["dir", "kept", "live", "notes", "removed"]);
+  expect(readdirSync(project).sort()).toEqual(["dir", "kept", "live", "notes", "removed", "tree"]);
   await until("cat notes kept", "one\ntwo\nold\n");
   expect(await run("echo three >>notes; mv kept saved; cat notes saved")).toBe("one\ntwo\nthree\nold\n");
   expect(await held.rest()).toBe("before\nfirst\nmore\n");
@@ -110,14 +113,32 @@ test("what this machine saves, removes or makes is seen, in its directories too"
 
 test("hard links are of one file, whichever name goes first", async () => {
   expect(
-    await run("mkdir d; echo x >d/a; ln d/a d/b; rm d/a; cat d/b; rm d/b; rmdir d; test ! -e d; echo gone"),
-  ).toBe("x\ngone\n");
+    await run(
+      "mkdir d; echo x >d/a; ln d/a d/b; cat d/b; rm d/a; cat d/b; rm d/b; rmdir d; test ! -e d; echo gone",
+    ),
+  ).toBe("x\nx\ngone\n");
   expect(await run("echo 1 >f; ln f f~; echo 2 >n; mv n f; cat f f~; stat -c %h f~; rm f f~")).toBe(
     "2\n1\n1\n",
   );
   expect(
     await run("ln later other; echo more >>other; cat later; stat -c %h later; rm later; cat other"),
   ).toBe("later\nmore\n2\nlater\nmore\n");
+});
+
+test("a directory is renamed as one, is applied, and goes on", async () => {
+  const rename = `python3 -c 'import os; os.rename("tree", "moved"); print(sorted(os.listdir("moved")))'`;
+  expect(await run(`${rename}; test ! -e tree; echo B >moved/b; cat moved/a moved/sub/c`)).toBe(
+    "['a', 'b', 'sub']\na\nc\n",
+  );
+  expect(readdirSync(join(project, "tree")).sort()).toEqual(["a", "b", "sub"]);
+  expect((await vm.apply(["/project/moved", "/project/tree"])).refused).toEqual([]);
+  expect(readFileSync(join(project, "moved/b"), "utf8")).toBe("B\n");
+  expect(readdirSync(project)).not.toContain("tree");
+  await until("cat moved/a moved/b moved/sub/c", "a\nB\nc\n");
+  expect(await run("echo more >>moved/sub/c; cat moved/sub/c")).toBe("c\nmore\n");
+  expect((await vm.changes()).map(({ kind, path }) => `${kind} ${path}`)).toContain(
+    "modified /project/moved/sub/c",
+  );
 });
 
 test("a file made without permissions is its maker's to write", async () => {

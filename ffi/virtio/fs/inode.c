@@ -308,9 +308,8 @@ int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *nam
 	return 0;
 }
 
-/* One that no number leads to: the guest does not know it. */
-static int new_under(struct fs_session *s, struct fs_inode *inode, struct fs_inode *parent, const char *name,
-		     struct fs_inode **out)
+int inode__new_under(struct fs_session *s, struct fs_share *share, struct fs_inode *parent, const char *name,
+		     const struct statx *stx, struct fs_inode **out)
 {
 	struct fs_inode *under = new_inode();
 	char *copy = under ? strdup(name) : NULL;
@@ -319,8 +318,7 @@ static int new_under(struct fs_session *s, struct fs_inode *inode, struct fs_ino
 		free(under);
 		return -ENOMEM;
 	}
-	under->share = inode->share;
-	under->type = S_IFDIR;
+	describe(under, share, stx);
 	under->refs = 1;
 	under->parent = parent;
 	under->name = copy;
@@ -346,18 +344,13 @@ int inode__set_under(struct fs_session *s, struct fs_inode *inode, struct fs_ino
 	if (stx && under && under->parent == parent && !strcmp(under->name, name) && inode__is(under, stx))
 		return 0;
 	drop_under(s, inode);
-	if (!stx)
-		return 0;
-	int err = new_under(s, inode, parent, name, &inode->under);
-	if (!err)
-		identify(inode->under, stx);
-	return err;
+	return stx ? inode__new_under(s, inode->share, parent, name, stx, &inode->under) : 0;
 }
 
 int inode__raise(struct fs_session *s, struct fs_inode *inode, const struct statx *stx)
 {
 	if (inode->type == S_IFDIR) {
-		int err = new_under(s, inode, inode->parent, inode->name, &inode->under);
+		int err = inode__new_under(s, inode->share, inode->parent, inode->name, stx, &inode->under);
 		if (err)
 			return err;
 		inode->under->key = inode->key;

@@ -69,6 +69,7 @@ struct fs_inode {
 	bool stamped;            /* `stamp` tells what the guest's page cache was filled from */
 	bool upper;              /* it is in the layer of its share */
 	bool opaque;             /* such a directory, through which nothing shows */
+	bool redirected;         /* or one from elsewhere, since it was renamed */
 	int32_t links;           /* names that it has more, or fewer, than the host counts */
 	uint64_t number;         /* shown as its inode number; 0: that of its key */
 	struct fs_inode *under;  /* a directory of the layer: that of the shared directory which shows through it */
@@ -355,6 +356,9 @@ int inode__cover_root(struct fs_session *s, struct fs_share *share, int fd);
  * NULL: nothing does. */
 int inode__set_under(struct fs_session *s, struct fs_inode *inode, struct fs_inode *parent, const char *name,
 		     const struct statx *stx);
+/* One that no number leads to, since the guest does not know it: the caller's by a reference. */
+int inode__new_under(struct fs_session *s, struct fs_share *share, struct fs_inode *parent, const char *name,
+		     const struct statx *stx, struct fs_inode **out);
 /* It is another file from now on, in its share's layer: a directory keeps what it was as what shows through. */
 int inode__raise(struct fs_session *s, struct fs_inode *inode, const struct statx *stx);
 /* The directory in which it is found by its name, in its own layer; NULL where that is not known. */

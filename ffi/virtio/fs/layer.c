@@ -22,6 +22,7 @@ void layer__read_notes(int fd, struct layer_notes *notes)
 		notes->number = number;
 		notes->links = links;
 	}
+	notes->redirected = redirect__is_noted(fd);
 	notes->opaque = fgetxattr(fd, OPAQUE, value, sizeof(value)) == 1 && value[0] == 'y';
 }
 

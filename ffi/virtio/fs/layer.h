@@ -13,7 +13,7 @@ enum { LAYER_NAME = 80 };
 struct layer_notes {
 	uint64_t number; /* 0: none */
 	int32_t links;
-	bool opaque;
+	bool opaque, redirected;
 };
 
 /* What is not there, or is not as it is written here, is as without it. */
@@ -30,5 +30,14 @@ bool layer__origin(const struct statx *stx, char name[static LAYER_NAME]);
 int layer__restore_times(int dir, const struct statx *before);
 /* Give the copy that is there this name, too, in a directory that is as it was for whoever looks. */
 int layer__link_origin(struct fs_session *s, struct fs_inode *dir, const char *name, const char *origin);
+
+/* redirect.c: before a directory of the layer, through which another one shows, gets another name: where that is.
+ * -EXDEV where that cannot be noted. */
+int redirect__note(struct fs_session *s, struct fs_inode *dir);
+bool redirect__is_noted(int fd);
+/* Have what was noted show through it. -ENOENT where it is not there any more. */
+int redirect__follow(struct fs_session *s, struct fs_inode *dir);
+/* Whether what shows through it is still where it was. */
+bool redirect__leads_on(struct fs_session *s, const struct fs_inode *dir);
 
 #endif

@@ -219,9 +219,9 @@ static int rename_in_layer(struct fs_request *req, struct fs_inode *moved, struc
 		return 0;
 	if (!err)
 		err = union__own(s, to, false);
-	if (!err && moved->type != S_IFDIR)
+	if (!err)
 		err = union__own(s, moved, false);
-	if (!err && flags & EXCHANGE && target->type != S_IFDIR)
+	if (!err && flags & EXCHANGE)
 		err = union__own(s, target, false);
 	return err ? err : union__rename(s, req->inode, req->name[0], moved, to, req->name[1], target, flags);
 }

@@ -197,23 +197,35 @@ static int read_notes(struct fs_session *s, int dir, const char *name, struct fs
 	inode->number = notes.number;
 	inode->links = notes.links;
 	inode->opaque = notes.opaque;
+	inode->redirected = notes.redirected;
 	return 0;
 }
 
-/* What shows through a directory of the layer, by now. */
-static int join(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_inode *inode)
+/* What shows through a directory of the layer, by now: where it came from, or what has its name. */
+static int find_under(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_inode *inode)
 {
 	struct statx stx;
-	int err = inode->opaque ? -ENOENT : union__below(s, dir, name, &stx);
+	int err = -ENOENT;
+	if (inode->redirected && !inode->opaque)
+		err = redirect__leads_on(s, inode) ? 0 : redirect__follow(s, inode);
+	if (err != -ENOENT)
+		return err;
+	err = inode->opaque ? -ENOENT : union__below(s, dir, name, &stx);
 	if (err && err != -ENOENT && err != -ESTALE)
 		return err;
-	bool shows = !err && S_ISDIR(stx.stx_mode);
-	bool watched = inode->wd && !(shows && inode->under && inode__is(inode->under, &stx));
-	if (watched)
+	return inode__set_under(s, inode, dir, name, !err && S_ISDIR(stx.stx_mode) ? &stx : NULL);
+}
+
+static int join(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_inode *inode)
+{
+	const struct fs_inode *before = inode->under;
+	struct fs_key key = before ? before->key : (struct fs_key){.ino = 0};
+	int err = find_under(s, dir, name, inode);
+	bool same = inode->under ? before && !memcmp(&key, &inode->under->key, sizeof(key)) : !before;
+	if (!err && inode->wd && !same) {
 		changes__unwatch(s, inode);
-	err = inode__set_under(s, inode, dir, name, shows ? &stx : NULL);
-	if (!err && watched && inode->under)
 		(void)changes__watch(s, inode);
+	}
 	return err;
 }
 
@@ -370,7 +382,7 @@ int union__remove(struct fs_session *s, struct fs_inode *dir, const char *name, 
 static int close_off(struct fs_session *s, struct fs_inode *to, const char *name, struct fs_inode *moved)
 {
 	struct statx below;
-	if (moved->type != S_IFDIR || moved->opaque || union__below(s, to, name, &below) || !S_ISDIR(below.stx_mode))
+	if (moved->opaque || union__below(s, to, name, &below) || !S_ISDIR(below.stx_mode))
 		return 0;
 	int fd = inode__open(s, moved, O_RDONLY);
 	int err = fd < 0 ? fd : layer__note_opaque(fd);
@@ -380,12 +392,20 @@ static int close_off(struct fs_session *s, struct fs_inode *to, const char *name
 	return err;
 }
 
+/* What shows through a directory is to go on showing, and nothing else to begin. */
+static int prepare(struct fs_session *s, struct fs_inode *to, const char *name, struct fs_inode *moved)
+{
+	if (moved->type != S_IFDIR)
+		return 0;
+	return moved->under ? redirect__note(s, moved) : close_off(s, to, name, moved);
+}
+
 static int exchange(struct fs_session *s, struct fs_inode *from, const char *name, struct fs_inode *moved,
 		    struct fs_inode *to, const char *new_name, struct fs_inode *target)
 {
-	int err = close_off(s, to, new_name, moved);
+	int err = prepare(s, to, new_name, moved);
 	if (!err)
-		err = close_off(s, from, name, target);
+		err = prepare(s, from, name, target);
 	if (err)
 		return err;
 	int fd = inode__fd(s, from), to_fd = fd < 0 ? fd : inode__fd(s, to);
@@ -415,13 +435,9 @@ int union__rename(struct fs_session *s, struct fs_inode *from, const char *name,
 {
 	struct statx stx;
 	bool directory = moved->type == S_IFDIR;
-	if (directory && (moved->under || !moved->upper)) /* what is in it is not all here */
-		return -EXDEV;
 	if (flags & EXCHANGE)
-		return target->type == S_IFDIR && (target->under || !target->upper)
-			       ? -EXDEV
-			       : exchange(s, from, name, moved, to, new_name, target);
-	int err = close_off(s, to, new_name, moved);
+		return exchange(s, from, name, moved, to, new_name, target);
+	int err = prepare(s, to, new_name, moved);
 	if (!err && target && directory)
 		err = clear(s, to, new_name, target);
 	if (err)

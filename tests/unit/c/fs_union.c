@@ -324,6 +324,85 @@ static void directories_of_the_guest_are_renamed(void)
 	guest__stop();
 }
 
+static void directories_of_the_host_are_renamed_with_all_in_them(void)
+{
+	start();
+	CHECK_EQ(mkdir(host("dir/sub"), 0755), 0);
+	host__write(host("dir/sub/deep"), "deep");
+	uint64_t dir = guest__lookup(ROOT, "dir"), ino = attr_of(dir).ino;
+	uint64_t a = guest__lookup(dir, "a"), fh;
+	CHECK_EQ(guest__open(a, O_RDONLY, &fh), 0);
+	CHECK_EQ(guest__rename(ROOT, "dir", ROOT, "new", 0), 0);
+	CHECK_EQ(guest__lookup(ROOT, "dir"), 0);
+	CHECK_EQ(guest__lookup(ROOT, "new"), dir);
+	CHECK_EQ(attr_of(dir).ino, ino);
+	CHECK(is_whiteout(layer("dir")));
+	CHECK(!is_there(layer("new/a")));
+	CHECK_STR(names_in(dir, true), "a b sub ");
+	CHECK_EQ(guest__lookup(dir, "a"), a);
+	CHECK_EQ(guest__read(a, fh, 0, 10), 1);
+	write_at(a, 0, "A");
+	CHECK_STR(host__read(layer("new/a")), "A");
+	CHECK_EQ(unlink_at(dir, "b"), 0);
+	uint64_t sub = guest__lookup(dir, "sub");
+	CHECK_EQ(guest__rename(dir, "sub", ROOT, "dir", 0), 0); /* onto the whiteout */
+	CHECK_STR(seen(sub, "deep"), "deep");
+	CHECK_STR(names_in(dir, true), "a ");
+	CHECK_EQ(guest__rename(ROOT, "new", ROOT, "newer", 0), 0);
+	CHECK_EQ(guest__rename(ROOT, "newer", ROOT, "dir", EXCHANGE), 0);
+	/* when the guest has forgotten all of it */
+	guest__forget(sub, 100);
+	guest__forget(a, 100);
+	guest__forget(dir, 100);
+	dir = guest__lookup(ROOT, "dir");
+	CHECK_EQ(attr_of(dir).ino, ino);
+	CHECK_STR(names_in(dir, true), "a ");
+	CHECK_STR(seen(dir, "a"), "A");
+	sub = guest__lookup(ROOT, "newer");
+	CHECK_STR(seen(sub, "deep"), "deep");
+	/* what the host changes in it where it has it */
+	host__write(host("dir/sub/later"), "later");
+	CHECK_STR(seen(sub, "later"), "later");
+	CHECK_EQ(guest__rename(ROOT, "dir", sub, "dir", 0), 0);
+	CHECK_STR(seen(guest__lookup(sub, "dir"), "a"), "A");
+	guest__stop();
+}
+
+static void a_renamed_directory_that_is_applied_goes_on(void)
+{
+	start();
+	uint64_t dir = guest__lookup(ROOT, "dir");
+	CHECK_EQ(guest__rename(ROOT, "dir", ROOT, "new", 0), 0);
+	CHECK_EQ(rename(host("dir"), host("new")), 0);
+	CHECK_EQ(guest__lookup(ROOT, "new"), dir);
+	CHECK_STR(names_in(dir, true), "a b ");
+	CHECK_STR(seen(dir, "a"), "a");
+	guest__forget(dir, 100);
+	dir = guest__lookup(ROOT, "new");
+	CHECK_STR(seen(dir, "b"), "b");
+	/* another one in the place that it came from is not it */
+	CHECK_EQ(mkdir(host("dir"), 0755), 0);
+	host__write(host("dir/other"), "other");
+	CHECK_STR(names_in(guest__lookup(ROOT, "new"), true), "a b ");
+	guest__stop();
+}
+
+static void a_mark_of_a_strangers_leads_nowhere(void)
+{
+	static const char *const marks[] = {"1-1/dir", "x", "/", "1-1/../..", "1-1/dir/", "1-1//", "1-1/file/x", ""};
+	start();
+	for (unsigned i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
+		CHECK_EQ(mkdir(layer("m%u", i), 0755), 0);
+		CHECK_EQ(setxattr(layer("m%u", i), "user.overlay.redirect", marks[i], strlen(marks[i]), 0), 0);
+		char name[8];
+		snprintf(name, sizeof(name), "m%u", i);
+		uint64_t node = guest__lookup(ROOT, name);
+		CHECK_STR(names_in(node, true), "");
+		guest__forget(node, 100);
+	}
+	guest__stop();
+}
+
 /* --- open files --- */
 
 static void what_is_open_reads_what_is_written_later(void)
@@ -631,6 +710,9 @@ int main(void)
 	CASE(attributes_and_holes_come_along);
 	CASE(files_are_renamed);
 	CASE(directories_of_the_guest_are_renamed);
+	CASE(directories_of_the_host_are_renamed_with_all_in_them);
+	CASE(a_renamed_directory_that_is_applied_goes_on);
+	CASE(a_mark_of_a_strangers_leads_nowhere);
 	CASE(what_is_open_reads_what_is_written_later);
 	CASE(an_open_file_that_has_lost_its_name_can_be_changed);
 	CASE(what_the_host_changes_is_seen_where_the_guest_has_not);

@@ -23,13 +23,15 @@ ownState();
 
 /** One change of each kind that is made in a way of its own. */
 async function several() {
-  const one = await staged({ changed: "old", gone: "gone", "tree/a": "1", "was-dir/x": "d", mode: "m" });
+  const files = { changed: "old", gone: "gone", "tree/a": "1", "was-dir/x": "d", mode: "m", "from/x": "x" };
+  const one = await staged(files);
   one.put("changed", "new");
   one.put("sub/made", "made");
   one.remove("gone");
   one.remove("tree");
   one.put("was-dir", "a file");
   one.put("mode", "m", 0o755);
+  one.move("from", "to");
   return one;
 }
 
@@ -258,6 +260,8 @@ test("killed at any step neither side is lost, and the next one finishes it", as
       mode: "m",
       "sub/": "",
       "sub/made": "made",
+      "to/": "",
+      "to/x": "x",
       "was-dir": "a file",
     });
     expect(statSync(join(one.lower, "mode")).mode & 0o777).toBe(0o755);
