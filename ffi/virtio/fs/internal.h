@@ -28,12 +28,12 @@ enum {
 	FS_INODES_MAX = 1024 * 1024, /* inodes the guest may hold, and where it has little memory: */
 	FS_INODES_LEAST = 64 * 1024,
 	FS_INODE_BYTES = 1024,             /* of a guest's memory that one takes at least, as fuse_inode and dentry */
-	FS_INODE_HELD = 608,               /* bytes here that one takes at most, with its name and places */
+	FS_INODE_HELD = 576,               /* bytes here that one takes at most, with its name and places */
 	FS_OWNER_HELD = 96,                /* the same of a remembered owner */
 	FS_DEPTH_MAX = PATH_MAX,           /* directories above one another: each takes a step to reach */
 	FS_HANDLES_MAX = 32768,            /* files and directories the guest may have open */
 	FS_LISTINGS_MAX = 1024,            /* directories of which what was read ahead is kept */
-	FS_MERGED_MAX = 64 << 20,          /* bytes of what was read ahead of directories of two layers */
+	FS_MERGED_MAX = 16 << 20,          /* bytes of what was read ahead of directories of two layers */
 	FS_OWNERS_MAX = 1024 * 1024,       /* remembered owners */
 	FS_WROTE_MAX = 64 * 1024,          /* bytes of names of entries that were written, of all shares */
 	FS_CHANGE_MAX = 24 + NAME_MAX + 1, /* bytes of a change with the longest name: a multiple of 8 */

@@ -10,7 +10,7 @@
 
 #include "virtio/fs/internal.h"
 
-enum { WINDOW = 32768, BUFFER = 32768 };
+enum { WINDOW = 16384, BUFFER = 32768 };
 
 struct item {
 	uint64_t offset;

@@ -26,12 +26,14 @@ static bool identity(const struct statx *stx, char *to, size_t size)
 	return true;
 }
 
-/* Put the names of the place in front of `end`, each with a '/'; -E2BIG where there is no room behind `from`. */
-static char *put_place(const struct fs_inode *under, char *from, char *end)
+/* The names of the place, each behind a '/', at the end of the buffer: where they begin; NULL where it has no room. */
+static const char *put_place(const struct fs_inode *under, char *buffer, size_t size)
 {
+	char *end = buffer + size - 1;
+	*end = 0;
 	for (const struct fs_inode *at = under; at && !at->root; at = inode__above(at)) {
 		size_t len = at->name ? strlen(at->name) : SIZE_MAX;
-		if (len >= (size_t)(end - from))
+		if (len >= (size_t)(end - buffer))
 			return NULL;
 		end -= len + 1;
 		end[0] = '/';
@@ -42,22 +44,21 @@ static char *put_place(const struct fs_inode *under, char *from, char *end)
 
 int redirect__note(struct fs_session *s, struct fs_inode *dir)
 {
-	char value[VALUE_MAX], who[64];
+	char place[VALUE_MAX - 64], value[VALUE_MAX], who[64];
 	struct statx stx;
 	int err = inode__stat(s, dir->under, &stx);
 	if (err)
 		return err;
 	if (!identity(&stx, who, sizeof(who)))
 		return -EXDEV;
-	size_t len = strlen(who);
-	char *path = put_place(dir->under, value + len, value + sizeof(value));
-	if (!path || path == value + sizeof(value))
+	const char *path = put_place(dir->under, place, sizeof(place));
+	if (!path || !*path)
 		return -EXDEV;
-	memcpy(path - len, who, len);
+	int len = snprintf(value, sizeof(value), "%s%s", who, path);
 	int fd = inode__open(s, dir, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
-	if (fsetxattr(fd, REDIRECT, path - len, (size_t)(value + sizeof(value) - path) + len, 0))
+	if (fsetxattr(fd, REDIRECT, value, (size_t)len, 0))
 		err = errno == ENOSPC || errno == E2BIG || errno == ERANGE ? -EXDEV : -errno;
 	close(fd);
 	dir->redirected = dir->redirected || !err;

@@ -221,7 +221,8 @@ static int join(struct fs_session *s, struct fs_inode *dir, const char *name, st
 	const struct fs_inode *before = inode->under;
 	struct fs_key key = before ? before->key : (struct fs_key){.ino = 0};
 	int err = find_under(s, dir, name, inode);
-	bool same = inode->under ? before && !memcmp(&key, &inode->under->key, sizeof(key)) : !before;
+	const struct fs_inode *now = inode->under;
+	bool same = now ? before && key.ino == now->key.ino && key.dev == now->key.dev : !before;
 	if (!err && inode->wd && !same) {
 		changes__unwatch(s, inode);
 		(void)changes__watch(s, inode);

@@ -2,6 +2,7 @@
 #include "fs_guest.h"
 
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/xattr.h>
 
 #define ROOT FUSE_ROOT_ID
@@ -680,6 +681,28 @@ static void an_offset_leads_on_whatever_the_directory_has_become(void)
 	guest__stop();
 }
 
+static void a_copy_that_fails_leaves_nothing(void)
+{
+	start();
+	char data[4096] = "x";
+	int fd = open(host("big"), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	for (unsigned i = 0; i < 64; i++)
+		CHECK_EQ(write(fd, data, sizeof(data)), sizeof(data));
+	close(fd);
+	struct rlimit before, less = {.rlim_cur = 100000};
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+	less.rlim_max = before.rlim_max;
+	uint64_t big = guest__lookup(ROOT, "big"), fh;
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &less), 0);
+	int err = guest__open(big, O_WRONLY, &fh);
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+	CHECK_EQ(err, -EFBIG);
+	CHECK(!is_there(layer("big")));
+	CHECK_EQ(guest__open(big, O_WRONLY, &fh), 0);
+	CHECK_EQ(host__stat(layer("big")).st_size, 64 * 4096);
+	guest__stop();
+}
+
 static void nothing_half_made_is_in_the_layer(void)
 {
 	start();
@@ -725,6 +748,7 @@ int main(void)
 	CASE(a_mount_below_is_part_of_it);
 	CASE(a_large_directory_is_listed_in_parts);
 	CASE(an_offset_leads_on_whatever_the_directory_has_become);
+	CASE(a_copy_that_fails_leaves_nothing);
 	CASE(nothing_half_made_is_in_the_layer);
 	return check__done();
 }
