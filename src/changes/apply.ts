@@ -2,6 +2,7 @@
 
 import type { Place } from "../agent/tree/place.ts";
 import type { ApplyOptions, Change } from "./api.ts";
+import { noteApplied } from "./applied.ts";
 import { choose, collect, conflictOf, type Found } from "./collect.ts";
 import { type Delta, why } from "./compare.ts";
 import {
@@ -17,7 +18,7 @@ import {
 import { enterAbove, openLower, openUpper } from "./layers.ts";
 import { shownPath } from "./names.ts";
 import { Settled } from "./settled.ts";
-import { identity, look } from "./side.ts";
+import { identity, look, type Side } from "./side.ts";
 import { Sources } from "./sources.ts";
 import { lockStaging, type StagedShare, type Staging } from "./staging.ts";
 import { type Guard, isMissing, type Observer, Refusal, take, tidy } from "./take.ts";
@@ -79,7 +80,8 @@ export async function discard(staging: Staging, paths: readonly string[] | undef
 }
 
 interface Outcome {
-  readonly done: ReadonlySet<Delta>;
+  /** With what the shared directory has there now. */
+  readonly done: ReadonlyMap<Delta, Side | undefined>;
   readonly failed: ReadonlyMap<Delta, string>;
 }
 
@@ -90,7 +92,7 @@ async function carryOut(
   force: boolean,
   observe: Observer,
 ): Promise<Outcome> {
-  const done = new Set<Delta>();
+  const done = new Map<Delta, Side | undefined>();
   const failed = new Map<Delta, string>();
   const deltas = sources.ordered(chosen);
   if (deltas.length === 0) return { done, failed };
@@ -109,13 +111,14 @@ async function carryOut(
       const now = take(staging, delta, journal.entries[serial]!, isForeign, observe);
       settled.add(delta, now);
       sources.done(delta);
-      done.add(delta);
+      done.set(delta, now);
     } catch (error) {
       failed.set(delta, error instanceof Refusal ? error.message : why(error));
     }
     await turns.take();
   }
   settled.write();
+  noteApplied(staging, [...done]);
   observe("settled");
   dropJournal(staging);
   return { done, failed };
@@ -143,6 +146,7 @@ function tidyEntry(staging: Staging, entry: Entry, made: string | undefined): vo
 /** What was done before the process died is none of this machine's own changes. */
 function markDone(staging: Staging, entries: readonly Entry[], open: readonly Delta[]): void {
   const settled = new Settled(staging);
+  const done: [Delta, Side | undefined][] = [];
   for (const entry of entries.filter((one) => !open.some((delta) => isAt(one, delta)))) {
     at(staging, entry, (lower, name, share) => {
       const path = pathOf(entry);
@@ -150,10 +154,14 @@ function markDone(staging: Staging, entries: readonly Entry[], open: readonly De
       using above = enterAbove(upper.place, path);
       const after = look(above.place, name);
       const shown = after === undefined || after.whiteout ? {} : { after };
-      settled.add({ share, path, kind: "modified", ...shown }, look(lower, name));
+      const delta: Delta = { share, path, kind: "modified", ...shown };
+      const now = look(lower, name);
+      settled.add(delta, now);
+      done.push([delta, now]);
     });
   }
   settled.write();
+  noteApplied(staging, done);
 }
 
 /** Runs `work` in the directory of the share that holds the entry, while there is one. */

@@ -3,6 +3,7 @@
  *
  *     record.json    whose they are, and which shares have some
  *     N/upper        the layer over share N, as an overlay's upper one; N/work is the VMM's own (ffi/virtio/fs/union.c)
+ *     N/applied      what of that has been applied, for the VMM
  *     settled.json   what of them has been applied or discarded
  *     apply.json     an apply that is under way
  */
@@ -278,6 +279,11 @@ export async function lockStaging({ directory }: Staging): Promise<Disposable> {
 
 /** A file of JSON, whole or as it was. */
 export function writeWhole(path: string, value: unknown): void {
-  writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600, flush: true });
+  writeText(path, JSON.stringify(value));
+}
+
+/** A file of text, whole or as it was. */
+export function writeText(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
   renameSync(`${path}.new`, path);
 }

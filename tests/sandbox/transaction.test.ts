@@ -93,6 +93,18 @@ test("after an apply the sandbox goes on with the files it had changed, open or 
   ]);
 });
 
+test("what was applied is this machine's to edit", async () => {
+  await run("echo guest >agreed; rm removed");
+  expect((await vm.apply(["/project/agreed", "/project/removed"])).refused).toEqual([]);
+  expect(await run("cat agreed; test ! -e removed")).toBe("guest\n");
+  writeFileSync(join(project, "agreed"), "edited\n");
+  writeFileSync(join(project, "removed"), "old\n");
+  await until("cat agreed removed", "edited\nold\n");
+  expect(await run("echo again >>agreed; cat agreed")).toBe("edited\nagain\n");
+  expect((await vm.apply(["/project/agreed"])).refused).toHaveLength(1);
+  await vm.discard(["/project/agreed"]);
+});
+
 test("what this machine saves, removes or makes is seen, in its directories too", async () => {
   writeFileSync(join(project, "edited"), "old\n");
   await until("cat edited removed dir/x", "old\nold\nx\n");

@@ -36,13 +36,15 @@ static int copy_by_hand(int from, int to, off_t at, off_t end)
 	char *buffer = malloc(CHUNK);
 	int err = buffer ? 0 : -ENOMEM;
 	while (!err && at < end) {
-		ssize_t n = pread(from, buffer, end - at < CHUNK ? (size_t)(end - at) : CHUNK, at);
+		struct iovec in = {buffer, end - at < CHUNK ? (size_t)(end - at) : CHUNK};
+		ssize_t n = preadv2(from, &in, 1, at, 0);
 		if (n <= 0) {
 			err = n < 0 ? -errno : 0;
 			break; /* the host has cut it short */
 		}
 		for (ssize_t done = 0; !err && done < n;) {
-			ssize_t m = pwrite(to, buffer + done, (size_t)(n - done), at + done);
+			struct iovec out = {buffer + done, (size_t)(n - done)};
+			ssize_t m = pwritev2(to, &out, 1, at + done, 0);
 			if (m < 0)
 				err = -errno;
 			else

@@ -123,6 +123,10 @@ struct fs_layer {
 	uint64_t serial;     /* of names in `work` */
 	bool indexed;        /* there are origins in `index`, */
 	bool strayed;        /* and among them files with one name */
+	uint64_t looked;     /* when the list of what was applied was looked for: settled.c */
+	uint64_t list_ino, list_changed; /* which one was read */
+	struct settled *settled;
+	size_t settled_count;
 	struct timespec since; /* what was born later may have an inode number that another file had before */
 };
 

@@ -31,6 +31,9 @@ int layer__restore_times(int dir, const struct statx *before);
 /* Give the copy that is there this name, too, in a directory that is as it was for whoever looks. */
 int layer__link_origin(struct fs_session *s, struct fs_inode *dir, const char *name, const char *origin);
 
+/* settled.c: whether what the layer has there, which is `own`, was applied, and the host has changed it since. */
+bool settled__is_overtaken(struct fs_session *s, struct fs_inode *dir, const char *name, const struct statx *own);
+
 /* redirect.c: before a directory of the layer, through which another one shows, gets another name: where that is.
  * -EXDEV where that cannot be noted. */
 int redirect__note(struct fs_session *s, struct fs_inode *dir);

@@ -91,6 +91,7 @@ void union__close(struct fs_layer *layer)
 	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	free(layer->settled);
 	free(layer);
 }
 
@@ -132,6 +133,26 @@ static int find_origin(struct fs_session *s, struct fs_inode *dir, const char *n
 	return err;
 }
 
+/* What was applied is dropped once the host has changed it: it is the host's, as all that the guest has not changed.
+ * Not what the guest has open to write, nor what has other names. */
+static bool drop_overtaken(struct fs_session *s, struct fs_inode *dir, const char *name, const struct statx *own)
+{
+	struct statx before;
+	if (S_ISDIR(own->stx_mode) || own->stx_nlink > 1 || !settled__is_overtaken(s, dir, name, own))
+		return false;
+	struct fs_inode *inode = inode__find(s, dir->share, own);
+	for (const struct fs_handle *handle = inode ? inode->handles : NULL; handle; handle = handle->next)
+		if (handle->writable)
+			return false;
+	int fd = inode__fd(s, dir);
+	if (fd < 0 || stat__at(fd, "", &before) || unlinkat(fd, name, 0))
+		return false;
+	(void)layer__restore_times(fd, &before);
+	if (inode)
+		inode__unlinked(s, inode, dir, name);
+	return true;
+}
+
 int union__find(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_found *found)
 {
 	found->upper = false;
@@ -142,10 +163,10 @@ int union__find(struct fs_session *s, struct fs_inode *dir, const char *name, st
 	if (dir->upper) {
 		int fd = inode__fd(s, dir);
 		int err = fd < 0 ? fd : stat__at(fd, name, &found->stx);
-		found->upper = !err;
-		if (!err)
+		found->upper = !err && !drop_overtaken(s, dir, name, &found->stx);
+		if (found->upper)
 			return union__is_whiteout(&found->stx) ? -ENOENT : 0;
-		if (err != -ENOENT)
+		if (err && err != -ENOENT)
 			return err;
 	}
 	int err = union__below(s, dir, name, &found->stx);
@@ -156,7 +177,7 @@ bool union__is_changed(struct fs_session *s, struct fs_inode *dir, const char *n
 {
 	struct statx stx;
 	int fd = upper_fd(s, dir);
-	return fd >= 0 && !stat__at(fd, name, &stx);
+	return fd >= 0 && !stat__at(fd, name, &stx) && !settled__is_overtaken(s, dir, name, &stx);
 }
 
 /* --- inodes of what was found --- */

@@ -507,6 +507,66 @@ static void an_applied_change_leaves_all_usable(void)
 	guest__stop();
 }
 
+/* As whoever applies does: the entry of the layer, and what the share has there now. */
+static void settle(const char *name)
+{
+	struct stat own = host__stat(layer("%s", name)), its = {0};
+	bool there = is_there(host("%s", name));
+	char path[100];
+	if (there)
+		its = host__stat(host("%s", name));
+	snprintf(path, sizeof(path), "%s/applied.new", guest.layer);
+	FILE *f = fopen(path, "w");
+	CHECK(f != NULL);
+	fprintf(f, "nonsense\n%lu %lld%09ld %lu %lld%09ld\n", own.st_ino, (long long)own.st_ctim.tv_sec,
+		own.st_ctim.tv_nsec, its.st_ino, (long long)its.st_ctim.tv_sec, its.st_ctim.tv_nsec);
+	CHECK_EQ(fclose(f), 0);
+	char list[100];
+	snprintf(list, sizeof(list), "%s/applied", guest.layer);
+	CHECK_EQ(rename(path, list), 0);
+	usleep(60000); /* it is looked for no more often: nothing else tells that it was read */
+}
+
+static void what_was_applied_is_the_hosts_once_that_has_changed_it(void)
+{
+	start();
+	uint64_t file = guest__lookup(ROOT, "file"), dir = guest__lookup(ROOT, "dir"), fh, writer;
+	write_at(file, 0, "C");
+	CHECK_EQ(guest__open(file, O_RDONLY, &fh), 0);
+	host__write(host(".new"), "Content");
+	CHECK_EQ(rename(host(".new"), host("file")), 0);
+	settle("file");
+	CHECK_EQ(guest__lookup(ROOT, "file"), file); /* the guest's own, with its number and times */
+	CHECK_EQ(guest__open(file, O_RDWR, &writer), 0);
+	host__write(host(".new"), "edited");
+	CHECK_EQ(rename(host(".new"), host("file")), 0);
+	CHECK_EQ(guest__lookup(ROOT, "file"), file); /* it may be about to write */
+	CHECK_EQ(guest__release(file, writer, false), 0);
+	CHECK_STR(seen(ROOT, "file"), "edited");
+	CHECK(!is_there(layer("file")));
+	CHECK_EQ(guest__read(file, fh, 0, 100), 7);
+	CHECK(!memcmp(guest__reply(), "Content", 7));
+	write_at(guest__lookup(ROOT, "file"), 0, "E"); /* a change again */
+	CHECK_STR(host__read(layer("file")), "Edited");
+	host__write(host("file"), "other");
+	CHECK_STR(seen(ROOT, "file"), "Edited");
+	/* what was removed */
+	CHECK_EQ(unlink_at(dir, "a"), 0);
+	CHECK_EQ(unlink(host("dir/a")), 0);
+	settle("dir/a");
+	CHECK_EQ(guest__lookup(dir, "a"), 0);
+	host__write(host("dir/a"), "new");
+	CHECK_STR(seen(dir, "a"), "new");
+	/* what the host removes */
+	put(dir, "made", "made");
+	host__write(host("dir/made"), "made");
+	settle("dir/made");
+	CHECK_STR(seen(dir, "made"), "made");
+	CHECK_EQ(unlink(host("dir/made")), 0);
+	CHECK_EQ(guest__lookup(dir, "made"), 0);
+	guest__stop();
+}
+
 /* --- links --- */
 
 static void a_file_with_several_names_is_one_file(void)
@@ -741,6 +801,7 @@ int main(void)
 	CASE(what_the_host_changes_is_seen_where_the_guest_has_not);
 	CASE(a_stale_place_is_looked_for_again);
 	CASE(an_applied_change_leaves_all_usable);
+	CASE(what_was_applied_is_the_hosts_once_that_has_changed_it);
 	CASE(a_file_with_several_names_is_one_file);
 	CASE(of_two_names_either_may_go);
 	CASE(a_file_without_permissions_is_its_creators_to_write);
