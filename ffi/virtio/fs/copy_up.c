@@ -133,20 +133,51 @@ static int place_of(struct fs_session *s, struct fs_inode *inode)
 	return inode__fd(s, inode->parent);
 }
 
-/* Have what was made take its place, by `step`, which does not show in the directory's times. */
-static int take_place(struct fs_session *s, const struct copy *copy)
+static int name_it(struct fs_session *s, const struct copy *copy)
 {
 	const struct fs_layer *layer = copy->inode->share->layer;
-	struct statx before;
 	char number[16];
-	int err = stat__at(copy->to, "", &before);
-	if (err)
-		return err;
 	snprintf(number, sizeof(number), "%d", copy->fd);
 	if (copy->fd >= 0 ? linkat(s->proc, number, copy->to, copy->inode->name, AT_SYMLINK_FOLLOW)
 			  : renameat2(layer->work, copy->aside, copy->to, copy->inode->name, NOREPLACE))
 		return errno == EEXIST ? -ESTALE : -errno;
-	return layer__restore_times(copy->to, &before);
+	return 0;
+}
+
+/* Neither the directory that it goes into may be without permissions, nor, if it is one, itself. */
+static int name_it_all_the_same(struct fs_session *s, const struct copy *copy)
+{
+	bool directory = copy->inode->type == S_IFDIR;
+	int work = copy->inode->share->layer->work;
+	int made = directory ? fd__open(s, work, copy->aside, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0) : -1;
+	mode_t mode, made_mode;
+	if (directory && made < 0)
+		return made;
+	int err = fd__lend(s, copy->to, &mode);
+	if (!err) {
+		err = directory ? fd__lend(s, made, &made_mode) : 0;
+		if (!err) {
+			err = name_it(s, copy);
+			if (directory)
+				fd__take_back(s, made, made_mode);
+		}
+		fd__take_back(s, copy->to, mode);
+	}
+	if (made >= 0)
+		close(made);
+	return err;
+}
+
+/* Have what was made take its place, which does not show in the directory's times. */
+static int take_place(struct fs_session *s, const struct copy *copy)
+{
+	struct statx before;
+	int err = stat__at(copy->to, "", &before);
+	if (!err)
+		err = name_it(s, copy);
+	if (err == -EACCES)
+		err = name_it_all_the_same(s, copy);
+	return err ? err : layer__restore_times(copy->to, &before);
 }
 
 /* --- files --- */

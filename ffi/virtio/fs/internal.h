@@ -386,6 +386,10 @@ int inode__open(struct fs_session *s, struct fs_inode *inode, int flags);
 /* openat for every new descriptor: closes idle ones and tries once more when the process has run out. */
 int fd__open(struct fs_session *s, int dir, const char *name, int flags, mode_t mode);
 void fd__close(struct fs_session *s, struct fs_inode *inode);
+/* The guest's kernel has looked at permissions. In a layer, which nobody else uses, those of the host's files stand in
+ * nobody's way: where the host's user has none, it lends itself all of them. */
+int fd__lend(struct fs_session *s, int fd, mode_t *mode);
+void fd__take_back(struct fs_session *s, int fd, mode_t mode);
 /* The inode has lost its place: the descriptor, by which alone it is reached now, is kept while there is room. */
 void fd__displaced(struct fs_session *s, struct fs_inode *inode);
 /* The inode has a place again. */

@@ -158,24 +158,24 @@ int inode__stat(struct fs_session *s, struct fs_inode *inode, struct statx *stx)
 	return err ? err : inode__is(inode, stx) ? 0 : -ESTALE;
 }
 
-/* The guest's kernel has looked at the permissions. In a layer, which nobody else uses, those of the host's file stand
- * in nobody's way: where the host's user owns it without them, it has them for that long. */
-static int open_without_leave(struct fs_session *s, const char *number, int fd, int flags)
+int fd__lend(struct fs_session *s, int fd, mode_t *mode)
 {
 	struct statx stx;
+	char number[16];
 	int err = stat__at(fd, "", &stx);
 	if (err)
 		return err;
-	mode_t mode = stx.stx_mode & 07777;
-	if (fchmodat(s->proc, number, mode | (S_ISDIR(stx.stx_mode) ? S_IRWXU : S_IRUSR | S_IWUSR), 0))
-		return -EACCES;
-	int opened = fd__open(s, s->proc, number, flags, 0);
-	if (fchmodat(s->proc, number, mode, 0) && opened >= 0) {
-		err = -errno;
-		close(opened);
-		return err;
-	}
-	return opened;
+	*mode = stx.stx_mode & 07777;
+	snprintf(number, sizeof(number), "%d", fd);
+	mode_t more = S_ISDIR(stx.stx_mode) ? S_IRWXU : S_IRUSR | S_IWUSR;
+	return fchmodat(s->proc, number, *mode | more, 0) ? -errno : 0;
+}
+
+void fd__take_back(struct fs_session *s, int fd, mode_t mode)
+{
+	char number[16];
+	snprintf(number, sizeof(number), "%d", fd);
+	(void)!fchmodat(s->proc, number, mode, 0);
 }
 
 int inode__open(struct fs_session *s, struct fs_inode *inode, int flags)
@@ -193,5 +193,10 @@ int inode__open(struct fs_session *s, struct fs_inode *inode, int flags)
 			return opened;
 	}
 	int opened = fd__open(s, s->proc, number, flags, 0);
-	return opened == -EACCES && inode->upper ? open_without_leave(s, number, fd, flags) : opened;
+	mode_t mode;
+	if (opened == -EACCES && inode->upper && !fd__lend(s, fd, &mode)) {
+		opened = fd__open(s, s->proc, number, flags, 0);
+		fd__take_back(s, fd, mode);
+	}
+	return opened;
 }

@@ -369,6 +369,17 @@ static int make_whiteout(int dir, const char *name)
 	return mknodat(dir, name, S_IFCHR, 0) ? -errno : 0;
 }
 
+/* A directory is about to go: what permissions it lacks stand in nobody's way any more. */
+static void open_up(struct fs_session *s, int at, const char *name)
+{
+	mode_t mode;
+	int fd = fd__open(s, at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return;
+	(void)!fd__lend(s, fd, &mode);
+	close(fd);
+}
+
 int union__remove(struct fs_session *s, struct fs_inode *dir, const char *name, const struct fs_found *found)
 {
 	struct fs_layer *layer = dir->share->layer;
@@ -381,15 +392,17 @@ int union__remove(struct fs_session *s, struct fs_inode *dir, const char *name, 
 		return fd;
 	if (!found->upper)
 		return make_whiteout(fd, name);
-	if (!covers && !directory)
-		return unlinkat(fd, name, 0) ? -errno : 0;
+	if (!covers && !unlinkat(fd, name, directory ? AT_REMOVEDIR : 0))
+		return 0;
+	if (!covers && (!directory || (errno != ENOTEMPTY && errno != EEXIST)))
+		return -errno;
 	layer__aside(layer, aside);
 	int err = covers ? make_whiteout(layer->work, aside) : 0;
-	if (err)
-		return err;
-	if (!covers)
+	if (!err && directory)
+		open_up(s, fd, name);
+	if (!err && !covers)
 		err = renameat(fd, name, layer->work, aside) ? -errno : 0;
-	else
+	else if (!err)
 		err = renameat2(layer->work, aside, fd, name, directory ? EXCHANGE : 0) ? -errno : 0;
 	if (err && covers)
 		unlinkat(layer->work, aside, 0);
