@@ -339,6 +339,7 @@ static int copy_other(struct fs_session *s, struct copy *copy)
 static int own_other(struct fs_session *s, struct fs_inode *inode)
 {
 	struct copy copy = {.inode = inode, .fd = -1, .to = place_of(s, inode)};
+	layer__note_copy(inode->share->layer, inode->number);
 	return copy.to < 0 ? copy.to : copy_other(s, &copy);
 }
 
@@ -363,6 +364,7 @@ static int own_file(struct fs_session *s, struct fs_inode *inode, bool empty)
 	bool stray = copy.to == -ESTALE && inode->handles;
 	if (copy.to < 0 && !stray)
 		return copy.to;
+	layer__note_copy(inode->share->layer, inode->number);
 	int err = copy_file(s, &copy, empty);
 	if (err)
 		return err;

@@ -206,12 +206,12 @@ static int list_directory(struct fs_request *req, struct fs_handle *handle, uint
 }
 
 /* ".." of the share's root must not tell what lies above it. */
-static uint64_t merged_ino(const struct fs_request *req, const char *name)
+static uint64_t merged_ino(const struct fs_request *req, const struct fs_merged_entry *entry)
 {
 	const struct fs_inode *inode = req->inode;
-	if (!is_dots(name))
-		return union__number(req->session, req->inode, name);
-	return name[1] && inode->parent ? inode->parent->number : inode->number;
+	if (!is_dots(entry->name))
+		return merged__number(req->session, req->inode, entry);
+	return entry->name[1] && inode->parent ? inode->parent->number : inode->number;
 }
 
 static int list_merged(struct fs_request *req, struct fs_handle *handle, uint64_t offset, size_t room, bool plus)
@@ -220,7 +220,7 @@ static int list_merged(struct fs_request *req, struct fs_handle *handle, uint64_
 	int found;
 	while ((found = merged__next(req->session, handle, offset, &merged)) > 0) {
 		struct entry entry = {.name = merged.name, .offset = merged.offset, .type = merged.type};
-		entry.ino = plus && !is_dots(merged.name) ? 1 : merged_ino(req, merged.name);
+		entry.ino = plus && !is_dots(merged.name) ? 1 : merged_ino(req, &merged);
 		if (!give(req, &entry, room, plus))
 			return req->out_len ? 0 : -EINVAL;
 		offset = entry.offset;

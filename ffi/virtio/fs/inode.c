@@ -114,6 +114,16 @@ struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share,
 	return NULL;
 }
 
+const struct fs_inode *inode__numbered(struct fs_session *s, const struct fs_inode *dir, uint64_t ino)
+{
+	struct fs_key key = dir->key;
+	key.ino = ino;
+	const struct fs_inode *inode = *bucket(s, &key);
+	while (inode && !same_key(&inode->key, &key))
+		inode = inode->next;
+	return inode;
+}
+
 /* --- places --- */
 
 struct fs_inode *inode__above(const struct fs_inode *inode)

@@ -123,6 +123,7 @@ struct fs_layer {
 	uint64_t serial;     /* of names in `work` */
 	bool indexed;        /* there are origins in `index`, */
 	bool strayed;        /* and among them files with one name */
+	uint8_t *copied;     /* which numbers copies may have: a bit for many */
 	uint64_t looked;     /* when the list of what was applied was looked for: settled.c */
 	uint64_t list_ino, list_changed; /* which one was read */
 	struct settled *settled;
@@ -303,13 +304,11 @@ void union__made(struct fs_inode *inode, const struct statx *stx);
 int union__below(struct fs_session *s, struct fs_inode *dir, const char *name, struct statx *stx);
 /* Whether the guest has changed, made or removed it itself. */
 bool union__is_changed(struct fs_session *s, struct fs_inode *dir, const char *name);
-/* The number that a listing shows for the entry. */
-uint64_t union__number(struct fs_session *s, struct fs_inode *dir, const char *name);
 bool union__is_whiteout(const struct statx *stx);
 /* Attributes of that name are the layer's own. */
 bool union__is_own(const char *attribute);
 
-/* Where something new is to be made; it gets its name by spot__fill. */
+/* entries.c: where something new is to be made; it gets its name by spot__fill. */
 struct fs_spot {
 	int dir;
 	const char *name;
@@ -337,9 +336,13 @@ int union__own(struct fs_session *s, struct fs_inode *inode, bool empty);
 struct fs_merged_entry {
 	const char *name;
 	uint64_t offset;
+	uint64_t ino; /* the host's */
+	bool upper;
 	uint32_t type; /* DT_ */
 };
 enum { MERGED_DOTS = 2 }; /* offset behind "." and ".." */
+/* The number that it shows, which is that of its inode. */
+uint64_t merged__number(struct fs_session *s, struct fs_inode *dir, const struct fs_merged_entry *entry);
 /* The first entry behind `offset`: 1; 0 after the last; or -errno. */
 int merged__next(struct fs_session *s, struct fs_handle *handle, uint64_t offset, struct fs_merged_entry *entry);
 void merged__free(struct fs_session *s, struct fs_handle *handle);
@@ -351,6 +354,8 @@ uint64_t stat__dev(const struct statx *stx);
  * whoever then fails calls inode__put. */
 int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *name, const struct statx *stx,
 		  struct fs_inode **out);
+/* One that is known to be in the directory's file system by that number; NULL if none. */
+const struct fs_inode *inode__numbered(struct fs_session *s, const struct fs_inode *dir, uint64_t ino);
 struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share, const struct statx *stx);
 /* A root: takes fd over unless it fails. share NULL: the made root, without fd. */
 int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct fs_inode **out);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -61,6 +62,26 @@ bool layer__origin(const struct statx *stx, char name[static LAYER_NAME])
 	snprintf(name, LAYER_NAME, "%llx.%llx.%llx.%x", (unsigned long long)stat__dev(stx),
 		 (unsigned long long)stx->stx_ino, (unsigned long long)stx->stx_btime.tv_sec, stx->stx_btime.tv_nsec);
 	return true;
+}
+
+enum { COPIED_BITS = 1 << 20 };
+
+static uint32_t bit_of(uint64_t number)
+{
+	return (uint32_t)(number * 0x9e3779b97f4a7c15ULL >> 44);
+}
+
+void layer__note_copy(struct fs_layer *layer, uint64_t number)
+{
+	if (!layer->copied)
+		layer->copied = calloc(COPIED_BITS / 8, 1);
+	if (layer->copied)
+		layer->copied[bit_of(number) / 8] |= (uint8_t)(1U << bit_of(number) % 8);
+}
+
+bool layer__may_be_copy(const struct fs_layer *layer, uint64_t number)
+{
+	return layer->copied && layer->copied[bit_of(number) / 8] & 1U << bit_of(number) % 8;
 }
 
 int layer__restore_times(int dir, const struct statx *before)

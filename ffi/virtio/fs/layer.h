@@ -28,6 +28,9 @@ void layer__aside(struct fs_layer *layer, char name[static LAYER_NAME]);
 bool layer__origin(const struct statx *stx, char name[static LAYER_NAME]);
 /* What the layer does to a directory by itself does not show in its times. */
 int layer__restore_times(int dir, const struct statx *before);
+/* Copies keep the numbers of what they are copies of, which the host may give away again. */
+void layer__note_copy(struct fs_layer *layer, uint64_t number);
+bool layer__may_be_copy(const struct fs_layer *layer, uint64_t number);
 /* Give the copy that is there this name, too, in a directory that is as it was for whoever looks. */
 int layer__link_origin(struct fs_session *s, struct fs_inode *dir, const char *name, const char *origin);
 

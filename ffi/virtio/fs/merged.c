@@ -8,12 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "virtio/fs/internal.h"
+#include "virtio/fs/layer.h"
 
 enum { WINDOW = 16384, BUFFER = 32768 };
 
 struct item {
-	uint64_t offset;
+	uint64_t offset, ino;
 	uint32_t name; /* where it begins in `names` */
 	uint8_t type;
 	bool upper;
@@ -110,8 +110,9 @@ static int grow(void **what, size_t *capacity, size_t size)
 	return 0;
 }
 
-static int add(struct fs_merged *merged, const char *name, uint8_t type, bool upper)
+static int add(struct fs_merged *merged, const struct dirent64 *d, uint8_t type, bool upper)
 {
+	const char *name = d->d_name;
 	uint64_t offset = offset_of(name);
 	size_t len = strlen(name) + 1, capacity = merged->capacity;
 	int err = 0;
@@ -133,6 +134,7 @@ static int add(struct fs_merged *merged, const char *name, uint8_t type, bool up
 	memcpy(merged->names + merged->names_end, name, len);
 	merged->items[merged->count++] = (struct item){
 		.offset = offset,
+		.ino = d->d_ino,
 		.name = (uint32_t)merged->names_end,
 		.type = type,
 		.upper = upper,
@@ -185,7 +187,7 @@ static int add_all(struct fs_merged *merged, int dir, bool upper)
 			const struct dirent64 *d = (const void *)(data + at);
 			at += d->d_reclen;
 			if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-				err = add(merged, d->d_name, type_of(dir, d), upper);
+				err = add(merged, d, type_of(dir, d), upper);
 		}
 	}
 	return err;
@@ -234,6 +236,23 @@ static int fill(struct fs_session *s, struct fs_handle *handle, uint64_t from)
 	return err;
 }
 
+uint64_t merged__number(struct fs_session *s, struct fs_inode *dir, const struct fs_merged_entry *entry)
+{
+	const struct fs_inode *in = entry->upper || !dir->upper ? dir : dir->under, *known;
+	struct fs_found found;
+	struct fs_inode *inode;
+	known = in ? inode__numbered(s, in, entry->ino) : NULL;
+	if (known)
+		return known->number;
+	if (in && !entry->upper && in->key.dev == dir->top_dev && !layer__may_be_copy(dir->share->layer, entry->ino))
+		return entry->ino;
+	if (union__find(s, dir, entry->name, &found) || union__intern(s, dir, entry->name, &found, &inode))
+		return entry->ino; /* it is gone meanwhile: any number says so */
+	uint64_t number = inode->number;
+	inode__put(s, inode);
+	return number;
+}
+
 /* The first item behind the offset; `count` if there is none. */
 static uint32_t search(const struct fs_merged *merged, uint64_t offset)
 {
@@ -270,6 +289,8 @@ int merged__next(struct fs_session *s, struct fs_handle *handle, uint64_t offset
 			*entry = (struct fs_merged_entry){
 				.name = merged->names + item->name,
 				.offset = item->offset,
+				.ino = item->ino,
+				.upper = item->upper,
 				.type = item->type,
 			};
 			return 1;
