@@ -130,6 +130,15 @@ int union__remove(struct fs_session *s, struct fs_inode *dir, const char *name, 
 	return err;
 }
 
+void union__unmake(struct fs_session *s, struct fs_inode *dir, const char *name, bool directory)
+{
+	struct fs_found found;
+	if (dir->share->layer && !union__find(s, dir, name, &found))
+		(void)union__remove(s, dir, name, &found);
+	else if (!dir->share->layer)
+		(void)!unlinkat(inode__fd(s, dir), name, directory ? AT_REMOVEDIR : 0);
+}
+
 /* --- renames --- */
 
 /* Nothing is to show through the directory in its new place, but what has shown. */

@@ -138,7 +138,7 @@ static int reply_created(struct fs_request *req, int fd, const char *name, const
 	if (err) {
 		close(fd);
 		if (name)
-			unlinkat(inode__fd(req->session, req->inode), name, 0);
+			union__unmake(req->session, req->inode, name, false);
 	} else {
 		inode->doomed = !name;
 		err = reply_open(req, inode, fd, in->flags, &stx, &out->open);

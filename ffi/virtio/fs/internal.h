@@ -320,6 +320,8 @@ int spot__find(struct fs_session *s, struct fs_inode *dir, const char *name, str
 int spot__fill(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_spot *spot, bool directory);
 /* What is seen at the name, which is `found`, goes. Of a directory, only if nothing is seen in it. */
 int union__remove(struct fs_session *s, struct fs_inode *dir, const char *name, const struct fs_found *found);
+/* What has just been made there, in a share of one layer or two, goes again. */
+void union__unmake(struct fs_session *s, struct fs_inode *dir, const char *name, bool directory);
 /* As renameat2(2), of what is found at one name or, with RENAME_EXCHANGE, both, to be changed already; `target` is NULL
  * where nothing is seen there, and may not be where flags say so. */
 int union__rename(struct fs_session *s, struct fs_inode *from, const char *name, struct fs_inode *moved,

@@ -26,7 +26,7 @@ static int reply_made(struct fs_request *req, struct fs_spot *spot, mode_t mode)
 		return err;
 	err = owner__created(req, inode, -1, mode, &found.stx);
 	if (err) {
-		unlinkat(inode__fd(req->session, req->inode), req->name[0], S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+		union__unmake(req->session, req->inode, req->name[0], S_ISDIR(mode));
 		inode__put(req->session, inode);
 		return err;
 	}

@@ -90,6 +90,17 @@ static void refresh(struct fs_session *s, struct fs_layer *layer)
 	layer->list_changed = ns_of(&stx.stx_ctime);
 }
 
+/* Whether what shows through the directory is what the share has at its path: else the list is of something else. */
+static bool is_straight(const struct fs_inode *dir)
+{
+	for (; !dir->root; dir = dir->parent) {
+		const struct fs_inode *under = dir->under;
+		if (!under || !dir->parent || under->parent != dir->parent || strcmp(under->name, dir->name) != 0)
+			return false;
+	}
+	return true;
+}
+
 bool settled__is_overtaken(struct fs_session *s, struct fs_inode *dir, const char *name, const struct statx *own)
 {
 	struct fs_layer *layer = dir->share->layer;
@@ -99,9 +110,12 @@ bool settled__is_overtaken(struct fs_session *s, struct fs_inode *dir, const cha
 	const struct settled *found = NULL;
 	if (layer->settled_count)
 		found = bsearch(&key, layer->settled, layer->settled_count, sizeof(key), by_entry);
-	if (!found)
+	if (!found || !is_straight(dir))
 		return false;
-	int err = union__below(s, dir, name, &below);
+	int fd = inode__fd(s, dir->under);
+	if (fd < 0)
+		return false;
+	int err = stat__at(fd, name, &below);
 	if (err)
 		return err == -ENOENT && found->its_ino;
 	return found->its_ino != below.stx_ino || found->its_changed != ns_of(&below.stx_ctime);

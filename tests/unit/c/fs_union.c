@@ -579,6 +579,19 @@ static void what_was_applied_is_the_hosts_once_that_has_changed_it(void)
 	CHECK_EQ(guest__lookup(dir, "a"), 0);
 	host__write(host("dir/a"), "new");
 	CHECK_STR(seen(dir, "a"), "new");
+	/* not what is another thing than the share has at that path: nothing shows through here */
+	CHECK_EQ(guest__mkdir(ROOT, "anew", 0755), 0);
+	uint64_t anew = guest__lookup(ROOT, "anew");
+	put(anew, "x", "x");
+	CHECK_EQ(guest__rename(ROOT, "anew", ROOT, "shut", 0), 0);
+	CHECK_EQ(mkdir(host("shut"), 0755), 0);
+	host__write(host("shut/x"), "x");
+	CHECK_EQ(setxattr(layer("shut"), "user.overlay.opaque", "y", 1, 0), 0);
+	guest__forget(guest__lookup(anew, "x"), 100);
+	guest__forget(anew, 100);
+	settle("shut/x");
+	CHECK_STR(seen(guest__lookup(ROOT, "shut"), "x"), "x");
+	CHECK(is_there(layer("shut/x")));
 	/* what the host removes */
 	put(dir, "made", "made");
 	host__write(host("dir/made"), "made");
