@@ -18,7 +18,7 @@ enum confine_mode {
 struct confine_share {
 	int fd; /* O_PATH descriptor, which stays the caller's */
 	bool read_only;
-	bool whiteouts; /* character devices 0/0 are made in it, which takes no capability */
+	bool whiteouts; /* the layer of one: character devices 0/0 are made in it, which takes no capability */
 };
 
 /* A program that the process becomes, in a cage that holds that and nothing of the VMM's: QEMU. */

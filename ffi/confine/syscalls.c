@@ -2,6 +2,7 @@
  * the VMM any more: the kernel sends SIGSYS, which ends the process (vmm/trap.c). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -67,7 +68,7 @@ static const char *const files[] = {
 	"preadv2",         "pwritev2",  "lseek",     "newfstatat", "statx",        "fstatfs", "openat",    "getdents64",
 	"readlinkat",      "unlinkat",  "mkdirat",   "mknodat",    "symlinkat",    "linkat",  "renameat",  "renameat2",
 	"fchmodat",        "fchownat",  "utimensat", "ftruncate",  "fallocate",    "fsync",   "fdatasync", "syncfs",
-	"copy_file_range", "fgetxattr", "fsetxattr", "flistxattr", "fremovexattr", "flock",   NULL};
+	"copy_file_range", "fgetxattr", "fsetxattr", "flistxattr", "fremovexattr", "flock",   "dup3",       NULL};
 
 /* What changes in a share, as long as no path leads elsewhere: Landlock has no say in what is watched. */
 static const char *const watching[] = {"fchdir", /* inotify takes no directory to begin at */
@@ -300,9 +301,12 @@ static int allow_files(scmp_filter_ctx filter, const struct confine_work *work)
 {
 	/* of what is open here, and never waiting */
 	static const unsigned long locks[] = {F_OFD_GETLK, F_OFD_SETLK};
+	static const unsigned long requests[] = {FICLONE};
 	int error = filter__all(filter, files, SCMP_ACT_ALLOW);
 	if (!error)
 		error = filter__each(filter, SCMP_SYS(fcntl), 1, locks, sizeof(locks) / sizeof(locks[0]));
+	if (!error)
+		error = filter__each(filter, SCMP_SYS(ioctl), 1, requests, sizeof(requests) / sizeof(requests[0]));
 	bool watches = !work || work->alone; /* of the process; of a thread it says so in any case */
 	return error ? error : filter__all(filter, watching, watches ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM));
 }

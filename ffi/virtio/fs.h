@@ -32,9 +32,11 @@ struct fs_root {
 	int fd;           /* O_PATH descriptor of what is shared, a directory or one regular file (then without a name:
 			   * whatever becomes of its names, it is that file); the device takes it over */
 	bool read_only;   /* refused here with EROFS, whatever the guest does */
-	bool whiteouts; /* the guest may make an overlay's whiteouts here: character devices 0/0, which open nothing */
-	bool flat; /* what the host has mounted below is shown as part of it: an overlay does not go into other mounts
-		    */
+	/* What the guest changes of the directory at `fd` goes into another one (a transaction), which has two empty
+	 * directories, "upper" and "work": see fs/union.c. Then what the host has mounted below is shown as part of it.
+	 */
+	bool layered;
+	int layer; /* where `layered`: O_PATH descriptor of that one; the device takes it over */
 	/* Paths below a directory, such as "a/b", which need not exist. The guest gets EROFS for whatever would change
 	 * what is there or below, or make it, by any name. What it has open, or has seen, when the host moves it there
 	 * goes on as before. */
@@ -101,5 +103,7 @@ bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_u
 
 /* The descriptor of one root, in the order of the options; it stays the device's. */
 int virtio_fs__root(const struct virtio_device *dev, unsigned index);
+/* That of its layer; -1 where it has none. */
+int virtio_fs__layer(const struct virtio_device *dev, unsigned index);
 
 #endif

@@ -188,7 +188,7 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 		.child = vmm->machine.child != 0,
 	};
 	for (unsigned i = 0; i < config->fs_count; i++)
-		request.share_count += config->fs[i].root_count;
+		request.share_count += 2 * config->fs[i].root_count; /* at most */
 	struct confine_share *shares = calloc(request.share_count + 1, sizeof(*shares));
 	if (!shares)
 		return failure__set(why, ENOMEM, NULL, "no memory to confine the VMM with");
@@ -197,13 +197,16 @@ int build__confinement(struct vmm *vmm, struct failure *why)
 		for (unsigned j = 0; j < config->fs[i].root_count; j++) {
 			const struct config_root *root = &config->fs[i].roots[j];
 			shares[count++] = (struct confine_share){.fd = device_set__root(&vmm->devices, i, j),
-								 .read_only = root->read_only,
-								 .whiteouts = root->whiteouts};
+								 .read_only = root->read_only || root->layer};
+			if (root->layer)
+				shares[count++] = (struct confine_share){.fd = device_set__layer(&vmm->devices, i, j),
+									 .whiteouts = true};
 			request.foreign_owners = request.foreign_owners || root->ownership == FS_OWNER_PASSTHROUGH ||
 						 root->ownership == FS_OWNER_MAP;
 		}
 	}
 	request.shares = shares;
+	request.share_count = count;
 	int err = confine__apply(&request, &vmm->confinement, why);
 	vmm->machine.narrow = vmm->confinement.layers[CONFINE_SYSCALLS].applied;
 	free(shares);

@@ -171,9 +171,8 @@ static int read_root(struct cbor_reader *reader, const CborValue *value, void *a
 		{.key = "path", .kind = CBOR_KIND_TEXT, .required = true, .offset = ROOT(path)},
 		{.key = "identity", .kind = CBOR_KIND_OTHER, .offset = ROOT(identity), .read = read_identity},
 		{.key = "readOnly", .kind = CBOR_KIND_BOOL, .required = true, .offset = ROOT(read_only)},
-		{.key = "whiteouts", .kind = CBOR_KIND_BOOL, .offset = ROOT(whiteouts)},
-		{.key = "flat", .kind = CBOR_KIND_BOOL, .offset = ROOT(flat)},
 		{.key = "hostLocks", .kind = CBOR_KIND_BOOL, .offset = ROOT(host_locks)},
+		{.key = "layer", .kind = CBOR_KIND_TEXT, .offset = ROOT(layer)},
 		{.key = "protect", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_protect},
 		{.key = "cache", .kind = CBOR_KIND_OTHER, .offset = ROOT(cache), .read = read_cache},
 		{.key = "ownership", .kind = CBOR_KIND_OTHER, .offset = ROOT(ownership), .read = read_ownership},
@@ -193,7 +192,11 @@ static int read_root(struct cbor_reader *reader, const CborValue *value, void *a
 	for (unsigned i = 0; i < index; i++)
 		if (strcmp(fs->roots[i].name, root->name) == 0)
 			return failure__set(reader->why, EINVAL, NULL, "%s.name \"%.40s\" is taken", where, root->name);
-	return absolute(reader, root->path, where);
+	if (root->layer && (root->read_only || root->protect_count))
+		return failure__set(reader->why, EINVAL, NULL,
+				    "%s.layer takes what is changed: nothing is readOnly or in protect", where);
+	err = absolute(reader, root->path, where);
+	return err ? err : absolute(reader, root->layer, where);
 }
 
 static int read_roots(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)

@@ -29,7 +29,8 @@ struct config_root {
 	const char *path;
 	struct file_identity identity;
 	bool read_only;
-	bool whiteouts, flat, host_locks;
+	bool host_locks;
+	const char *layer; /* NULL: none */
 	const char **protect;
 	unsigned protect_count;
 	enum fs_cache cache;

@@ -55,12 +55,27 @@ static int add(struct device_set *set, struct virtio_device *dev, struct failure
 	return 0;
 }
 
+/* -1 where the root has none; its parts are opened from it (virtio/fs/union.c). */
+static int open_layer(const struct config_root *root, int *fd, struct failure *why)
+{
+	*fd = root->layer ? tree__open(root->layer, false) : -1;
+	if (!root->layer || *fd >= 0)
+		return 0;
+	return failure__set(why, -*fd, NULL, "the layer %s cannot be opened (%s)", root->layer,
+			    failure__errno_name(-*fd));
+}
+
 static int open_root(const struct config_root *root, struct fs_root *out, struct failure *why)
 {
-	int fd = tree__open(root->path, root->read_only);
+	int layer, failed = open_layer(root, &layer, why);
+	if (failed)
+		return failed;
+	int fd = tree__open(root->path, root->read_only || root->layer);
 	int err = fd < 0 ? fd : file_identity__check(&root->identity, fd);
 	if (err && fd >= 0)
 		close(fd);
+	if (err && layer >= 0)
+		close(layer);
 	if (err)
 		return failure__set(why, -err, NULL, "the share %s cannot be opened (%s)%s", root->path,
 				    failure__errno_name(-err),
@@ -69,9 +84,9 @@ static int open_root(const struct config_root *root, struct fs_root *out, struct
 		.name = root->name,
 		.fd = fd,
 		.read_only = root->read_only,
-		.whiteouts = root->whiteouts,
-		.flat = root->flat,
 		.host_locks = root->host_locks,
+		.layered = root->layer,
+		.layer = layer,
 		.protect = root->protect,
 		.protect_count = root->protect_count,
 		.cache = root->cache,
@@ -111,8 +126,11 @@ static int add_fs(struct device_set *set, const struct config_fs *fs, const stru
 		else
 			opened = 0; /* the device has the descriptors now */
 	}
-	for (unsigned i = 0; i < opened; i++)
+	for (unsigned i = 0; i < opened; i++) {
 		close(roots[i].fd);
+		if (roots[i].layered)
+			close(roots[i].layer);
+	}
 	free(roots);
 	return err ? err : add(set, dev, why);
 }
@@ -338,6 +356,14 @@ int device_set__root(const struct device_set *set, unsigned index, unsigned root
 	for (unsigned i = 0; i < set->count; i++)
 		if (set->slots[i].dev->ops->id == VIRTIO_ID_FS && !index--)
 			return virtio_fs__root(set->slots[i].dev, root);
+	return -1;
+}
+
+int device_set__layer(const struct device_set *set, unsigned index, unsigned root)
+{
+	for (unsigned i = 0; i < set->count; i++)
+		if (set->slots[i].dev->ops->id == VIRTIO_ID_FS && !index--)
+			return virtio_fs__layer(set->slots[i].dev, root);
 	return -1;
 }
 

@@ -54,6 +54,8 @@ bool device_set__traffic(const struct device_set *set, const char *kind, uint64_
 
 /* The descriptor of a root of a file system device, both in the order of the configuration; it stays the device's. */
 int device_set__root(const struct device_set *set, unsigned index, unsigned root);
+/* That of its layer; -1 where it has none. */
+int device_set__layer(const struct device_set *set, unsigned index, unsigned root);
 
 /* Ask the guest for so many pages of 4 KiB. 0, -ENODEV without balloon, or -errno. */
 __attribute__((warn_unused_result)) int device_set__ask_pages(struct device_set *set, uint32_t pages);

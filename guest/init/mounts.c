@@ -188,30 +188,6 @@ static int mount_overlay(const struct plan_mount *it, size_t index, const struct
 	return error;
 }
 
-/* A share below, and above it a directory of the host's: what the guest changes stays there until somebody takes it
- * over. The host reads that directory, so attributes are in its namespace and every entry is where it seems to be. */
-static int mount_staged(const struct plan_mount *it, const struct stage *stage)
-{
-	char options[OPTIONS];
-	int upper, error;
-	int lower = openat(stage->shares, it->name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	if (lower < 0)
-		return -errno;
-	upper = openat(stage->shares, it->upper, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	error = upper < 0 ? -errno : 0;
-	if (!error) {
-		snprintf(options, sizeof(options),
-			 "lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/"
-			 "work,userxattr",
-			 lower, upper, upper);
-		error = mount(it->name, it->target, "overlay", MS_NOSUID | MS_NODEV, options) ? -errno : 0;
-		close(upper);
-	}
-	close(lower);
-	return error;
-}
-
 static int mount_share(const struct plan_mount *it, size_t index, const struct stage *stage,
 		       struct mount_failure *failure)
 {
@@ -225,10 +201,6 @@ static int mount_share(const struct plan_mount *it, size_t index, const struct s
 	if (it->overlay) {
 		error = mount_overlay(it, index, stage);
 		return error ? fail(failure, error, "share at %s: overlay of %s", it->target, it->name) : 0;
-	}
-	if (it->upper) {
-		error = mount_staged(it, stage);
-		return error ? fail(failure, error, "share at %s: what is changed cannot be staged", it->target) : 0;
 	}
 	snprintf(source, sizeof(source), "/proc/self/fd/%d/%s", stage->shares, it->name);
 	if (mount(source, it->target, NULL, MS_BIND, NULL) ||

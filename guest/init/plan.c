@@ -48,12 +48,10 @@ static int take_mount(struct plan_mount *mount, const CborValue *map, const char
 {
 	int error;
 
-	*why = "mounts: name, target, readOnly, overlay or upper";
+	*why = "mounts: name, target, readOnly or overlay";
 	error = copy(map, "name", true, &mount->name);
 	if (!error)
 		error = copy(map, "target", true, &mount->target);
-	if (!error)
-		error = copy(map, "upper", false, &mount->upper);
 	if (error)
 		return error;
 	if (reader__bool(map, "readOnly", &mount->read_only) != 1 || reader__bool(map, "overlay", &mount->overlay) < 0)
@@ -62,8 +60,7 @@ static int take_mount(struct plan_mount *mount, const CborValue *map, const char
 	if (!is_entry(mount->name) || mount->target[0] != '/' || strlen(mount->target) >= PATH_MAX ||
 	    strspn(mount->target, "/") == strlen(mount->target))
 		return -EPROTO;
-	*why = "mounts: an upper that is not an entry, or one of a read-only mount or an overlay";
-	return mount->upper && (!is_entry(mount->upper) || mount->overlay || mount->read_only) ? -EPROTO : 0;
+	return 0;
 }
 
 static int take_mounts(struct plan *plan, const CborValue *map, const char **why)
@@ -259,7 +256,6 @@ void plan__free(struct plan *plan)
 	for (size_t i = 0; plan->mounts && i < plan->mount_count; i++) {
 		free(plan->mounts[i].name);
 		free(plan->mounts[i].target);
-		free(plan->mounts[i].upper);
 	}
 	free(plan->mounts);
 	network_plan__free(&plan->network);

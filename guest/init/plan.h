@@ -14,7 +14,6 @@
 struct plan_mount {
 	char *name;   /* entry of the virtio-fs root */
 	char *target; /* absolute */
-	char *upper;  /* entry of the virtio-fs root that takes what is changed; NULL: none does */
 	bool read_only, overlay;
 };
 

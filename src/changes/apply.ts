@@ -2,8 +2,9 @@
 
 import type { Place } from "../agent/tree/place.ts";
 import type { ApplyOptions, Change } from "./api.ts";
+import { noteApplied } from "./applied.ts";
 import { choose, collect, conflictOf, type Found } from "./collect.ts";
-import { type Delta, enterAbove, openLower, openUpper, why } from "./compare.ts";
+import { type Delta, why } from "./compare.ts";
 import {
   dropJournal,
   type Entry,
@@ -14,8 +15,11 @@ import {
   readMade,
   writeJournal,
 } from "./journal.ts";
+import { enterAbove, openLower, openUpper } from "./layers.ts";
+import { shownPath } from "./names.ts";
 import { Settled } from "./settled.ts";
-import { identity, look } from "./side.ts";
+import { identity, look, type Side } from "./side.ts";
+import { Sources } from "./sources.ts";
 import { lockStaging, type StagedShare, type Staging } from "./staging.ts";
 import { type Guard, isMissing, type Observer, Refusal, take, tidy } from "./take.ts";
 import { Turns } from "./turns.ts";
@@ -39,7 +43,8 @@ export async function apply(
 ): Promise<Taken> {
   using _lock = await lockStaging(staging);
   await finish(staging, observe);
-  const chosen = choose(await collect(staging), paths);
+  const all = await collect(staging);
+  const chosen = choose(all, paths);
   const settled = new Settled(staging);
   const blocked = (found: Found) =>
     found.deltas.some(
@@ -50,6 +55,7 @@ export async function apply(
   const { done, failed } = await carryOut(
     staging,
     wanted.flatMap(({ deltas }) => deltas),
+    new Sources(all.flatMap(({ deltas }) => deltas)),
     force,
     observe,
   );
@@ -74,18 +80,21 @@ export async function discard(staging: Staging, paths: readonly string[] | undef
 }
 
 interface Outcome {
-  readonly done: ReadonlySet<Delta>;
+  /** With what the shared directory has there now. */
+  readonly done: ReadonlyMap<Delta, Side | undefined>;
   readonly failed: ReadonlyMap<Delta, string>;
 }
 
 async function carryOut(
   staging: Staging,
-  deltas: readonly Delta[],
+  chosen: readonly Delta[],
+  sources: Sources,
   force: boolean,
   observe: Observer,
 ): Promise<Outcome> {
-  const done = new Set<Delta>();
+  const done = new Map<Delta, Side | undefined>();
   const failed = new Map<Delta, string>();
+  const deltas = sources.ordered(chosen);
   if (deltas.length === 0) return { done, failed };
   const journal = journalOf(deltas);
   writeJournal(staging, journal);
@@ -96,15 +105,20 @@ async function carryOut(
     try {
       const isForeign: Guard = (path, side) =>
         !force && settled.isForeign({ share: delta.share, path }, side);
+      const lost = sources.lostBy(delta);
+      if (lost !== undefined)
+        throw new Refusal(`what is in it is ${shownPath(lost.share, lost.path)} now: apply that first`);
       const now = take(staging, delta, journal.entries[serial]!, isForeign, observe);
       settled.add(delta, now);
-      done.add(delta);
+      sources.done(delta);
+      done.set(delta, now);
     } catch (error) {
       failed.set(delta, error instanceof Refusal ? error.message : why(error));
     }
     await turns.take();
   }
   settled.write();
+  noteApplied(staging, [...done]);
   observe("settled");
   dropJournal(staging);
   return { done, failed };
@@ -120,7 +134,7 @@ export async function finish(staging: Staging, observe: Observer = nobody): Prom
   const wanted = open.filter((delta) =>
     journal.entries.some((entry) => isAt(entry, delta) && entry.before === identity(delta.before)),
   );
-  await carryOut(staging, wanted, false, observe);
+  await carryOut(staging, wanted, new Sources(open), false, observe);
   markDone(staging, journal.entries, open);
   dropJournal(staging);
 }
@@ -132,6 +146,7 @@ function tidyEntry(staging: Staging, entry: Entry, made: string | undefined): vo
 /** What was done before the process died is none of this machine's own changes. */
 function markDone(staging: Staging, entries: readonly Entry[], open: readonly Delta[]): void {
   const settled = new Settled(staging);
+  const done: [Delta, Side | undefined][] = [];
   for (const entry of entries.filter((one) => !open.some((delta) => isAt(one, delta)))) {
     at(staging, entry, (lower, name, share) => {
       const path = pathOf(entry);
@@ -139,10 +154,14 @@ function markDone(staging: Staging, entries: readonly Entry[], open: readonly De
       using above = enterAbove(upper.place, path);
       const after = look(above.place, name);
       const shown = after === undefined || after.whiteout ? {} : { after };
-      settled.add({ share, path, kind: "modified", ...shown }, look(lower, name));
+      const delta: Delta = { share, path, kind: "modified", ...shown };
+      const now = look(lower, name);
+      settled.add(delta, now);
+      done.push([delta, now]);
     });
   }
   settled.write();
+  noteApplied(staging, done);
 }
 
 /** Runs `work` in the directory of the share that holds the entry, while there is one. */

@@ -1,16 +1,8 @@
 /** From differences to changes that somebody has to decide about: what is settled is left out, renames are found. */
 
 import type { Change } from "./api.ts";
-import {
-  compare,
-  type Delta,
-  enterAbove,
-  leaves,
-  openFile,
-  openLower,
-  openUpper,
-  sameBytes,
-} from "./compare.ts";
+import { compare, type Delta, leaves, openAfter, openFile, sameBytes } from "./compare.ts";
+import { enterAbove, openLower } from "./layers.ts";
 import { mayRun } from "./may_run.ts";
 import { isWithin, shownName, shownPath } from "./names.ts";
 import { Settled } from "./settled.ts";
@@ -72,11 +64,10 @@ function renames(staging: Staging, deltas: readonly Delta[]): [Delta, ...Delta[]
 function sameFile({ directory }: Staging, old: Delta, made: Delta): boolean {
   try {
     using lower = openLower(old.share);
-    using upper = openUpper(directory, made.share);
     using from = enterAbove(lower.place, old.path);
-    using to = enterAbove(upper.place, made.path);
+    using to = openAfter(directory, made);
     using one = openFile(from.place, old.path.at(-1)!);
-    using other = openFile(to.place, made.path.at(-1)!);
+    using other = openFile(to.place, to.name);
     return sameBytes(one.fd, other.fd);
   } catch {
     return false; // one has gone meanwhile, or cannot be read

@@ -1,22 +1,22 @@
 /**
- * What a guest has changed in a share: the upper layer of its overlay compared with the directory below, entry by entry. The
- * upper layer is the guest's to fill, so it is read as bytes of a stranger: names one at a time through open directories,
- * no link followed, nothing opened but files and directories.
+ * What a guest has changed in a share: the layer that the VMM keeps compared with the directory below, entry by entry. A guest
+ * that has taken over its VMM may have put anything there, so it is read as bytes of a stranger: names one at a time through
+ * open directories, no link followed, nothing opened but files and directories.
  */
 
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
-import { join } from "node:path";
-import { Place } from "../agent/tree/place.ts";
+import type { Place } from "../agent/tree/place.ts";
 import { TREE_DEPTH } from "../agent/tree/record.ts";
-import { HostFileError } from "../errors.ts";
 import { errorCode } from "../host/errors.ts";
-import { lastingIdentity } from "../host/identity.ts";
+import { enterAbove, type Opened, openLower, openUpper } from "./layers.ts";
+import { type Through, throughOf } from "./renamed.ts";
 import { identity, look, type Side, sideOf } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";
 import { attribute } from "./system.ts";
 
 const HERE = Buffer.from(".");
 const CHUNK = 1 << 16;
+const TOO_DEEP = `it is nested deeper than ${TREE_DEPTH} directories`;
 /** A fifo that a guest puts in a file's place is not waited for. */
 const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
@@ -28,6 +28,8 @@ export interface Delta {
   readonly kind: "created" | "modified" | "deleted" | "type" | "mode";
   readonly before?: Side;
   readonly after?: Side;
+  /** Where in the shared directory that is yet, since the guest has renamed a directory above it. */
+  readonly source?: readonly Buffer[];
   /** Why what the guest has there cannot be taken over. */
   readonly obstacle?: string;
 }
@@ -42,6 +44,10 @@ interface Pair {
   readonly path: readonly Buffer[];
   /** Nothing of the lower one shows through. */
   readonly opaque: boolean;
+  /** But this does. */
+  readonly through: Through | undefined;
+  /** What directories of the share have shown through others so far: each does so once, or a stranger's marks had no end. */
+  readonly shown: Set<string>;
   readonly isSettled: IsSettled;
 }
 
@@ -51,42 +57,6 @@ export function* compare({ directory, record }: Staging, isSettled: IsSettled): 
     using upper = openUpper(directory, share);
     using lower = openLower(share);
     yield* compareShare(share, upper.place, lower.place, isSettled);
-  }
-}
-
-/** The layer the guest has written; the guest's own kernel may have put something else there. */
-export function openUpper(directory: string, share: StagedShare): Opened {
-  return opened(join(directory, String(share.index), "upper"));
-}
-
-/** The shared directory that the sandbox was started with, and no other. */
-export function openLower({ host, identity }: StagedShare): Opened {
-  const place = Place.at(host);
-  if (identity === undefined || lastingIdentity(fstatSync(place.fd, { bigint: true })) === identity)
-    return { place, [Symbol.dispose]: () => place.close() };
-  place.close();
-  throw new HostFileError(
-    "SHARE_REPLACED",
-    host,
-    "it is another directory than the sandbox was started with",
-    {
-      hint: "put that one back; or give the changes up with `capsa discard`, once the sandbox has ended",
-    },
-  );
-}
-
-/** A directory that is closed with the scope that uses it. */
-interface Opened extends Disposable {
-  readonly place: Place;
-}
-
-function opened(path: string): Opened {
-  const { place: above, name } = Place.above(path);
-  try {
-    const place = above.enter(name);
-    return { place, [Symbol.dispose]: () => place.close() };
-  } finally {
-    above.close();
   }
 }
 
@@ -100,27 +70,34 @@ function* compareShare(
   const after = sideOf(fstatSync(upper.fd, { bigint: true }));
   if (before.mode !== after.mode && !isSettled(share, [], after))
     yield { share, path: [], kind: "mode", before, after };
-  yield* compareIn({ share, upper, lower, path: [], opaque: isOpaque(upper), isSettled });
+  const rest = { through: undefined, shown: new Set<string>(), isSettled };
+  yield* compareIn({ share, upper, lower, path: [], opaque: isOpaque(upper), ...rest });
 }
 
 function* compareIn(pair: Pair): Generator<Delta> {
-  const { share, upper, lower, opaque, isSettled } = pair;
-  const names = upper === undefined ? [] : namesIn(upper);
-  const hidden = opaque && lower !== undefined ? namesIn(lower) : [];
-  for (const name of merge(names, hidden)) {
+  const { share, upper, lower, opaque, through, isSettled } = pair;
+  const names = [
+    ...(upper === undefined ? [] : namesIn(upper)),
+    ...(through === undefined ? [] : namesIn(through.place)),
+    ...(opaque && lower !== undefined ? namesIn(lower) : []),
+  ];
+  for (const name of sorted(names)) {
     const path = [...pair.path, name];
     const before = lower === undefined ? undefined : look(lower, name);
-    const there = upper === undefined ? undefined : look(upper, name);
+    const own = upper === undefined ? undefined : look(upper, name);
+    const there = own ?? (through && look(through.place, name));
     if (there === undefined && !opaque) continue; // gone meanwhile
     // Fifos and sockets are the guest's own affair; that they have taken a file's place is not
     const after = there === undefined || there.whiteout || there.type === "special" ? undefined : there;
+    const source = own === undefined && after !== undefined ? { source: [...through!.path, name] } : {};
     if (after?.type === "directory") {
-      yield* compareDirectory(pair, path, before, after);
+      yield* compareDirectory(pair, path, before, { after, ...source });
     } else if (!isSettled(share, path, after)) {
       const kind = difference(pair, name, before, after);
       const sides = {
         ...(before === undefined ? {} : { before }),
         ...(after === undefined ? {} : { after }),
+        ...source,
       };
       if (kind !== undefined) yield { share, path, kind, ...sides };
     }
@@ -128,43 +105,61 @@ function* compareIn(pair: Pair): Generator<Delta> {
 }
 
 function* compareDirectory(
-  { share, upper, lower, isSettled }: Pair,
+  pair: Pair,
   path: readonly Buffer[],
   before: Side | undefined,
-  after: Side,
+  seen: { readonly after: Side; readonly source?: readonly Buffer[] },
 ): Generator<Delta> {
+  const { share, lower, shown, isSettled } = pair;
+  const { after } = seen;
   const name = path.at(-1)!;
   const merged = before?.type === "directory";
-  const inner = enterUpper(upper!, name, path.length);
+  const inner = enterSeen(pair, name, path.length, seen.source !== undefined);
   const obstacle = typeof inner === "string" ? { obstacle: inner } : {};
   if (isSettled(share, path, after)) {
     // what is in it may be changes all the same
   } else if (!merged) {
     const kind = before === undefined ? "created" : "type";
-    yield { share, path, kind, ...(before === undefined ? {} : { before }), after, ...obstacle };
+    yield { share, path, kind, ...(before === undefined ? {} : { before }), ...seen, ...obstacle };
   } else if (before.mode !== after.mode || typeof inner === "string") {
-    yield { share, path, kind: "mode", before, after, ...obstacle };
+    yield { share, path, kind: "mode", before, ...seen, ...obstacle };
   }
   if (typeof inner === "string") return;
   const below = merged ? lower!.enter(name) : undefined;
   try {
-    yield* compareIn({
-      share,
-      upper: inner,
-      lower: below,
-      path,
-      opaque: merged && isOpaque(inner),
-      isSettled,
-    });
+    const opaque = merged && (inner.through !== undefined || isOpaque(inner.upper!));
+    yield* compareIn({ share, ...inner, lower: below, path, opaque, shown, isSettled });
   } finally {
-    inner.close();
+    inner.upper?.close();
+    inner.through?.place.close();
     below?.close();
   }
 }
 
+/** What the guest sees in a directory: what is in the layer, and what shows through that where it has renamed it. */
+function enterSeen(
+  { share, upper, through, shown }: Pair,
+  name: Buffer,
+  depth: number,
+  elsewhere: boolean,
+): Pick<Pair, "upper" | "through"> | string {
+  const below = (): Through | undefined =>
+    through && look(through.place, name)?.type === "directory"
+      ? { place: through.place.enter(name), path: [...through.path, name] }
+      : undefined;
+  if (elsewhere) {
+    if (depth >= TREE_DEPTH) return TOO_DEEP;
+    const inner = below();
+    return inner === undefined ? "it is gone meanwhile" : { upper: undefined, through: inner };
+  }
+  const inner = enterUpper(upper!, name, depth);
+  if (typeof inner === "string") return inner;
+  return { upper: inner, through: throughOf(share, inner, shown) ?? (isOpaque(inner) ? undefined : below()) };
+}
+
 /** Or why not: it is the guest's, and no reason to leave the rest unread. */
 function enterUpper(upper: Place, name: Buffer, depth: number): Place | string {
-  if (depth >= TREE_DEPTH) return `it is nested deeper than ${TREE_DEPTH} directories`;
+  if (depth >= TREE_DEPTH) return TOO_DEEP;
   try {
     return upper.enter(name);
   } catch (error) {
@@ -183,18 +178,42 @@ function difference(
   if (after === undefined) return "deleted";
   if (before.type !== after.type) return "type";
   if (after.type === "symlink") return after.target!.equals(before.target!) ? undefined : "modified";
-  if (!sameContents(pair.lower!, before, pair.upper!, after, name)) return "modified";
+  if (!sameContents(pair, before, after, name)) return "modified";
   return before.mode === after.mode ? undefined : "mode";
 }
 
-function sameContents(lower: Place, before: Side, upper: Place, after: Side, name: Buffer): boolean {
+function sameContents({ upper, lower, through }: Pair, before: Side, after: Side, name: Buffer): boolean {
   if (before.size !== after.size) return false;
   try {
-    using one = openFile(upper, name);
-    using other = openFile(lower, name);
+    const own = upper !== undefined && look(upper, name) !== undefined;
+    using one = openFile(own ? upper : through!.place, name);
+    using other = openFile(lower!, name);
     return sameBytes(one.fd, other.fd);
   } catch {
     return false; // one that cannot be read has to be looked at
+  }
+}
+
+/** The directory with what the guest has there, and the name it has in it. */
+export function openAfter(
+  directory: string,
+  { share, path, source }: Delta,
+): Opened & { readonly name: Buffer } {
+  const top = source === undefined ? openUpper(directory, share) : openLower(share);
+  const at = source ?? path;
+  try {
+    const above = enterAbove(top.place, at);
+    return {
+      place: above.place,
+      name: at.at(-1)!,
+      [Symbol.dispose]: () => {
+        above[Symbol.dispose]();
+        top[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    top[Symbol.dispose]();
+    throw error;
   }
 }
 
@@ -250,22 +269,6 @@ export function* leaves(
   }
 }
 
-/** The directory that holds the entry, entered name by name. Throws `HostFileError`. */
-export function enterAbove(top: Place, path: readonly Buffer[]): Opened {
-  let place = top;
-  try {
-    for (const name of path.slice(0, -1)) {
-      const inner = place.enter(name);
-      if (place !== top) place.close();
-      place = inner;
-    }
-  } catch (error) {
-    if (place !== top) place.close();
-    throw error;
-  }
-  return { place, [Symbol.dispose]: () => place !== top && place.close() };
-}
-
 /** Why an error of the system happened, in its words. */
 export function why(error: unknown): string {
   const code = errorCode(error);
@@ -283,12 +286,11 @@ function isOpaque(upper: Place): boolean {
 }
 
 function namesIn(place: Place): Buffer[] {
-  const names = place.try(HERE, (path) => readdirSync(path, { encoding: "buffer" }));
-  return names.sort(Buffer.compare);
+  return place.try(HERE, (path) => readdirSync(path, { encoding: "buffer" })).sort(Buffer.compare);
 }
 
-function merge(one: readonly Buffer[], other: readonly Buffer[]): Buffer[] {
-  if (other.length === 0) return [...one];
-  const all = new Map([...one, ...other].map((name) => [name.toString("latin1"), name]));
+/** Each once. */
+function sorted(names: readonly Buffer[]): Buffer[] {
+  const all = new Map(names.map((name) => [name.toString("latin1"), name]));
   return [...all.values()].sort(Buffer.compare);
 }

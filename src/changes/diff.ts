@@ -2,7 +2,8 @@
 
 import type { Change } from "./api.ts";
 import type { Found } from "./collect.ts";
-import { type Delta, enterAbove, fill, openFile, openLower, openUpper, why } from "./compare.ts";
+import { type Delta, fill, openAfter, openFile, why } from "./compare.ts";
+import { enterAbove, type Opened, openLower } from "./layers.ts";
 import { patchPath } from "./names.ts";
 import type { Staging } from "./staging.ts";
 
@@ -53,8 +54,8 @@ export async function contents(
   let old: string | undefined;
   let made: string | undefined;
   try {
-    old = before === undefined ? "" : readText(openLower(delta.share), delta);
-    made = after === undefined ? "" : readText(openUpper(staging.directory, delta.share), delta);
+    old = before === undefined ? "" : readBefore(delta);
+    made = after === undefined ? "" : readAfter(staging, delta);
   } catch (error) {
     return { reason: why(error) };
   }
@@ -72,11 +73,20 @@ export async function contents(
   return { text: `--- ${side("a", before)}\n+++ ${side("b", after)}\n${hunks}` };
 }
 
+function readBefore({ share, path }: Delta): string | undefined {
+  using lower = openLower(share);
+  using above = enterAbove(lower.place, path);
+  return readText(above, path.at(-1)!);
+}
+
+function readAfter({ directory }: Staging, delta: Delta): string | undefined {
+  using above = openAfter(directory, delta);
+  return readText(above, above.name);
+}
+
 /** Undefined where it is no text. A guest may have replaced it, or made it longer, meanwhile. */
-function readText(top: ReturnType<typeof openLower>, { path }: Delta): string | undefined {
-  using held = top;
-  using above = enterAbove(held.place, path);
-  using file = openFile(above.place, path.at(-1)!);
+function readText({ place }: Opened, name: Buffer): string | undefined {
+  using file = openFile(place, name);
   const bytes = Buffer.allocUnsafe(MOST_BYTES + 1);
   const length = fill(file.fd, bytes, 0);
   if (length > MOST_BYTES || bytes.subarray(0, length).includes(0)) return undefined;

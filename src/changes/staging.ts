@@ -2,7 +2,8 @@
  * Where changes are kept until somebody applies or discards them: a directory a sandbox, in the user's state directory.
  *
  *     record.json    whose they are, and which shares have some
- *     N/upper        the upper layer of the guest's overlay over share N; N/work is the guest's kernel's own
+ *     N/upper        the layer over share N, as an overlay's upper one; N/work is the VMM's own (ffi/virtio/fs/union.c)
+ *     applied-N      what of that has been applied; N/applied is the VMM's copy
  *     settled.json   what of them has been applied or discarded
  *     apply.json     an apply that is under way
  */
@@ -122,7 +123,7 @@ function makeDirectory(path: string): void {
 
 /**
  * A place for the changes of a sandbox that is about to start, of its transactional shares. Throws
- * {@link HostError} `STAGING_UNSUPPORTED` where there can be no directory, or no overlay's upper layer in it, and
+ * {@link HostError} `STAGING_UNSUPPORTED` where there can be no directory, or no layer of changes in it, and
  * {@link SpecError} where a share holds the place itself.
  */
 export function createStaging(
@@ -199,7 +200,7 @@ function makeLayer(layer: string, { host, owned }: StagedShare): void {
   if (owned && process.geteuid?.() === 0) chownSync(join(layer, "upper"), Number(uid), Number(gid));
 }
 
-/** What the guest's kernel asks of an upper layer. */
+/** What the VMM asks of a layer. */
 function probe(directory: string): void {
   const [one, other] = [join(directory, "one"), join(directory, "other")];
   writeFileSync(one, "");

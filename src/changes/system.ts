@@ -7,8 +7,6 @@ const S_IFCHR = 0o020000;
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
 const RENAME_WHITEOUT = 4;
-/** Longest value of an attribute that is of interest here, bytes. */
-const VALUE = 16;
 
 function load() {
   return dlopen("libc.so.6", {
@@ -44,9 +42,12 @@ export function renameAnew(from: Uint8Array, to: Uint8Array): boolean {
   return rename(from, to, RENAME_NOREPLACE);
 }
 
-/** The value of an extended attribute of what the path leads to, as Latin-1; undefined where it has none. */
-export function attribute(path: string | Uint8Array, name: string): string | undefined {
-  const value = new Uint8Array(VALUE);
+/**
+ * The value of an extended attribute of what the path leads to, as Latin-1; undefined where it has none, or one that is longer
+ * than `most` bytes.
+ */
+export function attribute(path: string | Uint8Array, name: string, most = 16): string | undefined {
+  const value = new Uint8Array(most);
   const [where, what] = [terminated(path), terminated(name)];
   const length = Number(libc().getxattr(ptr(where), ptr(what), ptr(value), value.length));
   return length < 0 ? undefined : Buffer.from(value.subarray(0, length)).toString("latin1");

@@ -23,8 +23,9 @@ import {
 import type { Place } from "../agent/tree/place.ts";
 import { runs } from "../agent/tree/sparse.ts";
 import { errorCode } from "../host/errors.ts";
-import { type Delta, enterAbove, isStill, leaves, openFile, openLower, openUpper } from "./compare.ts";
+import { type Delta, isStill, leaves, openAfter, openFile } from "./compare.ts";
 import { type Entry, noteMade } from "./journal.ts";
+import { enterAbove, openLower } from "./layers.ts";
 import { removeEntry } from "./remove.ts";
 import { identity, look, type Side } from "./side.ts";
 import type { Staging } from "./staging.ts";
@@ -151,9 +152,8 @@ function make(staging: Staging, delta: Delta, place: Place, aside: Buffer): void
   if (after.type === "directory") makeDirectory(place, aside, delta);
   else if (after.type === "symlink") makeLink(place, aside, delta);
   else {
-    using upper = openUpper(staging.directory, delta.share);
-    using above = enterAbove(upper.place, delta.path);
-    copy(above.place, delta, place, aside);
+    using from = openAfter(staging.directory, delta);
+    copy(from, delta, place, aside);
   }
 }
 
@@ -174,9 +174,9 @@ function makeLink(place: Place, aside: Buffer, delta: Delta): void {
 }
 
 /** The file as long as it was when it was looked at: a guest that goes on writing is not followed for ever. */
-function copy(from: Place, delta: Delta, place: Place, aside: Buffer): void {
+function copy(from: ReturnType<typeof openAfter>, delta: Delta, place: Place, aside: Buffer): void {
   const { size, mode } = delta.after!;
-  using source = openFile(from, delta.path.at(-1)!);
+  using source = openFile(from.place, from.name);
   const fd = place.try(aside, (path) => openSync(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600));
   try {
     place.try(aside, () => {

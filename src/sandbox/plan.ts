@@ -69,9 +69,9 @@ interface FsRoot {
   readonly name: string;
   readonly path: string;
   readonly readOnly: boolean;
-  readonly whiteouts?: true;
-  readonly flat?: true;
   readonly hostLocks?: true;
+  /** Of a transaction: where what is changed goes. */
+  readonly layer?: string;
   readonly protect?: readonly string[];
   readonly cache: "auto" | "always" | "never";
   readonly ownership: Ownership["mode"];
@@ -84,7 +84,6 @@ interface Mount {
   readonly target: string;
   readonly readOnly: boolean;
   readonly overlay?: true;
-  readonly upper?: string;
 }
 
 /** Host directories by the name the guest finds them under, and where it mounts them, outer ones first. */
@@ -173,7 +172,7 @@ function guestNetwork({ search = [], options = [] }: Partial<HostNames> = {}): o
   };
 }
 
-/** Name of the root that a share is, by its index in the specification; one in mode `transaction` is two, of other names. */
+/** Name of the root that a share is, by its index in the specification; one in mode `transaction` has another. */
 export function shareRoot(index: number): string {
   return `share${index}`;
 }
@@ -204,11 +203,8 @@ function layout(
     const owned = owner(share.ownership);
     const shared = { path: share.host, cache: share.cache, ...owned };
     if (share.mode === "transaction") {
-      const name = add({ ...shared, readOnly: true, flat: true });
-      const path = join(staging, String(share.index));
-      // Nobody else writes there while the guest runs
-      const upper = add({ path, readOnly: false, whiteouts: true, cache: "always", ...owned });
-      mounts.push({ name, target: share.guest, readOnly, upper });
+      const name = add({ ...shared, readOnly: false, layer: join(staging, String(share.index)) });
+      mounts.push({ name, target: share.guest, readOnly });
     } else {
       const { whole = false, paths = [] } = protections[share.index] ?? {};
       const protect = paths.length === 0 ? {} : { protect: paths };

@@ -30,9 +30,18 @@ static uint32_t encode_dev(uint32_t major, uint32_t minor)
 /* Within one mount of the guest no two files may have one number: those of another host device get theirs changed. */
 static uint64_t shown_ino(const struct fs_inode *inode)
 {
+	if (inode->number)
+		return inode->number;
 	if (inode->key.dev == inode->top_dev)
 		return inode->key.ino;
 	return inode->key.ino ^ (inode->key.dev * 0x9e3779b97f4a7c15ULL & 0xffffff0000000000ULL);
+}
+
+/* Of a directory of two layers nobody has counted the directories in it, which 1 says. */
+static uint32_t shown_links(const struct fs_inode *inode, const struct statx *stx)
+{
+	int64_t links = (int64_t)stx->stx_nlink + inode->links;
+	return inode->under ? 1 : links > 0 ? (uint32_t)links : 0;
 }
 
 void attr__fill(const struct fs_request *req, const struct fs_inode *inode, const struct statx *stx,
@@ -48,7 +57,7 @@ void attr__fill(const struct fs_request *req, const struct fs_inode *inode, cons
 		.atimensec = stx->stx_atime.tv_nsec,
 		.mtimensec = stx->stx_mtime.tv_nsec,
 		.ctimensec = stx->stx_ctime.tv_nsec,
-		.nlink = stx->stx_nlink,
+		.nlink = shown_links(inode, stx),
 		.rdev = encode_dev(stx->stx_rdev_major, stx->stx_rdev_minor),
 		.blksize = stx->stx_blksize,
 		.flags = inode->submount && req->session->submounts ? FUSE_ATTR_SUBMOUNT : 0,
@@ -165,7 +174,8 @@ int op__statfs(struct fs_request *req)
 	req->out_len = sizeof(*out);
 	if (!req->share) /* the made root has no blocks */
 		return 0;
-	int fd = inode__fd(req->session, req->inode);
+	/* what is changed goes into the layer, wherever the file is yet */
+	int fd = inode__fd(req->session, req->share->layer ? req->share->root : req->inode);
 	if (fd < 0)
 		return fd;
 	if (fstatfs(fd, &st))

@@ -75,12 +75,16 @@ static int begin(struct fs_changes *changes)
 	return changes->fd < 0 ? -errno : 0;
 }
 
-static int add(struct fs_session *s, struct fs_inode *inode)
+int changes__watch(struct fs_session *s, struct fs_inode *inode)
 {
 	char number[16];
+	/* what is in a layer the guest changes alone */
+	struct fs_inode *hosts = inode->upper ? inode->under : inode;
+	if (!hosts)
+		return 0;
 	if (s->changes.count >= s->changes.limit)
 		return -ENOSPC;
-	int fd = inode__fd(s, inode);
+	int fd = inode__fd(s, hosts);
 	if (fd < 0)
 		return fd;
 	/* there is no way to name a descriptor but by a path, and no /proc but the one that was kept */
@@ -231,6 +235,8 @@ static bool is_own(const struct fs_request *req, struct fs_inode *inode, const s
 {
 	const struct fs_inode *about = subject(req);
 	struct statx stx;
+	if (inode->share->layer) /* what it has done, it has done there */
+		return false;
 	if (!*name)
 		return inode == about || (req->name[0] && event->mask & (SELF | IN_ATTRIB));
 	if (req->name[0] && inode == req->inode && !strcmp(name, req->name[0]))
@@ -249,14 +255,19 @@ static void let_go(struct fs_session *s, const struct fs_inode *dir, const char 
 {
 	for (unsigned i = 0; i < BUCKETS; i++)
 		for (struct fs_inode *at = s->changes.watched[i]; at; at = at->next_watched)
-			if (at->parent == dir && !strcmp(at->name, name) && at->lru_next)
-				fd__close(s, at);
+			if (at->parent == dir && !strcmp(at->name, name)) {
+				struct fs_inode *hosts = at->upper ? at->under : at;
+				if (hosts && hosts->lru_next)
+					fd__close(s, hosts);
+			}
 }
 
 static void handle(struct fs_session *s, struct fs_inode *inode, const struct inotify_event *event, const char *name)
 {
 	uint32_t mask = event->mask & (DIRENT | SELF | CONTENT | IN_ISDIR);
 	struct statx stx;
+	if (inode->upper && (!*name || union__is_changed(s, inode, name)))
+		return; /* the guest sees its own there */
 	if (*name) {
 		if (mask & IN_DELETE && mask & IN_ISDIR)
 			let_go(s, inode, name);
@@ -324,7 +335,7 @@ int op__watch(struct fs_request *req)
 		return 0;
 	int err = begin(&s->changes);
 	if (!err)
-		err = add(s, req->inode);
+		err = changes__watch(s, req->inode);
 	if ((err == -ENOSPC || err == -EMFILE) && !s->changes.refused) {
 		s->changes.refused = true;
 		if (s->notice)

@@ -252,7 +252,16 @@ bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_u
 int virtio_fs__root(const struct virtio_device *dev, unsigned index)
 {
 	const struct fs_session *session = ((const struct virtio_fs *)dev)->session;
-	return index < session->share_count ? session->shares[index].root->fd : -1;
+	if (index >= session->share_count)
+		return -1;
+	const struct fs_inode *root = session->shares[index].root;
+	return root->under ? root->under->fd : root->fd;
+}
+
+int virtio_fs__layer(const struct virtio_device *dev, unsigned index)
+{
+	const struct fs_session *session = ((const struct virtio_fs *)dev)->session;
+	return index < session->share_count && session->shares[index].layer ? session->shares[index].layer->fd : -1;
 }
 
 static void fs_reset(struct virtio_device *dev)

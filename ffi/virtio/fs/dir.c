@@ -20,6 +20,7 @@ void listing__free(struct fs_session *s, struct fs_handle *handle)
 	s->listings -= handle->listing != NULL;
 	free(handle->listing);
 	handle->listing = NULL;
+	merged__free(s, handle);
 }
 
 int op__opendir(struct fs_request *req)
@@ -93,10 +94,11 @@ static void fill_plus(struct fs_request *req, struct entry *entry, struct fuse_e
 		if (inode__stat(req->session, inode, &stx))
 			return;
 	} else {
-		int dir = inode__fd(req->session, req->inode);
-		if (dir < 0 || stat__at(dir, entry->name, &stx) ||
-		    inode__intern(req->session, req->inode, entry->name, &stx, &inode))
+		struct fs_found found;
+		if (union__find(req->session, req->inode, entry->name, &found) ||
+		    union__intern(req->session, req->inode, entry->name, &found, &inode))
 			return;
+		stx = found.stx;
 	}
 	attr__entry(req, inode, &stx, out);
 	entry->ino = out->attr.ino;
@@ -204,6 +206,29 @@ static int list_directory(struct fs_request *req, struct fs_handle *handle, uint
 	}
 }
 
+/* ".." of the share's root must not tell what lies above it. */
+static uint64_t merged_ino(const struct fs_request *req, const struct fs_merged_entry *entry)
+{
+	const struct fs_inode *inode = req->inode;
+	if (!is_dots(entry->name))
+		return merged__number(req->session, req->inode, entry);
+	return entry->name[1] && inode->parent ? inode->parent->number : inode->number;
+}
+
+static int list_merged(struct fs_request *req, struct fs_handle *handle, uint64_t offset, size_t room, bool plus)
+{
+	struct fs_merged_entry merged;
+	int found;
+	while ((found = merged__next(req->session, handle, offset, &merged)) > 0) {
+		struct entry entry = {.name = merged.name, .offset = merged.offset, .type = merged.type};
+		entry.ino = plus && !is_dots(merged.name) ? 1 : merged_ino(req, &merged);
+		if (!give(req, &entry, room, plus))
+			return req->out_len ? 0 : -EINVAL;
+		offset = entry.offset;
+	}
+	return req->out_len ? 0 : found;
+}
+
 static int list(struct fs_request *req, bool plus)
 {
 	const struct fuse_read_in *in = req->in;
@@ -213,6 +238,8 @@ static int list(struct fs_request *req, bool plus)
 		return -EBADF;
 	if (!req->share)
 		return list_shares(req, in->offset, room, plus);
+	if (req->share->layer)
+		return list_merged(req, handle, in->offset, room, plus);
 	int err = list_directory(req, handle, in->offset, room, plus);
 	bool ended = !err && !req->out_len;
 	if (ended || req->session->listings > FS_LISTINGS_MAX) /* it is read again from there, if it goes on */

@@ -92,7 +92,8 @@ static int open_inode(struct fs_request *req, struct fs_inode *inode, uint32_t f
 		return err;
 	if (inode->type != S_IFREG)
 		return inode->type == S_IFDIR ? -EISDIR : inode->type == S_IFLNK ? -ELOOP : -ENXIO;
-	int fd = inode__open(req->session, inode, host_flags(flags));
+	err = writes ? union__own(req->session, inode, flags & O_TRUNC) : 0;
+	int fd = err ? err : inode__open(req->session, inode, host_flags(flags));
 	if (fd < 0)
 		return fd;
 	if (flags & O_TRUNC && open_flags & FUSE_OPEN_KILL_SUIDGID)
@@ -128,6 +129,8 @@ static int reply_created(struct fs_request *req, int fd, const char *name, const
 	int err = stat__at(fd, "", &stx);
 	if (!err)
 		err = inode__intern(req->session, req->inode, name, &stx, &inode);
+	if (!err && req->share->layer)
+		union__made(inode, &stx);
 	if (err) {
 		close(fd);
 		return err;
@@ -136,7 +139,7 @@ static int reply_created(struct fs_request *req, int fd, const char *name, const
 	if (err) {
 		close(fd);
 		if (name)
-			unlinkat(inode__fd(req->session, req->inode), name, 0);
+			union__unmake(req->session, req->inode, name, false);
 	} else {
 		inode->doomed = !name;
 		err = reply_open(req, inode, fd, in->flags, &stx, &out->open);
@@ -151,16 +154,17 @@ static int reply_created(struct fs_request *req, int fd, const char *name, const
 }
 
 /* The guest thought there was no such file, but there is. */
-static int create_existing(struct fs_request *req, int dir, const struct fuse_create_in *in)
+static int create_existing(struct fs_request *req, const struct fuse_create_in *in)
 {
 	struct create_out *out = req->out;
 	struct fs_inode *inode;
+	struct fs_found found;
 	struct statx stx;
-	int err = stat__at(dir, req->name[0], &stx);
-	if (!err && !S_ISREG(stx.stx_mode))
+	int err = union__find(req->session, req->inode, req->name[0], &found);
+	if (!err && !S_ISREG(found.stx.stx_mode))
 		err = -ESTALE; /* a symlink, say: the guest looks again, and follows it itself */
 	if (!err)
-		err = inode__intern(req->session, req->inode, req->name[0], &stx, &inode);
+		err = union__intern(req->session, req->inode, req->name[0], &found, &inode);
 	if (err)
 		return err;
 	err = open_inode(req, inode, in->flags, in->open_flags, &out->open);
@@ -178,14 +182,19 @@ static int create_existing(struct fs_request *req, int dir, const struct fuse_cr
 int op__create(struct fs_request *req)
 {
 	const struct fuse_create_in *in = req->in;
-	int dir = inode__fd(req->session, req->inode);
-	if (dir < 0)
-		return dir;
+	struct fs_spot spot;
 	int flags = host_flags(in->flags) | O_CREAT | O_EXCL | O_NOFOLLOW;
-	int fd = fd__open(req->session, dir, req->name[0], flags, in->mode & 01777);
+	int fd = spot__find(req->session, req->inode, req->name[0], &spot);
+	if (!fd)
+		fd = fd__open(req->session, spot.dir, spot.name, flags, in->mode & 01777);
 	if (fd == -EEXIST && !(in->flags & O_EXCL))
-		return create_existing(req, dir, in);
-	return fd < 0 ? fd : reply_created(req, fd, req->name[0], in);
+		return create_existing(req, in);
+	if (fd < 0)
+		return fd;
+	int err = spot__fill(req->session, req->inode, req->name[0], &spot, false);
+	if (err)
+		close(fd);
+	return err ? err : reply_created(req, fd, req->name[0], in);
 }
 
 int op__tmpfile(struct fs_request *req)
@@ -317,7 +326,7 @@ int op__fallocate(struct fs_request *req)
 {
 	const struct fuse_fallocate_in *in = req->in;
 	struct fs_handle *handle = handle__get(req, in->fh, false);
-	if (!handle)
+	if (!handle || !handle->writable)
 		return -EBADF;
 	if (in->mode & ~(uint32_t)(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;

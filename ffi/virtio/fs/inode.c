@@ -114,7 +114,23 @@ struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share,
 	return NULL;
 }
 
+const struct fs_inode *inode__numbered(struct fs_session *s, const struct fs_inode *dir, uint64_t ino)
+{
+	struct fs_key key = dir->key;
+	key.ino = ino;
+	const struct fs_inode *inode = *bucket(s, &key);
+	while (inode && !same_key(&inode->key, &key))
+		inode = inode->next;
+	return inode;
+}
+
 /* --- places --- */
+
+struct fs_inode *inode__above(const struct fs_inode *inode)
+{
+	struct fs_inode *parent = inode->parent;
+	return !parent || parent->upper == inode->upper ? parent : parent->under;
+}
 
 /* Whether `inode` is `of` or lies below it, as far as is known. */
 static bool within(const struct fs_inode *inode, const struct fs_inode *of)
@@ -189,16 +205,20 @@ static struct fs_inode *new_inode(void)
 	return inode;
 }
 
+static void identify(struct fs_inode *inode, const struct statx *stx)
+{
+	bool born = stx->stx_mask & STATX_BTIME;
+	inode->key = key_of(inode->share, stx);
+	inode->born_sec = born ? stx->stx_btime.tv_sec : 0;
+	inode->born_nsec = born ? stx->stx_btime.tv_nsec : 0;
+}
+
 static void describe(struct fs_inode *inode, struct fs_share *share, const struct statx *stx)
 {
 	inode->share = share;
-	inode->key = key_of(share, stx);
+	identify(inode, stx);
 	inode->type = stx->stx_mode & S_IFMT;
 	inode->top_dev = inode->key.dev;
-	if (stx->stx_mask & STATX_BTIME) {
-		inode->born_sec = stx->stx_btime.tv_sec;
-		inode->born_nsec = stx->stx_btime.tv_nsec;
-	}
 }
 
 int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct fs_inode **out)
@@ -227,6 +247,26 @@ int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct
 		hash_in(s, inode);
 	}
 	*out = inode;
+	return 0;
+}
+
+int inode__cover_root(struct fs_session *s, struct fs_share *share, int fd)
+{
+	struct fs_inode *under = share->root, *root;
+	int err = inode__new_root(s, share, fd, &root);
+	if (err)
+		return err;
+	hash_out(s, under);
+	slots__remove(&s->inodes, root->id);
+	root->id = under->id; /* which may be the one that the guest begins with */
+	s->inodes.slots[(uint32_t)root->id].object = root;
+	under->id = 0;
+	under->refs = 1;
+	root->upper = true;
+	root->under = under;
+	root->number = under->key.ino;
+	root->top_dev = under->top_dev;
+	share->root = root;
 	return 0;
 }
 
@@ -264,7 +304,7 @@ int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *nam
 		return err;
 	}
 	describe(inode, parent->share, stx);
-	inode->submount = inode->type == S_IFDIR && !parent->share->flat &&
+	inode->submount = inode->type == S_IFDIR && !parent->share->layer &&
 			  (key.dev != parent->key.dev || key.mount != parent->key.mount);
 	if (!inode->submount || !s->submounts)
 		inode->top_dev = parent->top_dev;
@@ -278,6 +318,65 @@ int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *nam
 	return 0;
 }
 
+int inode__new_under(struct fs_session *s, struct fs_share *share, struct fs_inode *parent, const char *name,
+		     const struct statx *stx, struct fs_inode **out)
+{
+	struct fs_inode *under = new_inode();
+	char *copy = under ? strdup(name) : NULL;
+	(void)s;
+	if (!copy) {
+		free(under);
+		return -ENOMEM;
+	}
+	describe(under, share, stx);
+	under->refs = 1;
+	under->parent = parent;
+	under->name = copy;
+	parent->refs++;
+	*out = under;
+	return 0;
+}
+
+static void drop_under(struct fs_session *s, struct fs_inode *inode)
+{
+	struct fs_inode *under = inode->under;
+	if (!under)
+		return;
+	inode->under = NULL;
+	under->refs--;
+	inode__put(s, under);
+}
+
+int inode__set_under(struct fs_session *s, struct fs_inode *inode, struct fs_inode *parent, const char *name,
+		     const struct statx *stx)
+{
+	struct fs_inode *under = inode->under;
+	if (stx && under && under->parent == parent && !strcmp(under->name, name) && inode__is(under, stx))
+		return 0;
+	drop_under(s, inode);
+	return stx ? inode__new_under(s, inode->share, parent, name, stx, &inode->under) : 0;
+}
+
+int inode__raise(struct fs_session *s, struct fs_inode *inode, const struct statx *stx)
+{
+	if (inode->type == S_IFDIR) {
+		int err = inode__new_under(s, inode->share, inode->parent, inode->name, stx, &inode->under);
+		if (err)
+			return err;
+		inode->under->key = inode->key;
+		inode->under->born_sec = inode->born_sec;
+		inode->under->born_nsec = inode->born_nsec;
+	}
+	struct fs_owner *owner = owner__take(s, inode);
+	hash_out(s, inode);
+	fd__close(s, inode);
+	identify(inode, stx);
+	inode->upper = true;
+	hash_in(s, inode);
+	owner__give(s, inode, owner);
+	return 0;
+}
+
 void inode__put(struct fs_session *s, struct fs_inode *inode)
 {
 	while (inode && !inode->root && !inode->lookups && !inode->refs) {
@@ -287,7 +386,9 @@ void inode__put(struct fs_session *s, struct fs_inode *inode)
 		changes__unwatch(s, inode);
 		hash_out(s, inode);
 		fd__close(s, inode);
-		slots__remove(&s->inodes, inode->id);
+		drop_under(s, inode);
+		if (inode->id)
+			slots__remove(&s->inodes, inode->id);
 		free(inode->name);
 		free(inode);
 		if (parent)
@@ -314,6 +415,10 @@ void inode__free_all(struct fs_session *s, bool roots)
 		inode->parent = NULL;
 		inode->stamped = false;
 		inode->root = inode->root && !roots;
+		if (inode->under && !inode->root) {
+			inode->under->parent = NULL;
+			inode->under->root = false;
+		}
 	}
 	for (uint32_t i = 0; i < s->inodes.count; i++)
 		if (s->inodes.slots[i].object)

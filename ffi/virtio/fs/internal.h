@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "virtio/fs.h"
 
@@ -37,6 +38,7 @@ enum {
 	FS_DEPTH_MAX = PATH_MAX,           /* directories above one another: each takes a step to reach */
 	FS_HANDLES_MAX = 32768,            /* files and directories the guest may have open */
 	FS_LISTINGS_MAX = 1024,            /* directories of which what was read ahead is kept */
+	FS_MERGED_MAX = 16 << 20,          /* bytes of what was read ahead of directories of two layers */
 	FS_OWNERS_MAX = 1024 * 1024,       /* remembered owners */
 	FS_WROTE_MAX = 64 * 1024,          /* bytes of names of entries that were written, of all shares */
 	FS_CHANGE_MAX = 24 + NAME_MAX + 1, /* bytes of a change with the longest name: a multiple of 8 */
@@ -72,6 +74,12 @@ struct fs_inode {
 	bool hashed;             /* is found by its key */
 	bool doomed;             /* has no name left: what is remembered of it goes with it */
 	bool stamped;            /* `stamp` tells what the guest's page cache was filled from */
+	bool upper;              /* it is in the layer of its share */
+	bool opaque;             /* such a directory, through which nothing shows */
+	bool redirected;         /* or one from elsewhere, since it was renamed */
+	int32_t links;           /* names that it has more, or fewer, than the host counts */
+	uint64_t number;         /* shown as its inode number; 0: that of its key */
+	struct fs_inode *under;  /* a directory of the layer: that of the shared directory which shows through it */
 	struct fs_share *share;  /* NULL: the made root */
 	struct fs_inode *parent; /* where it was last seen; NULL: nowhere (unlinked, or a root) */
 	char *name;
@@ -115,14 +123,29 @@ struct fs_handle {
 	struct fs_inode *inode;
 	struct fs_handle *next; /* of the same inode */
 	struct fs_listing *listing;
+	struct fs_merged *merged; /* the same of a directory of two layers */
+};
+
+/* Where the changes of a share go (union.c). */
+struct fs_layer {
+	int fd, work, index; /* O_PATH descriptors: the layer's, and those of what is half made in it, and of origins */
+	uint64_t serial;     /* of names in `work` */
+	bool indexed;        /* there are origins in `index`, */
+	bool strayed;        /* and among them files with one name */
+	uint8_t *copied;     /* which numbers copies may have: a bit for many */
+	uint64_t looked;     /* when the list of what was applied was looked for: settled.c */
+	uint64_t list_ino, list_changed; /* which one was read */
+	struct settled *settled;
+	size_t settled_count;
+	struct timespec since; /* what was born later may have an inode number that another file had before */
 };
 
 struct fs_share {
 	uint32_t index;
 	char *name;
 	bool read_only;
-	bool whiteouts, flat;
 	bool host_locks;
+	struct fs_layer *layer; /* NULL: what the guest changes is changed in the shared directory itself */
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	struct fs_id_range *uid_map, *gid_map;
@@ -179,6 +202,7 @@ struct fs_session {
 	struct fs_inode lru;   /* sentinel; most recent first */
 	unsigned lru_count, lru_max, handles_max, inodes_max;
 	unsigned listings;     /* that are kept */
+	size_t merged_bytes;   /* of all `merged` */
 	unsigned pinned_count; /* descriptors of inodes that have no known place; at most lru_max */
 
 	struct fs_changes changes;
@@ -270,6 +294,8 @@ void changes__init(struct fs_changes *changes);
 void changes__read(struct fs_session *s, const struct fs_request *own);
 /* Move whole changes to `to`; returns their bytes. */
 size_t changes__take(struct fs_changes *changes, void *to, size_t room);
+/* 0 where there is nothing that the host may change. */
+int changes__watch(struct fs_session *s, struct fs_inode *inode);
 void changes__unwatch(struct fs_session *s, struct fs_inode *inode);
 /* Watch nothing, and have no request wait. */
 void changes__reset(struct fs_session *s);
@@ -301,6 +327,73 @@ int slots__add(struct fs_slots *slots, void *object, uint32_t max, uint64_t *id)
 void slots__remove(struct fs_slots *slots, uint64_t id);
 void slots__free(struct fs_slots *slots);
 
+/* union.c: a shared directory seen through the layer above it. What is said of one layer holds of a share that has no
+ * other. */
+
+/* Where an entry of a directory is. */
+struct fs_found {
+	bool upper;
+	struct statx stx;
+};
+/* Takes over `fd` of the layer's directory, unless it fails; the share's root is that of its `upper` afterwards. */
+int union__open(struct fs_session *s, struct fs_share *share, int fd);
+void union__close(struct fs_layer *layer);
+/* What the guest sees at the name; -ENOENT if nothing. */
+int union__find(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_found *found);
+/* inode__intern of what was found. */
+int union__intern(struct fs_session *s, struct fs_inode *dir, const char *name, const struct fs_found *found,
+		  struct fs_inode **out);
+/* The inode, of a layer, has just been made. */
+void union__made(struct fs_inode *inode, const struct statx *stx);
+/* What the shared directory has at that name of a directory, whatever the guest sees there; -ENOENT if nothing. */
+int union__below(struct fs_session *s, struct fs_inode *dir, const char *name, struct statx *stx);
+/* Whether the guest has changed, made or removed it itself. */
+bool union__is_changed(struct fs_session *s, struct fs_inode *dir, const char *name);
+bool union__is_whiteout(const struct statx *stx);
+/* Attributes of that name are the layer's own. */
+bool union__is_own(const char *attribute);
+
+/* entries.c: where something new is to be made; it gets its name by spot__fill. */
+struct fs_spot {
+	int dir;
+	const char *name;
+	bool covers; /* a whiteout, so it is made aside */
+	char aside[80];
+};
+/* -EEXIST where there is something. The directory is to be changed already. */
+int spot__find(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_spot *spot);
+int spot__fill(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_spot *spot, bool directory);
+/* What is seen at the name, which is `found`, goes. Of a directory, only if nothing is seen in it. */
+int union__remove(struct fs_session *s, struct fs_inode *dir, const char *name, const struct fs_found *found);
+/* What has just been made there, in a share of one layer or two, goes again. */
+void union__unmake(struct fs_session *s, struct fs_inode *dir, const char *name, bool directory);
+/* As renameat2(2), of what is found at one name or, with RENAME_EXCHANGE, both, to be changed already; `target` is NULL
+ * where nothing is seen there, and may not be where flags say so. */
+int union__rename(struct fs_session *s, struct fs_inode *from, const char *name, struct fs_inode *moved,
+		  struct fs_inode *to, const char *new_name, struct fs_inode *target, unsigned flags);
+/* Whether nothing is seen in the directory. */
+int union__empty(struct fs_session *s, struct fs_inode *dir);
+
+/* copy_up.c: have the inode in the layer of its share, with all directories above it; nothing where it is. `empty`: its
+ * bytes are not needed. -ESTALE where it is not where it was. */
+int union__own(struct fs_session *s, struct fs_inode *inode, bool empty);
+
+/* merged.c: the entries of a directory of two layers, each with a number that is the name's own: it leads on from there
+ * whatever the directory has become. */
+struct fs_merged_entry {
+	const char *name;
+	uint64_t offset;
+	uint64_t ino; /* the host's */
+	bool upper;
+	uint32_t type; /* DT_ */
+};
+enum { MERGED_DOTS = 2 }; /* offset behind "." and ".." */
+/* The number that it shows, which is that of its inode. */
+uint64_t merged__number(struct fs_session *s, struct fs_inode *dir, const struct fs_merged_entry *entry);
+/* The first entry behind `offset`: 1; 0 after the last; or -errno. */
+int merged__next(struct fs_session *s, struct fs_handle *handle, uint64_t offset, struct fs_merged_entry *entry);
+void merged__free(struct fs_session *s, struct fs_handle *handle);
+
 /* inode.c */
 int stat__at(int dir, const char *name, struct statx *stx);
 uint64_t stat__dev(const struct statx *stx);
@@ -308,9 +401,24 @@ uint64_t stat__dev(const struct statx *stx);
  * whoever then fails calls inode__put. */
 int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *name, const struct statx *stx,
 		  struct fs_inode **out);
+/* One that is known to be in the directory's file system by that number; NULL if none. */
+const struct fs_inode *inode__numbered(struct fs_session *s, const struct fs_inode *dir, uint64_t ino);
 struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share, const struct statx *stx);
 /* A root: takes fd over unless it fails. share NULL: the made root, without fd. */
 int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct fs_inode **out);
+/* The share's root is that of its layer from now on, which takes fd over unless it fails; what it was shows through. */
+int inode__cover_root(struct fs_session *s, struct fs_share *share, int fd);
+/* What is there of a directory in the shared directory, where it has one in the layer, too: it shows through. `stx`
+ * NULL: nothing does. */
+int inode__set_under(struct fs_session *s, struct fs_inode *inode, struct fs_inode *parent, const char *name,
+		     const struct statx *stx);
+/* One that no number leads to, since the guest does not know it: the caller's by a reference. */
+int inode__new_under(struct fs_session *s, struct fs_share *share, struct fs_inode *parent, const char *name,
+		     const struct statx *stx, struct fs_inode **out);
+/* It is another file from now on, in its share's layer: a directory keeps what it was as what shows through. */
+int inode__raise(struct fs_session *s, struct fs_inode *inode, const struct statx *stx);
+/* The directory in which it is found by its name, in its own layer; NULL where that is not known. */
+struct fs_inode *inode__above(const struct fs_inode *inode);
 /* It is about to lose the name `name` in `parent`: keep a way to it if it has others. */
 void inode__pin(struct fs_session *s, struct fs_inode *inode, const struct statx *stx);
 void inode__unlinked(struct fs_session *s, struct fs_inode *inode, const struct fs_inode *parent, const char *name);
@@ -330,6 +438,10 @@ int inode__open(struct fs_session *s, struct fs_inode *inode, int flags);
 /* openat for every new descriptor: closes idle ones and tries once more when the process has run out. */
 int fd__open(struct fs_session *s, int dir, const char *name, int flags, mode_t mode);
 void fd__close(struct fs_session *s, struct fs_inode *inode);
+/* The guest's kernel has looked at permissions. In a layer, which nobody else uses, those of the host's files stand in
+ * nobody's way: where the host's user has none, it lends itself all of them. */
+int fd__lend(struct fs_session *s, int fd, mode_t *mode);
+void fd__take_back(struct fs_session *s, int fd, mode_t mode);
 /* The inode has lost its place: the descriptor, by which alone it is reached now, is kept while there is room. */
 void fd__displaced(struct fs_session *s, struct fs_inode *inode);
 /* The inode has a place again. */
@@ -365,6 +477,12 @@ int owner__chmod(const struct fs_request *req, struct fs_inode *inode, mode_t mo
 /* Clear set-user-id, and set-group-id where it means execution, as the kernel does after a write or chown. */
 int owner__kill_suidgid(const struct fs_request *req, struct fs_inode *inode);
 void owner__forget(struct fs_session *s, const struct fs_inode *inode);
+/* What is remembered of it, taken out; NULL if nothing. It is the inode's again, whose key has changed, by the other.
+ */
+struct fs_owner *owner__take(struct fs_session *s, const struct fs_inode *inode);
+void owner__give(struct fs_session *s, const struct fs_inode *inode, struct fs_owner *owner);
+/* Owner, mode and times of the inode, which are `stx`, for the file of `fd`, which is to be it. */
+int owner__copy(struct fs_session *s, const struct fs_inode *inode, int fd, const struct statx *stx);
 void owner__free_all(struct fs_session *s);
 
 /* The operations; each returns 0 or -errno. */

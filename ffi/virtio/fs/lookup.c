@@ -29,13 +29,10 @@ int op__lookup(struct fs_request *req)
 {
 	struct fuse_entry_out *out = req->out;
 	struct fs_inode *inode;
-	struct statx stx;
+	struct fs_found found;
 	if (!req->share)
 		return lookup_share(req);
-	int dir = inode__fd(req->session, req->inode);
-	if (dir < 0)
-		return dir;
-	int err = stat__at(dir, req->name[0], &stx);
+	int err = union__find(req->session, req->inode, req->name[0], &found);
 	if (err == -ENOENT && req->share->cache != FS_CACHE_NEVER) { /* node 0: the guest may remember that */
 		*out = (struct fuse_entry_out){0};
 		attr__timeout(req->share, &out->entry_valid);
@@ -43,10 +40,10 @@ int op__lookup(struct fs_request *req)
 		return 0;
 	}
 	if (!err)
-		err = inode__intern(req->session, req->inode, req->name[0], &stx, &inode);
+		err = union__intern(req->session, req->inode, req->name[0], &found, &inode);
 	if (err)
 		return err;
-	attr__entry(req, inode, &stx, out);
+	attr__entry(req, inode, &found.stx, out);
 	req->out_len = sizeof(*out);
 	return 0;
 }

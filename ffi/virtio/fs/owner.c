@@ -127,6 +127,30 @@ void owner__forget(struct fs_session *s, const struct fs_inode *inode)
 		owner_drop(s, at);
 }
 
+struct fs_owner *owner__take(struct fs_session *s, const struct fs_inode *inode)
+{
+	struct fs_owner **at = owner_find(s, inode), *owner = at ? *at : NULL;
+	if (owner) {
+		*at = owner->next;
+		s->owner_count--;
+	}
+	return owner;
+}
+
+void owner__give(struct fs_session *s, const struct fs_inode *inode, struct fs_owner *owner)
+{
+	if (!owner)
+		return;
+	owner__forget(s, inode); /* of a file that had its number before */
+	struct fs_owner **at = owner_bucket(s, &inode->key);
+	owner->key = inode->key;
+	owner->born_sec = inode->born_sec;
+	owner->born_nsec = inode->born_nsec;
+	owner->next = *at;
+	*at = owner;
+	s->owner_count++;
+}
+
 void owner__free_all(struct fs_session *s)
 {
 	for (uint32_t i = 0; i < s->owner_buckets; i++)
@@ -183,16 +207,33 @@ static int host_chown(int fd, uint32_t uid, uint32_t gid)
 	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
-/* An overlay makes the directory that it works in for nobody, which would keep out a server that is not root, too. */
-static mode_t usable_mode(const struct fs_share *share, const struct fs_inode *inode, mode_t mode)
-{
-	return share->whiteouts && inode->type == S_IFDIR && !(mode & 0777) ? mode | S_IRWXU : mode;
-}
-
 /* The special bits a guest may see of a host file whose owner it does not see. */
 static mode_t shown_special(const struct statx *stx)
 {
 	return (stx->stx_uid ? 0 : S_ISUID) | (stx->stx_gid ? 0 : S_ISGID);
+}
+
+int owner__copy(struct fs_session *s, const struct fs_inode *inode, int fd, const struct statx *stx)
+{
+	struct timespec times[2] = {
+		{.tv_sec = stx->stx_atime.tv_sec, .tv_nsec = stx->stx_atime.tv_nsec},
+		{.tv_sec = stx->stx_mtime.tv_sec, .tv_nsec = stx->stx_mtime.tv_nsec},
+	};
+	const struct fs_owner *owner = owner_of(s, inode);
+	mode_t mode = stx->stx_mode & 07777, special = mode & (S_ISUID | S_ISGID);
+	int err = 0;
+	/* where a change of owner is refused the copy is the user's, as all that the guest makes */
+	bool same = !is_virtual(inode->share) && !host_chown(fd, stx->stx_uid, stx->stx_gid);
+	if (!same && inode->type != S_IFDIR)
+		mode &= ~special;
+	if (inode->share->ownership == FS_OWNER_ROOT && inode->type != S_IFDIR && special & shown_special(stx))
+		err = owner_remember(s, inode, owner ? owner->uid : 0, owner ? owner->gid : 0,
+				     (owner ? owner->special : 0) | (special & shown_special(stx)));
+	if (!err && inode->type != S_IFLNK)
+		err = host_chmod(s, fd, mode);
+	if (!err && utimensat(fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+		err = -errno;
+	return err;
 }
 
 void owner__show(const struct fs_request *req, const struct fs_inode *inode, const struct statx *stx,
@@ -255,7 +296,6 @@ int owner__created(const struct fs_request *req, struct fs_inode *inode, int fd,
 	int err = new_group(req, &mode, inode, &gid);
 	if (err)
 		return err;
-	mode = usable_mode(share, inode, mode);
 	bool changed = false;
 	if (is_virtual(share)) {
 		mode &= ~special;
@@ -338,7 +378,7 @@ int owner__chmod(const struct fs_request *req, struct fs_inode *inode, mode_t mo
 	if (inode->type == S_IFLNK)
 		return -EOPNOTSUPP;
 	mode_t special = inode->type == S_IFDIR || !is_virtual(share) ? 0 : mode & (S_ISUID | S_ISGID);
-	int err = host_chmod(req->session, fd, usable_mode(share, inode, mode & ~special));
+	int err = host_chmod(req->session, fd, mode & ~special);
 	if (err || share->ownership != FS_OWNER_ROOT || inode->type == S_IFDIR)
 		return err;
 	const struct fs_owner *owner = owner_of(req->session, inode);

@@ -87,14 +87,14 @@ static void hold_fd(struct fs_session *s, struct fs_inode *inode, int fd)
 	lru_in(s, inode);
 }
 
-/* Open the file found at the inode's place in its parent, whose descriptor is open. */
-static int step(struct fs_session *s, struct fs_inode *inode)
+/* Open the file found at the inode's place in the directory above it, whose descriptor is open. */
+static int step(struct fs_session *s, struct fs_inode *above, struct fs_inode *inode)
 {
 	struct statx stx;
-	uint32_t used = inode->parent->used;
-	inode->parent->used = s->serial; /* it is not to be closed to make room */
-	int fd = fd__open(s, inode->parent->fd, inode->name, O_PATH | O_NOFOLLOW, 0);
-	inode->parent->used = used;
+	uint32_t used = above->used;
+	above->used = s->serial; /* it is not to be closed to make room */
+	int fd = fd__open(s, above->fd, inode->name, O_PATH | O_NOFOLLOW, 0);
+	above->used = used;
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ENOTDIR ? -ESTALE : fd;
 	int err = stat__at(fd, "", &stx);
@@ -111,13 +111,13 @@ static int step(struct fs_session *s, struct fs_inode *inode)
 static int locate(struct fs_session *s, struct fs_inode *inode)
 {
 	while (inode->fd < 0) {
-		struct fs_inode *first = inode;
+		struct fs_inode *first = inode, *above;
 		unsigned depth = 0;
-		while (first->parent && first->parent->fd < 0 && depth++ < FS_DEPTH_MAX)
-			first = first->parent;
+		while ((above = inode__above(first)) && above->fd < 0 && depth++ < FS_DEPTH_MAX)
+			first = above;
 		if (depth > FS_DEPTH_MAX)
 			return -ENAMETOOLONG;
-		int err = first->parent ? step(s, first) : -ESTALE;
+		int err = above ? step(s, above, first) : -ESTALE;
 		if (err)
 			return err;
 	}
@@ -146,15 +146,36 @@ int inode__stat(struct fs_session *s, struct fs_inode *inode, struct statx *stx)
 	int fd = inode->fd >= 0 ? inode->fd : inode->handles ? inode->handles->fd : -1;
 	if (fd >= 0)
 		return stat__at(fd, "", stx);
-	if (!inode->parent)
+	struct fs_inode *above = inode__above(inode);
+	if (!above)
 		return -ESTALE;
-	int dir = inode__fd(s, inode->parent);
+	int dir = inode__fd(s, above);
 	if (dir < 0)
 		return dir;
 	int err = stat__at(dir, inode->name, stx);
 	if (err == -ENOENT || err == -ENOTDIR)
 		return -ESTALE;
 	return err ? err : inode__is(inode, stx) ? 0 : -ESTALE;
+}
+
+int fd__lend(struct fs_session *s, int fd, mode_t *mode)
+{
+	struct statx stx;
+	char number[16];
+	int err = stat__at(fd, "", &stx);
+	if (err)
+		return err;
+	*mode = stx.stx_mode & 07777;
+	snprintf(number, sizeof(number), "%d", fd);
+	mode_t more = S_ISDIR(stx.stx_mode) ? S_IRWXU : S_IRUSR | S_IWUSR;
+	return fchmodat(s->proc, number, *mode | more, 0) ? -errno : 0;
+}
+
+void fd__take_back(struct fs_session *s, int fd, mode_t mode)
+{
+	char number[16];
+	snprintf(number, sizeof(number), "%d", fd);
+	(void)!fchmodat(s->proc, number, mode, 0);
 }
 
 int inode__open(struct fs_session *s, struct fs_inode *inode, int flags)
@@ -166,10 +187,16 @@ int inode__open(struct fs_session *s, struct fs_inode *inode, int flags)
 	if (fd < 0)
 		return fd;
 	snprintf(number, sizeof(number), "%d", fd);
-	if (inode->share->read_only && !(flags & O_PATH)) {
+	if ((inode->share->read_only || (inode->share->layer && !inode->upper)) && !(flags & O_PATH)) {
 		int opened = fd__open(s, s->proc, number, flags | O_NOATIME, 0);
 		if (opened != -EPERM) /* neither the owner nor root: then the host may note the access */
 			return opened;
 	}
-	return fd__open(s, s->proc, number, flags, 0);
+	int opened = fd__open(s, s->proc, number, flags, 0);
+	mode_t mode;
+	if (opened == -EACCES && inode->upper && !fd__lend(s, fd, &mode)) {
+		opened = fd__open(s, s->proc, number, flags, 0);
+		fd__take_back(s, fd, mode);
+	}
+	return opened;
 }

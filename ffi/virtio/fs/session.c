@@ -119,8 +119,6 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 		.index = s->share_count,
 		.name = strdup(s->single ? "" : root->name),
 		.read_only = root->read_only,
-		.whiteouts = root->whiteouts,
-		.flat = root->flat,
 		.host_locks = root->host_locks,
 		.cache = root->cache,
 		.ownership = root->ownership,
@@ -135,6 +133,8 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 		err = protect__new(root->protect, root->protect_count, &share->protected);
 	if (!err)
 		err = inode__new_root(s, share, root->fd, &share->root);
+	if (!err && root->layered)
+		err = union__open(s, share, root->layer);
 	s->protects = s->protects || share->protected;
 	return err ? err : share->protected && share->root->type != S_IFDIR ? -ENOTDIR : 0;
 }
@@ -169,6 +169,16 @@ static void set_limits(struct fs_session *s, uint64_t memory)
 	s->handles_max = files / 2 > 16 ? (unsigned)(files / 2) : 16;
 }
 
+/* Its descriptors are still the caller's. */
+static void give_back(struct fs_share *share)
+{
+	struct fs_inode *root = share->root && share->root->under ? share->root->under : share->root;
+	if (root)
+		root->fd = -1;
+	if (share->layer)
+		share->layer->fd = -1;
+}
+
 int session__new(const struct fs_options *options, struct fs_session **out)
 {
 	struct fs_session *s = calloc(1, sizeof(*s));
@@ -192,8 +202,7 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 		err = add_share(s, &options->roots[i]);
 	if (err) {
 		for (unsigned i = 0; s->shares && i < s->share_count; i++)
-			if (s->shares[i].root)
-				s->shares[i].root->fd = -1; /* it is still the caller's */
+			give_back(&s->shares[i]);
 		session__free(s);
 		return err;
 	}
@@ -226,6 +235,7 @@ void session__free(struct fs_session *s)
 	for (unsigned i = 0; i < s->share_count; i++) {
 		free(s->shares[i].name);
 		protect__free(s->shares[i].protected);
+		union__close(s->shares[i].layer);
 		free(s->shares[i].uid_map);
 		free(s->shares[i].gid_map);
 	}
@@ -314,6 +324,13 @@ static int parse(struct fs_request *req, const struct op *op, size_t len)
 	return op->components && at != end ? -EINVAL : 0;
 }
 
+/* What the operation is about is to be in the share's layer, if it has one; writing is by a handle that was opened for
+ * it. */
+static int own(struct fs_request *req, const struct op *op)
+{
+	return op->flags & MODIFY && !(op->flags & STREAM) ? union__own(req->session, req->inode, false) : 0;
+}
+
 /* What the operation would change must not be protected: an entry, or the node itself. Writing is by a handle that was
  * opened for it. */
 static int check_protected(struct fs_request *req, const struct op *op)
@@ -359,6 +376,8 @@ static int run(struct fs_request *req, const struct op *op)
 	if (op->components && req->inode->type != S_IFDIR)
 		return -ENOTDIR;
 	err = check_protected(req, op);
+	if (!err)
+		err = own(req, op);
 	if (err)
 		return err;
 	if (!(op->flags & (MODIFY | TOUCH)) || !s->changes.count)

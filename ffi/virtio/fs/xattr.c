@@ -8,9 +8,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static bool is_user(const char *name)
+static bool is_user(const struct fs_request *req, const char *name)
 {
-	return !strncmp(name, "user.", 5);
+	return !strncmp(name, "user.", 5) && !(req->share->layer && union__is_own(name));
 }
 
 /* A descriptor to ask by, closed by done(): only files and directories have user attributes. */
@@ -48,7 +48,7 @@ static int reply_value(struct fs_request *req, uint32_t asked, size_t len)
 int op__getxattr(struct fs_request *req)
 {
 	const struct fuse_getxattr_in *in = req->in;
-	if (!is_user(req->name[0]))
+	if (!is_user(req, req->name[0]))
 		return -EOPNOTSUPP;
 	int fd = attribute_fd(req);
 	if (fd < 0)
@@ -77,7 +77,7 @@ int op__listxattr(struct fs_request *req)
 		len = strnlen(names + at, (size_t)n - at) + 1;
 		if (len > (size_t)n - at) /* the list has no end, as no local file system has it */
 			break;
-		if (!is_user(names + at))
+		if (!is_user(req, names + at))
 			continue;
 		memmove(names + kept, names + at, len);
 		kept += len;
@@ -90,7 +90,7 @@ int op__setxattr(struct fs_request *req)
 	const struct fuse_setxattr_in *in = req->in; /* its first half: FUSE_SETXATTR_EXT is not offered */
 	if (in->size > req->data_len)
 		return -EINVAL;
-	if (!is_user(req->name[0]))
+	if (!is_user(req, req->name[0]))
 		return -EOPNOTSUPP;
 	int fd = attribute_fd(req);
 	if (fd < 0)
@@ -100,7 +100,7 @@ int op__setxattr(struct fs_request *req)
 
 int op__removexattr(struct fs_request *req)
 {
-	if (!is_user(req->name[0]))
+	if (!is_user(req, req->name[0]))
 		return -EOPNOTSUPP;
 	int fd = attribute_fd(req);
 	if (fd < 0)

@@ -5,6 +5,7 @@
  * What is no operation of the guest's, HOST_CHANGES, has the host change something, and HOST_LOCKS lock something.
  * What must hold: no reply is longer than its room, all descriptors come back, and what lies beside the share, or is
  * protected in it, is as it was: a file with another name in the share, one in a directory, and one that is not there.
+ * Where a layer takes the changes, those are so without protection.
  */
 #include <sys/file.h>
 
@@ -157,14 +158,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct fs_session *s;
 	if (len < 5)
 		return 0;
+	bool layered = data[0] & 0x20;
 	struct fs_root root = {
 		.name = "0",
 		.fd = open(share, O_PATH | O_DIRECTORY | O_CLOEXEC),
 		.read_only = data[0] & 0x80,
-		.whiteouts = data[0] & 0x20,
-		.host_locks = data[0] & 0x10,
+		.host_locks = !layered && data[0] & 0x10,
+		.layered = layered,
+		.layer = layered ? share__layer() : -1,
 		.protect = protected,
-		.protect_count = 3,
+		.protect_count = layered ? 0 : 3,
 		.cache = data[0] % 3,
 		.ownership = (data[0] >> 2) % 3,
 	};

@@ -23,7 +23,7 @@ enum {
 	FILE_MAX = 1 << 20, /* bytes a file of the share may have */
 };
 
-static char top[] = "share-XXXXXX", secret[64], share[64];
+static char top[] = "share-XXXXXX", secret[64], share[64], layer[64];
 static int home; /* the working directory, from which a session that watches goes away */
 static const char words[] = "not to be changed";
 
@@ -62,6 +62,7 @@ static void share__set_up(void)
 	atexit(clean_up);
 	snprintf(secret, sizeof(secret), "%s/secret", top);
 	snprintf(share, sizeof(share), "%s/share", top);
+	snprintf(layer, sizeof(layer), "%s/layer", top);
 	FILE *f = fopen(secret, "w");
 	require(f && fputs(words, f) >= 0 && !fclose(f) && !mkdir(share, 0700));
 	sigset_t too_large; /* blocked, not ignored: libFuzzer sets handlers of its own */
@@ -69,6 +70,18 @@ static void share__set_up(void)
 	sigaddset(&too_large, SIGXFSZ);
 	require(!sigprocmask(SIG_BLOCK, &too_large, NULL));
 	require(!setrlimit(RLIMIT_FSIZE, &limit));
+}
+
+/* One that takes what is changed in the share: a descriptor. */
+static int share__layer(void)
+{
+	char path[80];
+	require(!mkdir(layer, 0700) || errno == EEXIST);
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", layer, i ? "work" : "upper");
+		require(!mkdir(path, 0700));
+	}
+	return open(layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 static void path_of(char *path, size_t size, const char *name)
@@ -131,6 +144,7 @@ static void share__check(void)
 		check_planted();
 	empty(share);
 	chmod(share, 0700);
+	empty(layer);
 }
 
 static void host_changes(uint8_t what)

@@ -26,14 +26,19 @@ static void notice(void *arg, int error, unsigned count)
 	noticed++;
 }
 
-static void start(enum fs_cache cache)
+static void start_with(struct fs_root with)
 {
 	static struct fs_root root;
-	root = (struct fs_root){.name = "0", .cache = cache};
+	root = with;
 	guest__notice = notice;
 	guest__start(&root, 1, true);
 	ask_gpa = driver__alloc(&guest.d, 4096);
 	told_gpa = driver__alloc(&guest.d, 4096);
+}
+
+static void start(enum fs_cache cache)
+{
+	start_with((struct fs_root){.name = "0", .cache = cache});
 }
 
 static int watch(uint64_t node)
@@ -93,12 +98,13 @@ static int answered(void)
 	return out->error;
 }
 
-/* What is told until the host makes the directory `mark`, which it does now. */
+/* What is told until the host makes the directory at `mark`, which it does now. */
 static const char *until(const char *mark)
 {
 	static char all[8192];
 	char last[64];
-	snprintf(last, sizeof(last), "create/ %s", mark);
+	const char *slash = strrchr(mark, '/');
+	snprintf(last, sizeof(last), "create/ %s", slash ? slash + 1 : mark);
 	CHECK_EQ(mkdir(host("%s", mark), 0755), 0);
 	*all = 0;
 	for (;;) {
@@ -400,6 +406,42 @@ static void most_of_what_may_be_watched_is_left_to_others(void)
 	in_a_child(limited_to_a_part);
 }
 
+static void below_a_layer_the_host_is_heard_where_the_guest_has_changed_nothing(void)
+{
+	start_with((struct fs_root){.name = "0", .layered = true});
+	host__write(host("mine"), "1");
+	host__write(host("theirs"), "1");
+	CHECK_EQ(watch(ROOT), 0);
+	ask();
+	uint64_t mine = guest__lookup(ROOT, "mine"), node, fh;
+	CHECK_EQ(watch(mine), 0);
+	CHECK_EQ(guest__open(mine, O_WRONLY, &fh), 0);
+	CHECK_EQ(guest__write(mine, fh, 0, "2", 1, 0), 1);
+	CHECK_EQ(guest__create(ROOT, "new", O_WRONLY, 0644, &node, &fh), 0);
+	host__write(host("mine"), "3");
+	host__write(host("new"), "3");
+	CHECK_EQ(unlink(host("mine")), 0);
+	CHECK_EQ(unlink(host("theirs")), 0);
+	CHECK_STR(until("mark"), "delete theirs, ");
+	guest__stop();
+}
+
+static void a_directory_is_watched_on_when_it_is_copied_and_when_the_host_replaces_it(void)
+{
+	start_with((struct fs_root){.name = "0", .layered = true});
+	CHECK_EQ(mkdir(host("d"), 0755), 0);
+	uint64_t dir = guest__lookup(ROOT, "d"), node, fh;
+	CHECK_EQ(watch(dir), 0);
+	ask();
+	CHECK_EQ(guest__create(dir, "own", O_WRONLY, 0644, &node, &fh), 0);
+	CHECK_STR(until("d/mark"), "");
+	CHECK_EQ(rename(host("d"), host("old")), 0);
+	CHECK_EQ(mkdir(host("d"), 0755), 0);
+	CHECK_EQ(guest__lookup(ROOT, "d"), dir);
+	CHECK_STR(until("d/mark"), "");
+	guest__stop();
+}
+
 int main(void)
 {
 	CASE(the_hosts_limit_is_no_end);
@@ -412,5 +454,7 @@ int main(void)
 	CASE(a_request_that_waits_is_given_back);
 	CASE(what_changes_while_the_machine_is_paused_is_told_after_that);
 	CASE(a_request_that_the_guest_changes_while_it_waits_gets_no_more_than_it_has_room_for);
+	CASE(below_a_layer_the_host_is_heard_where_the_guest_has_changed_nothing);
+	CASE(a_directory_is_watched_on_when_it_is_copied_and_when_the_host_replaces_it);
 	return check__done();
 }

@@ -31,6 +31,7 @@ static struct {
 	uint32_t uid, gid; /* of the process that asks */
 	char host[64];     /* what is shared */
 	char top[64];      /* the temporary directory that holds it */
+	char layer[80];    /* and what takes the changes of a root that is `layered` */
 	size_t reply_len;  /* bytes of payload in the last reply */
 	struct fuse_init_out init;
 } guest;
@@ -154,6 +155,33 @@ static uint64_t guest__memory;
 /* A root that is to be a file, with its name in it, not a directory: what its `fd` says before. */
 enum { GUEST_FILE = -1 };
 
+/* The layer of the one root that has one; its user attributes need a file system that has some. */
+CHECK__UNUSED static int guest__make_layer(void)
+{
+	char path[100];
+	snprintf(guest.layer, sizeof(guest.layer), "%s/layer", guest.top);
+	CHECK_EQ(mkdir(guest.layer, 0700), 0);
+	snprintf(path, sizeof(path), "%s/upper", guest.layer);
+	CHECK_EQ(mkdir(path, 0755), 0);
+	snprintf(path, sizeof(path), "%s/work", guest.layer);
+	CHECK_EQ(mkdir(path, 0700), 0);
+	return open(guest.layer, O_PATH | O_CLOEXEC);
+}
+
+/* Path below its upper directory, in one of a few static buffers. */
+CHECK__UNUSED __attribute__((format(printf, 1, 2))) static const char *layer(const char *format, ...)
+{
+	static char paths[4][PATH_MAX];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+	int n = snprintf(path, PATH_MAX, "%s/upper/", guest.layer);
+	va_list args;
+	va_start(args, format);
+	vsnprintf(path + n, (size_t)(PATH_MAX - n), format, args);
+	va_end(args);
+	return path;
+}
+
 /* Roots get their descriptors here; with `single` the one is guest.host, else host/<name> each. */
 CHECK__UNUSED static void guest__start(struct fs_root *roots, unsigned count, bool single)
 {
@@ -170,6 +198,8 @@ CHECK__UNUSED static void guest__start(struct fs_root *roots, unsigned count, bo
 			CHECK_EQ(mkdir(host("%s", roots[i].name), 0755), 0);
 		roots[i].fd = open(single ? guest.host : host("%s", roots[i].name), O_PATH | O_CLOEXEC);
 		CHECK(roots[i].fd >= 0);
+		if (roots[i].layered)
+			roots[i].layer = guest__make_layer();
 	}
 	struct fs_options options = {.tag = "capsa",
 				     .single = single,

@@ -8,13 +8,14 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { apply } from "../../../src/changes/apply.ts";
 import { headline } from "../../../src/changes/diff.ts";
 import { mkfifo, ownState, runs, staged } from "./staged.ts";
@@ -23,13 +24,15 @@ ownState();
 
 /** One change of each kind that is made in a way of its own. */
 async function several() {
-  const one = await staged({ changed: "old", gone: "gone", "tree/a": "1", "was-dir/x": "d", mode: "m" });
+  const files = { changed: "old", gone: "gone", "tree/a": "1", "was-dir/x": "d", mode: "m", "from/x": "x" };
+  const one = await staged(files);
   one.put("changed", "new");
   one.put("sub/made", "made");
   one.remove("gone");
   one.remove("tree");
   one.put("was-dir", "a file");
   one.put("mode", "m", 0o755);
+  one.move("from", "to");
   return one;
 }
 
@@ -116,6 +119,25 @@ test("the guest may go on: what was applied is a change again once it is changed
   // and this machine's own change to what was applied is no change of the guest's
   writeFileSync(join(one.lower, "a"), "of this machine");
   expect(await one.changes.list()).toEqual([]);
+});
+
+test("a VMM that writes where its list of what was applied is leads nobody elsewhere", async () => {
+  const one = await staged({ a: "1", b: "1" });
+  using _running = runs(one);
+  const victim = join(dirname(one.lower), "victim");
+  writeFileSync(victim, "secret 1 2 3\n");
+  for (const name of ["applied", "applied.new", `applied.${process.pid}`])
+    symlinkSync(victim, join(dirname(one.upper), name));
+  for (const file of ["a", "b"]) {
+    one.put(file, "2");
+    await one.changes.apply();
+    const list = join(dirname(one.upper), "applied");
+    expect(lstatSync(list).isFile()).toBe(true);
+    expect(readFileSync(list, "utf8")).not.toContain("secret");
+    symlinkSync(victim, `${list}.link`);
+    renameSync(`${list}.link`, list);
+  }
+  expect(readFileSync(victim, "utf8")).toBe("secret 1 2 3\n");
 });
 
 test("what is discarded is a change again once the guest changes it again", async () => {
@@ -258,6 +280,8 @@ test("killed at any step neither side is lost, and the next one finishes it", as
       mode: "m",
       "sub/": "",
       "sub/made": "made",
+      "to/": "",
+      "to/x": "x",
       "was-dir": "a file",
     });
     expect(statSync(join(one.lower, "mode")).mode & 0o777).toBe(0o755);

@@ -9,6 +9,7 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
@@ -16,6 +17,7 @@ import { dirname, join } from "node:path";
 import { StagedChanges } from "../../../src/changes/changes.ts";
 import { checkStaging, createStaging, type Staging } from "../../../src/changes/staging.ts";
 import { makeWhiteout, setAttribute } from "../../../src/changes/system.ts";
+import { lastingIdentity } from "../../../src/host/identity.ts";
 
 let state: string;
 let serial = 0;
@@ -65,6 +67,8 @@ export interface Staged {
   remove(path: string): void;
   /** Have the guest remove a directory and make it anew. */
   renew(path: string): void;
+  /** Have the guest rename a directory of the shared one, of which nothing has been changed yet. */
+  move(from: string, to: string): void;
   /** What is in the shared directory: files with their contents, links with "-> target", directories with "/". */
   seen(): Record<string, string>;
 }
@@ -92,6 +96,11 @@ export async function staged(
   await settle();
   const upper = join(staging.directory, "0", "upper");
   const parent = (path: string) => mkdirSync(dirname(join(upper, path)), { recursive: true });
+  const remove = (path: string) => {
+    parent(path);
+    rmSync(join(upper, path), { recursive: true, force: true });
+    if (!makeWhiteout(join(upper, path))) throw new Error("no whiteouts here");
+  };
   return {
     lower,
     upper,
@@ -102,15 +111,21 @@ export async function staged(
       rmSync(join(upper, path), { recursive: true, force: true });
       writeFileSync(join(upper, path), text, { mode });
     },
-    remove(path) {
-      parent(path);
-      rmSync(join(upper, path), { recursive: true, force: true });
-      if (!makeWhiteout(join(upper, path))) throw new Error("no whiteouts here");
-    },
+    remove,
     renew(path) {
       rmSync(join(upper, path), { recursive: true, force: true });
       mkdirSync(join(upper, path), { recursive: true });
       if (!setAttribute(join(upper, path), "user.overlay.opaque", "y")) throw new Error("no attributes here");
+    },
+    move(from, to) {
+      parent(to);
+      rmSync(join(upper, to), { recursive: true, force: true });
+      mkdirSync(join(upper, to));
+      const mark = `${lastingIdentity(statSync(join(lower, from), { bigint: true }))}/${from}`;
+      if (!setAttribute(join(upper, to), "user.overlay.redirect", mark))
+        throw new Error("no attributes here");
+      const above = lstatSync(join(upper, dirname(from)), { throwIfNoEntry: false });
+      if (!above?.isCharacterDevice() && !existsSync(join(upper, from))) remove(from);
     },
     seen: () => Object.fromEntries(tree(lower)),
   };

@@ -138,14 +138,12 @@ static void the_largest_plan(void)
 	CHECK_EQ(plan.lower.count, 2);
 	CHECK_STR(plan.lower.list[0], "upper");
 	CHECK_STR(plan.lower.list[1], "usr");
-	CHECK_EQ(plan.mount_count, 4);
+	CHECK_EQ(plan.mount_count, 3);
 	CHECK_STR(plan.mounts[0].name, "src");
 	CHECK_STR(plan.mounts[0].target, "/src");
 	CHECK(plan.mounts[0].read_only && !plan.mounts[0].overlay);
 	CHECK(!plan.mounts[1].read_only && !plan.mounts[1].overlay);
-	CHECK(plan.mounts[2].overlay && !plan.mounts[2].upper);
-	CHECK_STR(plan.mounts[3].upper, "staged");
-	CHECK(!plan.mounts[3].overlay && !plan.mounts[3].read_only);
+	CHECK(plan.mounts[2].overlay);
 	CHECK(plan.has_main && plan.main_has_user && plan.main_has_group);
 	CHECK_EQ(plan.main_user, 1000);
 	CHECK_EQ(plan.main_argv.count, 2);

@@ -241,19 +241,18 @@ test("locks are the host's in read-write shares, unless it says otherwise", () =
   expect(roots.map(({ hostLocks }) => hostLocks)).toEqual([true, undefined, undefined, true]);
 });
 
-test("a transaction is a read-only share and a place beside it for what is changed", () => {
+test("a transaction is a share with a place beside it for what is changed", () => {
   const shares = [share("/b"), share("/a", { host: "/opt", mode: "transaction", cache: "never" })];
   const placement = { ...PLACEMENT, staging: "/state/1" };
   const config = decodeCbor(encodeCbor(vmmConfig({ ...SPEC, shares }, { overlays: [] }, placement)));
   const [{ roots }] = config.fs as [{ roots: object[] }];
   expect(roots.slice(1)).toEqual([
-    { name: "1", path: "/opt", readOnly: true, flat: true, cache: "never", ownership: "root" },
-    { name: "2", path: "/state/1/1", readOnly: false, whiteouts: true, cache: "always", ownership: "root" },
+    { name: "1", path: "/opt", readOnly: false, layer: "/state/1/1", cache: "never", ownership: "root" },
   ]);
   const plan = decodeCbor(encodeCbor(guestPlan({ ...SPEC, shares }, { overlays: [] })));
   expect(plan.mounts).toEqual([
     { name: "share0", target: "/b", readOnly: true },
-    { name: "1", target: "/a", readOnly: false, upper: "2" },
+    { name: "1", target: "/a", readOnly: false },
   ]);
 });
 

@@ -1,0 +1,69 @@
+/**
+ * What has been applied of a sandbox that goes on, for its VMM: it keeps what the guest has there until this machine changes
+ * that in the share (ffi/virtio/fs/settled.c). A line an entry: inode and time of change in the layer, then in the share.
+ * The VMM may write where it reads this: it has a copy, and nothing is read back from there.
+ */
+
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { writeText } from "../host/whole_file.ts";
+import type { Delta } from "./compare.ts";
+import { enterAbove, openUpper } from "./layers.ts";
+import { removeTree } from "./remove.ts";
+import { look, type Side, signature } from "./side.ts";
+import type { StagedShare, Staging } from "./staging.ts";
+import { isMissing } from "./take.ts";
+
+const FILE = "applied";
+
+/** `now`: what the shared directories have there. */
+export function noteApplied(
+  { directory }: Staging,
+  applied: readonly (readonly [Delta, now: Side | undefined])[],
+): void {
+  const shares = new Set(applied.map(([{ share }]) => share));
+  for (const share of shares) {
+    const path = join(directory, `${FILE}-${share.index}`);
+    const lines = new Map(read(path).map((line) => [line.split(" ").slice(0, 2).join(" "), line]));
+    for (const [delta, now] of applied) {
+      const own = delta.share === share ? ownSide(directory, share, delta) : undefined;
+      if (own === undefined) continue;
+      const key = `${own.ino} ${own.ctimeNs}`;
+      lines.set(key, `${key} ${now?.ino ?? 0} ${now?.ctimeNs ?? 0}`);
+    }
+    const text = [...lines.values(), ""].join("\n");
+    writeText(path, text, { flush: true });
+    give(join(directory, String(share.index), FILE), text);
+  }
+}
+
+/** What the layer has there, unless the guest has changed it since. */
+function ownSide(directory: string, share: StagedShare, { path, after }: Delta): Side | undefined {
+  if (path.length === 0) return undefined;
+  try {
+    using upper = openUpper(directory, share);
+    using above = enterAbove(upper.place, path);
+    const own = look(above.place, path.at(-1)!);
+    const same = after === undefined ? own?.whiteout : signature(own) === signature(after);
+    return same && own?.type !== "directory" ? own : undefined;
+  } catch (error) {
+    if (isMissing(error)) return undefined; // it is not there by itself: a directory above it is gone, or was renamed
+    throw error;
+  }
+}
+
+/** For the VMM. Whatever it has put there is replaced, and no link is followed. */
+function give(path: string, text: string): void {
+  const beside = `${path}.new`;
+  removeTree(beside);
+  writeFileSync(beside, text, { mode: 0o600, flag: "wx" });
+  renameSync(beside, path);
+}
+
+function read(path: string): string[] {
+  try {
+    return readFileSync(path, "latin1").split("\n").filter(Boolean);
+  } catch {
+    return [];
+  }
+}
