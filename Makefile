@@ -41,8 +41,9 @@ bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/
 bench-lab: setup-dev ## measure on a true /dev/kvm, in the lab: JSON in tests/bench/results-lab.json
 	@node_modules/.bin/bun tests/bench/lab/main.ts
 
-soak: setup-dev ## 100,000 connections; a database that two write; 32 sandboxes at random work for five minutes
+soak: setup-dev ## connections, databases, 32 sandboxes at random work; then tools in shares: two hours
 	@node_modules/.bin/bun tests/soak/main.ts
+	@CAPSA_SOAK=1 tests/run tests/sandbox/files
 
 clean: ## remove what was built here (the user's kernel cache stays)
 	@rm -rf build node_modules tests/bench/results*.json
