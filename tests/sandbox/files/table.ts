@@ -41,6 +41,7 @@ export const TOOLS: readonly Tool[] = [
   { name: "SQLite", command: (_, size) => python("sqlite.py", 20 * size) },
   { name: "tar, cp and rsync", command: () => shell("archive.sh"), users: true },
   { name: "git", command: () => shell("git.sh"), needs: "/usr/bin/git", users: true },
+  { name: "make", command: () => shell("make.sh"), needs: "/usr/bin/make" },
   { name: "npm", command: () => shell("npm.sh"), needs: "/usr/bin/npm" },
   {
     name: "cargo",
