@@ -9,9 +9,10 @@ export const NOBODY = 65534;
 /** `make soak` does all of it, and more of each. */
 export const soaking = process.env.CAPSA_SOAK === "1";
 
-/** The shares, and who is first to work in each. */
+/** The shares, who works in each, and who is first to do so. */
 const SHARES = {
-  rw: { mode: MountMode.ReadWrite, first: 0 },
+  rw: { mode: MountMode.ReadWrite, cache: "auto", users: [0, NOBODY], first: 0 },
+  always: { mode: MountMode.ReadWrite, cache: "always", users: [0], first: 0 },
 } as const;
 
 export interface Ran {
@@ -50,9 +51,9 @@ export async function startColumns(): Promise<Columns> {
     .cpus(2)
     .rootfs("host")
     .share(tools, "/tools", MountMode.ReadOnly);
-  for (const [share, { mode }] of Object.entries(SHARES)) {
+  for (const [share, { mode, cache }] of Object.entries(SHARES)) {
     mkdirSync(join(top, share));
-    machine = machine.share(join(top, share), `/${share}`, mode);
+    machine = machine.share(join(top, share), `/${share}`, { mode, cache });
   }
   if (toolchain) machine = machine.share(toolchain, "/toolchain", MountMode.ReadOnly);
   const vm = await machine.run("/bin/sleep", ["infinity"]).build();
@@ -72,7 +73,7 @@ export async function startColumns(): Promise<Columns> {
     return { ...column, first: user === me, run };
   });
   const shares = (Object.keys(SHARES) as (keyof typeof SHARES)[]).flatMap((share) =>
-    [0, NOBODY].map((user): Column => {
+    SHARES[share].users.map((user): Column => {
       const inGuest = (directory: string) => `/${share}/${user}/${directory}`;
       return {
         ...ofUser(share, user),

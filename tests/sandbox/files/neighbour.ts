@@ -25,6 +25,12 @@ export function overAndOver(pauseMs: number, work: () => unknown): Neighbour {
   };
 }
 
+/** Work that comes to an end by itself. */
+export function once(work: Promise<void>): Neighbour {
+  work.catch(() => {}); // told by stop()
+  return { stop: () => work };
+}
+
 /** Saves, adds, removes and moves in `directory`, all below names that begin with "host". */
 export function neighbour(directory: string): Neighbour {
   let turn = 0;

@@ -7,7 +7,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { ownState } from "../../unit/changes/staged.ts";
 import { type Column, type Columns, onDisk, soaking, startColumns } from "./column.ts";
-import { type Neighbour, neighbour, overAndOver } from "./neighbour.ts";
+import { type Neighbour, neighbour, once, overAndOver } from "./neighbour.ts";
 import { isHere, TOOLS, type Tool } from "./table.ts";
 
 const SEEDS = soaking ? Array.from({ length: 5 }, () => Math.floor(Math.random() * 1e6)) : [1];
@@ -24,23 +24,37 @@ async function wrong(tool: Tool, column: Column, seed: number): Promise<readonly
   const host = join(column.host, directory);
   mkdirSync(host);
   chmodSync(host, 0o777);
-  const beside: Neighbour[] = [neighbour(host)];
+  // what is cached for ever is nobody else's to change
+  const beside: Neighbour[] = column.mode === "always" ? [] : [neighbour(host)];
   // what it cannot have while the tool is at it waits for the last time
   if (column.apply) beside.push(overAndOver(500, () => column.apply!(directory)));
-  const script = `mkdir work; cd work; ${tool.command(seed, soaking ? 10 : 1)}`;
-  const { exitCode, stdout, stderr } = await column
-    .run(script, directory)
-    .finally(() => Promise.all(beside.map((one) => one.stop())));
+  const command = tool.command(seed, soaking ? 10 : 1);
+  const script = `SIDES='one other'; mkdir work; cd work; ${command}`;
+  if (tool.both) beside.push(once(otherSide(command, host)));
+  const stopAll = () => Promise.allSettled(beside.map((one) => one.stop()));
+  const { exitCode, stdout, stderr } = await column.run(script, directory).catch(async (error) => {
+    await stopAll();
+    throw error;
+  });
+  const others = (await stopAll()).flatMap((one) => (one.status === "rejected" ? [String(one.reason)] : []));
   const printed = `${stdout}${stderr}`;
-  if (exitCode !== 0 || printed !== "") return [`exit code ${exitCode}: ${printed.slice(-4000)}`];
+  if (exitCode !== 0 || printed !== "") others.unshift(`exit code ${exitCode}: ${printed.slice(-4000)}`);
+  if (others.length > 0) return others;
   if (column.mode === "disk") return [];
   const refused = (await column.apply?.(directory)) ?? [];
   return refused.length > 0 ? refused : await differences(column, directory, host);
 }
 
+/** The same program on this machine, in the same directory once it is there. */
+async function otherSide(command: string, directory: string): Promise<void> {
+  const script = `until [ -d work ]; do sleep 0.05; done; SIDES='other one'; cd work; ${command}`;
+  const { exitCode, stdout, stderr } = await onDisk(script, directory, columns.tools, process.getuid!());
+  if (exitCode !== 0) throw new Error(`this machine's side: exit code ${exitCode}: ${stdout}${stderr}`);
+}
+
 /** Between what a guest and this machine see in a directory: none, at the latest when the guest's cache has aged. */
 async function differences(column: Column, directory: string, host: string): Promise<readonly string[]> {
-  const script = `python3 "$TOOLS/view.py" .${column.mode === "rw" ? " exact" : ""}`;
+  const script = `python3 "$TOOLS/view.py" .${column.apply ? "" : " exact"}`;
   const look = async () => {
     const [guest, here] = await Promise.all([
       column.run(script, directory),
@@ -62,13 +76,17 @@ async function differences(column: Column, directory: string, host: string): Pro
   return seen;
 }
 
+function isFor({ mode, first, apply }: Column, { users, maps, both }: Tool): boolean {
+  if (mode === "always") return maps ?? false;
+  if (apply && both) return false; // each side has files of its own
+  return first || (users ?? false) || (soaking && mode !== "disk");
+}
+
 for (const tool of TOOLS)
   test.skipIf(!isHere(tool))(
     isHere(tool) ? tool.name : `${tool.name}, which needs ${tool.needs}`,
     async () => {
-      const places = columns.all.filter(
-        ({ first, mode }) => first || tool.users || (soaking && mode !== "disk"),
-      );
+      const places = columns.all.filter((column) => isFor(column, tool));
       for (const seed of SEEDS) {
         const told = await Promise.all(
           places.map(async (column) => [column.name, await wrong(tool, column, seed)] as const),

@@ -145,8 +145,6 @@ def copy_range():
 def holes():
     """What SEEK_DATA leaves out holds zeros, and its end is the file's."""
     log.append("seek")
-    if held is not None:
-        held.flush()
     at = 0
     while at < len(model):
         try:
