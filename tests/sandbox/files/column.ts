@@ -2,7 +2,7 @@
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Capsa, MountMode, sandbox } from "../../../src/index.ts";
+import { Capsa, CapsaError, MountMode, sandbox } from "../../../src/index.ts";
 import { toolchain } from "./table.ts";
 
 export const NOBODY = 65534;
@@ -13,6 +13,7 @@ export const soaking = process.env.CAPSA_SOAK === "1";
 const SHARES = {
   rw: { mode: MountMode.ReadWrite, cache: "auto", users: [0, NOBODY], first: 0 },
   always: { mode: MountMode.ReadWrite, cache: "always", users: [0], first: 0 },
+  transaction: { mode: MountMode.Transaction, cache: "auto", users: [0, NOBODY], first: NOBODY },
 } as const;
 
 export interface Ran {
@@ -85,6 +86,12 @@ export async function startColumns(): Promise<Columns> {
             group: user,
             env: { TOOLS: "/tools", HOME: `/tmp/home${user}`, LC_ALL: "C.UTF-8" },
           }),
+        ...(share === "transaction" && {
+          apply: async (directory) => {
+            const { refused } = await vm.apply([inGuest(directory)]).catch(nothing({ refused: [] }));
+            return refused.map(({ path, conflict }) => `${path}: ${conflict}`);
+          },
+        }),
       };
     }),
   );
@@ -96,6 +103,14 @@ export async function startColumns(): Promise<Columns> {
       await vm.kill();
       rmSync(top, { recursive: true, force: true });
     },
+  };
+}
+
+/** What a call gives where there is nothing to apply or to discard, which is an error for it. */
+export function nothing<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof CapsaError && error.code === "NO_SUCH_CHANGE") return value;
+    throw error;
   };
 }
 
