@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import {
+  chmodSync,
   copyFileSync,
   mkdirSync,
   readdirSync,
@@ -67,6 +68,24 @@ async function says(cwd: string, args: readonly string[], { exitCode = 0, stdout
   expect({ args, ...seen }).toEqual({ args, exitCode, stdout, stderr });
 }
 
+/** It says that, at the latest when what the guest has cached is old. */
+async function seen(cwd: string, args: readonly string[], stdout: string): Promise<void> {
+  const look = async () => {
+    const child = Bun.spawn([CAPSA, ...args], {
+      cwd,
+      env: process.env,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    return `${await child.stdout.text()}${await child.stderr.text()}`;
+  };
+  let text = await look();
+  for (const end = performance.now() + 20_000; text !== stdout && performance.now() < end; )
+    text = await look();
+  expect(text).toBe(stdout);
+}
+
 /** One that goes on; what it prints is read line by line. */
 function goesOn(cwd: string, args: readonly string[]) {
   const child = Bun.spawn([CAPSA, ...args], {
@@ -113,6 +132,105 @@ const NOBODY_RUNS = "NAME  ID  ENGINE  CPUS  MEMORY  PID  UP\n";
 const runsOn = (name: string) =>
   `${name} is up in TIME\n` +
   `${name} runs on: capsa exec ${name} -- COMMAND, capsa logs ${name}, capsa down ${name}\n`;
+
+test("an agent edits a repository: its owner looks, takes some, drops some, and edits meanwhile", async () => {
+  await using dir = await place({
+    "project/Makefile": "check:\n\t@./greet | grep -q '^hello$$' && echo fine\n",
+    "project/greet": "#!/bin/sh\necho helo\n",
+    "project/README": "It greets.\n",
+    "project/LICENSE": "Do as you like.\n",
+    "capsa.toml": `[sandbox.agent]
+rootfs = "host"
+
+[[sandbox.agent.shares]]
+host = "./project"
+guest = "/project"
+mode = "transaction"
+`,
+  });
+  const project = join(dir.path, "project");
+  const git = (...args: string[]) => {
+    const identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"];
+    const { stdout, stderr } = Bun.spawnSync(["git", ...identity, ...args], { cwd: project });
+    expect(stderr.toString()).toBe("");
+    return stdout.toString();
+  };
+  chmodSync(join(project, "greet"), 0o755);
+  git("init", "-q");
+  git("add", ".");
+  git("commit", "-q", "-m", "first");
+  const inside = (script: string) => ["exec", "agent", "-w", "/project", "--", "sh", "-ec", script];
+  await says(dir.path, ["up", "-d"], { stderr: runsOn("agent") });
+  await says(dir.path, ["diff", "agent"], {});
+  await says(
+    dir.path,
+    inside("sed -i s/helo/hello/ greet; mkdir build; make check >build/log; cat build/log"),
+    {
+      stdout: "fine\n",
+    },
+  );
+  await says(dir.path, ["diff", "agent"], {
+    stdout: `created /project/build/
+created /project/build/log (5 bytes)
+--- /dev/null
++++ b/project/build/log
+@@ -0,0 +1,1 @@
++fine
+modified /project/greet (20 to 21 bytes)
+--- a/project/greet
++++ b/project/greet
+@@ -1,2 +1,2 @@
+ #!/bin/sh
+-echo helo
++echo hello
+`,
+  });
+  expect(git("status", "--porcelain")).toBe("");
+  await says(dir.path, ["discard", "agent", "/project/build"], {
+    stdout: "created /project/build/\ncreated /project/build/log\n",
+  });
+  await says(dir.path, ["apply", "agent"], {
+    stdout: "modified /project/greet\n",
+  });
+  expect(git("status", "--porcelain")).toBe(" M greet\n");
+  git("commit", "-q", "-a", "-m", "second");
+  // the owner goes on with an editor, and the agent sees it
+  writeFileSync(join(project, "README.new"), "It greets whoever asks.\n");
+  renameSync(join(project, "README.new"), join(project, "README"));
+  writeFileSync(join(project, "NEWS"), "spelling\n");
+  await seen(dir.path, inside("cat README NEWS; ./greet"), "It greets whoever asks.\nspelling\nhello\n");
+  // what was applied is the agent's to change again; what both change is told
+  await says(
+    dir.path,
+    inside("echo 'echo bye' >>greet; mv LICENSE COPYING; echo And leaves. >>README; ./greet"),
+    {
+      stdout: "hello\nbye\n",
+    },
+  );
+  writeFileSync(join(project, "README"), "It greets all.\n");
+  await says(dir.path, ["diff", "--summary", "agent"], {
+    stdout: `renamed /project/LICENSE to /project/COPYING
+modified /project/README (15 to 36 bytes, CONFLICT: this machine has changed it since the sandbox started)
+modified /project/greet (21 to 30 bytes)
+`,
+  });
+  await says(dir.path, ["apply", "agent"], {
+    exitCode: 1,
+    stdout: "renamed /project/LICENSE to /project/COPYING\nmodified /project/greet\n",
+    stderr:
+      "capsa: /project/README is not applied: this machine has changed it since the sandbox started\n" +
+      "  `capsa apply --force` takes the guest's side, `capsa discard` this machine's\n",
+  });
+  await says(dir.path, ["discard", "agent"], { stdout: "modified /project/README\n" });
+  await says(dir.path, ["apply", "agent"], { stderr: "there is nothing to apply\n" });
+  expect(readFileSync(join(project, "greet"), "utf8")).toBe("#!/bin/sh\necho hello\necho bye\n");
+  expect(readFileSync(join(project, "README"), "utf8")).toBe("It greets all.\n");
+  await says(dir.path, inside("ls; make check"), {
+    stdout: "COPYING\nMakefile\nNEWS\nREADME\nbuild\ngreet\nfine\n",
+  });
+  await says(dir.path, ["down", "agent"], { stderr: "agent ended in TIME\n" });
+  await says(dir.path, ["ps"], { stdout: NOBODY_RUNS });
+}, 300_000);
 
 test("a CI job: steps that pass, a change that breaks them, a report, and nothing left", async () => {
   await using dir = await place({
