@@ -68,7 +68,7 @@ static const char *const files[] = {
 	"preadv2",         "pwritev2",  "lseek",     "newfstatat", "statx",        "fstatfs", "openat",    "getdents64",
 	"readlinkat",      "unlinkat",  "mkdirat",   "mknodat",    "symlinkat",    "linkat",  "renameat",  "renameat2",
 	"fchmodat",        "fchownat",  "utimensat", "ftruncate",  "fallocate",    "fsync",   "fdatasync", "syncfs",
-	"copy_file_range", "fgetxattr", "fsetxattr", "flistxattr", "fremovexattr", "flock",   "dup3",       NULL};
+	"copy_file_range", "fgetxattr", "fsetxattr", "flistxattr", "fremovexattr", "flock",   "dup3",      NULL};
 
 /* What changes in a share, as long as no path leads elsewhere: Landlock has no say in what is watched. */
 static const char *const watching[] = {"fchdir", /* inotify takes no directory to begin at */
