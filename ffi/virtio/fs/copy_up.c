@@ -233,6 +233,17 @@ static int fill_file(struct fs_session *s, struct copy *copy, int from, bool emp
 	return err;
 }
 
+/* A file that has no name; where the file system has none of those, one in `work`. */
+static int make_file(struct fs_session *s, struct copy *copy)
+{
+	struct fs_layer *layer = copy->inode->share->layer;
+	int fd = fd__open(s, layer->work, ".", O_TMPFILE | O_RDWR, 0600);
+	if (fd != -EOPNOTSUPP)
+		return fd;
+	layer__aside(layer, copy->aside);
+	return fd__open(s, layer->work, copy->aside, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0600);
+}
+
 static int copy_file(struct fs_session *s, struct copy *copy, bool empty)
 {
 	struct fs_inode *inode = copy->inode;
@@ -240,8 +251,10 @@ static int copy_file(struct fs_session *s, struct copy *copy, bool empty)
 	int from = inode->handles ? inode->handles->fd : inode__open(s, inode, O_RDONLY);
 	if (from < 0)
 		return from;
-	copy->fd = fd__open(s, inode->share->layer->work, ".", O_TMPFILE | O_RDWR, 0600);
+	copy->fd = make_file(s, copy);
 	int err = copy->fd < 0 ? copy->fd : fill_file(s, copy, from, empty);
+	if (copy->aside[0])
+		unlinkat(inode->share->layer->work, copy->aside, 0);
 	if (!inode->handles)
 		close(from);
 	if (!err)
