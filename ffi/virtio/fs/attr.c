@@ -80,6 +80,8 @@ void attr__entry(const struct fs_request *req, struct fs_inode *inode, const str
 {
 	uint64_t valid;
 	attr__timeout(inode->share, &valid);
+	if (inode->parent && inode->parent->locked) /* a database's journal, say, which tells who holds the lock */
+		valid = 0;
 	*entry = (struct fuse_entry_out){.nodeid = inode->id, .entry_valid = valid, .attr_valid = valid};
 	attr__fill(req, inode, stx, &entry->attr);
 	inode->lookups++;

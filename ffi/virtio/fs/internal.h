@@ -90,7 +90,8 @@ struct fs_inode {
 	bool astray;                          /* watched, and not where it was last seen */
 	struct fs_inode *next_watched;        /* in its bucket of fs_changes */
 	uint64_t lookups;                     /* references the guest holds */
-	unsigned refs;                        /* children that name it as parent, and handles */
+	unsigned refs;                        /* children that name it as parent, handles, and locks beside it */
+	unsigned locked;                      /* locks that the host knows, of files in it */
 	struct fs_handle *handles;
 	struct fs_lock *locks; /* each goes with a handle */
 	struct fs_inode *next; /* in its hash bucket */

@@ -45,6 +45,11 @@ static void remove_lock(struct fs_session *s, struct fs_inode *inode, struct fs_
 	s->locks.changed |= lock->ranges != NULL;
 	host_lock__let_go(s, lock);
 	range__free_all(s, lock);
+	if (lock->beside) {
+		lock->beside->locked--;
+		lock->beside->refs--;
+		inode__put(s, lock->beside);
+	}
 	free(lock);
 }
 
@@ -58,6 +63,11 @@ static void remove_those(struct fs_session *s, struct fs_inode *inode, const str
 	}
 }
 
+static bool is_of_host(const struct fs_wish *wish)
+{
+	return wish->inode->share && wish->inode->share->host_locks;
+}
+
 static struct fs_lock *new_lock(const struct fs_wish *wish)
 {
 	struct fs_lock *lock = calloc(1, sizeof(*lock));
@@ -69,14 +79,14 @@ static struct fs_lock *new_lock(const struct fs_wish *wish)
 		.handle = wish->handle,
 		.fd = -1,
 		.next = wish->inode->locks,
+		.beside = is_of_host(wish) ? wish->inode->parent : NULL,
 	};
 	wish->inode->locks = lock;
+	if (lock->beside) {
+		lock->beside->locked++;
+		lock->beside->refs++;
+	}
 	return lock;
-}
-
-static bool is_of_host(const struct fs_wish *wish)
-{
-	return wish->inode->share && wish->inode->share->host_locks;
 }
 
 static int take_lock(const struct fs_wish *wish, struct fs_range **spare)

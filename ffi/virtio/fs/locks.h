@@ -19,6 +19,7 @@ struct fs_lock {
 	int fd;                   /* what has it on the host; -1: nothing */
 	bool opened;              /* for this, and not the handle's */
 	struct fs_range *ranges;  /* by place; none touch that are alike; never NULL between requests */
+	struct fs_inode *beside;  /* the directory that it was in, where the host knows of it */
 	struct fs_lock *next;     /* of the same inode */
 };
 

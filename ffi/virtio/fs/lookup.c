@@ -35,7 +35,8 @@ int op__lookup(struct fs_request *req)
 	int err = union__find(req->session, req->inode, req->name[0], &found);
 	if (err == -ENOENT && req->share->cache != FS_CACHE_NEVER) { /* node 0: the guest may remember that */
 		*out = (struct fuse_entry_out){0};
-		attr__timeout(req->share, &out->entry_valid);
+		if (!req->inode->locked)
+			attr__timeout(req->share, &out->entry_valid);
 		req->out_len = sizeof(*out);
 		return 0;
 	}

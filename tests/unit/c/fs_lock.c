@@ -469,6 +469,21 @@ static void a_share_may_keep_locks_to_the_guest(void)
 	guest__stop();
 }
 
+/* SQLite's journal is such a name: whether it is there says what is to become of the locked file. */
+static void names_beside_what_is_locked_are_looked_up_each_time(void)
+{
+	start();
+	int fd = open(host("g"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	close(fd);
+	CHECK(guest__lookup(ROOT, "g") && guest__entry()->entry_valid > 0);
+	CHECK_EQ(posix(handle, 1, F_WRLCK, 0, 0), 0);
+	CHECK(guest__lookup(ROOT, "g") && !guest__entry()->entry_valid && !guest__entry()->attr_valid);
+	CHECK(!guest__lookup(ROOT, "none") && !guest__entry()->entry_valid);
+	CHECK_EQ(posix(handle, 1, F_UNLCK, 0, 0), 0);
+	CHECK(guest__lookup(ROOT, "g") && guest__entry()->entry_valid > 0);
+	guest__stop();
+}
+
 int main(void)
 {
 	CASE(guest_and_host_exclude_each_other);
@@ -480,5 +495,6 @@ int main(void)
 	CASE(a_guest_may_hold_so_much_and_no_more);
 	CASE(what_is_no_lock_is_refused);
 	CASE(a_share_may_keep_locks_to_the_guest);
+	CASE(names_beside_what_is_locked_are_looked_up_each_time);
 	return check__done();
 }
