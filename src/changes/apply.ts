@@ -16,7 +16,7 @@ import {
   writeJournal,
 } from "./journal.ts";
 import { enterAbove, openLower, openUpper } from "./layers.ts";
-import { shownPath } from "./names.ts";
+import { renamedIn } from "./renamed.ts";
 import { Settled } from "./settled.ts";
 import { identity, look, type Side } from "./side.ts";
 import { Sources } from "./sources.ts";
@@ -55,7 +55,7 @@ export async function apply(
   const { done, failed } = await carryOut(
     staging,
     wanted.flatMap(({ deltas }) => deltas),
-    new Sources(all.flatMap(({ deltas }) => deltas)),
+    all.flatMap(({ deltas }) => deltas),
     force,
     observe,
   );
@@ -88,12 +88,13 @@ interface Outcome {
 async function carryOut(
   staging: Staging,
   chosen: readonly Delta[],
-  sources: Sources,
+  all: readonly Delta[],
   force: boolean,
   observe: Observer,
 ): Promise<Outcome> {
   const done = new Map<Delta, Side | undefined>();
   const failed = new Map<Delta, string>();
+  const sources = new Sources(staging, renamedIn(staging), all);
   const deltas = sources.ordered(chosen);
   if (deltas.length === 0) return { done, failed };
   const journal = journalOf(deltas);
@@ -105,9 +106,7 @@ async function carryOut(
     try {
       const isForeign: Guard = (path, side) =>
         !force && settled.isForeign({ share: delta.share, path }, side);
-      const lost = sources.lostBy(delta);
-      if (lost !== undefined)
-        throw new Refusal(`what is in it is ${shownPath(lost.share, lost.path)} now: apply that first`);
+      sources.release(delta);
       const now = take(staging, delta, journal.entries[serial]!, isForeign, observe);
       settled.add(delta, now);
       sources.done(delta);
@@ -134,7 +133,7 @@ export async function finish(staging: Staging, observe: Observer = nobody): Prom
   const wanted = open.filter((delta) =>
     journal.entries.some((entry) => isAt(entry, delta) && entry.before === identity(delta.before)),
   );
-  await carryOut(staging, wanted, new Sources(open), false, observe);
+  await carryOut(staging, wanted, open, false, observe);
   markDone(staging, journal.entries, open);
   dropJournal(staging);
 }
@@ -153,7 +152,7 @@ function markDone(staging: Staging, entries: readonly Entry[], open: readonly De
       using upper = openUpper(staging.directory, share);
       using above = enterAbove(upper.place, path);
       const after = look(above.place, name);
-      const shown = after === undefined || after.whiteout ? {} : { after };
+      const shown = after === undefined ? {} : after.whiteout ? { instead: after } : { after };
       const delta: Delta = { share, path, kind: "modified", ...shown };
       const now = look(lower, name);
       settled.add(delta, now);

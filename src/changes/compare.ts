@@ -28,14 +28,16 @@ export interface Delta {
   readonly kind: "created" | "modified" | "deleted" | "type" | "mode";
   readonly before?: Side;
   readonly after?: Side;
+  /** What the layer has in its place, where the guest has nothing that counts: the mark of a deletion, a fifo. */
+  readonly instead?: Side;
   /** Where in the shared directory that is yet, since the guest has renamed a directory above it. */
   readonly source?: readonly Buffer[];
   /** Why what the guest has there cannot be taken over. */
   readonly obstacle?: string;
 }
 
-/** Whether something is known to be no change any more: contents that are large need not be compared then. */
-export type IsSettled = (share: StagedShare, path: readonly Buffer[], after: Side | undefined) => boolean;
+/** Whether what the layer has is known to be no change any more: contents that are large need not be compared then. */
+export type IsSettled = (share: StagedShare, path: readonly Buffer[], own: Side | undefined) => boolean;
 
 interface Pair {
   readonly upper: Place | undefined;
@@ -92,11 +94,12 @@ function* compareIn(pair: Pair): Generator<Delta> {
     const source = own === undefined && after !== undefined ? { source: [...through!.path, name] } : {};
     if (after?.type === "directory") {
       yield* compareDirectory(pair, path, before, { after, ...source });
-    } else if (!isSettled(share, path, after)) {
+    } else if (!isSettled(share, path, there)) {
       const kind = difference(pair, name, before, after);
       const sides = {
         ...(before === undefined ? {} : { before }),
         ...(after === undefined ? {} : { after }),
+        ...(after === undefined && there !== undefined ? { instead: there } : {}),
         ...source,
       };
       if (kind !== undefined) yield { share, path, kind, ...sides };

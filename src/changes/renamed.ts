@@ -3,12 +3,14 @@
  * mark on the one in the layer says where (ffi/virtio/fs/redirect.c); it may say anything, so names are entered one at a time.
  */
 
-import { fstatSync } from "node:fs";
+import { fstatSync, readdirSync } from "node:fs";
 import type { Place } from "../agent/tree/place.ts";
+import { TREE_DEPTH } from "../agent/tree/record.ts";
 import { lastingIdentity } from "../host/identity.ts";
-import { enterAbove, openLower } from "./layers.ts";
-import type { StagedShare } from "./staging.ts";
-import { attribute } from "./system.ts";
+import { enterAbove, openLower, openUpper } from "./layers.ts";
+import { look } from "./side.ts";
+import type { StagedShare, Staging } from "./staging.ts";
+import { attribute, removeAttribute } from "./system.ts";
 
 const MARK = "user.overlay.redirect";
 const HERE = Buffer.from(".");
@@ -22,13 +24,22 @@ export interface Through {
   readonly path: readonly Buffer[];
 }
 
+/** A directory that shows under another name than it has in the shared one. */
+export interface Renamed {
+  readonly share: StagedShare;
+  /** Its place for the guest. */
+  readonly path: readonly Buffer[];
+  /** And in the shared directory. */
+  readonly from: readonly Buffer[];
+  readonly mark: string;
+}
+
 /**
  * What shows through `inner`, a directory of the layer, for it was renamed; undefined where nothing does, any more. It is noted
  * in `shown`.
  */
 export function throughOf(share: StagedShare, inner: Place, shown: Set<string>): Through | undefined {
-  const mark = attribute(`/proc/self/fd/${inner.fd}`, MARK, LONGEST);
-  const [who, ...names] = mark?.split("/") ?? [];
+  const [who, ...names] = markOf(inner)?.split("/") ?? [];
   if (names.length === 0 || !names.every(isName)) return undefined;
   const path = names.map((name) => Buffer.from(name, "latin1"));
   try {
@@ -44,6 +55,50 @@ export function throughOf(share: StagedShare, inner: Place, shown: Set<string>):
     // it is somewhere else by now, or gone
   }
   return undefined;
+}
+
+/** All that the guest has renamed, as far as its layer can be read. Throws `HostFileError`. */
+export function renamedIn({ directory, record }: Staging): Renamed[] {
+  return record.shares.flatMap((share) => {
+    using upper = openUpper(directory, share);
+    return [...renamedBelow(share, upper.place, [])];
+  });
+}
+
+function* renamedBelow(share: StagedShare, place: Place, path: readonly Buffer[]): Generator<Renamed> {
+  if (path.length >= TREE_DEPTH) return;
+  for (const name of place.try(HERE, (here) => readdirSync(here, { encoding: "buffer" }))) {
+    if (look(place, name)?.type !== "directory") continue;
+    let inner: Place;
+    try {
+      inner = place.enter(name);
+    } catch {
+      continue; // the guest has closed it, or it is gone: neither does anything of it become a change
+    }
+    try {
+      const at = [...path, name];
+      const through = throughOf(share, inner, new Set());
+      through?.place.close();
+      if (through !== undefined) yield { share, path: at, from: through.path, mark: markOf(inner)! };
+      yield* renamedBelow(share, inner, at);
+    } finally {
+      inner.close();
+    }
+  }
+}
+
+/**
+ * From now on what the shared directory has at its new place shows through it; false where it is not there any more as it was
+ * seen. Throws `HostFileError`.
+ */
+export function unmark(directory: string, { share, path, mark }: Renamed): boolean {
+  using upper = openUpper(directory, share);
+  using above = enterAbove(upper.place, [...path, HERE]);
+  return markOf(above.place) === mark && removeAttribute(`/proc/self/fd/${above.place.fd}`, MARK);
+}
+
+function markOf(inner: Place): string | undefined {
+  return attribute(`/proc/self/fd/${inner.fd}`, MARK, LONGEST);
 }
 
 function isName(name: string): boolean {

@@ -14,7 +14,7 @@ import type { Staging } from "./staging.ts";
 const FILE = "settled.json";
 
 interface Mark {
-  /** Signatures: of what the guest had there, and of what was in the shared directory afterwards. */
+  /** Signatures: of what the layer had there, and of what was in the shared directory afterwards. */
   readonly after: string;
   readonly before: string;
 }
@@ -37,13 +37,13 @@ export class Settled {
   }
 
   /** It has been applied or discarded, and the guest has not touched it since. */
-  has(at: Pick<Delta, "share" | "path">, after: Side | undefined): boolean {
-    return this.#marks.get(key(at))?.after === signature(after);
+  has(at: Pick<Delta, "share" | "path">, own: Side | undefined): boolean {
+    return this.#marks.get(key(at))?.after === signature(own);
   }
 
   /** `now`: what the shared directory has there. */
   add(delta: Delta, now: Side | undefined): void {
-    this.#marks.set(key(delta), { after: signature(delta.after), before: signature(now) });
+    this.#marks.set(key(delta), { after: signature(delta.after ?? delta.instead), before: signature(now) });
   }
 
   /** Whether this machine has changed something in a shared directory since the sandbox started, and not by an apply. */

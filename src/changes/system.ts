@@ -12,6 +12,7 @@ function load() {
   return dlopen("libc.so.6", {
     mknod: { args: ["ptr", "u32", "u64"], returns: "i32" },
     setxattr: { args: ["ptr", "ptr", "ptr", "u64", "i32"], returns: "i32" },
+    removexattr: { args: ["ptr", "ptr"], returns: "i32" },
     getxattr: { args: ["ptr", "ptr", "ptr", "u64"], returns: "i64" },
     renameat2: { args: ["i32", "ptr", "i32", "ptr", "u32"], returns: "i32" },
   }).symbols;
@@ -57,6 +58,12 @@ export function attribute(path: string | Uint8Array, name: string, most = 16): s
 export function setAttribute(path: string | Uint8Array, name: string, value: string): boolean {
   const [where, what, data] = [terminated(path), terminated(name), Buffer.from(`${value}\0`, "latin1")];
   return libc().setxattr(ptr(where), ptr(what), ptr(data), data.length - 1, 0) === 0;
+}
+
+/** Take an extended attribute away from what the path leads to; false where that fails. */
+export function removeAttribute(path: string | Uint8Array, name: string): boolean {
+  const [where, what] = [terminated(path), terminated(name)];
+  return libc().removexattr(ptr(where), ptr(what)) === 0;
 }
 
 /** Make an overlay's whiteout: a character device of number 0, for which Linux asks no privilege; false where that fails. */

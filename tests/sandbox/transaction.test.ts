@@ -153,6 +153,38 @@ test("a directory is renamed as one, is applied, and goes on", async () => {
   );
 });
 
+test("one whose old name is another's by now goes on, and for whoever is in it", async () => {
+  mkdirSync(join(project, "src/sub"), { recursive: true });
+  for (const name of ["src/f", "src/sub/c"]) writeFileSync(join(project, name), "old\n");
+  await until("cat src/f src/sub/c", "old\nold\n");
+  await run("mv src src.old; mkdir -p src/sub; echo new | tee src/f >src/sub/d; touch src.old/sub/own");
+  await using held = await holding("cd src.old/sub; echo ready; read x; ls; cat c");
+  const { refused } = await vm.apply(["/project/src", "/project/src.old"], { force: true });
+  expect(refused).toEqual([]);
+  expect(await held.rest()).toBe("c\nown\nold\n");
+  await until(
+    "echo src/* src/sub/* src.old/* src.old/sub/*",
+    "src/f src/sub src/sub/d src.old/f src.old/sub src.old/sub/c src.old/sub/own\n",
+  );
+  expect(await run("cat src/f src.old/f")).toBe("new\nold\n");
+  const left = (await vm.changes()).filter(({ path }) => /project\/src/.test(path));
+  expect(left).toEqual([]);
+});
+
+test("a name that is removed twice is a change twice", async () => {
+  writeFileSync(join(project, "twice"), "1\n");
+  await until("cat twice", "1\n");
+  await run("rm twice");
+  expect((await vm.apply(["/project/twice"], { force: true })).refused).toEqual([]);
+  await run("touch twice; rm twice");
+  writeFileSync(join(project, "twice"), "2\n");
+  await until("cat twice", "2\n");
+  await run("rm twice");
+  expect((await vm.changes()).map(({ path }) => path)).toContain("/project/twice");
+  expect((await vm.apply(["/project/twice"], { force: true })).refused).toEqual([]);
+  expect(readdirSync(project)).not.toContain("twice");
+});
+
 test("a file made without permissions is its maker's to write", async () => {
   expect(
     await run(`echo a >from; chmod 444 from; cp from to; stat -c %a to

@@ -77,6 +77,7 @@ struct fs_inode {
 	bool upper;              /* it is in the layer of its share */
 	bool opaque;             /* such a directory, through which nothing shows */
 	bool redirected;         /* or one from elsewhere, since it was renamed */
+	uint32_t unmarked;       /* what shows through it was looked for since the layer counted that */
 	int32_t links;           /* names that it has more, or fewer, than the host counts */
 	uint64_t number;         /* shown as its inode number; 0: that of its key */
 	struct fs_inode *under;  /* a directory of the layer: that of the shared directory which shows through it */
@@ -133,6 +134,7 @@ struct fs_layer {
 	uint64_t serial;     /* of names in `work` */
 	bool indexed;        /* there are origins in `index`, */
 	bool strayed;        /* and among them files with one name */
+	uint32_t unmarked;   /* how many directories are no more from elsewhere, as far as is known */
 	uint8_t *copied;     /* which numbers copies may have: a bit for many */
 	uint64_t looked;     /* when the list of what was applied was looked for: settled.c */
 	uint64_t list_ino, list_changed; /* which one was read */
@@ -348,6 +350,8 @@ int union__intern(struct fs_session *s, struct fs_inode *dir, const char *name, 
 void union__made(struct fs_inode *inode, const struct statx *stx);
 /* What the shared directory has at that name of a directory, whatever the guest sees there; -ENOENT if nothing. */
 int union__below(struct fs_session *s, struct fs_inode *dir, const char *name, struct statx *stx);
+/* Have `under` of a directory be what is to show through it, though none above it was looked at since an apply. */
+void union__look_again(struct fs_session *s, struct fs_inode *dir);
 /* Whether the guest has changed, made or removed it itself. */
 bool union__is_changed(struct fs_session *s, struct fs_inode *dir, const char *name);
 bool union__is_whiteout(const struct statx *stx);

@@ -41,6 +41,8 @@ bool settled__is_overtaken(struct fs_session *s, struct fs_inode *dir, const cha
  * -EXDEV where that cannot be noted. */
 int redirect__note(struct fs_session *s, struct fs_inode *dir);
 bool redirect__is_noted(int fd);
+/* Whether it still is, of a directory where it was: an apply takes it away. */
+bool redirect__is_kept(struct fs_session *s, struct fs_inode *dir);
 /* Have what was noted show through it. -ENOENT where it is not there any more. */
 int redirect__follow(struct fs_session *s, struct fs_inode *dir);
 /* Whether what shows through it is still where it was. */

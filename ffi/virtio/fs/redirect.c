@@ -1,6 +1,7 @@
 /* Directories that were renamed: what shows through one is still where it was in the shared directory. An attribute of
  * the one in the layer names that place, and tells the directory there from every other one. A VMM that a guest has
  * taken over may have written anything there: names are walked one at a time, below the share, and no link is followed.
+ * Once the shared directory has all of it at its new place, an apply takes the attribute away (src/changes/sources.ts).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,6 +69,16 @@ int redirect__note(struct fs_session *s, struct fs_inode *dir)
 bool redirect__is_noted(int fd)
 {
 	return fgetxattr(fd, REDIRECT, NULL, 0) > 0;
+}
+
+bool redirect__is_kept(struct fs_session *s, struct fs_inode *dir)
+{
+	int fd = inode__open(s, dir, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return true; /* nobody can say */
+	bool kept = fgetxattr(fd, REDIRECT, NULL, 0) >= 0 || errno != ENODATA;
+	close(fd);
+	return kept;
 }
 
 /* The directory `name` of the shared directory `above`; of the last one, which is to be `who`, what shows through

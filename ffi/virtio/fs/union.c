@@ -103,6 +103,7 @@ static int lower_fd(struct fs_session *s, struct fs_inode *dir)
 {
 	if (!dir->upper)
 		return inode__fd(s, dir);
+	union__look_again(s, dir);
 	int fd = dir->under ? inode__fd(s, dir->under) : -ENOENT;
 	return fd == -ESTALE ? -ENOENT : fd;
 }
@@ -221,11 +222,22 @@ static int read_notes(struct fs_session *s, int dir, const char *name, struct fs
 	return 0;
 }
 
+/* Once what is marked has been applied, the mark is gone, and what shows through those below is elsewhere, too. */
+static void heed_mark(struct fs_session *s, struct fs_inode *inode)
+{
+	if (!inode->redirected || redirect__is_kept(s, inode))
+		return;
+	inode->redirected = false;
+	inode->share->layer->unmarked++;
+}
+
 /* What shows through a directory of the layer, by now: where it came from, or what has its name. */
 static int find_under(struct fs_session *s, struct fs_inode *dir, const char *name, struct fs_inode *inode)
 {
 	struct statx stx;
 	int err = -ENOENT;
+	heed_mark(s, inode);
+	inode->unmarked = inode->share->layer->unmarked;
 	if (inode->redirected && !inode->opaque)
 		err = redirect__leads_on(s, inode) ? 0 : redirect__follow(s, inode);
 	if (err != -ENOENT)
@@ -248,6 +260,22 @@ static int join(struct fs_session *s, struct fs_inode *dir, const char *name, st
 		(void)changes__watch(s, inode);
 	}
 	return err;
+}
+
+/* The uppermost first, so that none is looked for through another one that is out of date. */
+void union__look_again(struct fs_session *s, struct fs_inode *dir)
+{
+	const struct fs_layer *layer = dir->share->layer;
+	for (struct fs_inode *at = dir; at && at->upper && !at->root; at = at->parent)
+		heed_mark(s, at);
+	while (!dir->root && dir->unmarked != layer->unmarked) {
+		struct fs_inode *first = dir;
+		while (first->parent && !first->parent->root && first->parent->unmarked != layer->unmarked)
+			first = first->parent;
+		first->unmarked = layer->unmarked;
+		if (first->parent && first->upper)
+			(void)join(s, first->parent, first->name, first);
+	}
 }
 
 int union__intern(struct fs_session *s, struct fs_inode *dir, const char *name, const struct fs_found *found,

@@ -410,6 +410,35 @@ static void a_renamed_directory_that_is_applied_goes_on(void)
 	guest__stop();
 }
 
+static void an_applied_directory_is_no_more_where_it_was(void)
+{
+	start();
+	CHECK_EQ(mkdir(host("dir/sub"), 0755), 0);
+	host__write(host("dir/sub/deep"), "deep");
+	uint64_t dir = guest__lookup(ROOT, "dir"), sub = guest__lookup(dir, "sub");
+	CHECK_EQ(guest__rename(ROOT, "dir", ROOT, "new", 0), 0);
+	put(sub, "own", "own");
+	/* what an apply does, and then for what is new in the old place */
+	CHECK_EQ(mkdir(host("new"), 0755), 0);
+	CHECK_EQ(mkdir(host("new/sub"), 0755), 0);
+	host__write(host("new/a"), "a");
+	host__write(host("new/sub/deep"), "deep");
+	CHECK_EQ(removexattr(layer("new"), "user.overlay.redirect"), 0);
+	CHECK_EQ(unlink(host("dir/a")), 0);
+	host__write(host("dir/b"), "another");
+	host__write(host("dir/sub/deep"), "another");
+	host__write(host("dir/sub/other"), "other");
+	/* whoever is in it has not come by its name */
+	CHECK_STR(names_in(sub, false), "deep own ");
+	CHECK_STR(seen(sub, "deep"), "deep");
+	CHECK_STR(names_in(dir, true), "a sub ");
+	CHECK_EQ(guest__lookup(ROOT, "new"), dir);
+	CHECK_STR(seen(dir, "a"), "a");
+	CHECK_EQ(guest__rename(ROOT, "new", ROOT, "newer", 0), 0);
+	CHECK_STR(names_in(guest__lookup(ROOT, "newer"), true), "a sub ");
+	guest__stop();
+}
+
 static void a_mark_of_a_strangers_leads_nowhere(void)
 {
 	static const char *const marks[] = {"1-1/dir", "x", "/", "1-1/../..", "1-1/dir/", "1-1//", "1-1/file/x", ""};
@@ -847,6 +876,7 @@ int main(void)
 	CASE(directories_of_the_guest_are_renamed);
 	CASE(directories_of_the_host_are_renamed_with_all_in_them);
 	CASE(a_renamed_directory_that_is_applied_goes_on);
+	CASE(an_applied_directory_is_no_more_where_it_was);
 	CASE(a_mark_of_a_strangers_leads_nowhere);
 	CASE(what_is_open_reads_what_is_written_later);
 	CASE(an_open_file_that_has_lost_its_name_can_be_changed);

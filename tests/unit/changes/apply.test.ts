@@ -32,6 +32,8 @@ async function several() {
   one.remove("tree");
   one.put("was-dir", "a file");
   one.put("mode", "m", 0o755);
+  one.renew("from");
+  one.put("from/x", "another");
   one.move("from", "to");
   return one;
 }
@@ -152,6 +154,24 @@ test("what is discarded is a change again once the guest changes it again", asyn
   one.put("b", "22");
   expect((await one.changes.list()).map(headline)).toEqual(["modified /s/b"]);
   expect(one.seen()).toEqual({ a: "1", b: "2" });
+});
+
+test("one deletion is not another", async () => {
+  const one = await staged({ applied: "1", discarded: "1" });
+  using _running = runs(one);
+  one.remove("applied");
+  one.remove("discarded");
+  await one.changes.apply(["/s/applied"]);
+  await one.changes.discard(["/s/discarded"]);
+  writeFileSync(join(one.lower, "applied"), "2");
+  expect(await one.changes.list()).toEqual([]); // this machine's, and the guest has seen none of it
+  for (const name of ["applied", "discarded"]) {
+    renameSync(join(one.upper, name), join(one.upper, "..", name)); // its number is not given away at once
+    one.remove(name);
+  }
+  expect((await one.changes.list()).map(headline)).toEqual(["deleted /s/applied", "deleted /s/discarded"]);
+  expect((await one.changes.apply(undefined, { force: true })).refused).toEqual([]);
+  expect(one.seen()).toEqual({});
 });
 
 test("what this machine has changed meanwhile is refused, path by path, and taken by force", async () => {
@@ -277,6 +297,8 @@ test("killed at any step neither side is lost, and the next one finishes it", as
     // with nothing half made beside it
     expect(one.seen()).toEqual({
       changed: "new",
+      "from/": "",
+      "from/x": "another",
       mode: "m",
       "sub/": "",
       "sub/made": "made",

@@ -3,8 +3,8 @@ import { expect, test } from "bun:test";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { summary } from "../../../src/changes/diff.ts";
-import { setAttribute } from "../../../src/changes/system.ts";
-import { ownState, staged } from "./staged.ts";
+import { attribute, setAttribute } from "../../../src/changes/system.ts";
+import { ownState, runs, type Staged, staged } from "./staged.ts";
 
 ownState();
 
@@ -46,19 +46,32 @@ test("nothing that the guest still needs is removed", async () => {
   const one = await moved();
   const { applied, refused } = await one.changes.apply(["/s/old"]);
   expect(applied).toEqual([]);
-  expect(refused).toMatchObject([{ path: "/s/old", conflict: expect.stringContaining("/s/new/") }]);
+  expect(refused).toMatchObject([
+    { path: "/s/old", conflict: expect.stringContaining("/s/new now: apply that first") },
+  ]);
   expect((await one.changes.apply(["/s/new"])).refused).toEqual([]);
   expect((await one.changes.list()).map(summary)).toEqual(["deleted /s/old/ (3 bytes)"]);
   expect((await one.changes.apply()).refused).toEqual([]);
   expect(Object.keys(one.seen())).not.toContain("old/");
 });
 
+/** What the mark of a directory in the layer says. */
+const markOf = (one: Staged, path: string) => attribute(join(one.upper, path), "user.overlay.redirect", 4096);
+
 test("its old name may be another one's by now", async () => {
   const one = await staged(FILES);
+  using _running = runs(one);
   one.renew("old");
   one.put("old/a", "another");
   one.move("old", "new");
+  // not before what the guest has there by another name
+  expect((await one.changes.apply(["/s/old/a"])).refused).toMatchObject([
+    { path: "/s/old/a", conflict: "what is in it is /s/new now: apply that first" },
+  ]);
+  expect(markOf(one, "new")).toBeDefined();
   expect((await one.changes.apply()).refused).toEqual([]);
+  expect(markOf(one, "new")).toBeUndefined();
+  expect(await one.changes.list()).toEqual([]);
   expect(one.seen()).toEqual({
     kept: "k",
     "new/": "",
@@ -78,6 +91,31 @@ test("a directory below one that was renamed has its own place, and marks of its
   one.remove("new/sub");
   expect((await one.changes.apply()).refused).toEqual([]);
   expect(one.seen()).toEqual({ kept: "k", "new/": "", "new/a": "a", "new/b": "b", "sub/": "", "sub/c": "c" });
+});
+
+test("one may have taken the place of another", async () => {
+  const one = await staged({ "a/x": "a", "b/x": "b", "c/x": "c" });
+  using _running = runs(one);
+  one.move("c", "d");
+  one.move("b", "c");
+  one.move("a", "b");
+  expect((await one.changes.apply()).refused).toEqual([]);
+  expect(one.seen()).toEqual({ "b/": "", "b/x": "a", "c/": "", "c/x": "b", "d/": "", "d/x": "c" });
+  expect(["b", "c", "d"].map((path) => markOf(one, path))).toEqual([undefined, undefined, undefined]);
+  expect(await one.changes.list()).toEqual([]);
+});
+
+test("nothing is made where the guest would see it by another name", async () => {
+  const one = await staged({ "one/x": "1", "two/y": "2", "in/z": "3" });
+  one.move("one", "two");
+  one.move("two", "one");
+  one.renew("in");
+  one.move("in", "in/deeper");
+  const { applied, refused } = await one.changes.apply();
+  expect(applied).toEqual([]);
+  for (const { conflict } of refused) expect(conflict).toContain("rename one in the guest first");
+  expect(refused.map(({ path }) => path)).toContain("/s/in/deeper");
+  expect(one.seen()).toEqual({ "in/": "", "in/z": "3", "one/": "", "one/x": "1", "two/": "", "two/y": "2" });
 });
 
 test("two that have changed places are refused, and both sides are whole", async () => {
