@@ -28,7 +28,7 @@ export interface Delta {
   readonly kind: "created" | "modified" | "deleted" | "type" | "mode";
   readonly before?: Side;
   readonly after?: Side;
-  /** What the layer has in its place, where the guest has nothing that counts: the mark of a deletion, a fifo. */
+  /** Where the guest has nothing, what tells this from other times: what the layer has instead, or else what it hides. */
   readonly instead?: Side;
   /** Where in the shared directory that is yet, since the guest has renamed a directory above it. */
   readonly source?: readonly Buffer[];
@@ -36,8 +36,8 @@ export interface Delta {
   readonly obstacle?: string;
 }
 
-/** Whether what the layer has is known to be no change any more: contents that are large need not be compared then. */
-export type IsSettled = (share: StagedShare, path: readonly Buffer[], own: Side | undefined) => boolean;
+/** Whether it is known to be no change any more, by `after` or `instead`: large contents need not be compared then. */
+export type IsSettled = (share: StagedShare, path: readonly Buffer[], after: Side | undefined) => boolean;
 
 interface Pair {
   readonly upper: Place | undefined;
@@ -94,12 +94,12 @@ function* compareIn(pair: Pair): Generator<Delta> {
     const source = own === undefined && after !== undefined ? { source: [...through!.path, name] } : {};
     if (after?.type === "directory") {
       yield* compareDirectory(pair, path, before, { after, ...source });
-    } else if (!isSettled(share, path, there)) {
+    } else if (!isSettled(share, path, there ?? before)) {
       const kind = difference(pair, name, before, after);
       const sides = {
         ...(before === undefined ? {} : { before }),
         ...(after === undefined ? {} : { after }),
-        ...(after === undefined && there !== undefined ? { instead: there } : {}),
+        ...(after === undefined ? { instead: there ?? before! } : {}),
         ...source,
       };
       if (kind !== undefined) yield { share, path, kind, ...sides };

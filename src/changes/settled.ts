@@ -14,7 +14,7 @@ import type { Staging } from "./staging.ts";
 const FILE = "settled.json";
 
 interface Mark {
-  /** Signatures: of what the layer had there, and of what was in the shared directory afterwards. */
+  /** Signatures: of what the guest had there, and of what was in the shared directory afterwards. */
   readonly after: string;
   readonly before: string;
 }
@@ -37,8 +37,8 @@ export class Settled {
   }
 
   /** It has been applied or discarded, and the guest has not touched it since. */
-  has(at: Pick<Delta, "share" | "path">, own: Side | undefined): boolean {
-    return this.#marks.get(key(at))?.after === signature(own);
+  has(at: Pick<Delta, "share" | "path">, after: Side | undefined): boolean {
+    return this.#marks.get(key(at))?.after === signature(after);
   }
 
   /** `now`: what the shared directory has there. */
