@@ -119,19 +119,28 @@ function* compareDirectory(
   const merged = before?.type === "directory";
   const inner = enterSeen(pair, name, path.length, seen.source !== undefined);
   const obstacle = typeof inner === "string" ? { obstacle: inner } : {};
-  if (isSettled(share, path, after)) {
-    // what is in it may be changes all the same
-  } else if (!merged) {
-    const kind = before === undefined ? "created" : "type";
-    yield { share, path, kind, ...(before === undefined ? {} : { before }), ...seen, ...obstacle };
-  } else if (before.mode !== after.mode || typeof inner === "string") {
-    yield { share, path, kind: "mode", before, ...seen, ...obstacle };
-  }
+  const kind = merged ? "mode" : before === undefined ? "created" : "type";
+  const differs = !merged || before.mode !== after.mode || typeof inner === "string";
+  const own = {
+    share,
+    path,
+    kind,
+    ...(before === undefined ? {} : { before }),
+    ...seen,
+    ...obstacle,
+  } as const;
+  const settled = isSettled(share, path, after);
+  if (differs && !settled) yield own;
   if (typeof inner === "string") return;
   const below = merged ? lower!.enter(name) : undefined;
   try {
     const opaque = merged && (inner.through !== undefined || isOpaque(inner.upper!));
-    yield* compareIn({ share, ...inner, lower: below, path, opaque, shown, isSettled });
+    const changes = compareIn({ share, ...inner, lower: below, path, opaque, shown, isSettled });
+    const first = changes.next();
+    if (first.done) return;
+    if (settled && !merged) yield own; // this machine has removed it since, and it takes a place for what is in it
+    yield first.value;
+    yield* changes;
   } finally {
     inner.upper?.close();
     inner.through?.place.close();

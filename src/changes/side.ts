@@ -3,6 +3,7 @@
 import { type BigIntStats, lstatSync, readlinkSync } from "node:fs";
 import type { Place } from "../agent/tree/place.ts";
 import { errorCode } from "../host/errors.ts";
+import { lastingIdentity } from "../host/identity.ts";
 
 export interface Side {
   /** `special`: a fifo, a socket or a device. */
@@ -18,6 +19,7 @@ export interface Side {
   /** Nanoseconds since 1970; no program can set the time of change. */
   readonly ctimeNs: bigint;
   readonly mtimeNs: bigint;
+  readonly birthtimeNs: bigint;
   /** Of a symbolic link. */
   readonly target?: Buffer;
   /** An overlay's mark that there is nothing, whatever lies below it. */
@@ -38,7 +40,7 @@ export function look(place: Place, name: Buffer): Side | undefined {
 }
 
 export function sideOf(status: BigIntStats, target?: Buffer): Side {
-  const { size, mode, uid, gid, ino, dev, ctimeNs, mtimeNs } = status;
+  const { size, mode, uid, gid, ino, dev, ctimeNs, mtimeNs, birthtimeNs } = status;
   return {
     type: typeOf(status),
     size: Number(size),
@@ -49,6 +51,7 @@ export function sideOf(status: BigIntStats, target?: Buffer): Side {
     dev,
     ctimeNs,
     mtimeNs,
+    birthtimeNs,
     whiteout: status.isCharacterDevice() && status.rdev === 0n,
     ...(target === undefined ? {} : { target }),
   };
@@ -70,6 +73,6 @@ export function signature(side: Side | undefined): string {
 /** The same, but for what a rename changes. */
 export function identity(side: Side | undefined): string {
   if (side === undefined) return "nothing";
-  if (side.type === "directory") return `directory ${side.dev}:${side.ino}`;
+  if (side.type === "directory") return `directory ${side.dev}:${lastingIdentity(side)}`;
   return `${side.type} ${side.dev}:${side.ino} ${side.size} ${side.mtimeNs}`;
 }

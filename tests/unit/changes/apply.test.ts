@@ -18,6 +18,7 @@ import {
 import { dirname, join } from "node:path";
 import { apply } from "../../../src/changes/apply.ts";
 import { headline } from "../../../src/changes/diff.ts";
+import { sideOf, signature } from "../../../src/changes/side.ts";
 import { mkfifo, ownState, runs, staged } from "./staged.ts";
 
 ownState();
@@ -172,6 +173,41 @@ test("one deletion is not another", async () => {
   expect((await one.changes.list()).map(headline)).toEqual(["deleted /s/applied", "deleted /s/discarded"]);
   expect((await one.changes.apply(undefined, { force: true })).refused).toEqual([]);
   expect(one.seen()).toEqual({});
+});
+
+test("nor is one that nothing marks, in a directory that the guest has made anew", async () => {
+  const one = await staged({ "anew/applied": "1", "anew/discarded": "1" });
+  using _running = runs(one);
+  one.renew("anew");
+  await one.changes.apply(["/s/anew/applied"]);
+  await one.changes.discard(["/s/anew/discarded"]);
+  expect(await one.changes.list()).toEqual([]);
+  for (const name of ["applied", "discarded"]) {
+    rmSync(join(one.lower, "anew", name), { force: true });
+    writeFileSync(join(one.lower, "anew", name), "of this machine");
+  }
+  expect(await one.changes.list()).toMatchObject(
+    ["applied", "discarded"].map((name) => ({ path: `/s/anew/${name}`, conflict: expect.any(String) })),
+  );
+});
+
+test("a directory that this machine has removed since is made again, for what is put in it", async () => {
+  const one = await staged();
+  using _running = runs(one);
+  one.put("made/applied", "1");
+  await one.changes.apply();
+  rmSync(join(one.lower, "made"), { recursive: true });
+  expect(await one.changes.list()).toEqual([]);
+  one.put("made/later", "2");
+  expect((await one.changes.list()).map(headline)).toEqual(["created /s/made/", "created /s/made/later"]);
+  expect((await one.changes.apply(["/s/made/later"])).refused).toEqual([]);
+  expect(one.seen()).toEqual({ "made/": "", "made/later": "2" });
+});
+
+test("a directory that was given the number of another is another", async () => {
+  const one = await staged({ "made/": "" });
+  const side = sideOf(lstatSync(join(one.lower, "made"), { bigint: true }));
+  expect(signature(side)).not.toBe(signature({ ...side, birthtimeNs: side.birthtimeNs + 1n }));
 });
 
 test("what this machine has changed meanwhile is refused, path by path, and taken by force", async () => {
