@@ -94,9 +94,9 @@ async function carryOut(
 ): Promise<Outcome> {
   const done = new Map<Delta, Side | undefined>();
   const failed = new Map<Delta, string>();
+  if (chosen.length === 0) return { done, failed };
   const sources = new Sources(staging, renamedIn(staging), all);
   const deltas = sources.ordered(chosen);
-  if (deltas.length === 0) return { done, failed };
   const journal = journalOf(deltas);
   writeJournal(staging, journal);
   observe("journal");

@@ -67,14 +67,9 @@ export function renamedIn({ directory, record }: Staging): Renamed[] {
 
 function* renamedBelow(share: StagedShare, place: Place, path: readonly Buffer[]): Generator<Renamed> {
   if (path.length >= TREE_DEPTH) return;
-  for (const name of place.try(HERE, (here) => readdirSync(here, { encoding: "buffer" }))) {
-    if (look(place, name)?.type !== "directory") continue;
-    let inner: Place;
-    try {
-      inner = place.enter(name);
-    } catch {
-      continue; // the guest has closed it, or it is gone: neither does anything of it become a change
-    }
+  for (const name of directoriesIn(place)) {
+    const inner = entered(place, name);
+    if (inner === undefined) continue;
     try {
       const at = [...path, name];
       const through = throughOf(share, inner, new Set());
@@ -84,6 +79,24 @@ function* renamedBelow(share: StagedShare, place: Place, path: readonly Buffer[]
     } finally {
       inner.close();
     }
+  }
+}
+
+function directoriesIn(place: Place): Buffer[] {
+  try {
+    const names = place.try(HERE, (here) => readdirSync(here, { encoding: "buffer" }));
+    return names.filter((name) => look(place, name)?.type === "directory");
+  } catch {
+    return []; // it is gone meanwhile
+  }
+}
+
+/** Undefined where the guest has closed it, or it is gone: then nothing of it becomes a change, either. */
+function entered(place: Place, name: Buffer): Place | undefined {
+  try {
+    return place.enter(name);
+  } catch {
+    return undefined;
   }
 }
 
