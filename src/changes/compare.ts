@@ -134,7 +134,7 @@ function* compareDirectory(
   if (typeof inner === "string") return;
   const below = merged ? lower!.enter(name) : undefined;
   try {
-    const opaque = merged && (inner.through !== undefined || isOpaque(inner.upper!));
+    const opaque = merged && (pair.opaque || inner.through !== undefined || isOpaque(inner.upper!));
     const changes = compareIn({ share, ...inner, lower: below, path, opaque, shown, isSettled });
     const first = changes.next();
     if (first.done) return;

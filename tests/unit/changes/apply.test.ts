@@ -191,6 +191,14 @@ test("nor is one that nothing marks, in a directory that the guest has made anew
   );
 });
 
+test("nothing of what a directory had shows further down in the one that the guest has made anew", async () => {
+  const one = await staged({ "anew/sub/old": "1", "anew/sub/sub/old": "1" });
+  one.renew("anew");
+  one.put("anew/sub/sub/new", "2");
+  expect((await one.changes.apply()).refused).toEqual([]);
+  expect(one.seen()).toEqual({ "anew/": "", "anew/sub/": "", "anew/sub/sub/": "", "anew/sub/sub/new": "2" });
+});
+
 test("a directory that this machine has removed since is made again, for what is put in it", async () => {
   const one = await staged();
   using _running = runs(one);
