@@ -101,6 +101,13 @@ struct fs_use {
 /* Of one root, in the order of the options; from any thread. False where there is none of that index. */
 bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_use *use);
 
+/* Whether one of the roots is `layered`; from any thread. */
+bool virtio_fs__is_layered(const struct virtio_device *dev);
+/* From now on take no more requests, or take them again: from any thread. The one at hand is ended: it has been when
+ * the worker next does something else. Those that came meanwhile are taken by virtio_fs__look, on the worker. */
+void virtio_fs__stand(struct virtio_device *dev, bool stands);
+void virtio_fs__look(struct virtio_device *dev);
+
 /* The descriptor of one root, in the order of the options; it stays the device's. */
 int virtio_fs__root(const struct virtio_device *dev, unsigned index);
 /* That of its layer; -1 where it has none. */

@@ -35,6 +35,7 @@ void channel__close(struct control_channel *ch)
 	}
 	ch->last = &ch->first;
 	ch->queued = 0;
+	ch->control->options.ops->closed(ch->control->options.owner, ch);
 	if (ch == ch->control->starter) {
 		ch->control->starter = NULL;
 		ch->control->congested = false;

@@ -36,7 +36,9 @@ struct control_ops {
 	/* Answer with control__reply, once. */
 	void (*request)(void *owner, struct control_channel *from, const struct control_request *request);
 	void (*starter_gone)(void *owner); /* its end was closed */
-	void (*drained)(void *owner);      /* the starter has taken enough that control__congested is false again */
+	/* A channel was closed, by either side; the pointer means nothing any more. */
+	void (*closed)(void *owner, const struct control_channel *channel);
+	void (*drained)(void *owner); /* the starter has taken enough that control__congested is false again */
 };
 
 struct control_options {

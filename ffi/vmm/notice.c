@@ -77,6 +77,13 @@ void notice__confinement(struct vmm *vmm)
 	tell(vmm, "CONFINE_PARTIAL", message);
 }
 
+void notice__hold_over(struct vmm *vmm)
+{
+	tell(vmm, "HOLD_OVER",
+	     "an apply or discard has taken more than 60 s: the sandbox's programs go on in its shares meanwhile; "
+	     "look at `capsa diff` afterwards");
+}
+
 /* Watched files */
 
 struct told {

@@ -207,6 +207,7 @@ void vmm__request(void *owner, struct control_channel *from, const struct contro
 		{"pause", do_pause},
 		{"resume", do_resume},
 		{"console", do_console},
+		{"hold-shares", share_hold__do},
 		{"memory", memory__do},
 		{"network", network__do_show},
 		{"counters", network__do_counters},

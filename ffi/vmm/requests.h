@@ -19,6 +19,9 @@ void answer__succeed(const struct answer *answer);
 /* vmm/memory_request.c */
 __attribute__((warn_unused_result)) int memory__do(struct answer *answer);
 
+/* vmm/share_hold.c */
+__attribute__((warn_unused_result)) int share_hold__do(struct answer *answer);
+
 /* vmm/network_requests.c */
 __attribute__((warn_unused_result)) int network__do_show(struct answer *answer);
 __attribute__((warn_unused_result)) int network__do_counters(struct answer *answer);

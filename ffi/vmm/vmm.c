@@ -123,6 +123,11 @@ static void on_starter_gone(void *owner)
 		vmm__end(vmm, "stopped");
 }
 
+static void on_closed(void *owner, const struct control_channel *channel)
+{
+	share_hold__closed(owner, channel);
+}
+
 static void on_signal(void *arg, int fd, unsigned ready)
 {
 	struct vmm *vmm = arg;
@@ -249,7 +254,7 @@ static void take_down(struct vmm *vmm)
 int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint64_t began)
 {
 	static const struct control_ops control_ops = {
-		.request = vmm__request, .starter_gone = on_starter_gone, .drained = on_drained};
+		.request = vmm__request, .starter_gone = on_starter_gone, .closed = on_closed, .drained = on_drained};
 	struct vmm vmm = {
 		.config = config,
 		.keeper = keeper,

@@ -18,6 +18,7 @@
 #include "vmm/host_clock.h"
 #include "vmm/keeper.h"
 #include "vmm/log.h"
+#include "vmm/share_hold.h"
 
 enum vmm_state { VMM_STARTING, VMM_RUNNING, VMM_PAUSED, VMM_ENDING };
 
@@ -45,6 +46,7 @@ struct vmm {
 	bool created;                    /* engine->destroy is owed */
 	struct machine_config machine_config;
 	struct machine machine;
+	struct share_hold share_hold;
 	struct device_set devices;
 	struct confine_report confinement;
 };
@@ -77,6 +79,8 @@ void network__notice(void *arg, const struct gate_notice *notice);
 void notice__watches(void *arg, int error, unsigned count);
 /* vmm/notice.c: which layers of confinement this machine lacks, with confine = "auto", and what that opens. */
 void notice__confinement(struct vmm *vmm);
+/* vmm/notice.c: the shares have stood long enough. */
+void notice__hold_over(struct vmm *vmm);
 /* vmm/network.c: add "ports": what was published, where anything was. */
 void network__add_ports(struct frame *frame, const struct device_set *devices);
 

@@ -35,6 +35,7 @@ struct virtio_fs {
 	struct virtio_device dev;
 	struct fs_config config;
 	struct fs_session *session;
+	atomic_bool stands;  /* requests are left where they are */
 	bool listening;      /* to the session's inotify */
 	struct held waiting; /* is answered when there are changes; vq NULL: there is none */
 	struct held syncs[SYNCS_MAX];
@@ -211,7 +212,7 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 	struct held held = {.vq = vq};
 	size_t moved = 0;
 	unsigned count = 0;
-	while (count < BATCH && virtqueue__pop(vq, &chain) == 1) {
+	while (count < BATCH && !atomic_load(&fs->stands) && virtqueue__pop(vq, &chain) == 1) {
 		moved += chain.readable_bytes + chain.writable_bytes;
 		held.head = chain.head;
 		uint32_t len = session__handle(fs->session, &chain, &held.wait);
@@ -242,6 +243,29 @@ static void fs_queue_ready(struct virtio_device *dev, unsigned index)
 		serve(fs_of(dev), &dev->queues[QUEUE_URGENT]);
 	if (index == QUEUE_URGENT || index == QUEUE_REQUESTS)
 		serve(fs_of(dev), &dev->queues[index]);
+}
+
+bool virtio_fs__is_layered(const struct virtio_device *dev)
+{
+	const struct fs_session *session = ((const struct virtio_fs *)dev)->session;
+	for (unsigned i = 0; i < session->share_count; i++)
+		if (session->shares[i].layer)
+			return true;
+	return false;
+}
+
+void virtio_fs__stand(struct virtio_device *dev, bool stands)
+{
+	atomic_store(&fs_of(dev)->stands, stands);
+}
+
+void virtio_fs__look(struct virtio_device *dev)
+{
+	const struct fs_session *session = fs_of(dev)->session;
+	for (unsigned i = 0; i < session->share_count; i++)
+		if (session->shares[i].layer)
+			union__applied(session->shares[i].layer);
+	fs_queue_ready(dev, QUEUE_REQUESTS);
 }
 
 bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_use *use)

@@ -134,7 +134,7 @@ struct fs_layer {
 	uint64_t serial;     /* of names in `work` */
 	bool indexed;        /* there are origins in `index`, */
 	bool strayed;        /* and among them files with one name */
-	uint32_t unmarked;   /* how many directories are no more from elsewhere, as far as is known */
+	uint32_t unmarked;   /* how often what shows through its directories may have become another: an apply */
 	uint8_t *copied;     /* which numbers copies may have: a bit for many */
 	uint64_t looked;     /* when the list of what was applied was looked for: settled.c */
 	uint64_t list_ino, list_changed; /* which one was read */
@@ -350,8 +350,11 @@ int union__intern(struct fs_session *s, struct fs_inode *dir, const char *name, 
 void union__made(struct fs_inode *inode, const struct statx *stx);
 /* What the shared directory has at that name of a directory, whatever the guest sees there; -ENOENT if nothing. */
 int union__below(struct fs_session *s, struct fs_inode *dir, const char *name, struct statx *stx);
-/* Have `under` of a directory be what is to show through it, though none above it was looked at since an apply. */
-void union__look_again(struct fs_session *s, struct fs_inode *dir);
+/* What shows through a directory of the layer, by now, though none above it was looked at since an apply; NULL:
+ * nothing. */
+struct fs_inode *union__under(struct fs_session *s, struct fs_inode *dir);
+/* The host has applied changes: what shows through, and what counts as applied, is looked for again. */
+void union__applied(struct fs_layer *layer);
 /* Whether the guest has changed, made or removed it itself. */
 bool union__is_changed(struct fs_session *s, struct fs_inode *dir, const char *name);
 bool union__is_whiteout(const struct statx *stx);

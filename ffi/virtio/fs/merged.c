@@ -224,9 +224,9 @@ static int fill(struct fs_session *s, struct fs_handle *handle, uint64_t from)
 	merged->items = malloc(merged->capacity * sizeof(struct item));
 	merged->names = malloc(merged->names_capacity);
 	int err = merged->items && merged->names ? add_layer(s, merged, dir) : -ENOMEM;
-	union__look_again(s, dir);
-	if (!err && dir->under)
-		err = add_layer(s, merged, dir->under);
+	struct fs_inode *under = union__under(s, dir);
+	if (!err && under)
+		err = add_layer(s, merged, under);
 	handle->merged = merged;
 	s->merged_bytes += bytes_of(merged);
 	if (err)

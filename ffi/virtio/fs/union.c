@@ -103,8 +103,8 @@ static int lower_fd(struct fs_session *s, struct fs_inode *dir)
 {
 	if (!dir->upper)
 		return inode__fd(s, dir);
-	union__look_again(s, dir);
-	int fd = dir->under ? inode__fd(s, dir->under) : -ENOENT;
+	struct fs_inode *under = union__under(s, dir);
+	int fd = under ? inode__fd(s, under) : -ENOENT;
 	return fd == -ESTALE ? -ENOENT : fd;
 }
 
@@ -263,7 +263,7 @@ static int join(struct fs_session *s, struct fs_inode *dir, const char *name, st
 }
 
 /* The uppermost first, so that none is looked for through another one that is out of date. */
-void union__look_again(struct fs_session *s, struct fs_inode *dir)
+struct fs_inode *union__under(struct fs_session *s, struct fs_inode *dir)
 {
 	const struct fs_layer *layer = dir->share->layer;
 	for (struct fs_inode *at = dir; at && at->upper && !at->root; at = at->parent)
@@ -276,6 +276,13 @@ void union__look_again(struct fs_session *s, struct fs_inode *dir)
 		if (first->parent && first->upper)
 			(void)join(s, first->parent, first->name, first);
 	}
+	return dir->under;
+}
+
+void union__applied(struct fs_layer *layer)
+{
+	layer->unmarked++;
+	layer->looked = 0;
 }
 
 int union__intern(struct fs_session *s, struct fs_inode *dir, const char *name, const struct fs_found *found,

@@ -31,7 +31,11 @@ test("every code of capsa's own has its section, and each section is of one", ()
       /\b(?:\w*Error|super|failureOf|fail)\(\s*"([A-Z]+)"/g,
       /\bcode: .*"([A-Z]+)"/g,
     ).filter((code) => !isErrno(code)),
-    ...found(sources("ffi/**/*.c"), /failure__set\([^"]*"([A-Z]+(?:_[A-Z]+)+)"/g),
+    ...found(
+      sources("ffi/**/*.c"),
+      /failure__set\([^"]*"([A-Z]+(?:_[A-Z]+)+)"/g,
+      /\btell\(\w+, "([A-Z]+(?:_[A-Z]+)+)"/g,
+    ),
   ];
   expect(raised).toContain("BOOT_FAILED");
   expect(raised).toContain("ENGINE_FAILED");

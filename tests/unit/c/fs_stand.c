@@ -1,0 +1,88 @@
+/* virtio-fs: a device that stands leaves requests where they are, and takes them when it is to look again. */
+#include "fs_guest.h"
+
+#define ROOT FUSE_ROOT_ID
+
+static void look(void *dev)
+{
+	virtio_fs__look(dev);
+}
+
+static void go_on(void)
+{
+	virtio_fs__stand(guest.dd.dev, false);
+	CHECK_EQ(loop__call(guest.dd.loop, look, guest.dd.dev), 0);
+}
+
+static void what_is_asked_while_it_stands_is_answered_afterwards(void)
+{
+	static struct fs_root root;
+	uint32_t used = 0;
+	root = (struct fs_root){.name = "0", .layered = true};
+	guest__start(&root, 1, true);
+	host__write(host("file"), "content");
+	CHECK(virtio_fs__is_layered(guest.dd.dev));
+	virtio_fs__stand(guest.dd.dev, true);
+	struct fuse_in_header *in = driver__at(&guest.d, guest.request_gpa);
+	struct fuse_out_header *out = driver__at(&guest.d, guest.reply_gpa);
+	struct driver_buf bufs[2] = {{guest.request_gpa, sizeof(*in) + 5}, {guest.reply_gpa, 512}};
+	*in = (struct fuse_in_header){.len = bufs[0].len, .opcode = FUSE_UNLINK, .unique = 7000, .nodeid = ROOT};
+	memcpy(in + 1, "file", 5);
+	CHECK(driver_queue__add(&guest.requests, bufs, 1, 1) >= 0);
+	for (unsigned i = 0; i < 3; i++) {
+		driver_device__kick(&guest.dd, 0);
+		driver_device__kick(&guest.dd, 1);
+	}
+	CHECK(driver_queue__used(&guest.requests, &used) < 0);
+	CHECK(access(layer("file"), F_OK) < 0);
+	go_on();
+	CHECK(driver_queue__wait(&guest.requests, &used, 5000) >= 0);
+	CHECK_EQ(out->unique, 7000);
+	CHECK_EQ(out->error, 0);
+	CHECK_EQ(guest__lookup(ROOT, "file"), 0);
+	guest__stop();
+}
+
+static void what_an_apply_has_made_goes_when_the_guest_removes_it(void)
+{
+	static struct fs_root root;
+	root = (struct fs_root){.name = "0", .layered = true};
+	uint64_t file, fh;
+	guest__start(&root, 1, true);
+	CHECK_EQ(guest__mkdir(ROOT, "dir", 0755), 0);
+	uint64_t dir = guest__lookup(ROOT, "dir");
+	CHECK_EQ(guest__mkdir(dir, "sub", 0755), 0);
+	uint64_t sub = guest__lookup(dir, "sub");
+	CHECK_EQ(guest__create(sub, "f", O_WRONLY, 0644, &file, &fh), 0);
+	CHECK_EQ(guest__release(file, fh, false), 0);
+	virtio_fs__stand(guest.dd.dev, true);
+	CHECK_EQ(mkdir(host("dir"), 0755), 0);
+	CHECK_EQ(mkdir(host("dir/sub"), 0755), 0);
+	host__write(host("dir/sub/f"), "");
+	go_on();
+	/* by its node: a process in a directory does not look that up */
+	CHECK_EQ(guest__op(FUSE_UNLINK, sub, NULL, 0, "f", NULL), 0);
+	CHECK_EQ(guest__lookup(sub, "f"), 0);
+	CHECK_EQ(guest__lookup(guest__lookup(guest__lookup(ROOT, "dir"), "sub"), "f"), 0);
+	CHECK_EQ(access(host("dir/sub/f"), F_OK), 0);
+	guest__stop();
+}
+
+static void one_that_stands_can_be_ended(void)
+{
+	static struct fs_root root;
+	root = (struct fs_root){.name = "0"};
+	guest__start(&root, 1, true);
+	CHECK(!virtio_fs__is_layered(guest.dd.dev));
+	virtio_fs__stand(guest.dd.dev, true);
+	driver_device__kick(&guest.dd, 1);
+	guest__stop();
+}
+
+int main(void)
+{
+	CASE(what_is_asked_while_it_stands_is_answered_afterwards);
+	CASE(what_an_apply_has_made_goes_when_the_guest_removes_it);
+	CASE(one_that_stands_can_be_ended);
+	return check__done();
+}
