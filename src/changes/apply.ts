@@ -1,6 +1,7 @@
 /** Taking changes over into the shared directories, or dropping them. */
 
 import type { Place } from "../agent/tree/place.ts";
+import { alone } from "./alone.ts";
 import type { ApplyOptions, Change } from "./api.ts";
 import { noteApplied } from "./applied.ts";
 import { choose, collect, conflictOf, type Found } from "./collect.ts";
@@ -20,7 +21,7 @@ import { renamedIn } from "./renamed.ts";
 import { Settled } from "./settled.ts";
 import { identity, look, type Side } from "./side.ts";
 import { Sources } from "./sources.ts";
-import { lockStaging, type StagedShare, type Staging } from "./staging.ts";
+import type { StagedShare, Staging } from "./staging.ts";
 import { type Guard, isMissing, type Observer, Refusal, take, tidy } from "./take.ts";
 import { Turns } from "./turns.ts";
 
@@ -41,7 +42,7 @@ export async function apply(
   { force = false }: ApplyOptions,
   observe: Observer = nobody,
 ): Promise<Taken> {
-  using _lock = await lockStaging(staging);
+  using _alone = await alone(staging);
   await finish(staging, observe);
   const all = await collect(staging);
   const chosen = choose(all, paths);
@@ -69,7 +70,7 @@ export async function apply(
 
 /** Have the chosen changes be none any more. */
 export async function discard(staging: Staging, paths: readonly string[] | undefined): Promise<Change[]> {
-  using _lock = await lockStaging(staging);
+  using _alone = await alone(staging);
   await finish(staging);
   const found = await collect(staging);
   const chosen = choose(found, paths);

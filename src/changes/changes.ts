@@ -5,6 +5,7 @@ import { guard, guardMethods } from "../edge.ts";
 import { ArgumentError, CapsaError } from "../errors.ts";
 import { shown } from "../printable.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
+import { alone } from "./alone.ts";
 import type { ApplyOptions, ApplyResult, Change, Changes } from "./api.ts";
 import { apply, discard, finish } from "./apply.ts";
 import { choose, collect, type Found } from "./collect.ts";
@@ -14,7 +15,6 @@ import {
   createStaging,
   dropStaging,
   keepStaging,
-  lockStaging,
   openStaging,
   type SandboxPlace,
   type Staging,
@@ -155,7 +155,7 @@ export class StagedChanges implements Changes {
   /** Complete an apply whose process died in the middle. */
   async recover(): Promise<void> {
     if (readJournal(this.#staging) === undefined) return;
-    using _lock = await lockStaging(this.#staging);
+    using _alone = await alone(this.#staging);
     await finish(this.#staging);
   }
 

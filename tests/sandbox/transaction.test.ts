@@ -216,3 +216,38 @@ test("numbers and times stay when a file is changed for the first time", async (
   ).toBe(`${before}first\nmore\n`);
   expect(statSync(project).mtimeMs).toBe(directory);
 });
+
+test("what the guest makes and removes while applies are at work does not come back", async () => {
+  await run("mkdir busy");
+  let over = false;
+  const apply = () => vm.apply(["/project/busy"]).catch((error) => expect(error.code).toBe("NO_SUCH_CHANGE"));
+  const applies = (async () => {
+    for (; !over; await Bun.sleep(100)) await apply();
+  })();
+  const script = "for i in $(seq 60); do echo x >t$i; mv t$i u$i; rm u$i; mkdir d$i; rmdir d$i; done; ls -A";
+  const work = agent.exec(script, { cwd: "/project/busy" }).finally(() => (over = true));
+  expect(await work).toMatchObject({ exitCode: 0, stdout: "", stderr: "" });
+  await applies;
+  await apply();
+  expect(readdirSync(join(project, "busy"))).toEqual([]);
+  expect((await agent.exec("ls -A busy", { cwd: "/project" })).stdout).toBe("");
+  expect((await vm.changes()).filter(({ path }) => path.startsWith("/project/busy"))).toEqual([]);
+}, 120_000);
+
+test("who is killed while it applies does not keep the guest waiting", async () => {
+  await using program = await holding("echo ready; read x; echo held >held; cat held");
+  const holder = Bun.spawn([process.execPath, join(import.meta.dir, "holder.ts"), vm.id], {
+    env: { ...process.env },
+    stdout: "pipe",
+  });
+  const said = await holder.stdout.getReader().read();
+  expect(Buffer.from(said.value!).toString()).toBe("held\n");
+  let done = false;
+  const work = program.rest().finally(() => (done = true));
+  await vm.pause();
+  await vm.resume();
+  await vm.metrics();
+  expect(done).toBe(false);
+  holder.kill("SIGKILL");
+  expect(await work).toBe("held\n");
+});
