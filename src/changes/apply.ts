@@ -16,13 +16,13 @@ import {
   readMade,
   writeJournal,
 } from "./journal.ts";
-import { enterAbove, openLower, openUpper } from "./layers.ts";
+import { enterAbove, isMissing, openLower, openUpper } from "./layers.ts";
 import { renamedIn } from "./renamed.ts";
 import { Settled } from "./settled.ts";
 import { identity, look, type Side } from "./side.ts";
 import { Sources } from "./sources.ts";
 import type { StagedShare, Staging } from "./staging.ts";
-import { type Guard, isMissing, type Observer, Refusal, take, tidy } from "./take.ts";
+import { type Guard, type Observer, Refusal, take, tidy } from "./take.ts";
 import { Turns } from "./turns.ts";
 
 export interface Taken {

@@ -2,7 +2,7 @@
 
 import type { Change } from "./api.ts";
 import { compare, type Delta, leaves, openAfter, openFile, sameBytes } from "./compare.ts";
-import { enterAbove, openLower } from "./layers.ts";
+import { enterAbove, enterIfThere, openLower } from "./layers.ts";
 import { mayRun } from "./may_run.ts";
 import { isWithin, shownName, shownPath } from "./names.ts";
 import { Settled } from "./settled.ts";
@@ -136,8 +136,8 @@ export function conflictOf(delta: Delta, settled: Settled): string | undefined {
 /** What is in a directory of the share that the guest has removed. */
 function* below(share: Delta["share"], path: readonly Buffer[]) {
   using lower = openLower(share);
-  using above = enterAbove(lower.place, path);
-  const place = above.place.enter(path.at(-1)!);
+  const place = enterIfThere(lower.place, ...path);
+  if (place === undefined) return;
   try {
     yield* leaves(place, path);
   } finally {

@@ -8,7 +8,7 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from
 import type { Place } from "../agent/tree/place.ts";
 import { TREE_DEPTH } from "../agent/tree/record.ts";
 import { errorCode } from "../host/errors.ts";
-import { enterAbove, type Opened, openLower, openUpper } from "./layers.ts";
+import { enterAbove, enterIfThere, isMissing, type Opened, openLower, openUpper } from "./layers.ts";
 import { type Through, throughOf } from "./renamed.ts";
 import { identity, look, type Side, sideOf } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";
@@ -118,6 +118,7 @@ function* compareDirectory(
   const name = path.at(-1)!;
   const merged = before?.type === "directory";
   const inner = enterSeen(pair, name, path.length, seen.source !== undefined);
+  if (inner === undefined) return; // gone meanwhile
   const obstacle = typeof inner === "string" ? { obstacle: inner } : {};
   const kind = merged ? "mode" : before === undefined ? "created" : "type";
   const differs = !merged || before.mode !== after.mode || typeof inner === "string";
@@ -132,9 +133,10 @@ function* compareDirectory(
   const settled = isSettled(share, path, after);
   if (differs && !settled) yield own;
   if (typeof inner === "string") return;
-  const below = merged ? lower!.enter(name) : undefined;
+  const below = merged ? enterIfThere(lower!, name) : undefined;
   try {
-    const opaque = merged && (pair.opaque || inner.through !== undefined || isOpaque(inner.upper!));
+    const opaque =
+      below !== undefined && (pair.opaque || inner.through !== undefined || isOpaque(inner.upper!));
     const changes = compareIn({ share, ...inner, lower: below, path, opaque, shown, isSettled });
     const first = changes.next();
     if (first.done) return;
@@ -154,26 +156,29 @@ function enterSeen(
   name: Buffer,
   depth: number,
   elsewhere: boolean,
-): Pick<Pair, "upper" | "through"> | string {
-  const below = (): Through | undefined =>
-    through && look(through.place, name)?.type === "directory"
-      ? { place: through.place.enter(name), path: [...through.path, name] }
-      : undefined;
+): Pick<Pair, "upper" | "through"> | string | undefined {
+  const below = (): Through | undefined => {
+    const place =
+      through && look(through.place, name)?.type === "directory"
+        ? enterIfThere(through.place, name)
+        : undefined;
+    return place && { place, path: [...through!.path, name] };
+  };
   if (elsewhere) {
     if (depth >= TREE_DEPTH) return TOO_DEEP;
     const inner = below();
-    return inner === undefined ? "it is gone meanwhile" : { upper: undefined, through: inner };
+    return inner && { upper: undefined, through: inner };
   }
   const inner = enterUpper(upper!, name, depth);
-  if (typeof inner === "string") return inner;
+  if (typeof inner !== "object") return inner;
   return { upper: inner, through: throughOf(share, inner, shown) ?? (isOpaque(inner) ? undefined : below()) };
 }
 
 /** Or why not: it is the guest's, and no reason to leave the rest unread. */
-function enterUpper(upper: Place, name: Buffer, depth: number): Place | string {
+function enterUpper(upper: Place, name: Buffer, depth: number): Place | string | undefined {
   if (depth >= TREE_DEPTH) return TOO_DEEP;
   try {
-    return upper.enter(name);
+    return enterIfThere(upper, name);
   } catch (error) {
     return why(error);
   }
@@ -272,7 +277,8 @@ export function* leaves(
       yield { path, side };
       continue;
     }
-    const inner = place.enter(name);
+    const inner = enterIfThere(place, name);
+    if (inner === undefined) continue;
     try {
       yield* leaves(inner, path);
     } finally {
@@ -297,8 +303,14 @@ function isOpaque(upper: Place): boolean {
   return attribute(`/proc/self/fd/${upper.fd}`, "user.overlay.opaque") === "y";
 }
 
+/** None in a directory that is gone by now. */
 function namesIn(place: Place): Buffer[] {
-  return place.try(HERE, (path) => readdirSync(path, { encoding: "buffer" })).sort(Buffer.compare);
+  try {
+    return place.try(HERE, (path) => readdirSync(path, { encoding: "buffer" })).sort(Buffer.compare);
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
 }
 
 /** Each once. */

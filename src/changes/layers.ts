@@ -4,6 +4,7 @@ import { fstatSync } from "node:fs";
 import { join } from "node:path";
 import { Place } from "../agent/tree/place.ts";
 import { HostFileError } from "../errors.ts";
+import { errorCode } from "../host/errors.ts";
 import { lastingIdentity } from "../host/identity.ts";
 import type { StagedShare } from "./staging.ts";
 
@@ -57,4 +58,21 @@ export function enterAbove(top: Place, path: readonly Buffer[]): Opened {
     throw error;
   }
   return { place, [Symbol.dispose]: () => place !== top && place.close() };
+}
+
+/** The directory of that path in another one; undefined where it has gone, or is none any more. Throws `HostFileError`. */
+export function enterIfThere(top: Place, ...path: readonly Buffer[]): Place | undefined {
+  try {
+    using above = enterAbove(top, path);
+    return above.place.enter(path.at(-1)!);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** A directory on the way has gone, or is none any more. */
+export function isMissing(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
 }

@@ -22,7 +22,6 @@ import {
 } from "node:fs";
 import type { Place } from "../agent/tree/place.ts";
 import { runs } from "../agent/tree/sparse.ts";
-import { errorCode } from "../host/errors.ts";
 import { type Delta, isStill, leaves, openAfter, openFile } from "./compare.ts";
 import { type Entry, noteMade } from "./journal.ts";
 import { enterAbove, openLower } from "./layers.ts";
@@ -232,10 +231,4 @@ export function tidy(place: Place, name: Buffer, entry: Entry, made: string | un
   if (renameAnew(place.name(aside), place.name(name))) return;
   if (identity(look(place, name)) === made && exchange(place.name(aside), place.name(name)))
     removeEntry(place, aside);
-}
-
-/** A directory on the way has gone, or is none any more. */
-export function isMissing(error: unknown): boolean {
-  const code = errorCode(error);
-  return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
 }

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { compare } from "../../../src/changes/compare.ts";
 import { headline } from "../../../src/changes/diff.ts";
 import { mkfifo, ownState, staged } from "./staged.ts";
 
@@ -141,4 +142,20 @@ test("a share that is no directory any more is an error that says so; its change
   await expect(one.changes.list()).rejects.toMatchObject({ code: "ENOENT", path: one.lower });
   await one.changes.discard();
   expect(await one.changes.list()).toEqual([]);
+});
+
+test("a directory that goes while it is looked at is gone, and no failure", async () => {
+  const one = await staged({ "both/below": "1", "kept/a": "a" });
+  one.put("both/own", "2");
+  chmodSync(join(one.upper, "both"), 0o700);
+  one.put("made/x", "x");
+  one.put("kept/a", "b");
+  const seen: string[] = [];
+  for (const { path } of compare(one.staging, () => false)) {
+    const name = path.join("/");
+    seen.push(name);
+    if (name === "both") rmSync(join(one.lower, name), { recursive: true }); // before it is entered
+    if (name === "made") rmSync(join(one.upper, name), { recursive: true }); // once it is
+  }
+  expect(seen).toEqual(["both", "both/own", "kept/a", "made"]);
 });
