@@ -465,7 +465,7 @@ nameServers = ["${peer}"]
         await says(dir.path, ["logs", "--network", "crawler"], {
           stdout:
             "DATE dns other.test refused: no rule allows the name; to allow it: other.test\n" +
-            "DATE tcp 198.51.100.3:8000 refused: no rule allows it; to allow it: 198.51.100.3:8000\n",
+            "DATE tcp 198.51.100.3:8000 refused: no rule allows it, and no allowed name has led there: the program has to look the name up in here; to allow it: 198.51.100.3:8000\n",
         });
         const explain = ["network", "crawler", "--explain"];
         await says(dir.path, [...explain, "other.test:8000"], {
