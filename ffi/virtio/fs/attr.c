@@ -37,11 +37,12 @@ static uint64_t shown_ino(const struct fs_inode *inode)
 	return inode->key.ino ^ (inode->key.dev * 0x9e3779b97f4a7c15ULL & 0xffffff0000000000ULL);
 }
 
-/* Of a directory of two layers nobody has counted the directories in it, which 1 says. */
+/* Of a directory of two layers nobody has counted the directories in it, which 1 says. An apply makes others such. */
 static uint32_t shown_links(const struct fs_inode *inode, const struct statx *stx)
 {
 	int64_t links = (int64_t)stx->stx_nlink + inode->links;
-	return inode->under ? 1 : links > 0 ? (uint32_t)links : 0;
+	bool uncounted = inode->type == S_IFDIR && inode->share && inode->share->layer;
+	return uncounted ? 1 : links > 0 ? (uint32_t)links : 0;
 }
 
 void attr__fill(const struct fs_request *req, const struct fs_inode *inode, const struct statx *stx,
