@@ -44,10 +44,15 @@ static void on_time(void *arg)
 	loop__stop(arg);
 }
 
+static void on_closed(void *owner, const struct control_channel *channel)
+{
+	(void)owner, (void)channel;
+}
+
 static void fuzz_control(const uint8_t *data, size_t len)
 {
 	static const struct control_ops ops = {
-		.request = on_request, .starter_gone = on_nothing, .drained = on_nothing};
+		.request = on_request, .starter_gone = on_nothing, .closed = on_closed, .drained = on_nothing};
 	int pair[2];
 	struct loop *loop;
 	struct control *control;
