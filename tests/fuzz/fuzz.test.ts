@@ -1,11 +1,12 @@
 /**
  * Every libFuzzer program of the project, run for FUZZ_SECONDS (5 by default) each, FUZZ_AT_ONCE (2) at a time, from its
- * seeds in tests/fuzz/corpus/NAME. An input that fails is kept as build/fuzz/crash-NAME.
+ * seeds in tests/fuzz/seeds/NAME.tar.xz (tests/fuzz/keep adds to them). An input that fails is kept as
+ * build/fuzz/crash-NAME.
  */
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
-import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -50,9 +51,12 @@ async function fuzz(name: string): Promise<Outcome> {
   const work = await mkdtemp(join(tmpdir(), `capsa-fuzz-${name}-`));
   try {
     const corpus = join(work, "corpus");
-    const seeds = join(import.meta.dir, "corpus", name);
-    if (existsSync(seeds)) await cp(seeds, corpus, { recursive: true });
-    else await mkdir(corpus);
+    await mkdir(corpus);
+    const seeds = join(import.meta.dir, "seeds", `${name}.tar.xz`);
+    if (existsSync(seeds)) {
+      const { exitCode, stderr } = Bun.spawnSync(["tar", "-xJf", seeds, "-C", corpus], { stderr: "pipe" });
+      if (exitCode !== 0) throw new Error(`${seeds}: ${stderr}`);
+    }
     const crash = join(programs, `crash-${name}`);
     await rm(crash, { force: true });
     const run = Bun.spawn(
