@@ -8,10 +8,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing; build kernel, guest and VMM (the targets below begin with it)
-	@.ci/setup
+	@scripts/setup
 
 setup-dev:
-	@.ci/setup dev
+	@scripts/setup dev
 
 up: setup ## boot a sandbox and run the steps of examples/python in it
 	@$(CAPSA) up --file examples/python/capsa.toml
@@ -33,7 +33,7 @@ format: setup-dev ## put TypeScript and C into the project's format
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 docs: ## make docs/api, the reference of the TypeScript API, of its docstrings
-	@.ci/reference/make
+	@scripts/reference/make
 
 bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/results.json
 	@node_modules/.bin/bun tests/bench/main.ts

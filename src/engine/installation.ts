@@ -8,7 +8,7 @@ import { findProgram, searchPath } from "./environment.ts";
 
 /** A package from npm brings all of it along; a clone builds it. */
 const setUp = () =>
-  existsSync(packagePath(".ci", "setup"))
+  existsSync(packagePath("scripts", "setup"))
     ? "run `make setup` in capsa's directory"
     : "install the package again: `npm install capsa`";
 

@@ -28,7 +28,7 @@ export function missing(): string | undefined {
   const absent = ["nginx", "dnsmasq", "iperf3", "openssl"].filter((name) => program(name) === null);
   return absent.length === 0
     ? undefined
-    : `not installed: ${absent.join(", ")} (.ci/setup dev installs them)`;
+    : `not installed: ${absent.join(", ")} (scripts/setup dev installs them)`;
 }
 
 const program = (name: string) => Bun.which(name, { PATH: `${process.env.PATH}:/usr/sbin` });

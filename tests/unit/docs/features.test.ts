@@ -15,7 +15,7 @@ const rows: Row[] = [...page.matchAll(/^\| [^|]+ \| ([^|]+) \| (tests\/\S+) \| (
   ([, calls, file, name]) => ({ calls: calls!, file: file!, name: name! }),
 );
 
-/** Every call in docs/api, which another test holds to the docstrings. */
+/** Every call in docs/api, which set-up makes of the docstrings. */
 function calls(): string[] {
   const names = [...new Bun.Glob("docs/api/**/*.md").scanSync({ cwd: ROOT })].flatMap((file) => {
     if (file.includes("/functions/")) return [basename(file, ".md")];
