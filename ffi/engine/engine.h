@@ -94,4 +94,7 @@ struct engine_ops {
 extern const struct engine_ops engine_kvm;  /* Linux on x86-64 */
 extern const struct engine_ops engine_qemu; /* wherever QEMU is */
 
+/* The engine of that name, NULL when there is none; `names` gets the list of those there are. */
+const struct engine_ops *engine__find(const char *name, char *names, size_t names_len);
+
 #endif

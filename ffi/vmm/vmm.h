@@ -87,7 +87,4 @@ void network__add_ports(struct frame *frame, const struct device_set *devices);
 /* control_ops.request: vmm/requests.c */
 void vmm__request(void *owner, struct control_channel *from, const struct control_request *request);
 
-/* The engine of that name, NULL when there is none; `names` gets the list of those there are. */
-const struct engine_ops *engine__find(const char *name, char *names, size_t names_len);
-
 #endif

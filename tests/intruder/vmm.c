@@ -8,7 +8,7 @@
 #include <ucontext.h>
 
 #include "deeds.h"
-#include "engine/kvm.h"
+#include "engine/kvm/kvm.h"
 #include "vmm/trap.h"
 
 enum { AT = 0xcafe0000, ORDER_ADDRESS = 0, ORDER_LENGTH = 4, RESULT = 8 };

@@ -1,11 +1,11 @@
 /* Fuzzes the kernel loaders: the input is the kernel file, its last byte says how much memory there is. */
-#include "boot/boot.h"
+#include "board/board.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "boot/layout.h"
+#include "board/x86_64/layout.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -1,6 +1,6 @@
 /* Fuzzes the vhost-user back end: the input is what a front end sends, with real memory and event descriptors where the
  * messages want some. */
-#include "engine/vhost_user.h"
+#include "engine/qemu/vhost_user.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "../../unit/c/front_end.h"
-#include "engine/vhost_user_protocol.h"
+#include "engine/qemu/vhost_user_protocol.h"
 #include "input.h"
 
 #define MEMORY 65536

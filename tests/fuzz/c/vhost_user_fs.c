@@ -6,14 +6,14 @@
  * memory that the front end has taken back, or stopped the rings of, is not touched (what is unmapped is told by ASan),
  * all descriptors come back, and what lies beside the share is as it was.
  */
-#include "engine/vhost_user.h"
+#include "engine/qemu/vhost_user.h"
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "../../unit/c/front_end.h"
-#include "engine/vhost_user_protocol.h"
+#include "engine/qemu/vhost_user_protocol.h"
 #include "share.h"
 #include "virtio/fs.h"
 

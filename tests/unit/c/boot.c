@@ -1,5 +1,5 @@
 /* Loading kernels: what ends up where in guest memory, and files that lie about themselves. */
-#include "boot/boot.h"
+#include "board/board.h"
 
 #include <asm/bootparam.h>
 #include <elf.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "boot/layout.h"
+#include "board/x86_64/layout.h"
 #include "check.h"
 
 enum { MEMORY = 32 << 20, KERNEL_AT = 0x1000000 };

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "engine/vhost_user_protocol.h"
+#include "engine/qemu/vhost_user_protocol.h"
 
 #define FRONT_END_DESCRIPTORS 16
 

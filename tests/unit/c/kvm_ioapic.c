@@ -1,5 +1,5 @@
 /* The I/O APIC as its guest sees it: registers behind a window, and nothing beside them. */
-#include "engine/kvm_ioapic.h"
+#include "board/x86_64/ioapic.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* The serial port, driven as a kernel's driver does. */
-#include "engine/kvm_serial.h"
+#include "board/x86_64/serial.h"
 
 #include <poll.h>
 #include <pthread.h>

@@ -1,12 +1,12 @@
 /* The vhost-user back end against a front end played here: negotiation, rings, pausing, and messages that are wrong. */
-#include "engine/vhost_user.h"
+#include "engine/qemu/vhost_user.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 
 #include "driver.h"
-#include "engine/vhost_user_protocol.h"
+#include "engine/qemu/vhost_user_protocol.h"
 #include "front_end.h"
 
 #define MEMORY 65536

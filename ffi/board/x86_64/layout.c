@@ -1,0 +1,22 @@
+/* RAM regions and the memory map that is told of them. */
+#include "board/x86_64/layout.h"
+
+void layout__split(uint64_t memory, struct guest_memory *mem)
+{
+	uint64_t low = memory < LAYOUT_HOLE ? memory : LAYOUT_HOLE;
+	mem->count = 1;
+	mem->regions[0] = (struct guest_region){.gpa = 0, .size = low};
+	if (memory > low)
+		mem->regions[mem->count++] = (struct guest_region){.gpa = LAYOUT_HIGH, .size = memory - low};
+}
+
+unsigned layout__e820(const struct guest_memory *mem, struct layout_e820 e820[LAYOUT_E820_MAX])
+{
+	unsigned count = 0;
+	e820[count++] = (struct layout_e820){.addr = 0, .size = LAYOUT_BASE_END};
+	e820[count++] =
+		(struct layout_e820){.addr = LAYOUT_KERNEL_MIN, .size = mem->regions[0].size - LAYOUT_KERNEL_MIN};
+	if (mem->count > 1)
+		e820[count++] = (struct layout_e820){.addr = mem->regions[1].gpa, .size = mem->regions[1].size};
+	return count;
+}
