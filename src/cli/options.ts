@@ -1,6 +1,6 @@
 /** Values of command-line options that are more than text. */
 import { InvalidArgumentError } from "commander";
-import { parseDuration, parseMemory, parseSize } from "../config/units.ts";
+import { parseDuration, parseMemory, parseSize } from "../spec/units.ts";
 
 /** "500ms", "30s", "5m", "1h" in milliseconds. */
 export function parseTimeout(text: string): number {

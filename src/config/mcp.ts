@@ -4,9 +4,9 @@ import { resolve } from "node:path";
 import { Value } from "@sinclair/typebox/value";
 import { unexpanded } from "../host/written.ts";
 import { DEFAULT_LIMITS, type McpLimits } from "../mcp/limits.ts";
+import { parseDuration, parseSize } from "../spec/units.ts";
 import type { Reporter } from "./reporter.ts";
 import { McpSchema } from "./schema.ts";
-import { parseDuration, parseSize } from "./units.ts";
 
 /** `given`: what is in the file; where it has not the right shape, that has been reported already. */
 export function resolveMcp(given: unknown, base: string, report: Reporter): McpLimits {

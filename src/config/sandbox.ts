@@ -3,15 +3,15 @@
 import { resolve } from "node:path";
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { lookUp } from "../host/look_up.ts";
 import { unexpanded } from "../host/written.ts";
 import type { NetworkSpec, RootfsSpec, SandboxSpec, Secrets, UserNetwork } from "../sandbox/spec.ts";
 import { MAX_LIFE_MS } from "../sandbox/validate.ts";
-import { lookUp } from "./host_path.ts";
+import { parseBandwidth, parseDuration, parseMemory } from "../spec/units.ts";
 import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import { SandboxSchema, type SandboxTable, type SecretTable, ShareSchema } from "./schema.ts";
 import { resolveShares } from "./shares.ts";
-import { parseBandwidth, parseDuration, parseMemory } from "./units.ts";
 
 const MEMORY_MB = { default: 512, least: 64, most: 1024 * 1024 };
 const BANDWIDTH = { least: 8000, most: 1e12 }; // bytes per second

@@ -1,9 +1,9 @@
 /** The shares of one sandbox: from tables to specifications, and whether they can be mounted beside each other. */
 
 import { posix, resolve } from "node:path";
+import { lookUp } from "../host/look_up.ts";
 import { unexpanded } from "../host/written.ts";
 import type { ShareSpec } from "../sandbox/spec.ts";
-import { lookUp } from "./host_path.ts";
 import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import type { ShareTable } from "./schema.ts";

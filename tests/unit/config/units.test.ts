@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { suggest } from "../../../src/config/suggest.ts";
-import { parseBandwidth, parseDuration, parseMemory, parseSize } from "../../../src/config/units.ts";
+import { parseBandwidth, parseDuration, parseMemory, parseSize } from "../../../src/spec/units.ts";
 
 test.each([
   ["500ms", 500],
