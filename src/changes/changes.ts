@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { guard, guardMethods } from "../edge.ts";
 import { ArgumentError, CapsaError } from "../errors.ts";
 import { shown } from "../printable.ts";
-import type { ShareSpec } from "../sandbox/spec.ts";
+import type { ShareSpec } from "../spec/spec.ts";
 import { alone } from "./alone.ts";
 import type { ApplyOptions, ApplyResult, Change, Changes } from "./api.ts";
 import { apply, discard, finish } from "./apply.ts";

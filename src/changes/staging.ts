@@ -30,8 +30,8 @@ import { stateHome } from "../host/homes.ts";
 import { lastingIdentity } from "../host/identity.ts";
 import { writeWhole } from "../host/whole_file.ts";
 import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
-import type { ShareSpec } from "../sandbox/spec.ts";
 import { pathBelow } from "../sandbox/validate.ts";
+import type { ShareSpec } from "../spec/spec.ts";
 import { removeTree } from "./remove.ts";
 import { makeWhiteout, renameOut, setAttribute } from "./system.ts";
 

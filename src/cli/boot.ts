@@ -12,8 +12,8 @@ import type {
 } from "../sandbox/api.ts";
 import { describeExit } from "../sandbox/describe.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
-import type { SandboxSpec } from "../sandbox/spec.ts";
 import { startSandbox } from "../sandbox/start.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 import type { Step } from "../steps/step.ts";
 
 const LONGEST_NAME = 32;

@@ -2,11 +2,11 @@
 import { accessSync, constants, lstatSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { Place } from "../agent/tree/place.ts";
-import { suggest } from "../config/suggest.ts";
 import { CapsaError, HostFileError } from "../errors.ts";
 import { errorCode } from "../host/errors.ts";
 import { type Held, hold, isGuests } from "../host/hold.ts";
 import { printableJson } from "../printable.ts";
+import { suggest } from "../spec/suggest.ts";
 import { jsonReport } from "../steps/report/json.ts";
 import { junitReport } from "../steps/report/junit.ts";
 import { tapReport } from "../steps/report/tap.ts";

@@ -4,9 +4,10 @@ import { dirname, relative, resolve } from "node:path";
 import { CapsaError, SpecError } from "../errors.ts";
 import { hold, isGuests } from "../host/hold.ts";
 import { type McpLimits, validateLimits } from "../mcp/limits.ts";
-import type { SandboxSpec } from "../sandbox/spec.ts";
 import { validateSpec } from "../sandbox/validate.ts";
 import { readSecret } from "../secrets/value.ts";
+import { isTable, validate } from "../spec/check.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 import type { Step } from "../steps/step.ts";
 import { resolveMcp } from "./mcp.ts";
 import { checkNetworks } from "./networks.ts";
@@ -17,7 +18,6 @@ import { resolveSandbox } from "./sandbox.ts";
 import { type ConfigFile, FileSchema } from "./schema.ts";
 import { resolveSteps } from "./steps.ts";
 import { parseToml } from "./toml.ts";
-import { isTable, validate } from "./validate.ts";
 
 export interface Config {
   /** Absolute path of the file. */

@@ -1,7 +1,8 @@
 /** How the checks behind the schema tell a problem: the key it is about, what is wrong, what to do. */
+
+import { dotted } from "../spec/check.ts";
 import type { Path, Positions } from "./positions.ts";
 import type { Problem } from "./problem.ts";
-import { dotted } from "./validate.ts";
 
 export type Reporter = (path: Path, message: string, hint?: string) => void;
 

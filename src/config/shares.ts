@@ -3,7 +3,7 @@
 import { posix, resolve } from "node:path";
 import { lookUp } from "../host/look_up.ts";
 import { unexpanded } from "../host/written.ts";
-import type { ShareSpec } from "../sandbox/spec.ts";
+import type { ShareSpec } from "../spec/spec.ts";
 import type { Path } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import type { ShareTable } from "./schema.ts";

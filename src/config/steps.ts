@@ -4,13 +4,13 @@ import { resolve } from "node:path";
 import { Value } from "@sinclair/typebox/value";
 import { lookUp } from "../host/look_up.ts";
 import { unexpanded } from "../host/written.ts";
+import { suggest } from "../spec/suggest.ts";
 import { parseDuration } from "../spec/units.ts";
 import type { ChangesAssertion, FileAssertion, Step, TextMatch } from "../steps/step.ts";
 import type { Path, Positions } from "./positions.ts";
 import type { Reporter } from "./reporter.ts";
 import { toArgv } from "./sandbox.ts";
 import { type SandboxTable, StepSchema, type StepTable, type TextMatchTable } from "./schema.ts";
-import { suggest } from "./suggest.ts";
 
 const VERBS = ["exec", "write", "assert"] as const;
 /** Keys of a step that only an exec has a use for. */

@@ -2,7 +2,7 @@
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { RootfsSpec } from "../sandbox/spec.ts";
+import type { RootfsSpec } from "../spec/spec.ts";
 import { makeHostSkeleton } from "./host.ts";
 
 /** Host directories to share read-only, and their part in the guest's root. */

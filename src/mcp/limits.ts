@@ -1,8 +1,8 @@
 /** What the operator of `capsa mcp` lets the model have: set once, at the start, and by nobody else. */
 
 import { SpecError } from "../errors.ts";
-import type { SandboxSpec } from "../sandbox/spec.ts";
 import { readable, whole } from "../sandbox/validate.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 
 const LONGEST_EXEC_MS = 24 * 3_600_000;
 

@@ -6,8 +6,8 @@ import type { RunningSandbox } from "../sandbox/api.ts";
 import { describeExit, describeRefusal } from "../sandbox/describe.ts";
 import { madeUpName } from "../sandbox/name.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
-import type { SandboxSpec } from "../sandbox/spec.ts";
 import { startSandbox } from "../sandbox/start.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 
 /** Of the sandboxes that have ended, how many are remembered with their reason. */
 const REMEMBERED = 50;

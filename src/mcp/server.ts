@@ -9,9 +9,9 @@ import {
   RequestSchema,
 } from "@modelcontextprotocol/sdk/types.js";
 import pkg from "../../package.json" with { type: "json" };
-import { suggest } from "../config/suggest.ts";
 import { CapsaError } from "../errors.ts";
 import { printable, printableJson } from "../printable.ts";
+import { suggest } from "../spec/suggest.ts";
 import type { Operator } from "./limits.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { checkArguments, type Tool } from "./tool.ts";

@@ -2,8 +2,8 @@
 
 import { type Static, type TObject, type TSchema, Type } from "@sinclair/typebox";
 import { Positions } from "../config/positions.ts";
-import { validate } from "../config/validate.ts";
 import { CapsaError } from "../errors.ts";
+import { validate } from "../spec/check.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 
 /** What one call has at hand. */

@@ -1,7 +1,7 @@
 /** From a network's specification to the device that the VMM makes of it. */
 
+import { parsePublish } from "../spec/publish.ts";
 import { IPV4, IPV6, MAC, MTU, type Side, serviceAddress } from "./addresses.ts";
-import { parsePublish } from "./publish.ts";
 import { compileRules } from "./rules.ts";
 import type { UserNetwork } from "./spec.ts";
 

@@ -3,9 +3,9 @@
 import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 import type { Confinement } from "./confinement.ts";
 import type { SetMemoryOptions } from "./memory.ts";
-import type { SandboxSpec } from "./spec.ts";
 
 export type { ApplyOptions, ApplyResult, Change, Changes } from "../changes/api.ts";
 export type {

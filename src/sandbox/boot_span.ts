@@ -1,8 +1,8 @@
 /** The span of a start, from the wish for a sandbox to its agent, with where the time went as its children. */
 
+import type { SandboxSpec } from "../spec/spec.ts";
 import { type Recording, record } from "../telemetry.ts";
 import type { BootTimings, RunningSandbox } from "./api.ts";
-import type { SandboxSpec } from "./spec.ts";
 
 /** Begin it; undefined where nobody records. */
 export function recordBoot({ name, cpus, memoryMb, rootfs }: SandboxSpec): BootSpan | undefined {

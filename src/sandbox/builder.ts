@@ -3,8 +3,6 @@
 import { guardMethods } from "../edge.ts";
 import { SpecError } from "../errors.ts";
 import { absolutePath } from "../host/written.ts";
-import type { RunningSandbox, StartOptions } from "./api.ts";
-import { madeUpName } from "./name.ts";
 import type {
   NetworkSpec,
   Ownership,
@@ -16,7 +14,9 @@ import type {
   Secrets,
   ShareSpec,
   UserNetwork,
-} from "./spec.ts";
+} from "../spec/spec.ts";
+import type { RunningSandbox, StartOptions } from "./api.ts";
+import { madeUpName } from "./name.ts";
 import { startSandbox } from "./start.ts";
 
 /**

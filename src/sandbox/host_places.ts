@@ -4,8 +4,8 @@ import { statSync } from "node:fs";
 import { type GuestDirectories, rememberGuestDirectory } from "../host/guest_directories.ts";
 import { hold } from "../host/hold.ts";
 import { type Identity, lastingIdentity } from "../host/identity.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 import type { Notice } from "./api.ts";
-import type { SandboxSpec } from "./spec.ts";
 
 /** Directories that guests of these specifications may write, now or once somebody has said yes. */
 export function writableIn(specs: readonly SandboxSpec[]): GuestDirectories {

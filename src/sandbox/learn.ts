@@ -2,8 +2,8 @@
 
 import { dirname, relative } from "node:path";
 import { printableToml as quote } from "../printable.ts";
+import type { Ownership, ShareSpec } from "../spec/spec.ts";
 import type { ShareUse } from "./api.ts";
-import type { Ownership, ShareSpec } from "./spec.ts";
 
 /** What one has learned of a share from a run. */
 export interface LearnedShare {

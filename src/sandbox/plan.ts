@@ -9,8 +9,8 @@ import { netDevice, type Service } from "../network/device.ts";
 import type { HostNames } from "../network/host.ts";
 import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
 import { secretNetwork } from "../secrets/guest.ts";
+import type { Ownership, SandboxSpec, ShareSpec } from "../spec/spec.ts";
 import type { Protection } from "./protect.ts";
-import type { Ownership, SandboxSpec, ShareSpec } from "./spec.ts";
 import { guestPath } from "./validate.ts";
 
 /** Guest vsock port of the agent. */

@@ -2,10 +2,10 @@
 
 import { guardMethods } from "../edge.ts";
 import { ArgumentError, CapsaError } from "../errors.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import type { RunnableSandbox } from "./builder.ts";
 import { madeUpName } from "./name.ts";
-import type { SandboxSpec } from "./spec.ts";
 import { startSandbox } from "./start.ts";
 import { validateSpec } from "./validate.ts";
 

@@ -4,9 +4,9 @@ import { basename, join } from "node:path";
 import { readPlainFile } from "../engine/plain_file.ts";
 import { writeWhole } from "../host/whole_file.ts";
 import type { LanMember } from "../network/lan.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 import type { PublishedPort } from "./api.ts";
 import type { ProcessIdentity } from "./directories.ts";
-import type { SandboxSpec } from "./spec.ts";
 
 const FILE = "sandbox.json";
 const LIMIT = 64 << 20; // bytes

@@ -9,6 +9,7 @@ import { LOG_LIMIT, NETWORK_LOG, SECRETS_LOG, vmmDirectory } from "../engine/run
 import { SandboxNotFoundError, SpecError } from "../errors.ts";
 import { type Lan, takeLan } from "../network/lan.ts";
 import { printableLine } from "../printable.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 import type { EndedSandbox, LogEntry, Notice, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
 import {
   archiveBase,
@@ -23,7 +24,6 @@ import {
 import { readEventLog } from "./log.ts";
 import { readRecord, type SandboxRecord, writeRecord } from "./record.ts";
 import { SandboxHandle } from "./running.ts";
-import type { SandboxSpec } from "./spec.ts";
 
 const ARCHIVED = 20;
 /** A directory without a record is somebody's who is about to write it, or died before. */

@@ -11,6 +11,7 @@ import { controlSocket } from "../engine/runtime_dir.ts";
 import { CapsaError, VmmError } from "../errors.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import { sandboxNetwork } from "../network/control.ts";
+import type { ShareSpec } from "../spec/spec.ts";
 import type {
   ApplyOptions,
   ApplyResult,
@@ -38,7 +39,6 @@ import type { SetMemoryOptions } from "./memory.ts";
 import { orAfter } from "./or_after.ts";
 import { AGENT_PORT, shareRoot } from "./plan.ts";
 import type { LivingEntry } from "./registry.ts";
-import type { ShareSpec } from "./spec.ts";
 import { Tail } from "./tail.ts";
 
 const GRACE_MS = 5000;

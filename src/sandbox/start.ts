@@ -8,6 +8,7 @@ import { prepareRootfs } from "../image/rootfs.ts";
 import { type HostNames, hostNames } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
 import type { SecretProxy } from "../secrets/proxy.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
 import { writingIn } from "./directories.ts";
@@ -18,7 +19,6 @@ import { type GuestAddition, guestPlan, vmmConfig } from "./plan.ts";
 import { noticesOfProtection, protections } from "./protect.ts";
 import type { Place } from "./registry.ts";
 import { SandboxHandle } from "./running.ts";
-import type { SandboxSpec } from "./spec.ts";
 import { validateSpec } from "./validate.ts";
 
 /**

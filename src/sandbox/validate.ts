@@ -8,12 +8,12 @@ import { type HostFileError, SpecError } from "../errors.ts";
 import type { GuestDirectories } from "../host/guest_directories.ts";
 import { hold, statusOf } from "../host/hold.ts";
 import { validateNetworks } from "../network/lan.ts";
-import { validatePublish } from "../network/publish.ts";
 import { validateRules } from "../network/rules.ts";
 import { printableJson, shown } from "../printable.ts";
 import { validateSecrets } from "../secrets/validate.ts";
+import { validatePublish } from "../spec/publish.ts";
+import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "../spec/spec.ts";
 import { writableIn } from "./host_places.ts";
-import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "./spec.ts";
 
 /** As a host name, a directory entry and an argument of the command line. */
 const NAME = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;

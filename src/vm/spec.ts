@@ -1,6 +1,6 @@
 /** What a raw VM is to be, as plain data. */
 
-import type { MachineSpec } from "../sandbox/spec.ts";
+import type { MachineSpec } from "../spec/spec.ts";
 
 export interface DiskSpec {
   /** A raw image or a block device, whole sectors of 512 bytes; the guest's /dev/vda, /dev/vdb, … in this order. */

@@ -4,8 +4,8 @@ import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { makeDirectories, Place } from "../../agent/tree/place.ts";
-import { suggest } from "../../config/suggest.ts";
 import { packagePath } from "../../engine/installation.ts";
+import { suggest } from "../../spec/suggest.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
 

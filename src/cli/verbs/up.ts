@@ -4,7 +4,7 @@ import { loadConfig } from "../../config/load.ts";
 import { CapsaError } from "../../errors.ts";
 import type { BootTimings, RunningSandbox } from "../../sandbox/api.ts";
 import { describeExit, describeRefusal } from "../../sandbox/describe.ts";
-import type { SandboxSpec } from "../../sandbox/spec.ts";
+import type { SandboxSpec } from "../../spec/spec.ts";
 import { formatDuration } from "../../steps/duration.ts";
 import { jsonReport } from "../../steps/report/json.ts";
 import { tapReport } from "../../steps/report/tap.ts";

@@ -6,7 +6,7 @@ import { jsonSchema } from "../../../src/config/json_schema.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { scanPositions } from "../../../src/config/positions.ts";
 import { FileSchema } from "../../../src/config/schema.ts";
-import { validate } from "../../../src/config/validate.ts";
+import { validate } from "../../../src/spec/check.ts";
 
 const example = await Bun.file("capsa.toml.example").text();
 /** With the keys switched on that name files which only some have. */

@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostNames } from "../../../src/network/host.ts";
-import { parsePublish, validatePublish } from "../../../src/network/publish.ts";
 import { compileRules, parseTarget, validateRules } from "../../../src/network/rules.ts";
 import type { UserNetwork } from "../../../src/network/spec.ts";
+import { parsePublish, validatePublish } from "../../../src/spec/publish.ts";
 
 const OPEN: UserNetwork = { mode: "user", deny: [], log: [], publish: [], hostLoopback: false };
 

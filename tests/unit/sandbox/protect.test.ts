@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writ
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { noticesOfProtection, protections } from "../../../src/sandbox/protect.ts";
-import type { SandboxSpec, ShareSpec } from "../../../src/sandbox/spec.ts";
+import type { SandboxSpec, ShareSpec } from "../../../src/spec/spec.ts";
 import { SPEC, share } from "./spec.ts";
 
 const PACKAGE = resolve(import.meta.dirname, "../../..");

@@ -1,6 +1,6 @@
 /** A specification that can be, for tests to change one thing of. */
 
-import type { SandboxSpec, ShareSpec } from "../../../src/sandbox/spec.ts";
+import type { SandboxSpec, ShareSpec } from "../../../src/spec/spec.ts";
 
 export const SPEC: SandboxSpec = {
   name: "box",
