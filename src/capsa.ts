@@ -1,6 +1,6 @@
 /** Where everything begins. */
 
-import { guardMethods } from "./edge.ts";
+import { guardMethods } from "./errors/edge.ts";
 import type { PrivateNetwork } from "./network/lan.ts";
 import type { RunningSandbox } from "./sandbox/api.ts";
 import { type RunnableSandbox, type SandboxBuilder, sandboxBuilder } from "./sandbox/builder.ts";

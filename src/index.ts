@@ -43,9 +43,10 @@ export type {
   WatchOptions,
   WriteOptions,
 } from "./agent/api.ts";
+export type { ExposeOptions, Exposure, Forward, ForwardOptions } from "./agent/forward/api.ts";
 export { Capsa } from "./capsa.ts";
 export { pendingChanges } from "./changes/changes.ts";
-export type { ErrorCode } from "./error_codes.ts";
+export type { ErrorCode } from "./errors/error_codes.ts";
 export {
   AgentError,
   ArgumentError,
@@ -58,8 +59,7 @@ export {
   SandboxNotFoundError,
   SpecError,
   VmmError,
-} from "./errors.ts";
-export type { ExposeOptions, Exposure, Forward, ForwardOptions } from "./forward/api.ts";
+} from "./errors/errors.ts";
 export type {
   ApplyOptions,
   ApplyResult,

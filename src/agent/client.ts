@@ -1,22 +1,22 @@
 /** The agent's client: every call of the API over one connection. */
 
-import { guardMethods } from "../edge.ts";
-import { AgentError, ArgumentError } from "../errors.ts";
+import { checkMode, checkPath, checkWhole } from "../errors/check.ts";
+import { guardMethods } from "../errors/edge.ts";
+import { AgentError, ArgumentError } from "../errors/errors.ts";
+import { MAX_WINDOW } from "../wire/call.ts";
+import { Collector } from "../wire/collector.ts";
+import { bytes, flag, oneOf, uint, words } from "../wire/fields.ts";
+import { Outlet } from "../wire/outlet.ts";
+import { ProtocolError } from "../wire/profile.ts";
 import type * as api from "./api.ts";
-import { attach, detach, processes } from "./background.ts";
-import { MAX_WINDOW } from "./call.ts";
-import { checkMode, checkPath, checkWhole } from "./check.ts";
-import { Collector } from "./collector.ts";
-import { Connection, type ConnectOptions } from "./connection.ts";
-import { bytes, flag, oneOf, uint, words } from "./fields.ts";
-import { pieces } from "./input.ts";
-import { listDir } from "./list.ts";
-import { Outlet } from "./outlet.ts";
-import * as paths from "./paths.ts";
-import { exec, execOptions, spawn } from "./process.ts";
-import { ProtocolError } from "./profile.ts";
-import { FILE_MS } from "./silence.ts";
-import { watch } from "./watch.ts";
+import { Connection, type ConnectOptions } from "./connect/connection.ts";
+import { FILE_MS } from "./connect/silence.ts";
+import { listDir } from "./files/list.ts";
+import * as paths from "./files/paths.ts";
+import { watch } from "./files/watch.ts";
+import { attach, detach, processes } from "./process/background.ts";
+import { pieces } from "./process/input.ts";
+import { exec, execOptions, spawn } from "./process/process.ts";
 
 const MAX_WHOLE_FILE = 2 ** 31;
 
@@ -209,7 +209,7 @@ class AgentClient implements api.Agent {
     guestPath: string,
     options: api.UploadOptions = {},
   ): Promise<api.Transferred> {
-    const transfer = await import("./transfer.ts"); // most clients move no trees
+    const transfer = await import("./files/transfer.ts"); // most clients move no trees
     return transfer.upload(this.#connection, hostPath, guestPath, options);
   }
 
@@ -218,12 +218,12 @@ class AgentClient implements api.Agent {
     hostPath: string,
     options: api.DownloadOptions = {},
   ): Promise<api.Transferred> {
-    const transfer = await import("./transfer.ts");
+    const transfer = await import("./files/transfer.ts");
     return transfer.download(this.#connection, guestPath, hostPath, options);
   }
 
   async glob(pattern: string, options: api.GlobOptions = {}): Promise<string[]> {
-    const { glob } = await import("./glob.ts");
+    const { glob } = await import("./files/glob.ts");
     return glob(this.#connection, pattern, options);
   }
 

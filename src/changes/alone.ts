@@ -3,10 +3,10 @@
  * What they made and removed meanwhile would else come back, and they would see what an apply only makes in passing.
  */
 
-import { Control } from "../engine/control.ts";
-import { controlSocket } from "../engine/runtime_dir.ts";
-import { CapsaError } from "../errors.ts";
-import { errorCode } from "../host/errors.ts";
+import { CapsaError } from "../errors/errors.ts";
+import { errorCode } from "../host/file_errors.ts";
+import { controlSocket } from "../host/runtime_dir.ts";
+import { Control } from "../machine/control.ts";
 import { lockStaging, type Staging } from "./staging.ts";
 
 /**

@@ -6,10 +6,10 @@
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { removeTree } from "../host/remove.ts";
 import { writeText } from "../host/whole_file.ts";
 import type { Delta } from "./compare.ts";
 import { enterAbove, isMissing, openUpper } from "./layers.ts";
-import { removeTree } from "./remove.ts";
 import { look, type Side, signature } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";
 

@@ -1,6 +1,6 @@
 /** Taking changes over into the shared directories, or dropping them. */
 
-import type { Place } from "../agent/tree/place.ts";
+import type { Place } from "../host/place.ts";
 import { alone } from "./alone.ts";
 import type { ApplyOptions, Change } from "./api.ts";
 import { noteApplied } from "./applied.ts";

@@ -1,9 +1,9 @@
 /** The changes of one sandbox, wherever it is in its life. */
 
 import { existsSync } from "node:fs";
-import { guard, guardMethods } from "../edge.ts";
-import { ArgumentError, CapsaError } from "../errors.ts";
-import { shown } from "../printable.ts";
+import { guard, guardMethods } from "../errors/edge.ts";
+import { ArgumentError, CapsaError } from "../errors/errors.ts";
+import { shown } from "../errors/printable.ts";
 import type { ShareSpec } from "../spec/spec.ts";
 import { alone } from "./alone.ts";
 import type { ApplyOptions, ApplyResult, Change, Changes } from "./api.ts";

@@ -2,10 +2,10 @@
 
 import { fstatSync } from "node:fs";
 import { join } from "node:path";
-import { Place } from "../agent/tree/place.ts";
-import { HostFileError } from "../errors.ts";
-import { errorCode } from "../host/errors.ts";
+import { HostFileError } from "../errors/errors.ts";
+import { errorCode } from "../host/file_errors.ts";
 import { lastingIdentity } from "../host/identity.ts";
+import { Place } from "../host/place.ts";
 import type { StagedShare } from "./staging.ts";
 
 /** The layer that has what the guest wrote; a VMM that it has taken over may have put something else there. */

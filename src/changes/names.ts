@@ -1,6 +1,6 @@
 /** Names as the guest made them, which may be any bytes, and as people and programs are shown them. */
 
-import { replaceHidden } from "../printable.ts";
+import { replaceHidden } from "../errors/printable.ts";
 import type { StagedShare } from "./staging.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -1,9 +1,9 @@
 /** What is at a name: in the shared directory before, in the guest's layer after. */
 
 import { type BigIntStats, lstatSync, readlinkSync } from "node:fs";
-import type { Place } from "../agent/tree/place.ts";
-import { errorCode } from "../host/errors.ts";
+import { errorCode } from "../host/file_errors.ts";
 import { lastingIdentity } from "../host/identity.ts";
+import type { Place } from "../host/place.ts";
 
 export interface Side {
   /** `special`: a fifo, a socket or a device. */

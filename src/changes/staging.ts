@@ -22,17 +22,17 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { lockFile } from "../engine/libc.ts";
-import { HostError, SpecError } from "../errors.ts";
-import { errorCode } from "../host/errors.ts";
+import { HostError, SpecError } from "../errors/errors.ts";
+import { identify, isAlive, type ProcessIdentity } from "../host/directories.ts";
+import { errorCode } from "../host/file_errors.ts";
 import { statusOf } from "../host/hold.ts";
 import { stateHome } from "../host/homes.ts";
 import { lastingIdentity } from "../host/identity.ts";
+import { lockFile } from "../host/libc.ts";
+import { removeTree } from "../host/remove.ts";
 import { writeWhole } from "../host/whole_file.ts";
-import { identify, isAlive, type ProcessIdentity } from "../sandbox/directories.ts";
 import { pathBelow } from "../sandbox/validate.ts";
 import type { ShareSpec } from "../spec/spec.ts";
-import { removeTree } from "./remove.ts";
 import { makeWhiteout, renameOut, setAttribute } from "./system.ts";
 
 /** A share whose changes are staged. */

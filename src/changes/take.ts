@@ -20,12 +20,12 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
-import type { Place } from "../agent/tree/place.ts";
-import { runs } from "../agent/tree/sparse.ts";
+import type { Place } from "../host/place.ts";
+import { removeEntry } from "../host/remove.ts";
+import { runs } from "../host/sparse.ts";
 import { type Delta, isStill, leaves, openAfter, openFile } from "./compare.ts";
 import { type Entry, noteMade } from "./journal.ts";
 import { enterAbove, openLower } from "./layers.ts";
-import { removeEntry } from "./remove.ts";
 import { identity, look, type Side } from "./side.ts";
 import type { Staging } from "./staging.ts";
 import { exchange, renameAnew } from "./system.ts";

@@ -1,6 +1,6 @@
 /** `capsa exec --attach`: what a process in the background of a sandbox prints, and its terminal. */
 import type { AttachedProcess } from "../agent/api.ts";
-import { AgentError, CapsaError } from "../errors.ts";
+import { AgentError, CapsaError } from "../errors/errors.ts";
 import type { Cli } from "./cli.ts";
 import { UsageError } from "./failure.ts";
 import { RawTerminal, requireTerminal, terminalSize } from "./raw_terminal.ts";

@@ -1,6 +1,6 @@
 /** Boots several sandboxes at once, all or none. */
 import type { Agent } from "../agent/api.ts";
-import { CapsaError, SpecError } from "../errors.ts";
+import { CapsaError, SpecError } from "../errors/errors.ts";
 import type {
   BootTimings,
   Change,

@@ -1,6 +1,6 @@
 /** Which layers of confinement this machine applies to the processes of a sandbox, for `capsa doctor`. */
 import { existsSync, readFileSync } from "node:fs";
-import { vmmPath } from "../engine/installation.ts";
+import { vmmPath } from "../host/installation.ts";
 import type { Finding } from "./diagnosis.ts";
 
 /** A line of `capsa-vmm confinement` (ffi/vmm/probe.h). */

@@ -3,10 +3,10 @@ import { dlopen } from "bun:ffi";
 import { accessSync, constants, statfsSync } from "node:fs";
 import { checkStaging } from "../changes/staging.ts";
 import { chooseEngine, explainProbe } from "../engine/choose.ts";
-import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../engine/installation.ts";
 import { type KvmProbe, probeKvm } from "../engine/library.ts";
-import { CapsaError } from "../errors.ts";
-import { runtimeBase } from "../sandbox/directories.ts";
+import { CapsaError } from "../errors/errors.ts";
+import { runtimeBase } from "../host/directories.ts";
+import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../host/installation.ts";
 import { confinement } from "./confinement.ts";
 import { names } from "./names.ts";
 

@@ -1,7 +1,7 @@
 /** What a failed command says and which exit code it has. */
 import { CommanderError } from "commander";
 import { ConfigError } from "../config/problem.ts";
-import { ArgumentError, BootError, CapsaError, SpecError } from "../errors.ts";
+import { ArgumentError, BootError, CapsaError, SpecError } from "../errors/errors.ts";
 import { Interrupted } from "./interrupt.ts";
 
 /** Exit codes that mean the same for every verb; an exec passes on those of the guest. */

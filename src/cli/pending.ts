@@ -2,8 +2,8 @@
 import type { Change } from "../changes/api.ts";
 import { allChanges, changesOf, type StagedChanges } from "../changes/changes.ts";
 import { headline } from "../changes/diff.ts";
-import { CapsaError } from "../errors.ts";
-import { printableLine } from "../printable.ts";
+import { CapsaError } from "../errors/errors.ts";
+import { printableLine } from "../errors/printable.ts";
 import { RefusedError, UsageError } from "./failure.ts";
 import type { Terminal } from "./terminal.ts";
 

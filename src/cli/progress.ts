@@ -1,5 +1,5 @@
 /** A line on a terminal's stderr, redrawn, for what takes longer than half a second. */
-import { printableLine } from "../printable.ts";
+import { printableLine } from "../errors/printable.ts";
 import type { Terminal } from "./terminal.ts";
 
 const PATIENCE_MS = 500;

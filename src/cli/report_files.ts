@@ -1,11 +1,11 @@
 /** Reports of steps into files, as `--report FORMAT=FILE` asks for them. */
 import { accessSync, constants, lstatSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { Place } from "../agent/tree/place.ts";
-import { CapsaError, HostFileError } from "../errors.ts";
-import { errorCode } from "../host/errors.ts";
+import { CapsaError, HostFileError } from "../errors/errors.ts";
+import { printableJson } from "../errors/printable.ts";
+import { errorCode } from "../host/file_errors.ts";
 import { type Held, hold, isGuests } from "../host/hold.ts";
-import { printableJson } from "../printable.ts";
+import { Place } from "../host/place.ts";
 import { suggest } from "../spec/suggest.ts";
 import { jsonReport } from "../steps/report/json.ts";
 import { junitReport } from "../steps/report/junit.ts";

@@ -2,8 +2,8 @@
 import { fstatSync, statSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Agent, AgentProcess, SpawnOptions } from "../agent/api.ts";
-import { isTerminal } from "../engine/libc.ts";
-import { AgentError } from "../errors.ts";
+import { AgentError } from "../errors/errors.ts";
+import { isTerminal } from "../host/libc.ts";
 import { connectByName } from "../sandbox/connect.ts";
 import type { Cli } from "./cli.ts";
 import { exitCodes } from "./failure.ts";

@@ -1,5 +1,5 @@
 /** A command that lasts as long as what it has opened. */
-import type { Opening } from "../forward/api.ts";
+import type { Opening } from "../agent/forward/api.ts";
 import type { RunningSandbox } from "../sandbox/api.ts";
 import type { Cli } from "./cli.ts";
 

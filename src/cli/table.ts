@@ -1,5 +1,5 @@
 /** Rows of text in aligned columns. */
-import { printableLine } from "../printable.ts";
+import { printableLine } from "../errors/printable.ts";
 
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows.map((row) => row.map(printableLine))];

@@ -4,10 +4,10 @@
  * to load than all the rest of a short command.
  */
 import type { Colors } from "picocolors/types";
-import { isTerminal } from "../engine/libc.ts";
-import { CapsaError } from "../errors.ts";
-import { errorCode } from "../host/errors.ts";
-import { printable, printableJson } from "../printable.ts";
+import { CapsaError } from "../errors/errors.ts";
+import { printable, printableJson } from "../errors/printable.ts";
+import { errorCode } from "../host/file_errors.ts";
+import { isTerminal } from "../host/libc.ts";
 import { Interrupted, type Interrupts } from "./interrupt.ts";
 
 /** How long a reader may take for one piece once this command is to end. */

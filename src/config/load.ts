@@ -1,7 +1,7 @@
 /** `capsa.toml` from disk to sandboxes and steps, or to the list of everything that is wrong with it. */
 import { readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
-import { CapsaError, SpecError } from "../errors.ts";
+import { CapsaError, SpecError } from "../errors/errors.ts";
 import { hold, isGuests } from "../host/hold.ts";
 import { type McpLimits, validateLimits } from "../mcp/limits.ts";
 import { validateSpec } from "../sandbox/validate.ts";

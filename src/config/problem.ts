@@ -1,6 +1,6 @@
 /** What is wrong with a `capsa.toml`: problems with their places, and how they are told. */
-import { CapsaError } from "../errors.ts";
-import { printable } from "../printable.ts";
+import { CapsaError } from "../errors/errors.ts";
+import { printable } from "../errors/printable.ts";
 import type { Position } from "./positions.ts";
 
 export interface Problem extends Position {

@@ -1,6 +1,6 @@
 /** Which engine runs a sandbox, and what to tell the user about it. */
 
-import { HostError } from "../errors.ts";
+import { HostError } from "../errors/errors.ts";
 import { type KvmProbe, probeKvm } from "./library.ts";
 
 export type Engine = "kvm" | "qemu";

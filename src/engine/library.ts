@@ -3,9 +3,9 @@
 import { dlopen, ptr } from "bun:ffi";
 import { constants } from "node:os";
 import { join } from "node:path";
-import { HostError } from "../errors.ts";
-import { errnoName } from "./errno.ts";
-import { libraryDirectory } from "./installation.ts";
+import { HostError } from "../errors/errors.ts";
+import { errnoName } from "../host/errno.ts";
+import { libraryDirectory } from "../host/installation.ts";
 
 /** What this code was written for; the library says what it is. */
 const ABI_VERSION = 1;

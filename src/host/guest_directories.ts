@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { errorCode } from "./errors.ts";
+import { errorCode } from "./file_errors.ts";
 import { stateHome } from "./homes.ts";
 import { type Identified, lastingIdentity } from "./identity.ts";
 import { writeWhole } from "./whole_file.ts";

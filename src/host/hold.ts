@@ -14,11 +14,11 @@ import {
   statfsSync,
 } from "node:fs";
 import { resolve } from "node:path";
-import { O_PATH, openWithoutLinks } from "../engine/libc.ts";
-import { HostFileError } from "../errors.ts";
-import { at } from "./errors.ts";
+import { HostFileError } from "../errors/errors.ts";
+import { at } from "./file_errors.ts";
 import { type GuestDirectories, type GuestDirectory, guestDirectory } from "./guest_directories.ts";
 import type { Identity } from "./identity.ts";
+import { O_PATH, openWithoutLinks } from "./libc.ts";
 
 /** Linux's own limit. */
 const MOST_LINKS = 40;

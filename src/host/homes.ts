@@ -5,7 +5,7 @@
 
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { HostError } from "../errors.ts";
+import { HostError } from "../errors/errors.ts";
 
 /** The path that `variable`, named by its key, has; undefined where it has none. Throws {@link HostError}. */
 export function absolute(variable: Readonly<Record<string, string | undefined>>): string | undefined {

@@ -1,6 +1,6 @@
 /** Paths of this machine as people write them: a shell would expand some, and nobody does here. */
 import { resolve } from "node:path";
-import { SpecError } from "../errors.ts";
+import { SpecError } from "../errors/errors.ts";
 
 const UNEXPANDED = /^(?!\.\/)(?:~|.*\$\{\w+\}|\$\w+(?:\/|$))/s;
 

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { HostError } from "../errors.ts";
+import { HostError } from "../errors/errors.ts";
 
 const EMPTY: readonly (readonly [path: string, mode: number])[] = [
   ...["dev", "etc", "home", "media", "mnt", "opt", "proc", "run", "srv", "sys", "usr"].map(

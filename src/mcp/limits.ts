@@ -1,6 +1,6 @@
 /** What the operator of `capsa mcp` lets the model have: set once, at the start, and by nobody else. */
 
-import { SpecError } from "../errors.ts";
+import { SpecError } from "../errors/errors.ts";
 import { readable, whole } from "../sandbox/validate.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 

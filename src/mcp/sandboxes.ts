@@ -1,7 +1,7 @@
 /** The sandboxes of one server, which end with it: as many as its operator allows, and nobody else's. */
 
 import type { Agent } from "../agent/api.ts";
-import { CapsaError } from "../errors.ts";
+import { CapsaError } from "../errors/errors.ts";
 import type { RunningSandbox } from "../sandbox/api.ts";
 import { describeExit, describeRefusal } from "../sandbox/describe.ts";
 import { madeUpName } from "../sandbox/name.ts";

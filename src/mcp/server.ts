@@ -9,8 +9,8 @@ import {
   RequestSchema,
 } from "@modelcontextprotocol/sdk/types.js";
 import pkg from "../../package.json" with { type: "json" };
-import { CapsaError } from "../errors.ts";
-import { printable, printableJson } from "../printable.ts";
+import { CapsaError } from "../errors/errors.ts";
+import { printable, printableJson } from "../errors/printable.ts";
 import { suggest } from "../spec/suggest.ts";
 import type { Operator } from "./limits.ts";
 import { Sandboxes } from "./sandboxes.ts";

@@ -2,7 +2,7 @@
 
 import { type Static, type TObject, type TSchema, Type } from "@sinclair/typebox";
 import { Positions } from "../config/positions.ts";
-import { CapsaError } from "../errors.ts";
+import { CapsaError } from "../errors/errors.ts";
 import { validate } from "../spec/check.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 

@@ -1,8 +1,8 @@
 /** The network of a sandbox that runs, by its VMM's control channel: the rules, others, and what they say. */
 
-import { flag, list, map, oneOf, uint, words } from "../agent/fields.ts";
-import type { Message } from "../agent/framing.ts";
-import { guardMethods } from "../edge.ts";
+import { guardMethods } from "../errors/edge.ts";
+import { flag, list, map, oneOf, uint, words } from "../wire/fields.ts";
+import type { Message } from "../wire/framing.ts";
 import { readPorts } from "./ports.ts";
 import { compileRules, validateRules } from "./rules.ts";
 import type {

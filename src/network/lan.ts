@@ -1,6 +1,6 @@
 /** Private networks: cables between sandboxes of this user, and the addresses on them. */
 
-import { SpecError } from "../errors.ts";
+import { SpecError } from "../errors/errors.ts";
 import { MTU } from "./addresses.ts";
 
 /** Sandboxes that have joined the same one are on one cable, and nothing else is. */

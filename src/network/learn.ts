@@ -1,7 +1,7 @@
 /** From what a sandbox has reached to the rules that would let it. */
 
 import { isIP } from "node:net";
-import { printableToml } from "../printable.ts";
+import { printableToml } from "../errors/printable.ts";
 import type { NetworkAccess } from "./spec.ts";
 
 /** What one has learned from a run. */

@@ -1,7 +1,7 @@
 /** Published ports, as a VMM tells them. */
 
-import { map, oneOf, uint, words } from "../agent/fields.ts";
-import type { Message } from "../agent/framing.ts";
+import { map, oneOf, uint, words } from "../wire/fields.ts";
+import type { Message } from "../wire/framing.ts";
 import type { PublishedPort } from "./spec.ts";
 
 /** `ports` of ffi/vmm.cddl, in the order of `publish`; none where it is absent. */

@@ -1,7 +1,7 @@
 /** What a sandbox may talk to: rules as people write them, and the ordered table that the VMM enforces. */
 
 import { BlockList, isIP } from "node:net";
-import { SpecError } from "../errors.ts";
+import { SpecError } from "../errors/errors.ts";
 import type { NetworkPlace, NetworkSpec, UserNetwork } from "./spec.ts";
 
 type Protocol = "tcp" | "udp" | "icmp";

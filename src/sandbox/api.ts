@@ -1,7 +1,7 @@
 /** A running sandbox, and how one is started, as their callers see them. */
 
+import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../agent/forward/api.ts";
 import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
-import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { Confinement } from "./confinement.ts";

@@ -1,6 +1,6 @@
 /** The way of a sandbox from its start to a listening agent: one promise, kept or broken once. */
 
-import { BootError } from "../errors.ts";
+import { BootError } from "../errors/errors.ts";
 import type { BootTimings } from "./api.ts";
 import type { BootMoments } from "./guest_events.ts";
 

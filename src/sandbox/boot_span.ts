@@ -1,7 +1,7 @@
 /** The span of a start, from the wish for a sandbox to its agent, with where the time went as its children. */
 
+import { type Recording, record } from "../host/telemetry.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import { type Recording, record } from "../telemetry.ts";
 import type { BootTimings, RunningSandbox } from "./api.ts";
 
 /** Begin it; undefined where nobody records. */

@@ -1,7 +1,7 @@
 /** The builder: a sandbox described call by call, whose types allow exactly one main process. */
 
-import { guardMethods } from "../edge.ts";
-import { SpecError } from "../errors.ts";
+import { guardMethods } from "../errors/edge.ts";
+import { SpecError } from "../errors/errors.ts";
 import { absolutePath } from "../host/written.ts";
 import type {
   NetworkSpec,

@@ -1,7 +1,7 @@
 /** How the processes of a running sandbox are confined, as its VMM tells. */
 
-import { flag, map, words } from "../agent/fields.ts";
-import type { Message } from "../agent/framing.ts";
+import { flag, map, words } from "../wire/fields.ts";
+import type { Message } from "../wire/framing.ts";
 
 /** A layer of confinement of one process. */
 export interface ConfinementLayer {

@@ -1,16 +1,16 @@
 /** What the rules of a specification would do, before there is a sandbox. */
 
-import { failure, map } from "../agent/fields.ts";
-import { decodeCbor, encodeCbor } from "../agent/framing.ts";
-import { guard } from "../edge.ts";
 import { explainOffline } from "../engine/library.ts";
-import { VmmError } from "../errors.ts";
+import { guard } from "../errors/edge.ts";
+import { VmmError } from "../errors/errors.ts";
 import { placeFields, readExplanation } from "../network/control.ts";
 import { netDevice } from "../network/device.ts";
 import type { NetworkExplanation, NetworkPlace, UserNetwork } from "../network/spec.ts";
 import { secretNetwork } from "../secrets/guest.ts";
 import type { Secrets } from "../secrets/spec.ts";
 import { hostsOf } from "../secrets/validate.ts";
+import { failure, map } from "../wire/fields.ts";
+import { decodeCbor, encodeCbor } from "../wire/framing.ts";
 
 /**
  * What would become of packets to a place, by the VMM's own policy: `vm.network.explain` without a sandbox. Throws

@@ -1,9 +1,9 @@
 /** The guest's event stream (guest/protocol.cddl), from bytes to events that have been checked. */
 
-import { bytes, failure, finite, flag, map, oneOf, uint, words } from "../agent/fields.ts";
-import { FrameDecoder, type Message } from "../agent/framing.ts";
-import { ProtocolError } from "../agent/profile.ts";
-import { signalName } from "../agent/signals.ts";
+import { signalName } from "../host/signals.ts";
+import { bytes, failure, finite, flag, map, oneOf, uint, words } from "../wire/fields.ts";
+import { FrameDecoder, type Message } from "../wire/framing.ts";
+import { ProtocolError } from "../wire/profile.ts";
 
 /** Nanoseconds of the guest's clock since its start. */
 export interface BootMoments {

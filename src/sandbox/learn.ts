@@ -1,7 +1,7 @@
 /** From what a sandbox has used of its shares to those that it needs. */
 
 import { dirname, relative } from "node:path";
-import { printableToml as quote } from "../printable.ts";
+import { printableToml as quote } from "../errors/printable.ts";
 import type { Ownership, ShareSpec } from "../spec/spec.ts";
 import type { ShareUse } from "./api.ts";
 

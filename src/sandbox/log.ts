@@ -1,9 +1,9 @@
 /** The kept event stream of a sandbox, read back: output of its main process, and how that ended. */
 
 import { join } from "node:path";
-import { ProtocolError } from "../agent/profile.ts";
-import { readPlainFile } from "../engine/plain_file.ts";
-import { EVENTS_LOG, LOG_LIMIT } from "../engine/runtime_dir.ts";
+import { readPlainFile } from "../host/plain_file.ts";
+import { EVENTS_LOG, LOG_LIMIT } from "../host/runtime_dir.ts";
+import { ProtocolError } from "../wire/profile.ts";
 import type { LogEntry, SandboxExit } from "./api.ts";
 import { type BootMoments, GuestEvents } from "./guest_events.ts";
 

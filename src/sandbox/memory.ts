@@ -1,9 +1,9 @@
 /** How much memory a guest is to make do with, while it runs. */
 
-import { uint } from "../agent/fields.ts";
-import type { Message } from "../agent/framing.ts";
-import { SpecError, VmmError } from "../errors.ts";
-import { shown } from "../printable.ts";
+import { SpecError, VmmError } from "../errors/errors.ts";
+import { shown } from "../errors/printable.ts";
+import { uint } from "../wire/fields.ts";
+import type { Message } from "../wire/framing.ts";
 
 const PAGE = 4096;
 const MIB = 1 << 20;

@@ -1,10 +1,10 @@
 /** What a sandbox uses: as its VMM counts, as this machine accounts, and as its guest says. */
 
 import { connectAgent } from "../agent/client.ts";
-import { map, oneOf, uint } from "../agent/fields.ts";
-import type { Message } from "../agent/framing.ts";
-import { processUsage } from "../engine/usage.ts";
-import { CapsaError } from "../errors.ts";
+import { CapsaError } from "../errors/errors.ts";
+import { processUsage } from "../host/usage.ts";
+import { map, oneOf, uint } from "../wire/fields.ts";
+import type { Message } from "../wire/framing.ts";
 import type { SandboxMetrics } from "./api.ts";
 
 /** For a guest to answer; one that is busy or hostile is left out. */

@@ -1,7 +1,7 @@
 /** Sandboxes that are ready before they are asked for. */
 
-import { guardMethods } from "../edge.ts";
-import { ArgumentError, CapsaError } from "../errors.ts";
+import { guardMethods } from "../errors/edge.ts";
+import { ArgumentError, CapsaError } from "../errors/errors.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import type { RunnableSandbox } from "./builder.ts";

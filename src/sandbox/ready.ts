@@ -1,11 +1,11 @@
 /** Waiting for a sandbox's agent. */
 
 import type { Agent } from "../agent/api.ts";
-import { checkSignal, checkTime } from "../agent/check.ts";
 import { connectAgent } from "../agent/client.ts";
-import { saysNobodyListens } from "../agent/socket_path.ts";
-import { guard } from "../edge.ts";
-import { AgentError, GuestLostError } from "../errors.ts";
+import { checkSignal, checkTime } from "../errors/check.ts";
+import { guard } from "../errors/edge.ts";
+import { AgentError, GuestLostError } from "../errors/errors.ts";
+import { saysNobodyListens } from "../host/socket_path.ts";
 import type { VsockSocket } from "./api.ts";
 import { AGENT_PORT } from "./plan.ts";
 

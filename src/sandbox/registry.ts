@@ -2,15 +2,10 @@
 
 import { closeSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { guard } from "../edge.ts";
 import { listenForMembers } from "../engine/library.ts";
-import { readPlainFile } from "../engine/plain_file.ts";
-import { LOG_LIMIT, NETWORK_LOG, SECRETS_LOG, vmmDirectory } from "../engine/runtime_dir.ts";
-import { SandboxNotFoundError, SpecError } from "../errors.ts";
-import { type Lan, takeLan } from "../network/lan.ts";
-import { printableLine } from "../printable.ts";
-import type { SandboxSpec } from "../spec/spec.ts";
-import type { EndedSandbox, LogEntry, Notice, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
+import { guard } from "../errors/edge.ts";
+import { SandboxNotFoundError, SpecError } from "../errors/errors.ts";
+import { printableLine } from "../errors/printable.ts";
 import {
   archiveBase,
   clearAway,
@@ -20,9 +15,14 @@ import {
   runtimeBase,
   withLock,
   writingIn,
-} from "./directories.ts";
+} from "../host/directories.ts";
+import { readPlainFile } from "../host/plain_file.ts";
+import { LOG_LIMIT, NETWORK_LOG, SECRETS_LOG, vmmDirectory } from "../host/runtime_dir.ts";
+import { readRecord, type SandboxRecord, writeRecord } from "../machine/record.ts";
+import { type Lan, takeLan } from "../network/lan.ts";
+import type { SandboxSpec } from "../spec/spec.ts";
+import type { EndedSandbox, LogEntry, Notice, PublishedPort, RunningSandbox, SandboxEntry } from "./api.ts";
 import { readEventLog } from "./log.ts";
-import { readRecord, type SandboxRecord, writeRecord } from "./record.ts";
 import { SandboxHandle } from "./running.ts";
 
 const ARCHIVED = 20;

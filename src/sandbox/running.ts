@@ -1,17 +1,20 @@
 /** A running sandbox: its machine, and what its guest tells, made into promises and streams. */
 
 import { connectAgent } from "../agent/client.ts";
-import { uint } from "../agent/fields.ts";
-import { ProtocolError } from "../agent/profile.ts";
-import { signalNumber } from "../agent/signals.ts";
+import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../agent/forward/api.ts";
 import type { StagedChanges } from "../changes/changes.ts";
 import { shownName } from "../changes/names.ts";
-import { guardMethods } from "../edge.ts";
-import { controlSocket } from "../engine/runtime_dir.ts";
-import { CapsaError, VmmError } from "../errors.ts";
-import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../forward/api.ts";
+import { guardMethods } from "../errors/edge.ts";
+import { CapsaError, VmmError } from "../errors/errors.ts";
+import { orAfter } from "../host/or_after.ts";
+import { controlSocket } from "../host/runtime_dir.ts";
+import { signalNumber } from "../host/signals.ts";
+import { type Identity, Machine, type MachineExit } from "../machine/machine.ts";
+import { Tail } from "../machine/tail.ts";
 import { sandboxNetwork } from "../network/control.ts";
 import type { ShareSpec } from "../spec/spec.ts";
+import { uint } from "../wire/fields.ts";
+import { ProtocolError } from "../wire/profile.ts";
 import type {
   ApplyOptions,
   ApplyResult,
@@ -34,12 +37,9 @@ import { type Confinement, confinementOf } from "./confinement.ts";
 import { Events } from "./events.ts";
 import { type BootMoments, type GuestEvent, GuestEvents } from "./guest_events.ts";
 import { readEventLog } from "./log.ts";
-import { type Identity, Machine, type MachineExit } from "./machine.ts";
 import type { SetMemoryOptions } from "./memory.ts";
-import { orAfter } from "./or_after.ts";
 import { AGENT_PORT, shareRoot } from "./plan.ts";
 import type { LivingEntry } from "./registry.ts";
-import { Tail } from "./tail.ts";
 
 const GRACE_MS = 5000;
 /** Of events that come in one piece with the reply after which they are sent, bytes. */
@@ -326,13 +326,13 @@ export class SandboxHandle implements RunningSandbox {
   // What is seldom used is loaded when it is: sockets of Node's take as long to load as a short command to run
 
   async forward(target: number | string, options: ForwardOptions = {}): Promise<Forward> {
-    const { forward } = await import("../forward/forward.ts");
+    const { forward } = await import("../agent/forward/forward.ts");
     await this.ready;
     return forward(this.vsockSocket(AGENT_PORT).path, target, options, this.exited);
   }
 
   async expose(service: number | string, options: ExposeOptions = {}): Promise<Exposure> {
-    const { expose } = await import("../forward/expose.ts");
+    const { expose } = await import("../agent/forward/expose.ts");
     await this.ready;
     return expose(this.vsockSocket(AGENT_PORT).path, service, options, this.exited);
   }

@@ -2,19 +2,19 @@
 
 import { dirname } from "node:path";
 import type { StagedChanges } from "../changes/changes.ts";
-import { guard } from "../edge.ts";
-import { initramfsPath, kernelPath } from "../engine/installation.ts";
+import { guard } from "../errors/edge.ts";
+import { writingIn } from "../host/directories.ts";
+import { initramfsPath, kernelPath } from "../host/installation.ts";
+import { writeInitrd } from "../image/initrd.ts";
 import { prepareRootfs } from "../image/rootfs.ts";
+import { launch } from "../machine/launch.ts";
 import { type HostNames, hostNames } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
 import type { SecretProxy } from "../secrets/proxy.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
-import { writingIn } from "./directories.ts";
 import { lookUpHosts } from "./host_places.ts";
-import { writeInitrd } from "./initrd.ts";
-import { launch } from "./launch.ts";
 import { type GuestAddition, guestPlan, vmmConfig } from "./plan.ts";
 import { noticesOfProtection, protections } from "./protect.ts";
 import type { Place } from "./registry.ts";

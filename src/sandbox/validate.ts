@@ -3,13 +3,13 @@
 import { accessSync, constants } from "node:fs";
 import { isIP } from "node:net";
 import { posix } from "node:path";
-import { checkObject } from "../agent/check.ts";
-import { type HostFileError, SpecError } from "../errors.ts";
+import { checkObject } from "../errors/check.ts";
+import { type HostFileError, SpecError } from "../errors/errors.ts";
+import { printableJson, shown } from "../errors/printable.ts";
 import type { GuestDirectories } from "../host/guest_directories.ts";
 import { hold, statusOf } from "../host/hold.ts";
 import { validateNetworks } from "../network/lan.ts";
 import { validateRules } from "../network/rules.ts";
-import { printableJson, shown } from "../printable.ts";
 import { validateSecrets } from "../secrets/validate.ts";
 import { validatePublish } from "../spec/publish.ts";
 import type { IdRange, MachineSpec, NetworkSpec, SandboxSpec, ShareSpec } from "../spec/spec.ts";

@@ -1,7 +1,7 @@
 /** Whether secrets can be: everything of them but their values. */
 
-import { checkObject } from "../agent/check.ts";
-import { SpecError } from "../errors.ts";
+import { checkObject } from "../errors/check.ts";
+import { SpecError } from "../errors/errors.ts";
 import { parseTarget } from "../network/rules.ts";
 import type { NetworkSpec } from "../network/spec.ts";
 import type { Secrets } from "./spec.ts";

@@ -1,7 +1,7 @@
 /** The value of a secret, from where its specification says. */
 
 import { readFileSync } from "node:fs";
-import { type HostFileError, SpecError } from "../errors.ts";
+import { type HostFileError, SpecError } from "../errors/errors.ts";
 import { hold } from "../host/hold.ts";
 
 /** Less would be found in all kinds of text, and be starred out there. */

@@ -1,7 +1,7 @@
 /** Ports of the host that lead into a sandbox, as people write them. */
 
 import { isIP } from "node:net";
-import { SpecError } from "../errors.ts";
+import { SpecError } from "../errors/errors.ts";
 
 /** `net-publish` of ffi/vmm.cddl. */
 export interface Publish {

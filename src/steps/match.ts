@@ -1,5 +1,5 @@
 /** Whether a text is what a step expects, and where it is not, how that is told. */
-import { printableJson } from "../printable.ts";
+import { printableJson } from "../errors/printable.ts";
 import type { Mismatch } from "./result.ts";
 import type { TextMatch } from "./step.ts";
 

@@ -1,8 +1,8 @@
 /** Runs steps in order, each in its sandbox, until one fails. */
 import type { Agent } from "../agent/api.ts";
 import type { Change } from "../changes/api.ts";
-import { GuestLostError } from "../errors.ts";
-import { record } from "../telemetry.ts";
+import { GuestLostError } from "../errors/errors.ts";
+import { record } from "../host/telemetry.ts";
 import { formatDuration } from "./duration.ts";
 import { carryOut } from "./index.ts";
 import type { RunResult, StepResult } from "./result.ts";

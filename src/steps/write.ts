@@ -1,6 +1,6 @@
 /** `write`: put a file into the sandbox, from the script or from the host. */
-import { CapsaError } from "../errors.ts";
-import { errorCode } from "../host/errors.ts";
+import { CapsaError } from "../errors/errors.ts";
+import { errorCode } from "../host/file_errors.ts";
 import { type Held, hold } from "../host/hold.ts";
 import type { WriteStep } from "./step.ts";
 import type { Verb } from "./verb.ts";

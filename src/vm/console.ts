@@ -1,9 +1,9 @@
 /** The console of a raw VM: what it shows is kept and waited for, what is typed goes to its serial port. */
 
-import { guardMethods } from "../edge.ts";
-import { ArgumentError, ConsoleError, VmmError } from "../errors.ts";
-import type { Machine } from "../sandbox/machine.ts";
-import { Tail } from "../sandbox/tail.ts";
+import { guardMethods } from "../errors/edge.ts";
+import { ArgumentError, ConsoleError, VmmError } from "../errors/errors.ts";
+import type { Machine } from "../machine/machine.ts";
+import { Tail } from "../machine/tail.ts";
 import type { ConsoleExecResult, ConsoleMatch, VmConsole, WaitOptions } from "./console_api.ts";
 import { Capture, shellLines } from "./shell_line.ts";
 import { TerminalText } from "./terminal_text.ts";

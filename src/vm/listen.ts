@@ -1,8 +1,8 @@
 /** A port of the host that a guest connects to: the VMM looks for a Unix socket of that number. */
 
 import { createServer, type Socket } from "node:net";
-import { hostSocket } from "../engine/runtime_dir.ts";
-import { VmmError } from "../errors.ts";
+import { VmmError } from "../errors/errors.ts";
+import { hostSocket } from "../host/runtime_dir.ts";
 import type { VsockListener } from "./api.ts";
 
 /** Rejects with {@link VmmError}: an errno name, `EADDRINUSE` when somebody listens already. */

@@ -1,7 +1,7 @@
 /** From what a caller says of a raw VM to a specification with its defaults filled in. */
 
-import { checkObject } from "../agent/check.ts";
-import { SpecError } from "../errors.ts";
+import { checkObject } from "../errors/check.ts";
+import { SpecError } from "../errors/errors.ts";
 import { absolutePath } from "../host/written.ts";
 import { madeUpName } from "../sandbox/name.ts";
 import type { VmOptions } from "./api.ts";

@@ -1,7 +1,7 @@
 /** From a raw VM's specification to what the VMM is told: `vmm-config` of ffi/vmm.cddl. */
 
 import type { Identity } from "../host/identity.ts";
-import type { EngineChoice } from "../sandbox/launch.ts";
+import type { EngineChoice } from "../machine/launch.ts";
 import type { VmSpec } from "./spec.ts";
 
 const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique

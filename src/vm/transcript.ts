@@ -1,6 +1,6 @@
 /** What a console has shown, and those who wait for more of it. */
 
-import { ConsoleError } from "../errors.ts";
+import { ConsoleError } from "../errors/errors.ts";
 import type { ConsoleMatch, WaitOptions } from "./console_api.ts";
 
 /** Characters kept. */

@@ -1,6 +1,6 @@
 /** Whether a raw VM can be: every value checked, with the place and the reason where it cannot. */
 
-import { SpecError } from "../errors.ts";
+import { SpecError } from "../errors/errors.ts";
 import { statusOf } from "../host/hold.ts";
 import { machine, quote, readable, text } from "../sandbox/validate.ts";
 import type { DiskSpec, VmSpec } from "./spec.ts";

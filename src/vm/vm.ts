@@ -1,14 +1,14 @@
 /** A raw VM: its one life, from what it is to be to what is left of it. */
 
 import type { Socket } from "node:net";
-import { oneOf as chosen, uint } from "../agent/fields.ts";
-import { guardMethods } from "../edge.ts";
-import { VmmError } from "../errors.ts";
+import { guardMethods } from "../errors/edge.ts";
+import { VmmError } from "../errors/errors.ts";
 import { identityOf } from "../host/hold.ts";
+import { orAfter } from "../host/or_after.ts";
+import { launch } from "../machine/launch.ts";
+import { checkPort, Machine } from "../machine/machine.ts";
 import type { StartOptions, VsockPort } from "../sandbox/api.ts";
-import { launch } from "../sandbox/launch.ts";
-import { checkPort, Machine } from "../sandbox/machine.ts";
-import { orAfter } from "../sandbox/or_after.ts";
+import { oneOf as chosen, uint } from "../wire/fields.ts";
 import type { RawVm, VmExit, VmOptions, VmStatus, VsockListener } from "./api.ts";
 import { SerialConsole } from "./console.ts";
 import { listenForGuest } from "./listen.ts";

@@ -24,7 +24,6 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { encodeFrame, FrameDecoder, type Message } from "../../src/agent/framing.ts";
 import type { Cli } from "../../src/cli/cli.ts";
 import { describeFailure } from "../../src/cli/failure.ts";
 import { down } from "../../src/cli/verbs/down.ts";
@@ -32,8 +31,9 @@ import { exec } from "../../src/cli/verbs/exec.ts";
 import { logs } from "../../src/cli/verbs/logs.ts";
 import { metrics } from "../../src/cli/verbs/metrics.ts";
 import { ps } from "../../src/cli/verbs/ps.ts";
-import { CapsaError } from "../../src/errors.ts";
+import { CapsaError } from "../../src/errors/errors.ts";
 import { claim, ended, type Place } from "../../src/sandbox/registry.ts";
+import { encodeFrame, FrameDecoder, type Message } from "../../src/wire/framing.ts";
 import { Shown } from "../unit/cli/shown.ts";
 import { SPEC } from "../unit/sandbox/spec.ts";
 

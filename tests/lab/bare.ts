@@ -4,10 +4,10 @@ import { dlopen, ptr } from "bun:ffi";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { encodeCbor } from "../../src/agent/framing.ts";
-import { Control, type VmmEvent } from "../../src/engine/control.ts";
-import { libraryDirectory } from "../../src/engine/installation.ts";
 import { startVmm } from "../../src/engine/library.ts";
+import { libraryDirectory } from "../../src/host/installation.ts";
+import { Control, type VmmEvent } from "../../src/machine/control.ts";
+import { encodeCbor } from "../../src/wire/framing.ts";
 
 const directory = join(import.meta.dir, "bare");
 const FLAGS = [

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Control } from "../../src/engine/control.ts";
 import { probeKvm } from "../../src/engine/library.ts";
 import { type Agent, Capsa, MountMode, type RunningSandbox, sandbox } from "../../src/index.ts";
+import { Control } from "../../src/machine/control.ts";
 
 const root = join(import.meta.dir, "../..");
 const inLab = process.env.CAPSA_LAB !== undefined;

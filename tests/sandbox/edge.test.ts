@@ -1,4 +1,4 @@
-/** The edge of the public API with a sandbox behind it: as tests/unit/edge.test.ts, and once the sandbox has ended. */
+/** The edge of the public API with a sandbox behind it: as tests/unit/errors/edge.test.ts, and once the sandbox has ended. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { callsOf, fuzz, survives } from "../unit/nasty.ts";
 import { agent, connect, shareSandbox, vm } from "./shared.ts";

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chooseEngine } from "../../src/engine/choose.ts";
-import { qemuPath, vmmPath } from "../../src/engine/installation.ts";
+import { qemuPath, vmmPath } from "../../src/host/installation.ts";
 import { buildGuest, type Ran, runMachine } from "../lab/bare.ts";
 
 const { engine } = chooseEngine("auto");

@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
-import { initramfsPath } from "../../src/engine/installation.ts";
+import { initramfsPath } from "../../src/host/installation.ts";
 import { cpio } from "../../src/image/cpio.ts";
 import { type Agent, attach, type RunningSandbox, sandbox } from "../../src/index.ts";
 import { capableDirectory } from "../unit/changes/staged.ts";

@@ -220,7 +220,7 @@ test("a kernel that stops for a reason says it on the console, and its reset end
 }, 120_000);
 
 test("a kernel without ACPI, such as capsa's own, finds its disks in their order as well", async () => {
-  const { kernelPath } = await import("../../src/engine/installation.ts");
+  const { kernelPath } = await import("../../src/host/installation.ts");
   await using vm = machine({
     kernel: await kernelPath(),
     acpi: false,

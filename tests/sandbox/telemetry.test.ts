@@ -124,7 +124,7 @@ test("a boot that fails says why", async () => {
 test("without an SDK its API is not even loaded", async () => {
   const script = `
     const { Capsa } = await import("./src/index.ts");
-    const { record } = await import("./src/telemetry.ts");
+    const { record } = await import("./src/host/telemetry.ts");
     if (record("x", () => { throw new Error("asked for attributes"); }) !== undefined) process.exit(1);
     const loaded = Object.keys(require.cache).filter((path) => path.includes("@opentelemetry"));
     console.log(typeof Capsa.sandbox, loaded.length);`;

@@ -1,10 +1,10 @@
 /** A tree as a stream of records (`tree` in guest/protocol.cddl): what may be in one, and how it is written. */
 
+import { bytes, finite, oneOf, uint } from "../../wire/fields.ts";
+import { encodeDataFrame, encodeFrame, type Message } from "../../wire/framing.ts";
+import { own } from "../../wire/outlet.ts";
+import { ProtocolError } from "../../wire/profile.ts";
 import type { SpecialType } from "../api.ts";
-import { bytes, finite, oneOf, uint } from "../fields.ts";
-import { encodeDataFrame, encodeFrame, type Message } from "../framing.ts";
-import { own } from "../outlet.ts";
-import { ProtocolError } from "../profile.ts";
 
 /** Directories within each other, on both sides: each is a descriptor. */
 export const TREE_DEPTH = 256;

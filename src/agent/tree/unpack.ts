@@ -18,13 +18,13 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { setTimes } from "../../engine/libc.ts";
-import { at, errorCode } from "../../host/errors.ts";
+import { at, errorCode } from "../../host/file_errors.ts";
+import { setTimes } from "../../host/libc.ts";
+import { Place } from "../../host/place.ts";
+import { FrameDecoder } from "../../wire/framing.ts";
+import { ProtocolError } from "../../wire/profile.ts";
 import type { SpecialType } from "../api.ts";
-import { FrameDecoder } from "../framing.ts";
-import { ProtocolError } from "../profile.ts";
 import type { Tally } from "./pack.ts";
-import { Place } from "./place.ts";
 import { readRecord, TREE_DEPTH, type TreeRecord } from "./record.ts";
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;

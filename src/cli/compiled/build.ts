@@ -6,7 +6,7 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BunPlugin } from "bun";
-import { packagePath } from "../../engine/installation.ts";
+import { packagePath } from "../../host/installation.ts";
 import { describeSources, isFresh, LIST, PATTERNS, PROGRAM } from "./sources.ts";
 
 /** Times the usual count of runs after which a function is compiled: a short command has no use for that. */

@@ -1,7 +1,7 @@
 /** Where the compiled command line begins: it makes way for the sources when they have changed since. */
 import { readFileSync } from "node:fs";
-import { BUN, packagePath } from "../../engine/installation.ts";
-import { become } from "../../engine/libc.ts";
+import { BUN, packagePath } from "../../host/installation.ts";
+import { become } from "../../host/libc.ts";
 import { PROXY } from "../../secrets/proxy/talk.ts";
 import { isFresh } from "./sources.ts";
 

@@ -1,7 +1,7 @@
 /** `capsa apply`: take over what a sandbox has changed in its transactional shares. */
 import type { Command } from "commander";
-import { CapsaError } from "../../errors.ts";
-import { printableLine } from "../../printable.ts";
+import { CapsaError } from "../../errors/errors.ts";
+import { printableLine } from "../../errors/printable.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, RefusedError } from "../failure.ts";
 import { chooseChanges, listed } from "../pending.ts";

@@ -1,10 +1,10 @@
 /** `capsa cp`: files and trees between this machine and a sandbox that runs. */
 import { type Command, InvalidArgumentError } from "commander";
 import type { Agent, Transferred } from "../../agent/api.ts";
-import { AgentError, HostFileError } from "../../errors.ts";
-import { errorCode } from "../../host/errors.ts";
+import { AgentError, HostFileError } from "../../errors/errors.ts";
+import { printableJson } from "../../errors/printable.ts";
+import { errorCode } from "../../host/file_errors.ts";
 import { statusOf } from "../../host/hold.ts";
-import { printableJson } from "../../printable.ts";
 import { formatDuration } from "../../steps/duration.ts";
 import type { Cli } from "../cli.ts";
 import { type CopyEnd, type Found, parseEnd, placeCopy } from "../copy_ends.ts";

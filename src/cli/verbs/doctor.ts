@@ -1,7 +1,7 @@
 /** `capsa doctor`: can a sandbox start here, on which engine, and what would make it better? */
 import type { Command } from "commander";
 import type { Colors } from "picocolors/types";
-import { printableLine } from "../../printable.ts";
+import { printableLine } from "../../errors/printable.ts";
 import type { Cli } from "../cli.ts";
 import { diagnose, type Finding } from "../diagnosis.ts";
 import { exitCodes } from "../failure.ts";

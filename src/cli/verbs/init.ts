@@ -3,8 +3,8 @@ import { closeSync, openSync, readFileSync, rmdirSync, statSync, unlinkSync, wri
 import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
-import { makeDirectories, Place } from "../../agent/tree/place.ts";
-import { packagePath } from "../../engine/installation.ts";
+import { packagePath } from "../../host/installation.ts";
+import { makeDirectories, Place } from "../../host/place.ts";
 import { suggest } from "../../spec/suggest.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";

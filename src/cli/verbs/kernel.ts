@@ -1,6 +1,6 @@
 /** `capsa kernel`: the guest kernel, built from Debian's source. */
 import { type Command, Option } from "commander";
-import { buildEnvironment, packagePath } from "../../engine/installation.ts";
+import { buildEnvironment, packagePath } from "../../host/installation.ts";
 import type { Cli } from "../cli.ts";
 import { copy } from "../output.ts";
 

@@ -1,6 +1,6 @@
 /** `capsa logs`: what a sandbox's main process has printed. */
 import type { Command } from "commander";
-import { printable } from "../../printable.ts";
+import { printable } from "../../errors/printable.ts";
 import type { LogEntry } from "../../sandbox/api.ts";
 import { attach, readLog, readNetworkLog } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";

@@ -2,9 +2,9 @@
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { loadConfig } from "../../config/load.ts";
-import { isTerminal } from "../../engine/libc.ts";
+import { printableLine } from "../../errors/printable.ts";
+import { isTerminal } from "../../host/libc.ts";
 import { DEFAULT_LIMITS, type McpLimits, type Operator, validateLimits } from "../../mcp/limits.ts";
-import { printableLine } from "../../printable.ts";
 import { validateSpec } from "../../sandbox/validate.ts";
 import type { RootfsSpec, SandboxSpec, ShareSpec } from "../../spec/spec.ts";
 import { choose } from "../choose.ts";

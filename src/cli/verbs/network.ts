@@ -1,8 +1,8 @@
 /** `capsa network`: the rules of a sandbox's network, others, and what they do. */
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
+import { printable } from "../../errors/printable.ts";
 import { parsePlace } from "../../network/rules.ts";
-import { printable } from "../../printable.ts";
 import type { NetworkPlace, NetworkState, NetworkUpdate } from "../../sandbox/api.ts";
 import { explainNetwork } from "../../sandbox/explain.ts";
 import { attach } from "../../sandbox/registry.ts";

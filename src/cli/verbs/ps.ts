@@ -1,8 +1,8 @@
 /** `capsa ps`: the sandboxes that run. */
 import type { Command } from "commander";
 import type { ExitStatus, ProcessEntry } from "../../agent/api.ts";
-import { CapsaError } from "../../errors.ts";
-import { printableJson } from "../../printable.ts";
+import { CapsaError } from "../../errors/errors.ts";
+import { printableJson } from "../../errors/printable.ts";
 import type { Confinement } from "../../sandbox/confinement.ts";
 import { attach, list } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";

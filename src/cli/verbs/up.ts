@@ -1,7 +1,7 @@
 /** `capsa up`: boot the sandboxes of a file and run its steps. */
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
-import { CapsaError } from "../../errors.ts";
+import { CapsaError } from "../../errors/errors.ts";
 import type { BootTimings, RunningSandbox } from "../../sandbox/api.ts";
 import { describeExit, describeRefusal } from "../../sandbox/describe.ts";
 import type { SandboxSpec } from "../../spec/spec.ts";

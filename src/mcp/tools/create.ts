@@ -1,7 +1,7 @@
 /** `create`: start a sandbox of a kind that the operator described, or a smaller one. */
 
 import { type Static, Type } from "@sinclair/typebox";
-import { CapsaError } from "../../errors.ts";
+import { CapsaError } from "../../errors/errors.ts";
 import type { Operator } from "../limits.ts";
 import type { OwnSandbox } from "../sandboxes.ts";
 import { inputs, type Tool } from "../tool.ts";

@@ -3,9 +3,9 @@
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { type Static, Type } from "@sinclair/typebox";
-import { Place } from "../../agent/tree/place.ts";
-import { removeTree } from "../../changes/remove.ts";
-import { AgentError, CapsaError } from "../../errors.ts";
+import { AgentError, CapsaError } from "../../errors/errors.ts";
+import { Place } from "../../host/place.ts";
+import { removeTree } from "../../host/remove.ts";
 import { type Call, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
 
 /** What an entry of a tree counts for, beside its data: empty ones take room as well. */

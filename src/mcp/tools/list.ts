@@ -2,8 +2,8 @@
 
 import type { Static } from "@sinclair/typebox";
 import type { DirEntry } from "../../agent/api.ts";
-import { AgentError, CapsaError } from "../../errors.ts";
-import { printableJson } from "../../printable.ts";
+import { AgentError, CapsaError } from "../../errors/errors.ts";
+import { printableJson } from "../../errors/printable.ts";
 import type { McpLimits } from "../limits.ts";
 import { guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
 

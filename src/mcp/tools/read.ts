@@ -1,7 +1,7 @@
 /** `read`: a file of a sandbox, or a piece of it. */
 
 import { type Static, Type } from "@sinclair/typebox";
-import { CapsaError } from "../../errors.ts";
+import { CapsaError } from "../../errors/errors.ts";
 import { wholeCharacters } from "../excerpt.ts";
 import type { McpLimits } from "../limits.ts";
 import { encoding, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";

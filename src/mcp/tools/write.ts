@@ -1,7 +1,7 @@
 /** `write`: a file into a sandbox. */
 
 import { type Static, Type } from "@sinclair/typebox";
-import { CapsaError } from "../../errors.ts";
+import { CapsaError } from "../../errors/errors.ts";
 import { encoding, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
 
 const input = inputs({

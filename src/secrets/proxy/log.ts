@@ -1,8 +1,8 @@
 /** What the proxy refuses, in a file that never grows past a limit: when it would, its older half goes. */
 
 import { constants, fstatSync, ftruncateSync, writeSync } from "node:fs";
-import { openPlainFile, readSome } from "../../engine/plain_file.ts";
-import { printableLine } from "../../printable.ts";
+import { printableLine } from "../../errors/printable.ts";
+import { openPlainFile, readSome } from "../../host/plain_file.ts";
 
 const LIMIT = 1 << 20; // bytes
 const { O_RDWR, O_CREAT, O_APPEND } = constants;

@@ -3,8 +3,8 @@
  * runs, and ends with the sandbox's VMM.
  */
 
-import { hideMemory } from "../../engine/libc.ts";
-import { printableLine } from "../../printable.ts";
+import { printableLine } from "../../errors/printable.ts";
+import { hideMemory } from "../../host/libc.ts";
 import { makeAuthority } from "./authority.ts";
 import { RefusalLog } from "./log.ts";
 import { hostServer } from "./server.ts";

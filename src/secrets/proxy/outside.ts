@@ -3,7 +3,7 @@
 import { connect as connectTcp } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectTls, type SecureContext } from "node:tls";
-import { HostError } from "../../errors.ts";
+import { HostError } from "../../errors/errors.ts";
 
 export interface OutsideProxy {
   /** TLS to the proxy itself. */

@@ -2,7 +2,7 @@
  * A run as JUnit XML, in the form that CI servers read (https://github.com/testmoapp/junitxml): a suite, a test case a step.
  * Written by hand: the libraries for it are unkempt or large (lodash and xmlbuilder), and leave in what XML cannot hold.
  */
-import { printable } from "../../printable.ts";
+import { printable } from "../../errors/printable.ts";
 import type { RunResult, StepResult } from "../result.ts";
 
 /** `file` is where the steps were written; it names the suite. */

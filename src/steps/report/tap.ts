@@ -1,5 +1,5 @@
 /** A run in the Test Anything Protocol, version 14 (https://testanything.org/tap-version-14-specification.html). */
-import { printableJson, printableLine } from "../../printable.ts";
+import { printableJson, printableLine } from "../../errors/printable.ts";
 import type { RunResult, StepResult } from "../result.ts";
 
 export function tapReport(run: RunResult): string {

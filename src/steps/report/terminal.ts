@@ -1,6 +1,6 @@
 /** Results of steps for people: a line each, and of a failed one all that is known. */
 import type { Colors } from "picocolors/types";
-import { printable, printableLine } from "../../printable.ts";
+import { printable, printableLine } from "../../errors/printable.ts";
 import { formatDuration } from "../duration.ts";
 import type { RunResult, StepResult } from "../result.ts";
 

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { kernelPath } from "../../../src/engine/installation.ts";
+import { kernelPath } from "../../../src/host/installation.ts";
 import { NOBODY, soaking } from "./column.ts";
 import { TOOLS } from "./table.ts";
 

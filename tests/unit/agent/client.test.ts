@@ -1,7 +1,7 @@
 /** The client against an honest agent: each call's frames, its result, its flow of credit. */
 
 import { describe, expect, test } from "bun:test";
-import type { Message } from "../../../src/agent/framing.ts";
+import type { Message } from "../../../src/wire/framing.ts";
 import { FakeAgent, type Peer } from "./fake.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);

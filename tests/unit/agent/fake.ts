@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Agent } from "../../../src/agent/api.ts";
 import { connectAgent } from "../../../src/agent/client.ts";
-import { encodeFrame, FrameDecoder, type Message } from "../../../src/agent/framing.ts";
+import { encodeFrame, FrameDecoder, type Message } from "../../../src/wire/framing.ts";
 
 export interface Peer {
   /** Send one frame. */

@@ -3,8 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import type { Agent } from "../../../src/agent/api.ts";
 import { connectAgent } from "../../../src/agent/client.ts";
-import { encodeFrame } from "../../../src/agent/framing.ts";
-import type { AgentError } from "../../../src/errors.ts";
+import type { AgentError } from "../../../src/errors/errors.ts";
+import { encodeFrame } from "../../../src/wire/framing.ts";
 import { FakeAgent, greeting, type Peer } from "./fake.ts";
 
 const LOST = { name: "GuestLostError", code: "GUEST_LOST" };

@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import { encodeFrame, FrameDecoder } from "../../../src/agent/framing.ts";
-import { openStream } from "../../../src/agent/stream.ts";
+import { openStream } from "../../../src/agent/connect/stream.ts";
+import { encodeFrame, FrameDecoder } from "../../../src/wire/framing.ts";
 import { scratch } from "../cli/capsa.ts";
 
 let dir: { path: string } & AsyncDisposable;

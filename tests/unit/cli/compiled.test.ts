@@ -59,7 +59,7 @@ test("it does what the sources do, without Bun or packages", async () => {
 
 test("it is the proxy of secrets, too; and Bun to one that comes with another program", async () => {
   const task = `${JSON.stringify({ services: [], control: "/nonesuch" })}\n`;
-  const asBun = [join(root, "src/engine/bun.sh"), "--with", program, "src/secrets/proxy/main.ts"];
+  const asBun = [join(root, "src/host/bun.sh"), "--with", program, "src/secrets/proxy/main.ts"];
   const ways: [argv: string[], env: Record<string, string>][] = [
     [[program, PROXY], {}],
     [asBun, { BUN_BE_BUN: "1" }],

@@ -105,7 +105,7 @@ describe("what lies above the package is not obeyed either", () => {
 
 test("without Bun it says what to do, and takes none of PATH", async () => {
   const alone = join(root, "alone");
-  for (const file of ["src/cli/capsa", "src/engine/bun.sh"])
+  for (const file of ["src/cli/capsa", "src/host/bun.sh"])
     await cp(join(PACKAGE, file), join(alone, file), { recursive: true });
   const { exitCode, stderr } = await run([join(alone, "src/cli/capsa"), "ps"], alone);
   expect({ exitCode, stderr }).toEqual({ exitCode: 125, stderr: expect.stringContaining("make setup") });
@@ -123,11 +123,11 @@ test("Bun is started in one place, and programs of this machine in few", async (
     "src/cli/confinement.ts",
     "src/cli/diagnosis.ts", // what environment.ts has found
     "src/cli/verbs/kernel.ts", // kernel/build.sh
-    "src/engine/bun.sh",
-    "src/engine/environment.ts",
-    "src/engine/installation.ts", // kernel/build.sh
-    "src/engine/libc.ts",
-    "src/sandbox/own_files.ts", // asks where Bun lies
+    "src/host/bun.sh",
+    "src/host/environment.ts",
+    "src/host/installation.ts", // kernel/build.sh
+    "src/host/libc.ts",
+    "src/host/own_files.ts", // asks where Bun lies
     "src/secrets/proxy.ts", // bun.sh, or itself
   ]);
 });

@@ -51,7 +51,7 @@ test("the type of codes has each of an error, and a notice's is none", () => {
       [...part.matchAll(/^### (.*)$/gm)].map(([, heading]) => heading!),
       /`([A-Z_]+)`/g,
     );
-  const type = readFileSync(join(ROOT, "src/error_codes.ts"), "utf8");
+  const type = readFileSync(join(ROOT, "src/errors/error_codes.ts"), "utf8");
   expect(found([type], /\| "([A-Z_]+)"/g)).toEqual(told(errors!));
   expect(told(notices!)).toContain("ENGINE_QEMU");
 });

@@ -4,11 +4,11 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { encodeFrame, FrameDecoder, type Message } from "../../../src/agent/framing.ts";
 import { chooseEngine, explainProbe } from "../../../src/engine/choose.ts";
-import { Control, type VmmEvent } from "../../../src/engine/control.ts";
-import { qemuPath, vmmPath } from "../../../src/engine/installation.ts";
 import { checkAbi, type KvmProbe, probeKvm, startVmm } from "../../../src/engine/library.ts";
+import { qemuPath, vmmPath } from "../../../src/host/installation.ts";
+import { Control, type VmmEvent } from "../../../src/machine/control.ts";
+import { encodeFrame, FrameDecoder, type Message } from "../../../src/wire/framing.ts";
 
 const BEFORE = { ...process.env };
 afterEach(() => {

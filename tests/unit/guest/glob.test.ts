@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type * as api from "../../../src/agent/api.ts";
-import { ArgumentError } from "../../../src/errors.ts";
+import { ArgumentError } from "../../../src/errors/errors.ts";
 import type { Frame } from "./agent.ts";
 import { client as agent, host, place, serve, serveClients, servePlaces, sh } from "./served.ts";
 

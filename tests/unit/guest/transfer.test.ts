@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { writeData, writeRecord } from "../../../src/agent/tree/record.ts";
-import { ArgumentError } from "../../../src/errors.ts";
+import { ArgumentError } from "../../../src/errors/errors.ts";
 import type { Frame } from "./agent.ts";
 import {
   client as agent,

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { FileChange, Watcher, WatchOptions } from "../../../src/agent/api.ts";
-import { ArgumentError } from "../../../src/errors.ts";
+import { ArgumentError } from "../../../src/errors/errors.ts";
 import { agent, at, client, host, place, reconnect, serve, serveClients, servePlaces, sh } from "./served.ts";
 
 serve();

@@ -7,13 +7,13 @@ import { beforeAll, expect, test } from "bun:test";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { encodeFrame } from "../../../src/agent/framing.ts";
 import { explainNetwork } from "../../../src/index.ts";
 import { placeFields } from "../../../src/network/control.ts";
 import { netDevice } from "../../../src/network/device.ts";
 import { parseTarget, type Target } from "../../../src/network/rules.ts";
 import type { NetworkPlace, UserNetwork } from "../../../src/network/spec.ts";
 import { secretNetwork } from "../../../src/secrets/guest.ts";
+import { encodeFrame } from "../../../src/wire/framing.ts";
 
 const root = join(import.meta.dir, "../../..");
 const CASES = 10_000;

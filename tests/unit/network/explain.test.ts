@@ -1,13 +1,13 @@
 /** What rules would do, asked without a sandbox: the monitor's own policy answers. */
 
 import { describe, expect, test } from "bun:test";
-import { decodeCbor, encodeCbor } from "../../../src/agent/framing.ts";
 import { describeExplanation } from "../../../src/cli/network_words.ts";
 import { changed } from "../../../src/cli/verbs/network.ts";
 import { explainOffline } from "../../../src/engine/library.ts";
 import { explainNetwork, NetworkMode, type UserNatOptions } from "../../../src/index.ts";
 import { netDevice } from "../../../src/network/device.ts";
 import { parsePlace } from "../../../src/network/rules.ts";
+import { decodeCbor, encodeCbor } from "../../../src/wire/framing.ts";
 
 function explain(network: UserNatOptions, place: string): string {
   const parsed = parsePlace("place", place);

@@ -1,11 +1,11 @@
 /** What VMM and guest are told for a specification. */
 
 import { expect, test } from "bun:test";
-import { decodeCbor, encodeCbor } from "../../../src/agent/framing.ts";
 import { takeLan } from "../../../src/network/lan.ts";
 import { guestPlan, vmmConfig } from "../../../src/sandbox/plan.ts";
 import { makePlaceholders, secretEnvironment } from "../../../src/secrets/guest.ts";
 import { hostsOf } from "../../../src/secrets/validate.ts";
+import { decodeCbor, encodeCbor } from "../../../src/wire/framing.ts";
 import { SPEC, share } from "./spec.ts";
 
 const PLACEMENT = {

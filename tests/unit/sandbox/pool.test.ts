@@ -1,6 +1,6 @@
 /** The pool's promises, with sandboxes that are none: who is served when, and what becomes of failures. */
 import { expect, test } from "bun:test";
-import { ArgumentError } from "../../../src/errors.ts";
+import { ArgumentError } from "../../../src/errors/errors.ts";
 import type { RunningSandbox, SandboxExit } from "../../../src/sandbox/api.ts";
 import { Pool } from "../../../src/sandbox/pool.ts";
 

@@ -16,10 +16,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { encodeFrame } from "../../../src/agent/framing.ts";
+import { identify, runtimeBase, sharedBase, withLock } from "../../../src/host/directories.ts";
 import { attach, ended, list, readLog, readNetworkLog } from "../../../src/index.ts";
-import { identify, runtimeBase, sharedBase, withLock } from "../../../src/sandbox/directories.ts";
 import { claim } from "../../../src/sandbox/registry.ts";
+import { encodeFrame } from "../../../src/wire/framing.ts";
 import { SPEC } from "./spec.ts";
 
 const top = mkdtempSync(join(tmpdir(), "capsa-registry-"));

@@ -1,7 +1,7 @@
 /** Every specification that cannot be is refused, at its place and with a reason. */
 
 import { describe, expect, test } from "bun:test";
-import { SpecError } from "../../../src/errors.ts";
+import { SpecError } from "../../../src/errors/errors.ts";
 import { guestPath, validateSpec } from "../../../src/sandbox/validate.ts";
 import { SPEC, share } from "./spec.ts";
 

@@ -1,6 +1,6 @@
 /** An agent without a guest: programs are functions, files are a map. */
 import type { Agent, ExecOptions, ExecResult, Input } from "../../../src/agent/api.ts";
-import { AgentError } from "../../../src/errors.ts";
+import { AgentError } from "../../../src/errors/errors.ts";
 
 export interface Program {
   readonly stdout?: string | Uint8Array[];

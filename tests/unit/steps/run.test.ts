@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pico from "picocolors";
-import { AgentError, GuestLostError } from "../../../src/errors.ts";
+import { AgentError, GuestLostError } from "../../../src/errors/errors.ts";
 import { COMPARABLE } from "../../../src/steps/capture.ts";
 import { jsonReport } from "../../../src/steps/report/json.ts";
 import { tapReport } from "../../../src/steps/report/tap.ts";

@@ -4,11 +4,11 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { decodeCbor, encodeCbor } from "../../../src/agent/framing.ts";
 import { Capsa, type VmOptions } from "../../../src/index.ts";
 import { specOf } from "../../../src/vm/options.ts";
 import { vmConfig } from "../../../src/vm/plan.ts";
 import { validateVm } from "../../../src/vm/validate.ts";
+import { decodeCbor, encodeCbor } from "../../../src/wire/framing.ts";
 
 const top = mkdtempSync(join(tmpdir(), "capsa-vm-"));
 const kernel = join(top, "vmlinuz");

@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { libraryDirectory } from "../../../src/engine/installation.ts";
+import { libraryDirectory } from "../../../src/host/installation.ts";
 import { FATAL } from "../../intruder/attempts.ts";
 import {
   type Conditions,

@@ -3,8 +3,8 @@
 import { afterEach, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { encodeFrame } from "../../../src/agent/framing.ts";
-import { FrameSocket } from "../../../src/agent/socket.ts";
+import { encodeFrame } from "../../../src/wire/framing.ts";
+import { FrameSocket } from "../../../src/wire/socket.ts";
 import { AGENT_PORT, ask, Channel, Machine, untilGone } from "./machine.ts";
 
 let machine: Machine;

@@ -3,8 +3,8 @@
 import { expect, test } from "bun:test";
 import { chmodSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { kernelPath } from "../../../src/engine/installation.ts";
 import { startVmm } from "../../../src/engine/library.ts";
+import { kernelPath } from "../../../src/host/installation.ts";
 import { Machine, makeConfig, scratch } from "./machine.ts";
 
 async function failureOf(change: object): Promise<{ code: string; message: string }> {

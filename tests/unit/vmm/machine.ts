@@ -3,11 +3,11 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { encodeCbor, encodeFrame, FrameDecoder, type Message } from "../../../src/agent/framing.ts";
-import { FrameSocket } from "../../../src/agent/socket.ts";
-import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../../../src/engine/installation.ts";
 import { reapVmm, startVmm } from "../../../src/engine/library.ts";
+import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../../../src/host/installation.ts";
 import { cpio } from "../../../src/image/cpio.ts";
+import { encodeCbor, encodeFrame, FrameDecoder, type Message } from "../../../src/wire/framing.ts";
+import { FrameSocket } from "../../../src/wire/socket.ts";
 
 export const AGENT_PORT = 52;
 const EVENTS_PORT = 53;

@@ -1,0 +1,139 @@
+/** One connection to an agent: numbered calls over one socket, all of them ended by one error when it goes. */
+
+import { checkSignal, checkTime } from "../../errors/check.ts";
+import { GuestLostError } from "../../errors/errors.ts";
+import type { Recording } from "../../host/telemetry.ts";
+import { Call, type CallSetup } from "../../wire/call.ts";
+import { failure, uint, words } from "../../wire/fields.ts";
+import { encodeFrame, type Message } from "../../wire/framing.ts";
+import { ProtocolError } from "../../wire/profile.ts";
+import { FrameSocket } from "../../wire/socket.ts";
+import { recordCall, recordEnd, recordEvent } from "./spans.ts";
+
+const PROTOCOL_VERSION = 1;
+
+export interface ConnectOptions {
+  /** Id of the sandbox, for traces. */
+  readonly sandbox?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Limit for the agent's greeting, milliseconds. */
+  readonly timeoutMs: number;
+}
+
+export class Connection {
+  /** Name and version of the agent. */
+  version = "";
+  #socket!: FrameSocket;
+  #sandbox: string | undefined;
+  readonly #calls = new Map<number, Call>();
+  #nextId = 1;
+  #lost: GuestLostError | undefined;
+
+  /**
+   * Connect to the Unix socket of the agent's port and greet it. Rejects with the system's error when there is no such
+   * socket, with {@link GuestLostError} when nobody listens behind it, with `AgentError` when it does not answer.
+   */
+  static async open(path: string, options: ConnectOptions): Promise<Connection> {
+    const self = new Connection();
+    self.#sandbox = options.sandbox;
+    self.#socket = await FrameSocket.connect(
+      { unix: path },
+      {
+        onFrame: (message, length) => self.#receive(message, length),
+        onClose: (error) => self.#lose(reason(error), error),
+      },
+    );
+    try {
+      const hello = self.call({
+        op: "hello",
+        request: { op: "hello", version: PROTOCOL_VERSION },
+        signal: options.signal,
+        timeoutMs: options.timeoutMs,
+      });
+      const response = await hello.response;
+      const version = uint(response, "version");
+      if (version !== PROTOCOL_VERSION)
+        throw new ProtocolError(`it speaks version ${version} of the protocol`);
+      self.version = words(response, "agent", 256);
+      return self;
+    } catch (error) {
+      self.close();
+      throw error instanceof ProtocolError ? new GuestLostError(error.message, { cause: error }) : error;
+    }
+  }
+
+  /** Open a call. Throws what ended the connection, or the signal's reason when it is aborted already. */
+  call(setup: CallSetup): Call {
+    checkSignal(setup.signal);
+    checkTime("timeoutMs", setup.timeoutMs);
+    setup.signal?.throwIfAborted();
+    if (this.#lost !== undefined) throw this.#lost;
+    const id = this.#nextId++;
+    const request = encodeFrame({ id, ...setup.request, window: setup.window });
+    const recording = recordCall(setup, this.#sandbox);
+    const call = new Call(id, recording ? watched(setup, recording) : setup, (frame) =>
+      this.#socket.send(frame),
+    );
+    call.start(request);
+    this.#calls.set(call.id, call);
+    if (recording !== undefined) recordEnd(recording, call);
+    return call;
+  }
+
+  /** A call that is one request and one response. `read` may throw {@link ProtocolError}. */
+  async ask<T>(setup: CallSetup, read: (response: Message) => T): Promise<T> {
+    const response = await this.call(setup).response;
+    return this.trust(() => read(response));
+  }
+
+  /** Run a reader of the guest's fields; an agent that breaks the protocol loses the connection. */
+  trust<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#lose(error.message, error);
+      throw this.#lost ?? error;
+    }
+  }
+
+  close(): void {
+    this.#lose("the connection was closed");
+  }
+
+  #receive(message: Message, length: number): void {
+    const id = uint(message, "id");
+    if (id === 0 && message.ok === false)
+      throw new ProtocolError(`it refused a frame: ${failure(message.error).message}`);
+    const call = this.#calls.get(id);
+    // Frames of calls that are not, or not any more: an agent that answers twice, or what it was never asked
+    if (call?.receive(message, length)) this.#calls.delete(id);
+  }
+
+  #lose(why: string, cause?: unknown): void {
+    if (this.#lost !== undefined) return;
+    const error = new GuestLostError(why, cause === undefined ? {} : { cause });
+    this.#lost = error;
+    this.#socket?.close();
+    const calls = [...this.#calls.values()];
+    this.#calls.clear();
+    for (const call of calls) call.lost(error);
+  }
+}
+
+function watched(setup: CallSetup, recording: Recording): CallSetup {
+  const { onEvent } = setup;
+  if (onEvent === undefined) return setup;
+  return {
+    ...setup,
+    onEvent: (event, length) => {
+      recordEvent(recording, event);
+      onEvent(event, length);
+    },
+  };
+}
+
+function reason(error: Error | undefined): string {
+  if (error === undefined) return "it closed the connection";
+  return error instanceof ProtocolError ? error.message : `the connection broke (${error.message})`;
+}

@@ -1,0 +1,126 @@
+/** Files and trees between this machine and the guest. */
+
+import { dirname, resolve } from "node:path";
+import { checkOwner, checkPath, checkText, checkWhole } from "../../errors/check.ts";
+import { AgentError, ArgumentError } from "../../errors/errors.ts";
+import { makeDirectories } from "../../host/place.ts";
+import { MAX_WINDOW } from "../../wire/call.ts";
+import { bytes, oneOf, uint } from "../../wire/fields.ts";
+import { Outlet } from "../../wire/outlet.ts";
+import { ProtocolError } from "../../wire/profile.ts";
+import type { DownloadOptions, Transferred, UploadOptions } from "../api.ts";
+import type { Connection } from "../connect/connection.ts";
+import { FILE_MS } from "../connect/silence.ts";
+import { pieces } from "../process/input.ts";
+import { pack, type Tally } from "../tree/pack.ts";
+import { Unpacker } from "../tree/unpack.ts";
+
+export async function upload(
+  connection: Connection,
+  hostPath: string,
+  guestPath: string,
+  options: UploadOptions,
+): Promise<Transferred> {
+  const { parents, user, group, signal, timeoutMs = FILE_MS, onSkip } = options;
+  checkHostPath(hostPath);
+  checkPath(guestPath);
+  checkOwner(user, group);
+  const tally: Tally = { entries: 0, bytes: 0, skipped: 0 };
+  const source = pack(hostPath, tally, { onSkip });
+  try {
+    let first = source.next(); // what is not there is told before the guest hears anything
+    const call = connection.call({
+      op: "upload",
+      path: guestPath,
+      request: { op: "write_tree", path: guestPath, parents, user, group },
+      window: MAX_WINDOW,
+      cancel: { ev: "abort" },
+      signal,
+      timeoutMs,
+    });
+    const sending = async () => {
+      for (; !first.done; first = source.next()) {
+        await othersTurn();
+        for await (const piece of pieces(first.value)) if (!(await call.data("data", piece))) return;
+      }
+      call.finish("end");
+    };
+    sending().catch((error) => call.abandon(error));
+    const response = await call.response;
+    connection.trust(() => uint(response, "size"));
+    return tally;
+  } finally {
+    source.return(undefined);
+  }
+}
+
+export async function download(
+  connection: Connection,
+  guestPath: string,
+  hostPath: string,
+  options: DownloadOptions,
+): Promise<Transferred> {
+  const { parents, signal, timeoutMs = FILE_MS, onSkip, maxBytes = Number.POSITIVE_INFINITY } = options;
+  checkPath(guestPath);
+  checkHostPath(hostPath);
+  if (maxBytes !== Number.POSITIVE_INFINITY) checkWhole("maxBytes", maxBytes);
+  if (parents) makeDirectories(dirname(resolve(hostPath)));
+  const tally: Tally = { entries: 0, bytes: 0, skipped: 0 };
+  using unpacker = new Unpacker(hostPath, tally, { onSkip });
+  let received = 0;
+  const outlet = new Outlet((count) => call.taken(count));
+  const call = connection.call({
+    op: "download",
+    path: guestPath,
+    request: { op: "read_tree", path: guestPath },
+    window: MAX_WINDOW,
+    cancel: { ev: "abort" },
+    signal,
+    timeoutMs,
+    onEvent: (event) => {
+      oneOf(event, "ev", ["data"]);
+      const data = bytes(event, "data");
+      received += data.length;
+      outlet.push(data);
+    },
+  });
+  call.response.then(
+    () => outlet.end(),
+    (error) => outlet.fail(error),
+  );
+  try {
+    for await (const chunk of outlet.stream) {
+      if (received > maxBytes) throw tooLarge(guestPath, maxBytes);
+      connection.trust(() => unpacker.push(chunk));
+      await othersTurn();
+    }
+    const response = await call.response;
+    connection.trust(() => {
+      if (uint(response, "size") !== received)
+        throw new ProtocolError("a tree's size is not what was sent of it");
+      unpacker.finish();
+    });
+  } catch (error) {
+    call.abandon(error);
+    throw error;
+  }
+  return tally;
+}
+
+/** Files are read and written in one go; whatever else this program does comes in between, as far as a window reaches. */
+function othersTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function checkHostPath(path: unknown): void {
+  if (checkText("a path of this machine", path) === "")
+    throw new ArgumentError("a path of this machine is empty");
+}
+
+function tooLarge(path: string, limit: number): AgentError {
+  return new AgentError("OUTPUT_TOO_LARGE", `download ${path}: it is over ${limit} bytes`, {
+    op: "download",
+    path,
+    hint: "raise maxBytes; what came before stays",
+  });
+}

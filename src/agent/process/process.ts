@@ -1,0 +1,123 @@
+/** Programs in the sandbox: `spawn` streams, `exec` collects what it streams. */
+
+import { checkObject } from "../../errors/check.ts";
+import { AgentError, ArgumentError } from "../../errors/errors.ts";
+import { Collector } from "../../wire/collector.ts";
+import type { Environment, ExecOptions, ExecResult, SpawnOptions } from "../api.ts";
+import type { Connection } from "../connect/connection.ts";
+import { pieces } from "./input.ts";
+import { programRequest, wantsInput } from "./program.ts";
+import { RunningProcess, SIGKILL, silent } from "./running.ts";
+
+/** What a guest gets beyond a program's own time limit to say that it kept it. */
+const TIMEOUT_GRACE_MS = 10_000;
+const MAX_OUTPUT = 64 << 20;
+
+const EXEC_OPTIONS: ReadonlySet<string> = new Set<keyof ExecOptions>([
+  ...(["env", "clearEnv", "cwd", "user", "group", "stdin", "timeoutMs", "signal"] as const),
+  ...(["limits", "onStdout", "onStderr", "maxOutput"] as const),
+]);
+
+/** An environment or options: options when a key is an option's name. `ArgumentError` for a mixture of both. */
+export function execOptions(given: Environment | ExecOptions | undefined): ExecOptions {
+  checkObject("exec's second argument", given);
+  const keys = Object.keys(given ?? {});
+  const options = keys.filter((key) => EXEC_OPTIONS.has(key));
+  if (options.length === 0) return { env: (given ?? {}) as Environment };
+  const other = keys.find((key) => !EXEC_OPTIONS.has(key));
+  if (other !== undefined) {
+    throw new ArgumentError(
+      `exec's second argument has the option "${options[0]}" and "${other}", which is none; ` +
+        "environment variables beside options go in { env: { … } }",
+    );
+  }
+  return given as ExecOptions;
+}
+
+export async function exec(
+  connection: Connection,
+  command: string | readonly string[],
+  options: ExecOptions,
+): Promise<ExecResult> {
+  const started = performance.now();
+  const { onStdout, onStderr, maxOutput = MAX_OUTPUT, ...spawnOptions } = options;
+  const child = await spawn(connection, command, spawnOptions);
+  let room = maxOutput;
+  const gather = async (
+    stream: ReadableStream<Uint8Array>,
+    each: ((chunk: Uint8Array) => void) | undefined,
+  ) => {
+    const collector = new Collector();
+    for await (const chunk of stream) {
+      if (each !== undefined) {
+        each(chunk);
+        continue;
+      }
+      room -= chunk.length;
+      if (room < 0) throw tooLarge(command, maxOutput);
+      collector.add(chunk);
+    }
+    return collector.bytes();
+  };
+  try {
+    const [stdout, stderr] = await Promise.all([
+      gather(child.stdout, onStdout),
+      gather(child.stderr, onStderr),
+    ]);
+    const status = await child.exited;
+    const decoder = new TextDecoder();
+    return {
+      ...status,
+      stdout: decoder.decode(stdout),
+      stderr: decoder.decode(stderr),
+      stdoutBytes: stdout,
+      stderrBytes: stderr,
+      durationMs: performance.now() - started,
+    };
+  } catch (error) {
+    child.abandon(error);
+    throw error;
+  }
+}
+
+export async function spawn(
+  connection: Connection,
+  command: string | readonly string[],
+  options: SpawnOptions,
+): Promise<RunningProcess> {
+  const { request, window } = programRequest(command, options);
+  const { stdin, signal, timeoutMs } = options;
+  const child = new RunningProcess();
+  const path = request.argv[0]!;
+  const call = connection.call({
+    op: "exec",
+    path,
+    request,
+    window,
+    cancel: { ev: "kill", signal: SIGKILL },
+    signal,
+    onEvent: child.onEvent,
+  });
+  child.watch(call, connection);
+  if (timeoutMs !== undefined) {
+    const overdue = setTimeout(() => call.abandon(silent(path)), timeoutMs + TIMEOUT_GRACE_MS);
+    child.exited.catch(() => {}).finally(() => clearTimeout(overdue));
+  }
+  await child.started(connection, path);
+  if (stdin !== undefined && stdin !== "pipe") child.feed(pieces(stdin));
+  else if (wantsInput(options)) child.openInput();
+  return child;
+}
+
+function tooLarge(command: string | readonly string[], limit: number): AgentError {
+  const path = typeof command === "string" ? command : command[0];
+  return new AgentError(
+    "OUTPUT_TOO_LARGE",
+    `exec ${path}: it printed more than ${limit} bytes; it was killed`,
+    {
+      op: "exec",
+      path,
+      hint: "stream it with onStdout and onStderr or agent.spawn, or raise maxOutput",
+    },
+  );
+}

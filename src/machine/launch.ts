@@ -1,0 +1,84 @@
+/** From a name to a VMM that runs: what the starts of sandboxes and of raw VMs have in common. */
+
+import { chooseEngine, type Engine } from "../engine/choose.ts";
+import { startVmm } from "../engine/library.ts";
+import { qemuPath, vmmPath } from "../host/installation.ts";
+import type { PublishedPort } from "../network/spec.ts";
+import type { StartOptions } from "../sandbox/api.ts";
+import { claim, type Place, type Subject } from "../sandbox/registry.ts";
+import { encodeCbor } from "../wire/framing.ts";
+import type { Identity } from "./machine.ts";
+
+/** The engine that was chosen, and where its program is, if it has one. */
+export interface EngineChoice {
+  readonly engine: Engine;
+  readonly qemu?: string;
+}
+
+/** What of a `vmm-config` (ffi/vmm.cddl) is of interest here. */
+interface VmmConfig {
+  readonly net?: object | undefined;
+}
+
+/** What `launch` makes of a VMM. */
+interface Launched {
+  readonly started: Promise<void>;
+  readonly exited: Promise<unknown>;
+  /** Published; known once it has started. */
+  readonly ports?: readonly PublishedPort[];
+  kill(): Promise<unknown>;
+}
+
+/**
+ * Choose an engine, take a place in the registry, start a VMM with what `configure` returns,
+ * and hand it to `adopt`; resolves once the vCPUs run. Throws `HostError`, `SpecError` `NAME_IN_USE`,
+ * what the handle's `started` rejects with, and the signal's reason. Nothing stays behind then.
+ */
+export async function launch<Handle extends Launched>(
+  subject: Subject,
+  asked: "auto" | Engine,
+  options: StartOptions,
+  configure: (place: Place, choice: EngineChoice) => VmmConfig | Promise<VmmConfig>,
+  adopt: (identity: Identity, control: number) => Promise<Handle>,
+): Promise<Handle> {
+  const { signal, detached = false } = options;
+  const { engine, notice } = chooseEngine(asked);
+  if (notice !== undefined) options.onNotice?.({ code: "ENGINE_QEMU", message: notice });
+  const choice = engine === "qemu" ? { engine, qemu: qemuPath() } : { engine };
+  const place = await claim(subject, engine, detached, options.onNotice);
+  let handle: Handle;
+  try {
+    const config = await configure(place, choice);
+    signal?.throwIfAborted();
+    const program = vmmPath({ network: config.net !== undefined });
+    const { pid, control } = startVmm(program, encodeCbor(config), place.takeListeners());
+    const vmm = place.started(pid);
+    const { id, runtimeDir } = place;
+    handle = await adopt({ id, name: subject.name, engine, ...vmm, runtimeDir, attached: false }, control);
+  } catch (error) {
+    place.release();
+    throw error;
+  }
+  return watchStart(handle, place, signal);
+}
+
+async function watchStart<Handle extends Launched>(
+  handle: Handle,
+  place: Place,
+  signal: AbortSignal | undefined,
+): Promise<Handle> {
+  const abort = () => void handle.kill();
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    if (signal?.aborted) abort();
+    await handle.started;
+    place.published(handle.ports ?? []);
+    return handle;
+  } catch (error) {
+    await handle.exited;
+    place.release();
+    throw signal?.aborted ? signal.reason : error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
