@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/errno_name.h"
 #include "net/own.h"
 #include "vmm/config.h"
 #include "vmm/explain.h"
@@ -49,7 +50,7 @@ static int add_explanation(struct frame *frame, const struct offline_question *a
 	struct own *own;
 	int err = own__new(&own);
 	if (err)
-		return failure__set(why, -err, NULL, OWN_UNKNOWN, failure__errno_name(-err));
+		return failure__set(why, -err, NULL, OWN_UNKNOWN, errno_name(-err));
 	const struct policy_own is_own = {own__holds, own};
 	if (policy__new(asked->net.rules.at, asked->net.rules.count, asked->net.otherwise, &is_own, &policy)) {
 		own__free(own);

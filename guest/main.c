@@ -1,8 +1,5 @@
 /* /init of a sandbox: process 1 is init; `--socket PATH` serves the agent alone on a Unix socket, for tests on a host.
  */
-#include "agent/agent.h"
-#include "init/init.h"
-
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +8,9 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "agent/agent.h"
+#include "init/init.h"
 
 extern char **environ;
 

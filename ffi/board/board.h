@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "failure.h"
+#include "common/failure.h"
 #include "memory.h"
 
 #define BOOT_CMDLINE_MAX 2047 /* bytes without the NUL: what x86 kernels keep (COMMAND_LINE_SIZE) */

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "board/board.h"
-#include "failure.h"
+#include "common/failure.h"
 #include "memory.h"
 
 /* A file being loaded. */

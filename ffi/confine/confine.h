@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "failure.h"
+#include "common/failure.h"
 
 enum confine_mode {
 	CONFINE_NONE,    /* nothing is applied */

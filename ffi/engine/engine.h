@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/failure.h"
+#include "common/loop.h"
 #include "confine/confine.h"
-#include "failure.h"
-#include "os/loop.h"
 #include "virtio/virtio.h"
 
 #define MACHINE_MAX_DEVICES 16

@@ -2,9 +2,9 @@
 #ifndef CAPSA_NET_CONNECTIONS_H
 #define CAPSA_NET_CONNECTIONS_H
 
+#include "common/loop.h"
 #include "net/egress.h"
 #include "net/packet.h"
-#include "os/loop.h"
 
 /* The guest is asked for one that was silent for so long whether it still has it: its kernel resets what no program has
  * any more. Where one side has ended it Linux forgets it after a minute (tcp_fin_timeout), by timers that are a little

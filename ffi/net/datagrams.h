@@ -3,8 +3,8 @@
 #ifndef CAPSA_NET_DATAGRAMS_H
 #define CAPSA_NET_DATAGRAMS_H
 
+#include "common/loop.h"
 #include "net/egress.h"
-#include "os/loop.h"
 
 #define DATAGRAMS 256              /* sockets at a time; the one silent for longest makes room */
 #define DATAGRAMS_SILENT_MS 240000 /* one that is silent for so long is closed; RFC 4787 asks for two minutes */

@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/loop.h"
 #include "net/dns.h"
 #include "net/name_server.h"
-#include "os/loop.h"
 
 #define INQUIRY_MAX 1024         /* bytes of a question */
 #define INQUIRY_ROOM 65535       /* bytes of an answer */

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/errno_name.h"
 #include "net/lan_hello.h"
 #include "net/lan_switch.h"
 
@@ -126,7 +127,7 @@ static int join(struct lan *lan, const struct lan_peer *peer, const struct lan_m
 		err = lan_switch__add(lan->members, fd, &peer->member);
 	}
 	return err ? failure__set(why, -err, NULL, "the sandbox \"%s\" on the private network cannot be joined (%s)",
-				  peer->member.name, failure__errno_name(-err))
+				  peer->member.name, errno_name(-err))
 		   : 0;
 }
 

@@ -8,7 +8,7 @@
 #ifndef CAPSA_NET_LAN_H
 #define CAPSA_NET_LAN_H
 
-#include "failure.h"
+#include "common/failure.h"
 #include "net/names.h"
 #include "virtio/net.h"
 

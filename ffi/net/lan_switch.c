@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "net/egress.h"
 #include "net/lan_hello.h"
 #include "net/packet.h"
-#include "os/clock.h"
 
 #define QUERY_MAX 512  /* of a query about one name (RFC 1035 section 4.2.1) */
 #define TURN_MAX 64    /* frames of one port before other sources of the loop have their turn */

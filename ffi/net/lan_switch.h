@@ -2,8 +2,8 @@
 #ifndef CAPSA_NET_LAN_SWITCH_H
 #define CAPSA_NET_LAN_SWITCH_H
 
+#include "common/loop.h"
 #include "net/lan.h"
-#include "os/loop.h"
 
 struct lan_switch_options {
 	struct lan_member self;

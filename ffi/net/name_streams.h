@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 
 #define NAME_STREAMS 32             /* at a time */
 #define NAME_STREAM_SILENT_MS 30000 /* one on which nothing is asked for so long is closed */

@@ -16,12 +16,13 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "common/clock.h"
+#include "common/errno_name.h"
 #include "net/datagram_sockets.h"
 #include "net/own.h"
 #include "net/publish.h"
 #include "net/stream_sockets.h"
 #include "net/throttle.h"
-#include "os/clock.h"
 
 #define NO_TIMEOUT UINT32_MAX
 #define BUFFER_BYTES (128 * 1024) /* of a connection's two in libslirp, before it rounds them up */
@@ -568,13 +569,13 @@ static int make_network(struct nat *nat, struct failure *why)
 {
 	int err = own__new(&nat->own);
 	if (err)
-		return failure__set(why, -err, NULL, OWN_UNKNOWN, failure__errno_name(-err));
+		return failure__set(why, -err, NULL, OWN_UNKNOWN, errno_name(-err));
 	err = make_policy(nat);
 	if (!err) {
 		nat->slirp = make_slirp(nat);
 		err = nat->slirp ? add_services(nat) : -EINVAL;
 	}
-	return err ? failure__set(why, -err, NULL, "the network cannot be made (%s)", failure__errno_name(-err)) : 0;
+	return err ? failure__set(why, -err, NULL, "the network cannot be made (%s)", errno_name(-err)) : 0;
 }
 
 int nat__new(const struct nat_options *options, struct virtio_device **out, struct nat **handle, struct failure *why)

@@ -3,7 +3,7 @@
 #ifndef CAPSA_NET_NAT_H
 #define CAPSA_NET_NAT_H
 
-#include "failure.h"
+#include "common/failure.h"
 #include "net/gate.h"
 #include "net/service_sockets.h"
 #include "virtio/net.h"

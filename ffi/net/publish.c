@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include "common/errno_name.h"
+
 #define BACKLOG 128
 #define NO_TIMEOUT UINT32_MAX
 
@@ -59,7 +61,7 @@ int publish__bind(Slirp *slirp, const struct net_addresses *addresses, struct na
 				    error == EADDRINUSE      ? "it is taken; choose another, or 0 for one that is free"
 				    : error == EACCES        ? "this user may not bind it; choose one above 1023"
 				    : error == EADDRNOTAVAIL ? "this machine does not have the address"
-							     : failure__errno_name(error));
+							     : errno_name(error));
 	}
 	int fd = newest_fd(slirp, &before);
 	union {

@@ -3,12 +3,12 @@
 #ifndef CAPSA_NET_RESOLVER_H
 #define CAPSA_NET_RESOLVER_H
 
+#include "common/loop.h"
 #include "net/inquiry.h"
 #include "net/names.h"
 #include "net/packet.h"
 #include "net/policy.h"
 #include "net/services.h"
-#include "os/loop.h"
 
 #define RESOLVER_OPEN 256 /* queries under way; one more takes the place of the oldest */
 

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 
 struct worker {
 	struct loop *loop; /* made by worker__init, before the thread */

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
+#include "common/loop.h"
 #include "memory.h"
-#include "os/loop.h"
 #include "virtio/virtio.h"
 
 #define VIRTIO_MMIO_SIZE 0x1000        /* bytes of address space a device takes */

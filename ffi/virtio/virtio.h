@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 #include "virtio/queue.h"
 
 /* Device IDs, virtio 1.2 section 5. */

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/errno_name.h"
 #include "vmm/allowance.h"
 #include "vmm/cleanup.h"
 #include "vmm/handover.h"
@@ -38,7 +39,7 @@ int build__runtime(struct vmm *vmm, struct failure *why)
 	if (!err && config->clock_port)
 		err = host_clock__new(vmm->loop, vmm->own_dir, (uint32_t)config->clock_port, &vmm->clock);
 	return err ? failure__set(why, -err, NULL, "runtimeDir %s cannot be filled in (%s)", config->runtime_dir,
-				  failure__errno_name(-err))
+				  errno_name(-err))
 		   : 0;
 }
 
@@ -51,7 +52,7 @@ static int open_file(const char *path, const struct file_identity *identity, con
 	int error = *fd < 0 ? -*fd : fstat(*fd, &st) < 0 ? errno : S_ISREG(st.st_mode) ? 0 : EINVAL;
 	if (error)
 		return failure__set(why, error, NULL, "the %s %s cannot be read (%s)%s", what, path,
-				    error == EINVAL ? "it is not a regular file" : failure__errno_name(error),
+				    error == EINVAL ? "it is not a regular file" : errno_name(error),
 				    error == ESTALE ? ": another one has its name by now" : mend);
 	*size = (uint64_t)st.st_size;
 	return 0;

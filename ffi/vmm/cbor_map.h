@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <tinycbor/cbor.h>
 
-#include "failure.h"
+#include "common/failure.h"
 
 struct cbor_bytes {
 	const uint8_t *at; /* in the message read */

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "os/clock.h"
+#include "common/clock.h"
+#include "common/errno_name.h"
 #include "vmm/config.h"
 
 #define PATIENCE_NS 2000000000 /* a VMM that was taken over and lives may fill what is emptied */
@@ -23,7 +24,7 @@ int cleanup__check(const char *runtime_dir, struct failure *why)
 	struct stat st;
 	if (lstat(runtime_dir, &st) < 0)
 		return failure__set(why, errno, NULL, "runtimeDir %s cannot be used (%s); the caller has to make it",
-				    runtime_dir, failure__errno_name(errno));
+				    runtime_dir, errno_name(errno));
 	if (!S_ISDIR(st.st_mode))
 		return failure__set(why, ENOTDIR, NULL, "runtimeDir %s is not a directory", runtime_dir);
 	if (st.st_uid != geteuid() || (st.st_mode & 077))

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "failure.h"
+#include "common/failure.h"
 
 struct vmm_config;
 

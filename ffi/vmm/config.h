@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "failure.h"
+#include "common/failure.h"
 #include "net/lan.h"
 #include "net/nat.h"
 #include "virtio/fs.h"

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 
 struct console;
 

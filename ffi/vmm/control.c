@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "os/clock.h"
+#include "common/clock.h"
 #include "vmm/channel.h"
 
 #define MAX_CHANNELS 64

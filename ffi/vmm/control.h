@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 #include "vmm/cbor_map.h"
 #include "vmm/config_net.h"
 #include "vmm/frame.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/errno_name.h"
 #include "confine/confine.h"
 #include "confine/tree.h"
 #include "virtio/balloon.h"
@@ -61,8 +62,7 @@ static int open_layer(const struct config_root *root, int *fd, struct failure *w
 	*fd = root->layer ? tree__open(root->layer, false) : -1;
 	if (!root->layer || *fd >= 0)
 		return 0;
-	return failure__set(why, -*fd, NULL, "the layer %s cannot be opened (%s)", root->layer,
-			    failure__errno_name(-*fd));
+	return failure__set(why, -*fd, NULL, "the layer %s cannot be opened (%s)", root->layer, errno_name(-*fd));
 }
 
 static int open_root(const struct config_root *root, struct fs_root *out, struct failure *why)
@@ -78,8 +78,7 @@ static int open_root(const struct config_root *root, struct fs_root *out, struct
 		close(layer);
 	if (err)
 		return failure__set(why, -err, NULL, "the share %s cannot be opened (%s)%s", root->path,
-				    failure__errno_name(-err),
-				    err == -ESTALE ? ": another one has its name by now" : "");
+				    errno_name(-err), err == -ESTALE ? ": another one has its name by now" : "");
 	*out = (struct fs_root){
 		.name = root->name,
 		.fd = fd,

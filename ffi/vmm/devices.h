@@ -2,8 +2,8 @@
 #ifndef CAPSA_VMM_DEVICES_H
 #define CAPSA_VMM_DEVICES_H
 
+#include "common/failure.h"
 #include "engine/engine.h"
-#include "failure.h"
 #include "os/worker.h"
 #include "virtio/fs.h"
 #include "vmm/config.h"

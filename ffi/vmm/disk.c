@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/errno_name.h"
 #include "virtio/blk.h"
 
 static int measure(int fd, const char *path, uint64_t *bytes, struct failure *why)
@@ -39,7 +40,7 @@ int disk__open(const char *path, const struct file_identity *identity, bool read
 	int fd = file_identity__open(identity, path, (read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return failure__set(why, -fd, NULL, "the disk %s cannot be opened for %s (%s)%s", path,
-				    read_only ? "reading" : "writing", failure__errno_name(-fd),
+				    read_only ? "reading" : "writing", errno_name(-fd),
 				    fd == -ESTALE ? ": another one has its name by now" : "");
 	int err = measure(fd, path, &bytes, why);
 	if (!err && flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0)

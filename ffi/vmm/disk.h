@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "failure.h"
+#include "common/failure.h"
 #include "vmm/identity.h"
 
 /*

@@ -3,7 +3,7 @@
 #ifndef CAPSA_VMM_EXPLAIN_H
 #define CAPSA_VMM_EXPLAIN_H
 
-#include "failure.h"
+#include "common/failure.h"
 #include "net/egress.h"
 #include "vmm/frame.h"
 

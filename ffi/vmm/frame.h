@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <tinycbor/cbor.h>
 
-#include "failure.h"
+#include "common/failure.h"
 
 #define FRAME_HEAD 4
 #define FRAME_MAX (1U << 20) /* bytes after the length */

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 
 struct guest_stream;
 

@@ -6,8 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "failure.h"
-#include "os/clock.h"
+#include "common/clock.h"
+#include "common/errno_name.h"
+#include "common/failure.h"
 #include "vmm/scope.h"
 
 #define ANSWER_MS 5000 /* systemd tells of all that it does, and this may not be among it */
@@ -29,10 +30,9 @@ void hold__init(struct hold *hold, const struct cgroup_limits *limits, pid_t kee
 static void say_of_systemd(struct hold *hold, int err)
 {
 	int len = snprintf(hold->why, sizeof(hold->why), "this user may make no cgroup (%s), and the user's systemd ",
-			   failure__errno_name(hold->denied));
+			   errno_name(hold->denied));
 	if (err)
-		snprintf(hold->why + len, sizeof(hold->why) - (size_t)len, "makes none (%s)",
-			 failure__errno_name(-err));
+		snprintf(hold->why + len, sizeof(hold->why) - (size_t)len, "makes none (%s)", errno_name(-err));
 	else
 		snprintf(hold->why + len, sizeof(hold->why) - (size_t)len, "is being asked for one");
 }

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 
 struct host_clock;
 

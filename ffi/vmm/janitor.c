@@ -10,7 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "os/clock.h"
+#include "common/clock.h"
 #include "vmm/cleanup.h"
 #include "vmm/doors.h"
 #include "vmm/hold.h"

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "os/clock.h"
+#include "common/clock.h"
 #include "vmm/allowance.h"
 #include "vmm/cleanup.h"
 #include "vmm/frame.h"

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/errno_name.h"
 #include "vmm/cleanup.h"
 #include "vmm/handover.h"
 #include "vmm/keeper.h"
@@ -83,8 +84,7 @@ int main(int argc, char *argv[])
 	if (!err) {
 		err = keeper__split(&keeper, &config, HANDOVER_CONTROL);
 		if (err < 0)
-			(void)!failure__set(&why, -err, NULL, "the VMM cannot start its keeper (%s)",
-					    failure__errno_name(-err));
+			(void)!failure__set(&why, -err, NULL, "the VMM cannot start its keeper (%s)", errno_name(-err));
 	}
 	if (err < 0)
 		control__last_words(HANDOVER_CONTROL, &why);

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "confine/confine.h"
 #include "engine/engine.h"
-#include "os/clock.h"
 #include "vmm/config.h"
 #include "vmm/console.h"
 #include "vmm/control.h"

@@ -1,9 +1,5 @@
 /* The agent: accepts connections, reaps the programs of its calls, and ends when init says so. */
-#include "agent.h"
-
-#include "connection.h"
-#include "job.h"
-#include "relay.h"
+#include "agent/agent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +11,10 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "agent/connection.h"
+#include "agent/job.h"
+#include "agent/relay.h"
 
 enum { ACCEPT_PAUSE_MS = 100, IDLE_GRACE_MS = 5000 };
 

@@ -2,11 +2,11 @@
 #ifndef CAPSA_AGENT_AGENT_H
 #define CAPSA_AGENT_AGENT_H
 
-#include "loop/loop.h"
-#include "process/strings.h"
-
 #include <stdbool.h>
 #include <sys/resource.h>
+
+#include "loop/loop.h"
+#include "process/strings.h"
 
 enum { AGENT_CONNECTIONS = 128, AGENT_CALLS = 1024, AGENT_RELAYS = 512 };
 

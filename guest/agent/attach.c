@@ -1,7 +1,7 @@
 /* attach: the output and input of a process in the background, from where its history begins. */
-#include "job_call.h"
-
 #include <errno.h>
+
+#include "agent/job_call.h"
 
 static void start(struct call *call, const CborValue *request)
 {

@@ -1,10 +1,10 @@
 /* stat, chmod and chown: what a file is, who may use it and whose it is. */
-#include "call.h"
-#include "entry.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+
+#include "agent/call.h"
+#include "agent/entry.h"
 
 /* Keys and numbers beside those of entry__put. */
 enum { STATUS_SIZE = 96 };

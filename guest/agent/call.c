@@ -1,8 +1,5 @@
 /* A call: an open request of the host, its flow control, and how it ends. */
-#include "call.h"
-
-#include "wire/errno_name.h"
-#include "wire/utf8.h"
+#include "agent/call.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -10,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "common/errno_name.h"
+#include "common/utf8.h"
 
 enum { MESSAGE_SIZE = 1024, RESPONSE_SIZE = 64 };
 

@@ -2,12 +2,12 @@
 #ifndef CAPSA_AGENT_CALL_H
 #define CAPSA_AGENT_CALL_H
 
-#include "connection.h"
-#include "wire/frame.h"
-#include "wire/reader.h"
-
 #include <limits.h>
 #include <sys/types.h>
+
+#include "agent/connection.h"
+#include "common/reader.h"
+#include "wire/frame.h"
 
 #define WINDOW_DEFAULT 262144
 #define WINDOW_LIMIT 4194304

@@ -1,12 +1,12 @@
 /* connect: a stream to a server in the guest, which the connection becomes. */
-#include "call.h"
-
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "agent/call.h"
 
 enum {
 	TARGETS = 2,   /* 127.0.0.1, ::1 */

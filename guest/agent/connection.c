@@ -1,15 +1,15 @@
 /* A connection of the host: frames in, frames out, and the calls open on it. */
-#include "connection.h"
-
-#include "call.h"
-#include "relay.h"
-#include "wire/errno_name.h"
+#include "agent/connection.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "agent/call.h"
+#include "agent/relay.h"
+#include "common/errno_name.h"
 
 enum {
 	READ_SIZE = 65536,      /* bytes read beyond the frame that is awaited */

@@ -2,8 +2,8 @@
 #ifndef CAPSA_AGENT_CONNECTION_H
 #define CAPSA_AGENT_CONNECTION_H
 
-#include "agent.h"
-#include "wire/buffer.h"
+#include "agent/agent.h"
+#include "common/buffer.h"
 
 struct call;
 

@@ -1,14 +1,14 @@
 /* copy: a file, or a directory and all below it, to another place of the guest, in pieces between which other calls
  * have their turn. */
-#include "progress.h"
+#include <errno.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#include "agent/progress.h"
 #include "tree/links.h"
 #include "tree/plant.h"
 #include "tree/source.h"
 #include "tree/walk.h"
-
-#include <errno.h>
-#include <sys/sendfile.h>
-#include <unistd.h>
 
 enum {
 	STEPS = 128,          /* a turn: names, and pieces of files */

@@ -1,5 +1,5 @@
 /* What the host is told of a file: its type, size, permissions and time. */
-#include "entry.h"
+#include "agent/entry.h"
 
 const char *entry__type(mode_t mode)
 {

@@ -2,9 +2,9 @@
 #ifndef CAPSA_AGENT_ENTRY_H
 #define CAPSA_AGENT_ENTRY_H
 
-#include "wire/writer.h"
-
 #include <sys/stat.h>
+
+#include "common/writer.h"
 
 /* Pairs that entry__put writes, into at most ENTRY_SIZE bytes. */
 enum { ENTRY_PAIRS = 4, ENTRY_SIZE = 96 };

@@ -1,7 +1,7 @@
 /* exec: a program run for the host. */
-#include "exec.h"
+#include "agent/exec.h"
 
-#include "job_call.h"
+#include "agent/job_call.h"
 
 static void respond_detached(struct call *call, const struct job *job)
 {

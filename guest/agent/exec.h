@@ -2,7 +2,7 @@
 #ifndef CAPSA_AGENT_EXEC_H
 #define CAPSA_AGENT_EXEC_H
 
-#include "job.h"
+#include "agent/job.h"
 #include "process/identity.h"
 
 struct exec_request {

@@ -1,11 +1,10 @@
 /* What an exec request asks to be started. */
-#include "exec.h"
-
-#include "job_call.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "agent/exec.h"
+#include "agent/job_call.h"
 
 /* Most a limit may say: far beyond what there is, and no sum with it overflows. */
 #define LIMIT_MOST (1ULL << 48)

@@ -1,9 +1,9 @@
 /* exists: whether a path names something; a dangling link does. */
-#include "call.h"
-
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "agent/call.h"
 
 static void start(struct call *call, const CborValue *request)
 {

@@ -1,11 +1,11 @@
 /* info: what this machine is. */
-#include "call.h"
-
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "agent/call.h"
 
 /* Bytes of two lines of /proc/meminfo; 0 for what is not told. */
 static void memory(uint64_t *total, uint64_t *available)

@@ -1,7 +1,5 @@
 /* A job's life: its start, its end, and which of the ended are remembered. */
-#include "job.h"
-
-#include "job_streams.h"
+#include "agent/job.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +10,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "agent/job_streams.h"
 
 enum {
 	HANGUP_GRACE_MS = 2000, /* between a terminal's hang-up and SIGKILL */

@@ -3,15 +3,15 @@
 #ifndef CAPSA_AGENT_JOB_H
 #define CAPSA_AGENT_JOB_H
 
-#include "agent.h"
-#include "call.h"
+#include <sys/types.h>
+
+#include "agent/agent.h"
+#include "agent/call.h"
 #include "process/history.h"
 #include "process/limits.h"
 #include "process/output.h"
 #include "process/spawn.h"
 #include "process/terminal.h"
-
-#include <sys/types.h>
 
 enum { JOB_STDOUT, JOB_STDERR, JOB_OUTPUTS };
 

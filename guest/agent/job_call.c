@@ -1,5 +1,5 @@
 /* A call that has a job: what the host may say to it, and what it is told. */
-#include "job_call.h"
+#include "agent/job_call.h"
 
 #include <errno.h>
 

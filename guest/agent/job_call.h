@@ -2,7 +2,7 @@
 #ifndef CAPSA_AGENT_JOB_CALL_H
 #define CAPSA_AGENT_JOB_CALL_H
 
-#include "job.h"
+#include "agent/job.h"
 
 struct job_call {
 	struct call call;

@@ -1,5 +1,5 @@
 /* A job's input and output: between its pipes, or its terminal, and the call it has, or its history. */
-#include "job_streams.h"
+#include "agent/job_streams.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #ifndef CAPSA_AGENT_JOB_STREAMS_H
 #define CAPSA_AGENT_JOB_STREAMS_H
 
-#include "job.h"
+#include "agent/job.h"
 
 /* Open the program's end of its three streams, program->fds, and ours. Returns 0 or -errno, -ENODEV where there is no
  * terminal to be had; what is open by then is closed as after success. */

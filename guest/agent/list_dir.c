@@ -1,13 +1,13 @@
 /* list_dir: the entries of a directory, in batches as the host takes them. */
-#include "call.h"
-#include "entry.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "agent/call.h"
+#include "agent/entry.h"
 
 enum {
 	BATCH = 32768,             /* bytes of entries in a frame */

@@ -1,10 +1,10 @@
 /* list_tree: the names of all below a directory, in batches as the host takes them. */
-#include "call.h"
-#include "entry.h"
-#include "tree/walk.h"
-
 #include <errno.h>
 #include <string.h>
+
+#include "agent/call.h"
+#include "agent/entry.h"
+#include "tree/walk.h"
 
 enum {
 	BATCH = 32768, /* bytes of entries in a frame, a longer one aside */

@@ -1,11 +1,11 @@
 /* listen: a port of the guest's own loopback whose connections the host takes one by one, with accept. */
-#include "call.h"
-
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "agent/call.h"
 
 enum {
 	SOCKETS = 2, /* 127.0.0.1, ::1 */

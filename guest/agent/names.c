@@ -1,13 +1,13 @@
 /* mkdir, rename, symlink and read_link: what names a directory holds, and what they lead to. */
-#include "call.h"
-#include "process/directories.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "agent/call.h"
+#include "process/directories.h"
 
 static bool is_directory(const char *path)
 {

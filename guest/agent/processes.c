@@ -1,7 +1,7 @@
 /* processes: those in the background that run, and the last that ended. */
-#include "job.h"
-
 #include <string.h>
+
+#include "agent/job.h"
 
 enum {
 	EACH = 256,       /* more than the numbers and keys of one take */

@@ -1,11 +1,13 @@
 /* A sign of life from a call that works long without data for the host. */
-#include "progress.h"
+#include "agent/progress.h"
+
+#include "common/clock.h"
 
 enum { EACH_NS = 1000000000, SIZE = 96 };
 
 void progress__tell(struct progress *progress, struct call *call, uint64_t entries, uint64_t bytes)
 {
-	uint64_t now = clock__monotonic_ns();
+	uint64_t now = monotonic_ns();
 	struct frame frame;
 	struct writer *writer = &frame.writer;
 

@@ -2,7 +2,7 @@
 #ifndef CAPSA_AGENT_PROGRESS_H
 #define CAPSA_AGENT_PROGRESS_H
 
-#include "call.h"
+#include "agent/call.h"
 
 /* All zero is one that has told nothing yet. */
 struct progress {

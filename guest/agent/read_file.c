@@ -1,10 +1,10 @@
 /* read_file: a file, or a part of it, as data events. */
-#include "call.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "agent/call.h"
 
 struct read_file {
 	struct call call;

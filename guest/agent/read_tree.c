@@ -1,13 +1,13 @@
 /* read_tree: a file, or a directory and all below it, as a stream of records (tree, in protocol.cddl). */
-#include "call.h"
-#include "entry.h"
-#include "tree/links.h"
-#include "tree/source.h"
-#include "tree/walk.h"
-
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "agent/call.h"
+#include "agent/entry.h"
+#include "tree/links.h"
+#include "tree/source.h"
+#include "tree/walk.h"
 
 enum {
 	STEPS = 256,                        /* a turn: names, and pieces of files */

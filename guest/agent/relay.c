@@ -1,5 +1,5 @@
 /* A relay: what one side cannot take now is kept, and no more is read from the other until it is gone. */
-#include "relay.h"
+#include "agent/relay.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,8 +1,8 @@
 /* remove: a file, or a directory and all below it, in pieces between which other calls have their turn. */
-#include "tree/remove.h"
-#include "progress.h"
-
 #include <errno.h>
+
+#include "agent/progress.h"
+#include "tree/remove.h"
 
 struct remove {
 	struct call call;

@@ -1,7 +1,7 @@
 /* hello, ping and shutdown: the calls about the connection and the sandbox itself. */
-#include "call.h"
-
 #include <errno.h>
+
+#include "agent/call.h"
 
 enum { GRACE_DEFAULT_MS = 5000, GRACE_LIMIT_MS = 3600000 };
 

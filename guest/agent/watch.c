@@ -1,12 +1,12 @@
 /* watch: changes of what is in a directory, or of one file by its name, as inotify(7) tells of them, until the host has
  * enough. While the host takes nothing nothing is read: the kernel's queue is bounded, and says when it was too short.
  */
-#include "watching.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "agent/watching.h"
 
 enum {
 	BATCH = 32768, /* bytes of changes in a frame, a longer one aside */

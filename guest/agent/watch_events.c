@@ -1,9 +1,9 @@
 /* watch: from the events of inotify(7) to changes; the halves of a rename are put together. */
-#include "watching.h"
-
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "agent/watching.h"
 
 enum {
 	TOLD = 65536,  /* bytes of names that are remembered as told */

@@ -1,9 +1,9 @@
 /* watch: finding the directories that are to be watched, by walks that go on in pieces. */
-#include "watching.h"
-
 #include <errno.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
+
+#include "agent/watching.h"
 
 int watching__search(struct watching *watching, enum search what, struct watched_dir *holder, const char *name)
 {

@@ -2,11 +2,11 @@
 #ifndef CAPSA_AGENT_WATCHING_H
 #define CAPSA_AGENT_WATCHING_H
 
-#include "call.h"
+#include <sys/inotify.h>
+
+#include "agent/call.h"
 #include "tree/walk.h"
 #include "tree/watched.h"
-
-#include <sys/inotify.h>
 
 enum { WATCHING_EVENTS = 16384 /* bytes of events read at once */ };
 

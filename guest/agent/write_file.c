@@ -1,8 +1,5 @@
 /* write_file: a file received in pieces, put in place in one step when it is whole; or pieces written into a file where
  * it stands, at an offset or at its end. */
-#include "call.h"
-#include "process/directories.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +8,9 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "agent/call.h"
+#include "process/directories.h"
 
 struct write_file {
 	struct call call;

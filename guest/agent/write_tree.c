@@ -1,10 +1,10 @@
 /* write_tree: a stream of records (tree, in protocol.cddl) made into a file, or a directory and all below it. */
-#include "call.h"
-#include "process/directories.h"
-#include "tree/plant.h"
-
 #include <errno.h>
 #include <string.h>
+
+#include "agent/call.h"
+#include "process/directories.h"
+#include "tree/plant.h"
 
 struct write_tree {
 	struct call call;

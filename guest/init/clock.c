@@ -1,16 +1,17 @@
 /* The guest's wall clock, held to the host's by questions over vsock: the answer to each lies between two readings of
  * the guest's own. */
-#include "clock.h"
+#include "init/clock.h"
 
 #include <endian.h>
 #include <errno.h>
+#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <linux/vm_sockets.h>
+#include "common/clock.h"
 
 enum {
 	QUESTIONS = 8,           /* at most, at a look */
@@ -220,7 +221,7 @@ static void ready(struct watch *watch, short revents)
 bool clock__start(struct clock *clock, struct loop *loop, uint32_t port)
 {
 	struct sockaddr_vm host = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = port};
-	uint64_t deadline = clock__monotonic_ns() + START_MS * 1000000ULL, time;
+	uint64_t deadline = monotonic_ns() + START_MS * 1000000ULL, time;
 
 	*clock = (struct clock){.watch = {.fd = -1, .events = POLLOUT, .ready = ready},
 				.next = {.fire = look_again},
@@ -233,7 +234,7 @@ bool clock__start(struct clock *clock, struct loop *loop, uint32_t port)
 	loop__add(loop, &clock->watch);
 	if (connect(clock->watch.fd, (struct sockaddr *)&host, sizeof(host)) && errno != EINPROGRESS)
 		lose(clock);
-	while (clock->watch.fd >= 0 && clock->stood && (time = clock__monotonic_ns()) < deadline) {
+	while (clock->watch.fd >= 0 && clock->stood && (time = monotonic_ns()) < deadline) {
 		struct pollfd polled = {.fd = clock->watch.fd, .events = clock->watch.events};
 
 		if (poll(&polled, 1, (int)((deadline - time) / 1000000 + 1)) > 0)

@@ -3,12 +3,12 @@
 #ifndef CAPSA_INIT_CLOCK_H
 #define CAPSA_INIT_CLOCK_H
 
-#include "loop/loop.h"
-#include "reckon.h"
-
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/timex.h>
+
+#include "init/reckon.h"
+#include "loop/loop.h"
 
 struct clock {
 	struct watch watch; /* fd -1: there is no host to ask */

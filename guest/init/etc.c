@@ -1,14 +1,13 @@
 /* /etc/hosts and /etc/resolv.conf, by hosts(5) and resolv.conf(5). */
-#include "etc.h"
+#include "init/etc.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-#include <linux/magic.h>
 
 #define HOSTS "/etc/hosts"
 #define RESOLV_CONF "/etc/resolv.conf"

@@ -1,16 +1,16 @@
 /* The event stream: one vsock connection to the host. */
-#include "events.h"
-
-#include "wire/errno_name.h"
-#include "wire/utf8.h"
+#include "init/events.h"
 
 #include <errno.h>
+#include <linux/vm_sockets.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <linux/vm_sockets.h>
+#include "common/clock.h"
+#include "common/errno_name.h"
+#include "common/utf8.h"
 
 enum { CONGESTED = 512 * 1024, FRAME_SIZE = 2048 };
 
@@ -194,7 +194,7 @@ void events__boot_failed(struct events *events, int error, const char *message)
 /* Let the stream's handler run until it has nothing more to send, or for good. */
 static void step(struct events *events, uint64_t deadline)
 {
-	uint64_t now = clock__monotonic_ns();
+	uint64_t now = monotonic_ns();
 	struct pollfd polled = {.fd = events->watch.fd, .events = events->watch.events};
 
 	if (now < deadline && poll(&polled, 1, (int)((deadline - now) / 1000000 + 1)) > 0)
@@ -203,13 +203,13 @@ static void step(struct events *events, uint64_t deadline)
 
 void events__finish(struct events *events, uint64_t ms)
 {
-	uint64_t deadline = clock__monotonic_ns() + ms * 1000000;
+	uint64_t deadline = monotonic_ns() + ms * 1000000;
 
-	while (!events->lost && buffer__pending(&events->out) && clock__monotonic_ns() < deadline)
+	while (!events->lost && buffer__pending(&events->out) && monotonic_ns() < deadline)
 		step(events, deadline);
 	if (events->lost || !events->connected)
 		return;
 	shutdown(events->watch.fd, SHUT_WR);
-	while (!events->lost && clock__monotonic_ns() < deadline)
+	while (!events->lost && monotonic_ns() < deadline)
 		step(events, deadline);
 }

@@ -2,12 +2,12 @@
 #ifndef CAPSA_INIT_EVENTS_H
 #define CAPSA_INIT_EVENTS_H
 
+#include <sys/types.h>
+
+#include "common/buffer.h"
 #include "init/oom.h"
 #include "loop/loop.h"
-#include "wire/buffer.h"
 #include "wire/frame.h"
-
-#include <sys/types.h>
 
 /* Frames queue up until the host takes them. Once it has gone they are dropped. */
 struct events {

@@ -1,16 +1,5 @@
 /* Init: process 1 of a sandbox, from the kernel's hand-over to power off. */
-#include "init.h"
-
-#include "agent/agent.h"
-#include "clock.h"
-#include "etc.h"
-#include "events.h"
-#include "main_process.h"
-#include "mounts.h"
-#include "oom.h"
-#include "plan.h"
-#include "system.h"
-#include "trust.h"
+#include "init/init.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +10,17 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "agent/agent.h"
+#include "init/clock.h"
+#include "init/etc.h"
+#include "init/events.h"
+#include "init/main_process.h"
+#include "init/mounts.h"
+#include "init/oom.h"
+#include "init/plan.h"
+#include "init/system.h"
+#include "init/trust.h"
 
 #define PLAN "/capsa/plan.cbor"
 

@@ -1,5 +1,5 @@
 /* Network cards by ioctl, as there are a few addresses and routes to set and nothing to ask. */
-#include "interface.h"
+#include "init/interface.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

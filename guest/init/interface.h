@@ -2,9 +2,9 @@
 #ifndef CAPSA_INIT_INTERFACE_H
 #define CAPSA_INIT_INTERFACE_H
 
-#include "wire/reader.h"
-
 #include <stdint.h>
+
+#include "common/reader.h"
 
 enum { INTERFACES = 8 }; /* looked for, eth0 and so on */
 

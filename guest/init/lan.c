@@ -1,13 +1,13 @@
 /* Private networks: cards with addresses and nothing behind them. */
-#include "lan.h"
-
-#include "etc.h"
+#include "init/lan.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "init/etc.h"
 
 static int take_name_server(struct lan_plan *plan, const CborValue *map)
 {

@@ -2,7 +2,7 @@
 #ifndef CAPSA_INIT_LAN_H
 #define CAPSA_INIT_LAN_H
 
-#include "network.h"
+#include "init/network.h"
 
 enum { LANS = 4 };
 

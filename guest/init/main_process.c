@@ -1,12 +1,12 @@
 /* The sandbox's main process: started once, its output told as events, its end the sandbox's. */
-#include "main_process.h"
-
-#include "process/spawn.h"
+#include "init/main_process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "process/spawn.h"
 
 enum { STDOUT, STDERR, OUTPUTS, CHUNK = 65536 };
 

@@ -2,11 +2,11 @@
 #ifndef CAPSA_INIT_MAIN_PROCESS_H
 #define CAPSA_INIT_MAIN_PROCESS_H
 
-#include "events.h"
-#include "plan.h"
-#include "process/output.h"
-
 #include <stdbool.h>
+
+#include "init/events.h"
+#include "init/plan.h"
+#include "process/output.h"
 
 struct main_process {
 	struct events *events;

@@ -1,7 +1,5 @@
 /* The file systems of a sandbox: its root, the kernel's own, and the shares. */
-#include "mounts.h"
-
-#include "process/directories.h"
+#include "init/mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include "process/directories.h"
 
 /* The places in the initramfs that exist only while it is at work. */
 #define SHARES "/capsa/fs"

@@ -2,7 +2,7 @@
 #ifndef CAPSA_INIT_MOUNTS_H
 #define CAPSA_INIT_MOUNTS_H
 
-#include "plan.h"
+#include "init/plan.h"
 
 /* What a step that failed was about. */
 struct mount_failure {

@@ -1,11 +1,11 @@
 /* The guest's way to the host's network, and the name servers. */
-#include "network.h"
-
-#include "etc.h"
+#include "init/network.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
+
+#include "init/etc.h"
 
 #define INTERFACE "eth0"
 

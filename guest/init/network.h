@@ -2,10 +2,10 @@
 #ifndef CAPSA_INIT_NETWORK_H
 #define CAPSA_INIT_NETWORK_H
 
-#include "interface.h"
-#include "process/strings.h"
-
 #include <stdbool.h>
+
+#include "init/interface.h"
+#include "process/strings.h"
 
 struct network_plan {
 	bool present;

@@ -1,14 +1,14 @@
 /* Processes that the kernel killed for want of memory, as its log tells of them. */
 #include "init/oom.h"
 
-#include "init/events.h"
-#include "wire/utf8.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "common/utf8.h"
+#include "init/events.h"
 
 enum { RECORD_SIZE = 8192, FACILITY = 8 };
 

@@ -3,11 +3,11 @@
 #ifndef CAPSA_INIT_OOM_H
 #define CAPSA_INIT_OOM_H
 
-#include "loop/loop.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+
+#include "loop/loop.h"
 
 struct events;
 

@@ -1,7 +1,5 @@
 /* The boot plan: read from the initramfs, checked field by field. */
-#include "plan.h"
-
-#include "process/spawn.h"
+#include "init/plan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "process/spawn.h"
 
 enum { PLAN_LIMIT = 1 << 20, NAME_LIMIT = 255, HOSTNAME_LIMIT = 64 };
 

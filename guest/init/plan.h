@@ -2,13 +2,13 @@
 #ifndef CAPSA_INIT_PLAN_H
 #define CAPSA_INIT_PLAN_H
 
-#include "lan.h"
-#include "network.h"
-#include "process/strings.h"
-
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "init/lan.h"
+#include "init/network.h"
+#include "process/strings.h"
 
 /* A share and where it goes. */
 struct plan_mount {

@@ -1,5 +1,5 @@
 /* What readings of the host's clock say about the guest's, and what is done about it. */
-#include "reckon.h"
+#include "init/reckon.h"
 
 #define SECOND 1000000000LL
 #define STEP 20000000LL         /* more than clocks drift apart between two looks: one of them was set, or stood */

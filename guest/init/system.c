@@ -1,5 +1,5 @@
 /* What the kernel is told once: names, limits, the loopback interface; and its end. */
-#include "system.h"
+#include "init/system.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,5 @@
 /* Trust in an authority: three files below /etc, as there is no call that all TLS libraries would obey. */
-#include "trust.h"
-
-#include "process/directories.h"
+#include "init/trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "process/directories.h"
 
 #define DIRECTORY "/etc/ssl/certs"
 #define BUNDLE DIRECTORY "/ca-certificates.crt" /* Debian, Alpine, Arch */

@@ -1,20 +1,13 @@
 /* One thread's event loop on poll(2). */
-#include "loop.h"
+#include "loop/loop.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "common/clock.h"
 
 enum { NS_PER_MS = 1000000 };
-
-uint64_t clock__monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 void loop__add(struct loop *loop, struct watch *watch)
 {
@@ -49,7 +42,7 @@ void timer__set(struct loop *loop, struct timer *timer, uint64_t ms)
 	struct timer *before = NULL, *after;
 
 	timer__clear(timer);
-	timer->due = clock__monotonic_ns() + (ms > UINT32_MAX ? UINT32_MAX : ms) * NS_PER_MS;
+	timer->due = monotonic_ns() + (ms > UINT32_MAX ? UINT32_MAX : ms) * NS_PER_MS;
 	for (after = loop->timers; after && after->due <= timer->due; after = after->next)
 		before = after;
 	timer->prev = before;
@@ -83,7 +76,7 @@ static int patience(const struct loop *loop)
 
 	if (!loop->timers)
 		return -1;
-	now = clock__monotonic_ns();
+	now = monotonic_ns();
 	if (loop->timers->due <= now)
 		return 0;
 	left = (loop->timers->due - now + NS_PER_MS - 1) / NS_PER_MS;
@@ -142,7 +135,7 @@ int loop__step(struct loop *loop, bool poll_only)
 			loop->owners[i]->ready(loop->owners[i], revents);
 	}
 	loop->count = 0;
-	while (loop->timers && loop->timers->due <= clock__monotonic_ns()) {
+	while (loop->timers && loop->timers->due <= monotonic_ns()) {
 		struct timer *timer = loop->timers;
 
 		timer__clear(timer);

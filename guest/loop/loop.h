@@ -39,8 +39,6 @@ struct loop {
 	size_t capacity, count;
 };
 
-uint64_t clock__monotonic_ns(void);
-
 /* A handler may add, change and remove any watch or timer; what was removed is not called again. */
 void loop__add(struct loop *loop, struct watch *watch);
 /* Of a watch that was never added too (loop is NULL). */

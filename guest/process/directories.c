@@ -1,5 +1,5 @@
 /* Make the directories of a path. */
-#include "directories.h"
+#include "process/directories.h"
 
 #include <errno.h>
 #include <limits.h>

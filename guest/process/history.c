@@ -1,5 +1,5 @@
 /* The last output of a program: a ring of pieces. */
-#include "history.h"
+#include "process/history.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Users and groups by name: the files alone, as name services would have to be asked over a network that is not there.
  */
-#include "identity.h"
+#include "process/identity.h"
 
 #include <errno.h>
 #include <fcntl.h>

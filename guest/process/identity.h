@@ -2,9 +2,9 @@
 #ifndef CAPSA_PROCESS_IDENTITY_H
 #define CAPSA_PROCESS_IDENTITY_H
 
-#include "wire/reader.h"
-
 #include <sys/types.h>
+
+#include "common/reader.h"
 
 enum { IDENTITY_GROUPS = 256, IDENTITY_NAME = 64, IDENTITY_HOME = 1024 };
 

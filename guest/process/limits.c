@@ -1,7 +1,5 @@
 /* Limits of a program and all it starts: a control group of its own (cgroup v2). */
-#include "limits.h"
-
-#include "loop/loop.h"
+#include "process/limits.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +10,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/clock.h"
+#include "loop/loop.h"
 
 /* All groups are in this one: a group has processes or groups in it, never both. */
 #define PARENT "capsa"
@@ -110,7 +111,7 @@ int limits__make(struct limit_group *group, const char *root, const struct limit
 	int parent, error = 0;
 
 	/* a name that no group has, not even one of an agent before this one */
-	*group = (struct limit_group){.fd = -1, .number = clock__monotonic_ns()};
+	*group = (struct limit_group){.fd = -1, .number = monotonic_ns()};
 	*procs = -1;
 	*what = "the controllers memory, cpu and pids of cgroup v2";
 	parent = root ? open_parent(root) : -ENOSYS;

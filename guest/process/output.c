@@ -1,5 +1,5 @@
 /* The read end of a process's stdout or stderr. */
-#include "output.h"
+#include "process/output.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,12 +2,12 @@
 #ifndef CAPSA_PROCESS_OUTPUT_H
 #define CAPSA_PROCESS_OUTPUT_H
 
-#include "loop/loop.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "loop/loop.h"
 
 /*
  * After a process ended, its outputs are read to their end. A process it left behind may hold them open for as long as

@@ -1,7 +1,8 @@
 /* Start a program: clone(CLONE_VM|CLONE_VFORK), as posix_spawn does, with what posix_spawn cannot do in between. */
-#include "spawn.h"
+#include "process/spawn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,8 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <fcntl.h>
 
 const char spawn__default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

@@ -2,12 +2,12 @@
 #ifndef CAPSA_PROCESS_SPAWN_H
 #define CAPSA_PROCESS_SPAWN_H
 
-#include "strings.h"
-
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+
+#include "process/strings.h"
 
 /* What to start. Everything is the caller's. */
 struct program {

@@ -1,5 +1,5 @@
 /* A NULL-terminated list of strings it owns: argument vectors and environments. */
-#include "strings.h"
+#include "process/strings.h"
 
 #include <errno.h>
 #include <stdlib.h>

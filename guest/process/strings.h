@@ -2,9 +2,9 @@
 #ifndef CAPSA_PROCESS_STRINGS_H
 #define CAPSA_PROCESS_STRINGS_H
 
-#include "wire/reader.h"
-
 #include <stddef.h>
+
+#include "common/reader.h"
 
 /* All zero is an empty list. */
 struct strings {

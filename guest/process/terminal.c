@@ -1,5 +1,5 @@
 /* A pseudo-terminal for a program (pty(7)). */
-#include "terminal.h"
+#include "process/terminal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Files with several names that a walk has come across, by device and inode. */
-#include "links.h"
+#include "tree/links.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Where a walk is, in text. */
-#include "path.h"
+#include "tree/path.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Makes a tree: every name is a name in an open directory, and what it leads to is opened without following links. */
-#include "plant.h"
+#include "tree/plant.h"
 
 #include <errno.h>
 #include <fcntl.h>

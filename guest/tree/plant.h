@@ -3,12 +3,12 @@
 #ifndef CAPSA_TREE_PLANT_H
 #define CAPSA_TREE_PLANT_H
 
-#include "path.h"
-#include "walk.h"
-
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
+
+#include "tree/path.h"
+#include "tree/walk.h"
 
 struct plant_attributes {
 	mode_t mode; /* permission bits */

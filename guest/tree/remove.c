@@ -1,6 +1,6 @@
 /* Removes a file, or a directory and all below it. There is no stack of open directories: the way up is "..", and a
  * directory is known again by its inode. What was read of a directory before is of no interest, as it is gone. */
-#include "remove.h"
+#include "tree/remove.h"
 
 #include <errno.h>
 #include <fcntl.h>

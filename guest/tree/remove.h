@@ -2,12 +2,12 @@
 #ifndef CAPSA_TREE_REMOVE_H
 #define CAPSA_TREE_REMOVE_H
 
-#include "path.h"
-
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "tree/path.h"
 
 /* A directory on the way down, by which it is known again on the way up. */
 struct removal_level {

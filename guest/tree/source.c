@@ -1,5 +1,5 @@
 /* A regular file as a sequence of data and holes (lseek(2), SEEK_DATA). */
-#include "source.h"
+#include "tree/source.h"
 
 #include <errno.h>
 #include <fcntl.h>

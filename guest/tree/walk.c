@@ -1,6 +1,6 @@
 /* Walks a directory and all below it. Each level keeps its place in an open directory: places in one that was closed do
  * not survive its changes on every file system. */
-#include "walk.h"
+#include "tree/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,11 +2,11 @@
 #ifndef CAPSA_TREE_WALK_H
 #define CAPSA_TREE_WALK_H
 
-#include "path.h"
-
 #include <dirent.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+
+#include "tree/path.h"
 
 /* Directories within each other; each keeps a descriptor open. */
 enum { TREE_DEPTH = 256 };

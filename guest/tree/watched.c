@@ -1,5 +1,5 @@
 /* The directories that an inotify instance watches. */
-#include "watched.h"
+#include "tree/watched.h"
 
 #include <errno.h>
 #include <stdio.h>

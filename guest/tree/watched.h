@@ -3,11 +3,11 @@
 #ifndef CAPSA_TREE_WATCHED_H
 #define CAPSA_TREE_WATCHED_H
 
-#include "path.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "tree/path.h"
 
 struct watched_dir {
 	int wd;

@@ -1,5 +1,5 @@
 /* Frames: a 4-byte big-endian length and one CBOR map. */
-#include "frame.h"
+#include "wire/frame.h"
 
 #include <errno.h>
 #include <string.h>

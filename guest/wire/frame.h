@@ -2,8 +2,8 @@
 #ifndef CAPSA_WIRE_FRAME_H
 #define CAPSA_WIRE_FRAME_H
 
-#include "buffer.h"
-#include "writer.h"
+#include "common/buffer.h"
+#include "common/writer.h"
 
 #define FRAME_HEAD 4
 #define FRAME_LIMIT 1048576 /* bytes of CBOR */

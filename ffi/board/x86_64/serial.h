@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 
 #define SERIAL_PORT 0x3f8 /* COM1 */
 #define SERIAL_PORTS 8

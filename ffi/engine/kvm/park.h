@@ -2,7 +2,7 @@
 #ifndef CAPSA_ENGINE_KVM_PARK_H
 #define CAPSA_ENGINE_KVM_PARK_H
 
-#include "os/loop.h"
+#include "common/loop.h"
 
 struct loop_park;
 

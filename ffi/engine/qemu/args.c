@@ -10,8 +10,8 @@
 #include <x86intrin.h>
 #endif
 
+#include "common/clock.h"
 #include "engine/qemu/qemu.h"
-#include "os/clock.h"
 #include "virtio/net.h"
 
 /* seccomp in QEMU itself: it has nothing to start and nobody to become. */

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/errno_name.h"
 #include "engine/qemu/qemu.h"
 #include "os/pass.h"
 
@@ -58,7 +59,7 @@ static int check_program(const char *path, struct failure *why)
 	if (fd < 0)
 		return failure__set(why, errno, "ENGINE_MISSING",
 				    "QEMU is not at %s (%s); install it: sudo apt-get install qemu-system-x86", path,
-				    failure__errno_name(errno));
+				    errno_name(errno));
 	ssize_t n = read(fd, first, sizeof(first));
 	close(fd);
 	if (n == sizeof(first) && memcmp(first, "#!", 2) == 0)
@@ -123,7 +124,7 @@ int qemu_process__start(struct qemu_process *process, const struct confine_reque
 	process->pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
 	if (!err && process->pidfd < 0)
 		err = -errno;
-	err = err ? failure__set(why, -err, NULL, "no process for QEMU (%s)%s", failure__errno_name(-err),
+	err = err ? failure__set(why, -err, NULL, "no process for QEMU (%s)%s", errno_name(-err),
 				 err == -ENOSYS ? "; Linux 5.3 or newer is needed" : "")
 		  : hear_of_cage(process, word[0], report, why);
 	close(word[0]);

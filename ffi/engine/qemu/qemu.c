@@ -14,8 +14,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "common/errno_name.h"
 #include "confine/tree.h"
-#include "os/clock.h"
 
 #define START_MS 20000 /* for QEMU to set itself up on a busy machine */
 #define COMMAND_MS 5000
@@ -195,7 +196,7 @@ static int make_connections(struct qemu *qemu, struct failure *why)
 			err = -errno;
 		if (err)
 			return failure__set(why, -err, NULL, "no connection for the network card (%s)",
-					    failure__errno_name(-err));
+					    errno_name(-err));
 	}
 	return 0;
 }
@@ -243,8 +244,8 @@ static int open_file(const char *what, const char *path, int file, int *fd, stru
 		err = -errno;
 	if (tree >= 0)
 		close(tree);
-	return err ? failure__set(why, -err, NULL, "the %s %s cannot be read (%s)%s", what, path,
-				  failure__errno_name(-err), err == -ESTALE ? ": another one has its name by now" : "")
+	return err ? failure__set(why, -err, NULL, "the %s %s cannot be read (%s)%s", what, path, errno_name(-err),
+				  err == -ESTALE ? ": another one has its name by now" : "")
 		   : 0;
 }
 

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "failure.h"
+#include "common/failure.h"
 #include "virtio/virtio.h"
 
 struct vhost_user;

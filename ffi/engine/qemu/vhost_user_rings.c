@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/errno_name.h"
 #include "engine/qemu/vhost_user_parts.h"
 
 /* Rings */
@@ -76,7 +77,7 @@ static int ring__run(struct ring *ring)
 	if (err) {
 		virtqueue__disable(vq);
 		return vhost_user__refuse(vu, "ring %u: its kick descriptor cannot be polled (%s)", ring->index,
-					  failure__errno_name(-err));
+					  errno_name(-err));
 	}
 	ring->running = true;
 	return 0;
@@ -118,7 +119,7 @@ static int begin(struct vhost_user *vu)
 		vu->dev->driver_features = vu->features & vu->dev->ops->features;
 		int err = vu->dev->ops->activate(vu->dev);
 		if (err)
-			return vhost_user__refuse(vu, "the device cannot be activated (%s)", failure__errno_name(-err));
+			return vhost_user__refuse(vu, "the device cannot be activated (%s)", errno_name(-err));
 	}
 	/* a kick from before the ring ran went unheard */
 	for (unsigned i = 0; i < count; i++)
@@ -179,7 +180,7 @@ static int map_region(struct vhost_user *vu, const struct vhost_user_region *reg
 		return vhost_user__refuse(vu, "memory region %u: its file is shorter than the region", i);
 	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (at == MAP_FAILED)
-		return vhost_user__refuse(vu, "memory region %u cannot be mapped (%s)", i, failure__errno_name(errno));
+		return vhost_user__refuse(vu, "memory region %u cannot be mapped (%s)", i, errno_name(errno));
 	madvise(at, len, MADV_DONTDUMP);
 	vu->maps[i].at = at;
 	vu->maps[i].len = len;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "os/clock.h"
+#include "common/clock.h"
 #include "virtio/fs/locks.h"
 
 enum {

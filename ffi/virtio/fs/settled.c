@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "os/clock.h"
+#include "common/clock.h"
 #include "virtio/fs/layer.h"
 
 #define LIST "applied"

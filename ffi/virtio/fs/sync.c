@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "os/clock.h"
+#include "common/clock.h"
 #include "virtio/fs/internal.h"
 
 #define SECOND 1000000000ULL

@@ -1,9 +1,11 @@
 /* Failures in words: codes, and messages that are one line of text whatever went into them. */
-#include "failure.h"
+#include "common/failure.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "check.h"
+#include "common/errno_name.h"
 
 static struct failure f;
 
@@ -14,10 +16,11 @@ static void the_code_is_the_errors_name(void)
 	CHECK_STR(f.message, "no file 'x' here");
 	CHECK_EQ(failure__set(&f, EIO, "ENGINE_FAILED", "%d", 7), -EIO);
 	CHECK_STR(f.code, "ENGINE_FAILED");
-	CHECK_STR(failure__errno_name(EACCES), "EACCES");
-	CHECK_STR(failure__errno_name(0), "EIO");
-	CHECK_STR(failure__errno_name(99999), "EIO");
-	CHECK_STR(failure__errno_name(-1), "EIO");
+	CHECK_STR(errno_name(EACCES), "EACCES");
+	CHECK_STR(errno_name(0), "EIO");
+	CHECK_STR(errno_name(99999), "EIO");
+	CHECK_STR(errno_name(-EACCES), "EACCES");
+	CHECK_STR(errno_name(INT_MIN), "EIO");
 }
 
 static void nobody_needs_to_ask(void)

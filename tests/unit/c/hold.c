@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "os/clock.h"
+#include "common/clock.h"
 
 static int systemd; /* its end of the connection */
 static struct hold hold;

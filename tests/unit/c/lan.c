@@ -7,10 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "net/dns.h"
 #include "net/lan_hello.h"
 #include "net_frames.h"
-#include "os/clock.h"
 
 #define SYN 2
 #define OWN4 "10.202.1.2"

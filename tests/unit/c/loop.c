@@ -1,5 +1,5 @@
 /* The event loop: its invariants, one by one. */
-#include "os/loop.h"
+#include "common/loop.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,10 +1,9 @@
 /* The history of an output, against a plain list of everything that was ever added. */
-#include "process/history.h"
-
-#include "../c/check.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+#include "../c/check.h"
+#include "process/history.h"
 
 enum { ALL = 1 << 20 };
 

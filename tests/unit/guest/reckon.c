@@ -1,10 +1,9 @@
 /* What init makes of readings of the host's clock, against a simulated guest whose clock drifts and whose answers take
  * their time. */
-#include "init/reckon.h"
+#include <stdlib.h>
 
 #include "../c/check.h"
-
-#include <stdlib.h>
+#include "init/reckon.h"
 
 #define MS 1000000LL
 #define SECOND 1000000000LL

@@ -1,11 +1,11 @@
 /* The recorded frames of guest/vectors that init reads and writes, against the code that does so. */
-#include "../c/check.h"
-#include "init/events.h"
-#include "init/plan.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "../c/check.h"
+#include "init/events.h"
+#include "init/plan.h"
 
 /* The bytes of the vector `name` in guest/vectors/`file`, which is looked for from the project's root. */
 static size_t vector(const char *file, const char *name, uint8_t *bytes, size_t size)

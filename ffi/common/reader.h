@@ -1,6 +1,6 @@
 /* Fields of a received CBOR map, checked: what is not as the protocol says is -EPROTO, never a crash. */
-#ifndef CAPSA_WIRE_READER_H
-#define CAPSA_WIRE_READER_H
+#ifndef CAPSA_COMMON_READER_H
+#define CAPSA_COMMON_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>

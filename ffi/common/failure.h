@@ -1,6 +1,6 @@
 /* Why something could not be done, in words for the user: a stable code and one sentence with the mend in it. */
-#ifndef CAPSA_FAILURE_H
-#define CAPSA_FAILURE_H
+#ifndef CAPSA_COMMON_FAILURE_H
+#define CAPSA_COMMON_FAILURE_H
 
 struct failure {
 	char code[32];     /* errno name ("ENOENT") or a capsa code ("ENGINE_FAILED") */
@@ -10,8 +10,5 @@ struct failure {
 /* Fill in *failure (NULL is allowed) and return -error. `code` NULL: the name of `error`. */
 __attribute__((warn_unused_result, format(printf, 4, 5))) int failure__set(struct failure *failure, int error,
 									   const char *code, const char *format, ...);
-
-/* "ENOENT" for ENOENT; "EIO" for what has no name here. */
-const char *failure__errno_name(int error);
 
 #endif

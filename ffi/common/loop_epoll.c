@@ -1,6 +1,4 @@
 /* The event loop on Linux: epoll for descriptors, its timeout for timers, an eventfd for calls from other threads. */
-#include "os/loop.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -10,7 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "os/timers.h"
+#include "common/loop.h"
+#include "common/timers.h"
 
 #define BATCH 64 /* events fetched at once */
 

@@ -1,5 +1,5 @@
 /* Fields of a received CBOR map, on tinycbor's pull parser. */
-#include "reader.h"
+#include "common/reader.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
 /* One-shot timers: a binary heap, earliest first. */
-#include "os/timers.h"
-
-#include "os/clock.h"
+#include "common/timers.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+
+#include "common/clock.h"
 
 #define NS_PER_MS 1000000U
 #define WAIT_MAX_MS 3600000U /* a longer wait is taken in parts */

@@ -1,6 +1,6 @@
 /* A byte queue in one piece of memory; it grows by doubling and moves its bytes to the front only when the end is full.
  */
-#include "buffer.h"
+#include "common/buffer.h"
 
 #include <errno.h>
 #include <stdlib.h>

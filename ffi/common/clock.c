@@ -1,5 +1,5 @@
 /* The clock that only goes forward. */
-#include "os/clock.h"
+#include "common/clock.h"
 
 #include <time.h>
 

@@ -1,6 +1,6 @@
 /* A byte queue in one piece of memory: frames are built at its end and written to a file descriptor from its start. */
-#ifndef CAPSA_WIRE_BUFFER_H
-#define CAPSA_WIRE_BUFFER_H
+#ifndef CAPSA_COMMON_BUFFER_H
+#define CAPSA_COMMON_BUFFER_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* CBOR items (RFC 8949, shortest heads, definite lengths) written into memory the caller has reserved. */
-#ifndef CAPSA_WIRE_WRITER_H
-#define CAPSA_WIRE_WRITER_H
+#ifndef CAPSA_COMMON_WRITER_H
+#define CAPSA_COMMON_WRITER_H
 
 #include <stdbool.h>
 #include <stddef.h>

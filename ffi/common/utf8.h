@@ -1,6 +1,6 @@
 /* Well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
-#ifndef CAPSA_WIRE_UTF8_H
-#define CAPSA_WIRE_UTF8_H
+#ifndef CAPSA_COMMON_UTF8_H
+#define CAPSA_COMMON_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* One event loop: the seam between capsa and the operating system's readiness API (epoll on Linux, kqueue on macOS). */
-#ifndef CAPSA_OS_LOOP_H
-#define CAPSA_OS_LOOP_H
+#ifndef CAPSA_COMMON_LOOP_H
+#define CAPSA_COMMON_LOOP_H
 
 #include <stdint.h>
 

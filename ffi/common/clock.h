@@ -1,6 +1,6 @@
 /* The clock that only goes forward. */
-#ifndef CAPSA_OS_CLOCK_H
-#define CAPSA_OS_CLOCK_H
+#ifndef CAPSA_COMMON_CLOCK_H
+#define CAPSA_COMMON_CLOCK_H
 
 #include <stdint.h>
 

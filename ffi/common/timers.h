@@ -1,10 +1,10 @@
 /* One-shot timers in order of time: the part of an event loop that every back end shares. */
-#ifndef CAPSA_OS_TIMERS_H
-#define CAPSA_OS_TIMERS_H
+#ifndef CAPSA_COMMON_TIMERS_H
+#define CAPSA_COMMON_TIMERS_H
 
 #include <stdint.h>
 
-#include "os/loop.h"
+#include "common/loop.h"
 
 struct timer {
 	uint64_t due; /* nanoseconds of CLOCK_MONOTONIC */

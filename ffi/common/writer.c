@@ -1,9 +1,9 @@
 /* CBOR items written into memory the caller has reserved (RFC 8949, section 3). */
-#include "writer.h"
-
-#include "utf8.h"
+#include "common/writer.h"
 
 #include <string.h>
+
+#include "common/utf8.h"
 
 enum major { UINT = 0, NEGATIVE = 1, BYTES = 2, TEXT = 3, ARRAY = 4, MAP = 5 };
 

@@ -1,5 +1,5 @@
 /* Well-formed UTF-8 (RFC 3629, section 4). */
-#include "utf8.h"
+#include "common/utf8.h"
 
 #include <stdint.h>
 
