@@ -7,8 +7,12 @@ export function writeWhole(path: string, value: unknown, options: { flush?: bool
   writeText(path, JSON.stringify(value), options);
 }
 
-/** The same of text. */
-export function writeText(path: string, text: string, { flush = false }: { flush?: boolean } = {}): void {
+/** The same of text, or bytes. */
+export function writeText(
+  path: string,
+  text: string | Uint8Array,
+  { flush = false }: { flush?: boolean } = {},
+): void {
   const beside = `${path}.${process.pid}`; // another process may be writing it, too
   try {
     writeFileSync(beside, text, { mode: 0o600, flush });

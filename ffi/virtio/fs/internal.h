@@ -139,6 +139,7 @@ struct fs_layer {
 	uint64_t looked;     /* when the list of what was applied was looked for: settled.c */
 	uint64_t list_ino, list_changed; /* which one was read */
 	struct settled *settled;
+	char *settled_text;
 	size_t settled_count;
 	struct timespec since; /* what was born later may have an inode number that another file had before */
 };

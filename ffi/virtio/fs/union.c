@@ -87,6 +87,7 @@ void union__close(struct fs_layer *layer)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	free(layer->settled);
+	free(layer->settled_text);
 	free(layer->copied);
 	free(layer);
 }

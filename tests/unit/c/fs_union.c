@@ -558,7 +558,7 @@ static void an_applied_change_leaves_all_usable(void)
 	guest__stop();
 }
 
-/* As whoever applies does: the entry of the layer, and what the share has there now. */
+/* As whoever applies does: the entry of the layer, and what the share has there now. Only this counts as applied. */
 static void settle(const char *name)
 {
 	struct stat own = host__stat(layer("%s", name)), its = {0};
@@ -569,8 +569,9 @@ static void settle(const char *name)
 	snprintf(path, sizeof(path), "%s/applied.new", guest.layer);
 	FILE *f = fopen(path, "w");
 	CHECK(f != NULL);
-	fprintf(f, "nonsense\n%lu %lld%09ld %lu %lld%09ld\n", own.st_ino, (long long)own.st_ctim.tv_sec,
-		own.st_ctim.tv_nsec, its.st_ino, (long long)its.st_ctim.tv_sec, its.st_ctim.tv_nsec);
+	for (const char *by = "elsewhere/x"; by; by = by == name ? NULL : name)
+		fprintf(f, "nonsense%c%lu %lld%09ld %lu %lld%09ld %s%c", 0, own.st_ino, (long long)own.st_ctim.tv_sec,
+			own.st_ctim.tv_nsec, its.st_ino, (long long)its.st_ctim.tv_sec, its.st_ctim.tv_nsec, by, 0);
 	CHECK_EQ(fclose(f), 0);
 	char list[100];
 	snprintf(list, sizeof(list), "%s/applied", guest.layer);
@@ -628,6 +629,69 @@ static void what_was_applied_is_the_hosts_once_that_has_changed_it(void)
 	CHECK_STR(seen(dir, "made"), "made");
 	CHECK_EQ(unlink(host("dir/made")), 0);
 	CHECK_EQ(guest__lookup(dir, "made"), 0);
+	guest__stop();
+}
+
+/* A file of the guest's in a directory of its own, applied: both have it. */
+static void make_applied(const char *name)
+{
+	uint64_t dir;
+	CHECK_EQ(guest__mkdir(ROOT, name, 0755), 0);
+	dir = guest__lookup(ROOT, name);
+	put(dir, "f", name);
+	CHECK_EQ(mkdir(host("%s", name), 0755), 0);
+	host__write(host("%s/f", name), name);
+}
+
+static void host_renews(const char *gone, const char *made)
+{
+	CHECK_EQ(unlink(host("%s/f", gone)), 0);
+	CHECK_EQ(rmdir(host("%s", gone)), 0);
+	CHECK_EQ(mkdir(host("%s", made), 0755), 0);
+}
+
+static void what_was_applied_by_another_name_is_the_guests(void)
+{
+	start();
+	make_applied("d");
+	settle("d/f");
+	CHECK_EQ(guest__rename(ROOT, "d", ROOT, "e", 0), 0);
+	host_renews("d", "e");
+	CHECK_STR(seen(guest__lookup(ROOT, "e"), "f"), "d");
+	CHECK_EQ(guest__rename(ROOT, "e", ROOT, "d", 0), 0);
+	CHECK_EQ(rename(host("e"), host("d")), 0);
+	CHECK_STR(seen(guest__lookup(ROOT, "d"), "f"), "d"); /* the host has removed what had the name before */
+	/* nothing showed through when it was renamed */
+	make_applied("gone");
+	settle("gone/f");
+	CHECK_EQ(unlink(host("gone/f")), 0);
+	CHECK_EQ(rmdir(host("gone")), 0);
+	CHECK_EQ(guest__rename(ROOT, "gone", ROOT, "back", 0), 0);
+	CHECK_EQ(mkdir(host("back"), 0755), 0);
+	CHECK_STR(seen(guest__lookup(ROOT, "back"), "f"), "gone");
+	/* by that of a directory further up */
+	CHECK_EQ(guest__mkdir(ROOT, "up", 0755), 0);
+	uint64_t up = guest__lookup(ROOT, "up");
+	CHECK_EQ(guest__mkdir(up, "in", 0755), 0);
+	put(guest__lookup(up, "in"), "f", "in");
+	CHECK_EQ(mkdir(host("up"), 0755), 0);
+	CHECK_EQ(mkdir(host("up/in"), 0755), 0);
+	host__write(host("up/in/f"), "in");
+	settle("up/in/f");
+	CHECK_EQ(guest__rename(ROOT, "up", ROOT, "over", 0), 0);
+	CHECK_EQ(mkdir(host("over"), 0755), 0);
+	host_renews("up/in", "over/in");
+	CHECK_EQ(rmdir(host("up")), 0);
+	CHECK_STR(seen(guest__lookup(guest__lookup(ROOT, "over"), "in"), "f"), "in");
+	/* by that of one that has changed places with it */
+	make_applied("one");
+	make_applied("two");
+	settle("one/f");
+	CHECK_EQ(guest__rename(ROOT, "one", ROOT, "two", EXCHANGE), 0);
+	host_renews("one", "one.new");
+	host_renews("two", "two.new");
+	CHECK_EQ(rename(host("two.new"), host("two")), 0);
+	CHECK_STR(seen(guest__lookup(ROOT, "two"), "f"), "one");
 	guest__stop();
 }
 
@@ -884,6 +948,7 @@ int main(void)
 	CASE(a_stale_place_is_looked_for_again);
 	CASE(an_applied_change_leaves_all_usable);
 	CASE(what_was_applied_is_the_hosts_once_that_has_changed_it);
+	CASE(what_was_applied_by_another_name_is_the_guests);
 	CASE(a_file_with_several_names_is_one_file);
 	CASE(of_two_names_either_may_go);
 	CASE(a_file_without_permissions_is_its_creators_to_write);

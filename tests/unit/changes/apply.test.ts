@@ -137,10 +137,28 @@ test("a VMM that writes where its list of what was applied is leads nobody elsew
     const list = join(dirname(one.upper), "applied");
     expect(lstatSync(list).isFile()).toBe(true);
     expect(readFileSync(list, "utf8")).not.toContain("secret");
+    expect(readFileSync(list, "utf8")).toEndWith(` ${file}\0`); // by that path alone it was applied
     symlinkSync(victim, `${list}.link`);
     renameSync(`${list}.link`, list);
   }
   expect(readFileSync(victim, "utf8")).toBe("secret 1 2 3\n");
+});
+
+test("what was applied by a name is not when another one has it", async () => {
+  const one = await staged();
+  using _running = runs(one);
+  const applied = () =>
+    readFileSync(join(dirname(one.upper), "applied"), "utf8")
+      .split("\0")
+      .map((entry) => entry.split(" ").slice(4).join(" "))
+      .sort();
+  for (const path of ["d/f", "d/in/f", "dd/f", "\u00e9/f g"]) one.put(path, path);
+  await one.changes.apply();
+  expect(applied()).toEqual(["", "d/f", "d/in/f", "dd/f", "\u00e9/f g"]);
+  one.put("dd/f", "again");
+  one.remove("d");
+  await one.changes.apply();
+  expect(applied()).toEqual(["", "d", "dd/f", "\u00e9/f g"]);
 });
 
 test("what is discarded is a change again once the guest changes it again", async () => {
