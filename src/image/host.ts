@@ -1,18 +1,20 @@
-/** A root directory that makes the host's /usr usable, with nothing else of the host in it but what is public. */
+/**
+ * The host's /usr as a guest's: a root directory with what /usr needs to work, and nothing else of the host but what is
+ * public. Hundreds of links take a file system their time, so that one is made once and kept for as long as the host stays
+ * as it is.
+ */
 
-import {
-  chmodSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import type { Stats } from "node:fs";
+import * as fs from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { HostError } from "../errors/errors.ts";
+import { errorCode } from "../host/file_errors.ts";
+import type { Source } from "./source.ts";
+
+export const host: Source<"host"> = async (_rootfs, kept) => ({
+  lowers: [await hostSkeleton(kept)],
+  overlays: [{ host: "/usr", target: "/usr" }],
+});
 
 const EMPTY: readonly (readonly [path: string, mode: number])[] = [
   ...["dev", "etc", "home", "media", "mnt", "opt", "proc", "run", "srv", "sys", "usr"].map(
@@ -45,29 +47,118 @@ const LOADER = ["ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld-musl-x86_64.pat
 /** Directories of public certificates, by distribution. */
 const CERTIFICATES = ["ssl/certs", "pki/tls/certs", "pki/ca-trust/extracted/pem"];
 
+/** Links of /etc to what everybody may read. */
+const LINKS = ["localtime", "os-release", "mtab"];
+
+/** Links of / into /usr. */
+const TOP_LEVEL = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/** One that nobody has asked for within this time is in no start that is under way. */
+const UNUSED_MS = 60_000;
+
 /**
- * Fill the empty directory `root`. Throws {@link HostError} `ROOTFS_UNSUPPORTED` unless /bin, /sbin and /lib of `host`
- * are links into its /usr, as they are on current distributions.
+ * The skeleton of this host, below `kept`: a directory of this user alone, and of no guest. Throws as
+ * {@link makeHostSkeleton}.
  */
-export function makeHostSkeleton(root: string, host = "/"): void {
-  for (const [path, mode] of EMPTY) {
-    mkdirSync(join(root, path));
-    chmodSync(join(root, path), mode);
+export async function hostSkeleton(kept: string, host = "/"): Promise<string> {
+  const all = join(kept, ".rootfs");
+  const key = await fingerprint(host);
+  const path = join(all, key);
+  const now = new Date();
+  try {
+    await fs.utimes(path, now, now); // it is in use
+    return path;
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
   }
-  linkTopLevel(root, host);
-  for (const [path, text] of Object.entries(MADE)) writeFileSync(join(root, path), `${text}\n`);
-  const etc = join(host, "etc");
-  for (const name of LOADER) copyPlain(join(etc, name), join(root, "etc", name));
-  copyLinks(join(etc, "alternatives"), join(root, "etc/alternatives"));
-  for (const path of CERTIFICATES) copyCertificates(join(etc, path), join(root, "etc", path), host);
-  for (const name of ["localtime", "os-release", "mtab"]) copyLink(join(etc, name), join(root, "etc", name));
+  await fs.mkdir(all, { recursive: true, mode: 0o700 });
+  await dropUnused(kept, all);
+  const fresh = await fs.mkdtemp(join(all, "new-"));
+  try {
+    await fs.chmod(fresh, 0o755);
+    await makeHostSkeleton(fresh, host);
+    await fs.rename(fresh, path);
+  } catch (error) {
+    await fs.rm(fresh, { recursive: true, force: true });
+    if (!["EEXIST", "ENOTEMPTY"].includes(errorCode(error) ?? "")) throw error; // else another start was first
+  }
+  return path;
 }
 
-function linkTopLevel(root: string, host: string): void {
-  for (const name of ["bin", "sbin", "lib", "lib32", "lib64", "libx32"]) {
-    const kind = typeOf(join(host, name));
-    if (kind === undefined) continue;
-    const target = kind === "link" ? readlinkSync(join(host, name)) : "";
+/** Of a host that was otherwise, or of starts that were killed. A sandbox that runs may still have one of them. */
+async function dropUnused(kept: string, all: string): Promise<void> {
+  if ((await fs.readdir(kept)).some((name) => !name.startsWith("."))) return;
+  for (const name of await fs.readdir(all)) {
+    const status = await look(join(all, name));
+    if (status !== undefined && Date.now() - status.mtimeMs > UNUSED_MS)
+      await fs.rm(join(all, name), { recursive: true, force: true });
+  }
+}
+
+/** The same for as long as {@link makeHostSkeleton} would make the same. */
+async function fingerprint(host: string): Promise<string> {
+  const etc = join(host, "etc");
+  const certificates = CERTIFICATES.map((path) => join(etc, path));
+  const paths = [
+    ...TOP_LEVEL.map((name) => join(host, name)),
+    ...[...LOADER, ...LINKS, "alternatives"].map((name) => join(etc, name)),
+    ...certificates,
+    // a directory tells of entries that come and go, not of files that are written anew
+    ...(await Promise.all([...certificates, join(etc, "ld.so.conf.d")].map(filesIn))).flat(),
+  ];
+  const found = await Promise.all(
+    paths.map(async (path) => {
+      const status = await look(path);
+      return status && [path, status.ino, status.mode, status.size, status.mtimeMs, status.ctimeMs];
+    }),
+  );
+  const made = [EMPTY, MADE, LOADER, CERTIFICATES, LINKS];
+  return Bun.hash(JSON.stringify([made, found]))
+    .toString(16)
+    .padStart(16, "0");
+}
+
+/** Files by the name they have there or, where that is a link elsewhere, by the one they truly have. */
+async function filesIn(directory: string): Promise<string[]> {
+  const entries = await fs.readdir(directory, { withFileTypes: true }).catch(() => []);
+  const paths = await Promise.all(
+    entries.map(async (entry) => {
+      const path = join(directory, entry.name);
+      if (entry.isFile()) return path;
+      if (!entry.isSymbolicLink()) return undefined;
+      const target = resolve(directory, await fs.readlink(path).catch(() => ""));
+      return dirname(target) === directory || target.startsWith("/usr/") ? undefined : target;
+    }),
+  );
+  return paths.filter((path) => path !== undefined);
+}
+
+/**
+ * Fill the empty directory `root`. Rejects with {@link HostError} `ROOTFS_UNSUPPORTED` unless /bin, /sbin and /lib of
+ * `host` are links into its /usr, as they are on current distributions.
+ */
+export async function makeHostSkeleton(root: string, host = "/"): Promise<void> {
+  for (const [path, mode] of EMPTY) {
+    await fs.mkdir(join(root, path));
+    await fs.chmod(join(root, path), mode);
+  }
+  const etc = join(host, "etc");
+  const into = (path: string) => join(root, "etc", path);
+  await Promise.all([
+    linkTopLevel(root, host),
+    ...Object.entries(MADE).map(([path, text]) => fs.writeFile(join(root, path), `${text}\n`)),
+    ...LOADER.map((name) => copyPlain(join(etc, name), into(name))),
+    copyLinks(join(etc, "alternatives"), into("alternatives")),
+    ...CERTIFICATES.map((path) => copyCertificates(join(etc, path), into(path), host)),
+    ...LINKS.map((name) => copyLink(join(etc, name), into(name))),
+  ]);
+}
+
+async function linkTopLevel(root: string, host: string): Promise<void> {
+  for (const name of TOP_LEVEL) {
+    const status = await look(join(host, name));
+    if (status === undefined) continue;
+    const target = status.isSymbolicLink() ? await fs.readlink(join(host, name)) : "";
     if (!/^\/?usr\//.test(target)) {
       throw new HostError(
         "ROOTFS_UNSUPPORTED",
@@ -77,64 +168,59 @@ function linkTopLevel(root: string, host: string): void {
         },
       );
     }
-    symlinkSync(target, join(root, name));
+    await fs.symlink(target, join(root, name));
   }
 }
 
 /** A file, or a directory of files: no link is followed, nothing unreadable is an error. */
-function copyPlain(from: string, to: string): void {
-  switch (typeOf(from)) {
-    case "file":
-      writeFileSync(to, readFileSync(from));
-      break;
-    case "dir":
-      mkdirSync(to);
-      for (const name of readdirSync(from)) {
-        if (typeOf(join(from, name)) === "file")
-          writeFileSync(join(to, name), readFileSync(join(from, name)));
-      }
-      break;
-  }
+async function copyPlain(from: string, to: string): Promise<void> {
+  const status = await look(from);
+  if (status?.isFile()) await fs.writeFile(to, await fs.readFile(from));
+  if (!status?.isDirectory()) return;
+  await fs.mkdir(to);
+  for (const name of await fs.readdir(from))
+    if ((await look(join(from, name)))?.isFile())
+      await fs.writeFile(join(to, name), await fs.readFile(join(from, name)));
 }
 
 /** A link into /usr or /proc, as it is. */
-function copyLink(from: string, to: string): void {
-  if (typeOf(from) !== "link") return;
-  const target = readlinkSync(from);
-  if (/^\/(usr|proc)\//.test(resolve(dirname(from), target))) symlinkSync(target, to);
+async function copyLink(from: string, to: string): Promise<void> {
+  if (!(await look(from))?.isSymbolicLink()) return;
+  const target = await fs.readlink(from);
+  if (/^\/(usr|proc)\//.test(resolve(dirname(from), target))) await fs.symlink(target, to);
 }
 
-function copyLinks(from: string, to: string): void {
-  if (typeOf(from) !== "dir") return;
-  mkdirSync(to);
-  for (const name of readdirSync(from)) copyLink(join(from, name), join(to, name));
+async function copyLinks(from: string, to: string): Promise<void> {
+  if (!(await look(from))?.isDirectory()) return;
+  await fs.mkdir(to);
+  await Promise.all((await fs.readdir(from)).map((name) => copyLink(join(from, name), join(to, name))));
 }
 
 /**
  * A directory of certificates: links into /usr or within the directory as they are; other entries by their contents, if
  * those are certificates and nothing but.
  */
-function copyCertificates(from: string, to: string, host: string): void {
-  if (typeOf(from) !== "dir") return;
-  mkdirSync(to, { recursive: true });
-  for (const name of readdirSync(from)) {
+async function copyCertificates(from: string, to: string, host: string): Promise<void> {
+  if (!(await look(from))?.isDirectory()) return;
+  await fs.mkdir(to, { recursive: true });
+  const copy = async (name: string): Promise<void> => {
     const path = join(from, name);
-    if (typeOf(path) === "link") {
-      const target = resolve(dirname(path), readlinkSync(path));
-      if (dirname(target) === from || target.startsWith(join(host, "usr/"))) {
-        symlinkSync(readlinkSync(path), join(to, name));
-        continue;
-      }
+    if ((await look(path))?.isSymbolicLink()) {
+      const given = await fs.readlink(path);
+      const target = resolve(dirname(path), given);
+      if (dirname(target) === from || target.startsWith(join(host, "usr/")))
+        return fs.symlink(given, join(to, name));
     }
-    const contents = certificates(path);
-    if (contents !== undefined) writeFileSync(join(to, name), contents);
-  }
+    const contents = await certificates(path);
+    if (contents !== undefined) await fs.writeFile(join(to, name), contents);
+  };
+  await Promise.all((await fs.readdir(from)).map(copy));
 }
 
-function certificates(path: string): string | undefined {
+async function certificates(path: string): Promise<string | undefined> {
   try {
-    if (typeOf(realpathSync(path)) !== "file") return undefined;
-    const text = readFileSync(path, "latin1");
+    if (!(await look(await fs.realpath(path)))?.isFile()) return undefined;
+    const text = await fs.readFile(path, "latin1");
     return /-----BEGIN (TRUSTED )?CERTIFICATE-----/.test(text) && !text.includes("PRIVATE KEY")
       ? text
       : undefined;
@@ -143,9 +229,10 @@ function certificates(path: string): string | undefined {
   }
 }
 
-function typeOf(path: string): "file" | "dir" | "link" | "other" | undefined {
-  const status = lstatSync(path, { throwIfNoEntry: false });
-  if (status === undefined) return undefined;
-  if (status.isSymbolicLink()) return "link";
-  return status.isFile() ? "file" : status.isDirectory() ? "dir" : "other";
+/** What is there, links as links; undefined where nothing is. */
+async function look(path: string): Promise<Stats | undefined> {
+  return fs.lstat(path).catch((error) => {
+    if (["ENOENT", "ENOTDIR"].includes(errorCode(error) ?? "")) return undefined;
+    throw error;
+  });
 }

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { Engine } from "../engine/choose.ts";
 import type { Identity } from "../host/identity.ts";
-import type { RootfsParts } from "../image/rootfs.ts";
+import type { RootImage } from "../image/source.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
 import { netDevice, type Service } from "../network/device.ts";
 import type { HostNames } from "../network/host.ts";
@@ -94,8 +94,8 @@ interface Layout {
 }
 
 /** `vmm-config` of ffi/vmm.cddl. */
-export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Placement) {
-  const roots = layout(spec, rootfs, placement).roots.map((root) => ({
+export function vmmConfig(spec: SandboxSpec, root: RootImage, placement: Placement) {
+  const roots = layout(spec, root, placement).roots.map((root) => ({
     ...root,
     identity: placement.identities?.get(root.path),
   }));
@@ -132,12 +132,12 @@ export function vmmConfig(spec: SandboxSpec, rootfs: RootfsParts, placement: Pla
 /** `plan` of guest/protocol.cddl. */
 export function guestPlan(
   spec: SandboxSpec,
-  rootfs: RootfsParts,
+  root: RootImage,
   lans: readonly Lan[] = [],
   addition?: GuestAddition,
   names?: HostNames,
 ): object {
-  const { roots, lower, mounts } = layout(spec, rootfs);
+  const { roots, lower, mounts } = layout(spec, root);
   return {
     version: 1,
     hostname: spec.name,
@@ -172,6 +172,18 @@ function guestNetwork({ search = [], options = [] }: Partial<HostNames> = {}): o
   };
 }
 
+/** The specification, with what the image says where it says nothing itself. */
+export function withImage(spec: SandboxSpec, { main = {} }: RootImage): SandboxSpec {
+  const { argv, env = {}, cwd } = main;
+  const run = spec.run ?? (argv && { argv, env: {} });
+  const at = run?.cwd ?? cwd;
+  return {
+    ...spec,
+    env: { ...env, ...spec.env },
+    ...(run === undefined ? {} : { run: { ...run, ...(at === undefined ? {} : { cwd: at }) } }),
+  };
+}
+
 /** Name of the root that a share is, by its index in the specification; one in mode `transaction` has another. */
 export function shareRoot(index: number): string {
   return `share${index}`;
@@ -180,7 +192,7 @@ export function shareRoot(index: number): string {
 /** The guest finds what is there by name, and is not told what it is: that takes a place of the machine. */
 function layout(
   spec: SandboxSpec,
-  rootfs: RootfsParts,
+  root: RootImage,
   { staging = "", protections = [] }: Pick<Placement, "staging" | "protections"> = {},
 ): Layout {
   const roots: FsRoot[] = [];
@@ -191,8 +203,8 @@ function layout(
   };
   // The host may change its own files; a sandbox that runs should see them as they were found
   const system = (path: string) => add({ path, readOnly: true, cache: "always", ownership: "root" });
-  const lower = rootfs.lower === undefined ? [] : [system(rootfs.lower)];
-  for (const { host, target } of rootfs.overlays) {
+  const lower = root.lowers.map(system);
+  for (const { host, target } of root.overlays) {
     mounts.push({ name: system(host), target, readOnly: true, overlay: true });
   }
   const ordered = spec.shares

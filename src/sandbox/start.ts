@@ -3,10 +3,10 @@
 import { dirname } from "node:path";
 import type { StagedChanges } from "../changes/changes.ts";
 import { guard } from "../errors/edge.ts";
-import { writingIn } from "../host/directories.ts";
+import { runtimeBase, writingIn } from "../host/directories.ts";
 import { initramfsPath, kernelPath } from "../host/installation.ts";
 import { writeInitrd } from "../image/initrd.ts";
-import { prepareRootfs } from "../image/rootfs.ts";
+import { prepareRoot, type RootImage } from "../image/source.ts";
 import { launch } from "../machine/launch.ts";
 import { type HostNames, hostNames } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
@@ -15,7 +15,7 @@ import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
 import { lookUpHosts } from "./host_places.ts";
-import { type GuestAddition, guestPlan, vmmConfig } from "./plan.ts";
+import { type GuestAddition, guestPlan, vmmConfig, withImage } from "./plan.ts";
 import { noticesOfProtection, protections } from "./protect.ts";
 import type { Place } from "./registry.ts";
 import { SandboxHandle } from "./running.ts";
@@ -32,10 +32,13 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   return guard("startSandbox", [options], () => start(spec, options));
 }
 
-async function start(spec: SandboxSpec, options: StartOptions): Promise<SandboxHandle> {
+async function start(asked: SandboxSpec, options: StartOptions): Promise<SandboxHandle> {
   const began = performance.now();
   options.signal?.throwIfAborted();
-  validateSpec(spec);
+  validateSpec(asked);
+  const root = await prepare(asked);
+  options.signal?.throwIfAborted();
+  const spec = withImage(asked, root);
   const kernel = spec.kernel === undefined ? kernelPath() : Promise.resolve(spec.kernel);
   kernel.catch(() => {}); // it is looked for meanwhile, and awaited below
   const base = spec.initrd ?? initramfsPath();
@@ -51,17 +54,16 @@ async function start(spec: SandboxSpec, options: StartOptions): Promise<SandboxH
       secrets = startSecrets(spec, place, options);
       secrets.catch(() => {}); // a process of its own: it starts meanwhile, and is awaited below
       const identities = lookUpHosts({ ...spec, kernel: await kernel }, options.onNotice);
-      const rootfs = writingIn(dirname(place.runtimeDir), () => prepareRootfs(spec.rootfs, place.runtimeDir));
       staged = await stage(place, spec, options);
       const { proxy, addition } = (await secrets) ?? {};
       const used = [spec.kernel ? undefined : await kernel, spec.initrd ? undefined : base, choice.qemu];
       const given = protections(spec, [dirname(place.runtimeDir), ...used.flatMap((path) => path ?? [])]);
       for (const notice of noticesOfProtection(spec, given)) options.onNotice?.(notice);
-      return vmmConfig(spec, rootfs, {
+      return vmmConfig(spec, root, {
         ...choice,
         kernel: await kernel,
         initrd: writingIn(dirname(place.runtimeDir), () =>
-          writeInitrd(place.runtimeDir, base, guestPlan(spec, rootfs, place.lans, addition, names)),
+          writeInitrd(place.runtimeDir, base, guestPlan(spec, root, place.lans, addition, names)),
         ),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
@@ -92,6 +94,16 @@ async function start(spec: SandboxSpec, options: StartOptions): Promise<SandboxH
     await started?.proxy.leave();
     throw error;
   }
+}
+
+/** Its root, before it has a place among those that run: that may take its time. */
+async function prepare({ rootfs }: SandboxSpec): Promise<RootImage> {
+  const base = runtimeBase();
+  return prepareRoot(rootfs, base).catch((error) =>
+    writingIn(base, () => {
+      throw error;
+    }),
+  );
 }
 
 /** How the sandbox finds names; undefined when that is not this machine's affair. */

@@ -38,7 +38,7 @@ function machine(change: Partial<VmOptions> = {}): RawVm {
 }
 
 /** What is left of VMs in the runtime directory. */
-const left = () => readdirSync(runtime).filter((name) => name !== ".lock");
+const left = () => readdirSync(runtime).filter((name) => !name.startsWith("."));
 
 async function failure(promise: Promise<unknown>): Promise<ConsoleError> {
   const error = await promise.then(

@@ -44,7 +44,7 @@ const sleeping = () => small().run("/bin/sleep", ["100000"]);
 const sandboxWithoutAllowance = () => sleeping().network(NetworkMode.UserNat({ allow: [] }));
 
 /** Names in the runtime directory that are sandboxes'. */
-const left = () => readdirSync(runtime).filter((name) => name !== ".lock");
+const left = () => readdirSync(runtime).filter((name) => !name.startsWith("."));
 
 /** Processes that have `text` in their command line: a VMM's has not, QEMU's has its runtime directory. */
 function processesWith(text: string): number[] {

@@ -7,16 +7,18 @@ import {
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { cpio } from "../../../src/image/cpio.ts";
-import { makeHostSkeleton } from "../../../src/image/host.ts";
+import { hostSkeleton, makeHostSkeleton } from "../../../src/image/host.ts";
 
 const top = mkdtempSync(join(tmpdir(), "capsa-image-"));
 afterAll(() => rmSync(top, { recursive: true }));
@@ -38,14 +40,14 @@ function host(name: string, files: Record<string, string>, links: Record<string,
   return root;
 }
 
-function skeletonOf(from: string): string {
+async function skeletonOf(from: string): Promise<string> {
   const root = `${from}-skeleton`;
   mkdirSync(root);
-  makeHostSkeleton(root, from);
+  await makeHostSkeleton(root, from);
   return root;
 }
 
-test("links into /usr, the loader's tables and public certificates are taken, and nothing else", () => {
+test("links into /usr, the loader's tables and public certificates are taken, and nothing else", async () => {
   const from = host(
     "merged",
     {
@@ -73,7 +75,7 @@ test("links into /usr, the loader's tables and public certificates are taken, an
       "etc/os-release": "../var/lib/db",
     },
   );
-  const root = skeletonOf(from);
+  const root = await skeletonOf(from);
   const text = (path: string) => readFileSync(join(root, path), "utf8");
   const link = (path: string) => readlinkSync(join(root, path));
   expect(link("bin")).toBe("usr/bin");
@@ -100,23 +102,72 @@ test("links into /usr, the loader's tables and public certificates are taken, an
   expect(lstatSync(join(root, "root")).mode & 0o7777).toBe(0o700);
 });
 
-test("a host whose /bin is not in /usr is refused, with a way out", () => {
+test("a host whose /bin is not in /usr is refused, with a way out", async () => {
   const from = host("split", { "bin/sh": "" }, {});
-  expect(() => skeletonOf(from)).toThrow(
+  await expect(skeletonOf(from)).rejects.toThrow(
     expect.objectContaining({ code: "ROOTFS_UNSUPPORTED", hint: expect.stringContaining('"base"') }),
   );
 });
 
-test("this machine's own root holds no secret of it", () => {
+test("this machine's own root holds no secret of it", async () => {
   const root = join(top, "own");
   mkdirSync(root);
-  makeHostSkeleton(root);
+  await makeHostSkeleton(root);
   expect(existsSync(join(root, "etc/ld.so.cache"))).toBe(true);
   for (const path of ["etc/shadow", "etc/ssl/private", "etc/ssh", "etc/machine-id"]) {
     expect(existsSync(join(root, path))).toBe(false);
   }
   const found = Bun.spawnSync(["grep", "-rl", "PRIVATE KEY", root]);
   expect(found.stdout.toString()).toBe("");
+});
+
+test("a skeleton is kept for as long as the host is as it was", async () => {
+  const from = host(
+    "kept",
+    { "etc/ld.so.cache": "one", "etc/ssl/certs/own.pem": CERTIFICATE },
+    { bin: "usr/bin", "etc/alternatives/cc": "/usr/bin/gcc" },
+  );
+  const kept = join(top, "runtime");
+  mkdirSync(kept, { mode: 0o700 });
+  const all = join(kept, ".rootfs");
+  const first = await hostSkeleton(kept, from);
+  expect(await hostSkeleton(kept, from)).toBe(first);
+  expect(await Promise.all([1, 2, 3].map(() => hostSkeleton(kept, from)))).toEqual([first, first, first]);
+  expect(readdirSync(all)).toHaveLength(1);
+  expect(lstatSync(all).mode & 0o777).toBe(0o700);
+  const changes = [
+    () => writeFileSync(join(from, "etc/ld.so.cache"), "other"),
+    () => symlinkSync("/usr/bin/clang", join(from, "etc/alternatives/c++")),
+    () => writeFileSync(join(from, "etc/ssl/certs/own.pem"), CERTIFICATE + CERTIFICATE),
+  ];
+  const seen = [first];
+  for (const change of changes) {
+    change();
+    const path = await hostSkeleton(kept, from);
+    expect(seen).not.toContain(path);
+    seen.push(path);
+  }
+  expect(readFileSync(join(seen.at(-1)!, "etc/ssl/certs/own.pem"), "utf8")).toBe(CERTIFICATE + CERTIFICATE);
+
+  // a sandbox that runs keeps those that it may have; without one they go
+  for (const path of readdirSync(all)) utimesSync(join(all, path), 1, 1);
+  mkdirSync(join(kept, "0123abcd"));
+  writeFileSync(join(from, "etc/ld.so.cache"), "third");
+  await hostSkeleton(kept, from);
+  expect(readdirSync(all)).toHaveLength(5);
+  rmSync(join(kept, "0123abcd"), { recursive: true });
+  writeFileSync(join(from, "etc/ld.so.cache"), "fourth!");
+  await hostSkeleton(kept, from);
+  expect(readdirSync(all)).toHaveLength(2);
+});
+
+test("starts at once make one skeleton", async () => {
+  const from = host("at-once", { "etc/ld.so.cache": "one" }, { bin: "usr/bin" });
+  const kept = join(top, "runtime-at-once");
+  mkdirSync(kept, { mode: 0o700 });
+  const made = await Promise.all([1, 2, 3, 4].map(() => hostSkeleton(kept, from)));
+  expect(new Set(made).size).toBe(1);
+  expect(readdirSync(join(kept, ".rootfs"))).toEqual([made[0]!.split("/").at(-1)!]);
 });
 
 test("cpio unpacks what was packed", async () => {

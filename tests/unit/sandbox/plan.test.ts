@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { takeLan } from "../../../src/network/lan.ts";
-import { guestPlan, vmmConfig } from "../../../src/sandbox/plan.ts";
+import { guestPlan, vmmConfig, withImage } from "../../../src/sandbox/plan.ts";
 import { makePlaceholders, secretEnvironment } from "../../../src/secrets/guest.ts";
 import { hostsOf } from "../../../src/secrets/validate.ts";
 import { decodeCbor, encodeCbor } from "../../../src/wire/framing.ts";
@@ -18,7 +18,7 @@ const PLACEMENT = {
 } as const;
 
 test("without shares there is no file system device, and the base is the root", () => {
-  const none = { overlays: [] };
+  const none = { lowers: [], overlays: [] };
   const config = decodeCbor(encodeCbor(vmmConfig(SPEC, none, PLACEMENT)));
   expect(config).toEqual({
     version: 1,
@@ -52,14 +52,35 @@ test("without shares there is no file system device, and the base is the root", 
   });
 });
 
+test("what an image says of its process holds where the specification says nothing", () => {
+  const main = { argv: ["/entry", "x"], env: { LANG: "fr", PATH: "/image" }, cwd: "/srv" } as const;
+  const root = { lowers: ["/layers/top", "/layers/bottom"], overlays: [], main };
+  const { run, ...bare } = SPEC;
+  expect(withImage(bare, root)).toMatchObject({
+    env: { LANG: "C", PATH: "/image" },
+    run: { argv: ["/entry", "x"], env: {}, cwd: "/srv" },
+  });
+  expect(withImage(SPEC, root).run).toEqual({ ...run!, cwd: "/srv" });
+  expect(withImage(SPEC, { lowers: [], overlays: [] })).toEqual(SPEC);
+  expect(guestPlan(SPEC, root)).toMatchObject({ rootfs: { lower: ["0", "1"] } });
+  expect(vmmConfig(SPEC, root, PLACEMENT).fs?.[0]?.roots).toMatchObject([
+    { name: "0", path: "/layers/top", readOnly: true },
+    { name: "1", path: "/layers/bottom", readOnly: true },
+  ]);
+});
+
 test("the monitor is told which kernel it has to find", () => {
   const identities = new Map([["/k", [1n, 2n] as const]]);
-  const { kernelIdentity, initrdIdentity } = vmmConfig(SPEC, { overlays: [] }, { ...PLACEMENT, identities });
+  const { kernelIdentity, initrdIdentity } = vmmConfig(
+    SPEC,
+    { lowers: [], overlays: [] },
+    { ...PLACEMENT, identities },
+  );
   expect([kernelIdentity, initrdIdentity]).toEqual([[1n, 2n], undefined]);
 });
 
 test("a single vCPU keeps its LOCK prefixes", () => {
-  const { cmdline } = vmmConfig({ ...SPEC, cpus: 1 }, { overlays: [] }, PLACEMENT);
+  const { cmdline } = vmmConfig({ ...SPEC, cpus: 1 }, { lowers: [], overlays: [] }, PLACEMENT);
   expect(cmdline).toBe("console=hvc0 quiet swiotlb=noforce noreplace-smp");
 });
 
@@ -74,7 +95,9 @@ test("a network is a device, addresses for the guest, and a table of rules", () 
   } as const;
   const spec = { ...SPEC, network };
   const nameServers = ["192.0.2.53"];
-  const config = decodeCbor(encodeCbor(vmmConfig(spec, { overlays: [] }, { ...PLACEMENT, nameServers })));
+  const config = decodeCbor(
+    encodeCbor(vmmConfig(spec, { lowers: [], overlays: [] }, { ...PLACEMENT, nameServers })),
+  );
   expect(config.net).toMatchObject({
     mtu: 32768,
     ipv4: { network: "10.0.2.0/24", guest: "10.0.2.15", host: "10.0.2.2", nameServer: "10.0.2.3" },
@@ -92,21 +115,23 @@ test("a network is a device, addresses for the guest, and a table of rules", () 
     lastPort: 443,
     text: "a.example:443",
   });
-  expect(decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }))).network).toEqual({
+  expect(decodeCbor(encodeCbor(guestPlan(spec, { lowers: [], overlays: [] }))).network).toEqual({
     ipv4: { address: "10.0.2.15", prefix: 24, gateway: "10.0.2.2" },
     ipv6: { address: "fd63:6170:7361::15", prefix: 64, gateway: "fd63:6170:7361::2" },
     nameServers: ["10.0.2.3"],
   });
   // short names are looked for where this machine does, but on a private network, where they are its members'
   const names = { servers: ["192.0.2.1"], fallback: false, search: ["corp.example"], options: ["ndots:2"] };
-  const named = guestPlan(spec, { overlays: [] }, [], undefined, names);
+  const named = guestPlan(spec, { lowers: [], overlays: [] }, [], undefined, names);
   expect(decodeCbor(encodeCbor(named)).network).toMatchObject({
     nameServers: ["10.0.2.3"],
     search: ["corp.example"],
     options: ["ndots:2"],
   });
   const lan = takeLan({ name: "back", scope: "a", as: "one" }, [], "/run/lan");
-  const joined = decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }, [lan], undefined, names)));
+  const joined = decodeCbor(
+    encodeCbor(guestPlan(spec, { lowers: [], overlays: [] }, [lan], undefined, names)),
+  );
   expect(joined.network).not.toHaveProperty("search");
 });
 
@@ -131,7 +156,9 @@ test("secrets are services of the network, whose hosts are allowed, and what the
     "api.example:444",
   ]);
   const services = hosts.map((host) => ({ ...host, socket: `/run/x/${host.port}` }));
-  const config = decodeCbor(encodeCbor(vmmConfig(spec, { overlays: [] }, { ...PLACEMENT, services })));
+  const config = decodeCbor(
+    encodeCbor(vmmConfig(spec, { lowers: [], overlays: [] }, { ...PLACEMENT, services })),
+  );
   const net = config.net as { services: object[]; rules: { text?: string }[] };
   expect(net.services).toEqual([
     { name: "api.example", port: 443, socket: "/run/x/443", address: "10.0.2.64" },
@@ -147,7 +174,9 @@ test("secrets are services of the network, whose hosts are allowed, and what the
   const placeholders = makePlaceholders(secrets);
   expect(placeholders.ONE).not.toBe(placeholders.TWO);
   const env = secretEnvironment(placeholders, { LANG: "C", SSL_CERT_FILE: "/own" });
-  const plan = decodeCbor(encodeCbor(guestPlan(spec, { overlays: [] }, [], { env, trust: "PEM" })));
+  const plan = decodeCbor(
+    encodeCbor(guestPlan(spec, { lowers: [], overlays: [] }, [], { env, trust: "PEM" })),
+  );
   expect(plan.trust).toBe("PEM");
   expect(plan.env).toMatchObject({
     ...placeholders,
@@ -158,7 +187,7 @@ test("secrets are services of the network, whose hosts are allowed, and what the
 });
 
 test("memory past 4 GiB is a whole number on the wire", () => {
-  const config = vmmConfig({ ...SPEC, memoryMb: 8192 }, { overlays: [] }, PLACEMENT);
+  const config = vmmConfig({ ...SPEC, memoryMb: 8192 }, { lowers: [], overlays: [] }, PLACEMENT);
   expect(decodeCbor(encodeCbor(config)).memory).toBe(8n << 30n);
 });
 
@@ -177,7 +206,7 @@ test("rootfs and shares get names, nested shares come after what they are in", (
       }),
     ],
   };
-  const rootfs = { lower: "/run/x/rootfs", overlays: [{ host: "/usr", target: "/usr" }] };
+  const rootfs = { lowers: ["/run/x/rootfs"], overlays: [{ host: "/usr", target: "/usr" }] };
   const config = decodeCbor(encodeCbor(vmmConfig(spec, rootfs, PLACEMENT)));
   const system = { readOnly: true, cache: "always", ownership: "root" };
   expect(config.fs).toEqual([
@@ -215,7 +244,9 @@ test("of a read-write share parts are protected, or all of it", () => {
   const nothing = { whole: false, paths: [] };
   const protections = [{ whole: false, paths: ["a", "b/c"] }, { whole: true, paths: [] }, nothing];
   const placement = { ...PLACEMENT, protections };
-  const config = decodeCbor(encodeCbor(vmmConfig({ ...SPEC, shares }, { overlays: [] }, placement)));
+  const config = decodeCbor(
+    encodeCbor(vmmConfig({ ...SPEC, shares }, { lowers: [], overlays: [] }, placement)),
+  );
   const [{ roots }] = config.fs as [{ roots: object[] }];
   const root = (name: string, more: object) => ({
     name,
@@ -236,7 +267,9 @@ test("locks are the host's in read-write shares, unless it says otherwise", () =
   const shares = given.map(([mode, locks], index) =>
     share(`/${index}`, { mode, ...(locks ? { locks } : {}) }),
   );
-  const config = decodeCbor(encodeCbor(vmmConfig({ ...SPEC, shares }, { overlays: [] }, PLACEMENT)));
+  const config = decodeCbor(
+    encodeCbor(vmmConfig({ ...SPEC, shares }, { lowers: [], overlays: [] }, PLACEMENT)),
+  );
   const [{ roots }] = config.fs as [{ roots: { hostLocks?: boolean }[] }];
   expect(roots.map(({ hostLocks }) => hostLocks)).toEqual([true, undefined, undefined, true]);
 });
@@ -244,12 +277,14 @@ test("locks are the host's in read-write shares, unless it says otherwise", () =
 test("a transaction is a share with a place beside it for what is changed", () => {
   const shares = [share("/b"), share("/a", { host: "/opt", mode: "transaction", cache: "never" })];
   const placement = { ...PLACEMENT, staging: "/state/1" };
-  const config = decodeCbor(encodeCbor(vmmConfig({ ...SPEC, shares }, { overlays: [] }, placement)));
+  const config = decodeCbor(
+    encodeCbor(vmmConfig({ ...SPEC, shares }, { lowers: [], overlays: [] }, placement)),
+  );
   const [{ roots }] = config.fs as [{ roots: object[] }];
   expect(roots.slice(1)).toEqual([
     { name: "1", path: "/opt", readOnly: false, layer: "/state/1/1", cache: "never", ownership: "root" },
   ]);
-  const plan = decodeCbor(encodeCbor(guestPlan({ ...SPEC, shares }, { overlays: [] })));
+  const plan = decodeCbor(encodeCbor(guestPlan({ ...SPEC, shares }, { lowers: [], overlays: [] })));
   expect(plan.mounts).toEqual([
     { name: "share0", target: "/b", readOnly: true },
     { name: "1", target: "/a", readOnly: false },
@@ -258,6 +293,6 @@ test("a transaction is a share with a place beside it for what is changed", () =
 
 test("a limited life is the guest's to keep, and the VMM's some seconds later", () => {
   const spec = { ...SPEC, ttlMs: 60_000, idleTimeoutMs: 5000 };
-  expect(vmmConfig(spec, { overlays: [] }, PLACEMENT).ttl).toBe(67_000);
-  expect(guestPlan(spec, { overlays: [] })).toMatchObject({ ttlMs: 60_000, idleMs: 5000 });
+  expect(vmmConfig(spec, { lowers: [], overlays: [] }, PLACEMENT).ttl).toBe(67_000);
+  expect(guestPlan(spec, { lowers: [], overlays: [] })).toMatchObject({ ttlMs: 60_000, idleMs: 5000 });
 });

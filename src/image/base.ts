@@ -1,0 +1,5 @@
+/** The root that the initramfs brings along: busybox, and nothing of the host. */
+
+import type { Source } from "./source.ts";
+
+export const base: Source<"base"> = async () => ({ lowers: [], overlays: [] });
