@@ -1,19 +1,13 @@
 /** What a sandbox's agent can do, as its callers see it. */
 
+import type { Input, OutputStream } from "../wire/streams.ts";
 import type { AgentFiles } from "./files_api.ts";
 
+export type { Input, OutputStream } from "../wire/streams.ts";
 export type * from "./files_api.ts";
 
 /** Environment variables by name. Names that are also names of exec options go in `{ env: { … } }`. */
 export type Environment = Readonly<Record<string, string>> & { readonly [K in keyof ExecOptions]?: never };
-
-/** Something to feed to a program or a file. */
-export type Input =
-  | string
-  | Uint8Array
-  | Blob
-  | ReadableStream<Uint8Array>
-  | AsyncIterable<string | Uint8Array>;
 
 /** Limits that every call takes. */
 export interface CallOptions {
@@ -121,16 +115,6 @@ export interface ExecResult extends ExitStatus {
   readonly stderrBytes: Uint8Array;
   /** From request to end, milliseconds on the host's clock. */
   readonly durationMs: number;
-}
-
-/** A web stream of bytes that also comes in lines. */
-export interface OutputStream extends ReadableStream<Uint8Array> {
-  /**
-   * Its lines as UTF-8 text, without their ends (`\n` or `\r\n`); one of more than 1 MiB comes in pieces. Leaving the
-   * loop cancels the stream.
-   * @example for await (const line of child.stdout.lines()) console.log(line);
-   */
-  lines(): AsyncGenerator<string, void, void>;
 }
 
 /** A program that runs in the sandbox. Disposing of it kills it. */

@@ -6,7 +6,7 @@
 import { CapsaError } from "../errors/errors.ts";
 import { errorCode } from "../host/file_errors.ts";
 import { controlSocket } from "../host/runtime_dir.ts";
-import { Control } from "../machine/control.ts";
+import { Control } from "../wire/control.ts";
 import { lockStaging, type Staging } from "./staging.ts";
 
 /**
@@ -28,10 +28,7 @@ export async function alone(staging: Staging): Promise<Disposable> {
 async function holdShares({ record }: Staging): Promise<Control | undefined> {
   let control: Control | undefined;
   try {
-    control = await Control.open(
-      { unix: controlSocket(record.runtimeDir) },
-      { onEvent: () => {}, onClose: () => {} },
-    );
+    control = await Control.open({ unix: controlSocket(record.runtimeDir) });
     await control.request("hold-shares");
     return control;
   } catch (error) {

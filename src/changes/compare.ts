@@ -5,9 +5,8 @@
  */
 
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
-import { TREE_DEPTH } from "../agent/tree/record.ts";
 import { errorCode } from "../host/file_errors.ts";
-import type { Place } from "../host/place.ts";
+import { type Place, TREE_DEPTH } from "../host/place.ts";
 import { enterAbove, enterIfThere, isMissing, type Opened, openLower, openUpper } from "./layers.ts";
 import { type Through, throughOf } from "./renamed.ts";
 import { identity, look, type Side, sideOf } from "./side.ts";

@@ -4,9 +4,8 @@
  */
 
 import { fstatSync, readdirSync } from "node:fs";
-import { TREE_DEPTH } from "../agent/tree/record.ts";
 import { lastingIdentity } from "../host/identity.ts";
-import type { Place } from "../host/place.ts";
+import { type Place, TREE_DEPTH } from "../host/place.ts";
 import { enterAbove, openLower, openUpper } from "./layers.ts";
 import { look } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";

@@ -184,3 +184,10 @@ function withTail(message: string, tail: string): string {
   const lines = tail.split("\n").map((line) => `  ${line.trimEnd()}`); // a serial port's end in "\r"
   return [message, "last lines of the console:", ...lines].join("\n");
 }
+
+/** Something worth a line to the user, told once: capsa itself never prints. */
+export interface Notice {
+  /** Stable name: `"ENGINE_QEMU"`, `"CONFINE_PARTIAL"`, `"WATCH_LIMIT"`, … */
+  readonly code: string;
+  readonly message: string;
+}

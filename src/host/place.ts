@@ -9,6 +9,9 @@ import { at, errorCode } from "./file_errors.ts";
 import { hold } from "./hold.ts";
 import { O_PATH } from "./libc.ts";
 
+/** Directories within each other that are walked: each is a descriptor. */
+export const TREE_DEPTH = 256;
+
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
 const HERE = Buffer.from(".");
 

@@ -2,17 +2,24 @@
 
 import { chooseEngine, type Engine } from "../engine/choose.ts";
 import { startVmm } from "../engine/library.ts";
+import type { Notice } from "../errors/errors.ts";
 import { qemuPath, vmmPath } from "../host/installation.ts";
 import type { PublishedPort } from "../network/spec.ts";
-import type { StartOptions } from "../sandbox/api.ts";
-import { claim, type Place, type Subject } from "../sandbox/registry.ts";
 import { encodeCbor } from "../wire/framing.ts";
+import { claim, type Place, type Subject } from "./claim.ts";
 import type { Identity } from "./machine.ts";
 
 /** The engine that was chosen, and where its program is, if it has one. */
 export interface EngineChoice {
   readonly engine: Engine;
   readonly qemu?: string;
+}
+
+/** Of who starts something. */
+interface LaunchOptions {
+  readonly signal?: AbortSignal;
+  readonly onNotice?: (notice: Notice) => void;
+  readonly detached?: boolean;
 }
 
 /** What of a `vmm-config` (ffi/vmm.cddl) is of interest here. */
@@ -37,7 +44,7 @@ interface Launched {
 export async function launch<Handle extends Launched>(
   subject: Subject,
   asked: "auto" | Engine,
-  options: StartOptions,
+  options: LaunchOptions,
   configure: (place: Place, choice: EngineChoice) => VmmConfig | Promise<VmmConfig>,
   adopt: (identity: Identity, control: number) => Promise<Handle>,
 ): Promise<Handle> {

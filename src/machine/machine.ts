@@ -1,15 +1,16 @@
 /** A machine that runs: what its VMM tells, made into promises and a stream, and the requests to it. */
 
 import { reapVmm, signalProcess } from "../engine/library.ts";
-import { ArgumentError, BootError } from "../errors/errors.ts";
+import { ArgumentError, BootError, type Notice } from "../errors/errors.ts";
 import { clearAway } from "../host/directories.ts";
 import { orAfter } from "../host/or_after.ts";
 import { guestSocket } from "../host/runtime_dir.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
-import type { Notice } from "../sandbox/api.ts";
+import { Control } from "../wire/control.ts";
 import type { Message } from "../wire/framing.ts";
-import { Control, type EndReason, type RootUse, readUse, type VmmEvent } from "./control.ts";
-import { LastText, Tail } from "./tail.ts";
+import { Collector } from "../wire/streams.ts";
+import { type EndReason, type RootUse, readEvent, readUse, type VmmEvent } from "./events.ts";
+import { Tail } from "./tail.ts";
 
 const CONSOLE_TAIL = 16_384;
 /** For a VMM to end and tidy up once it was told to, before it is told otherwise. */
@@ -64,7 +65,7 @@ export class Machine {
   readonly #listener: MachineListener;
   readonly #settleStart: { resolve: () => void; reject: (error: unknown) => void };
   readonly #settleExit: (exit: MachineExit) => void;
-  readonly #lastConsole = new LastText(CONSOLE_TAIL);
+  readonly #lastConsole = new Collector(0, CONSOLE_TAIL);
   readonly #open: Map<number, Promise<void>>;
   #failure: { code: string; message: string } | undefined;
   #reason: EndReason | undefined;
@@ -96,7 +97,7 @@ export class Machine {
   ): Promise<Machine> {
     const machine = new Machine(identity, listener, openPorts);
     machine.#control = await Control.open(target, {
-      onEvent: (event) => machine.#onEvent(event),
+      onEvent: (message) => machine.#onEvent(readEvent(message)),
       onClose: () => void machine.#finish(),
     });
     return machine;
@@ -106,7 +107,7 @@ export class Machine {
 
   /** The last 16 KiB of the console: lines as lines; what a terminal would obey is left out. */
   consoleTail(): string {
-    return this.#lastConsole.toString().replaceAll(/[^\P{Cc}\n\t]/gu, "");
+    return new TextDecoder().decode(this.#lastConsole.bytes()).replaceAll(/[^\P{Cc}\n\t]/gu, "");
   }
 
   /** It has said why it ends. */

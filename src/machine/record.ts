@@ -5,7 +5,7 @@ import type { ProcessIdentity } from "../host/directories.ts";
 import { readPlainFile } from "../host/plain_file.ts";
 import { writeWhole } from "../host/whole_file.ts";
 import type { LanMember } from "../network/lan.ts";
-import type { PublishedPort } from "../sandbox/api.ts";
+import type { PublishedPort } from "../network/spec.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 
 const FILE = "sandbox.json";

@@ -1,6 +1,6 @@
 /** Output that may have no reader: a stream that keeps the latest bytes, and counts those it had to drop. */
 
-import { own } from "../wire/outlet.ts";
+import { own } from "../wire/streams.ts";
 
 /** Kept while nobody has read yet, and how far a reader may fall behind, bytes. */
 const UNREAD_LIMIT = 1 << 20;
@@ -70,23 +70,5 @@ export class Tail {
     }
     this.#size -= chunk.length;
     controller.enqueue(chunk);
-  }
-}
-
-/** The last `limit` bytes of something, as text. */
-export class LastText {
-  readonly #limit: number;
-  #kept = Buffer.alloc(0);
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  add(chunk: Uint8Array): void {
-    this.#kept = Buffer.concat([this.#kept, chunk]).subarray(-this.#limit);
-  }
-
-  toString(): string {
-    return new TextDecoder().decode(this.#kept);
   }
 }

@@ -1,44 +1,39 @@
 /** What fits an answer of something that may be long: its beginning, its end, and how much is not there. */
 
+import { Collector } from "../wire/streams.ts";
+
 /** Bytes of one UTF-8 character, but for the first. */
 const CONTINUATION = 0b1000_0000;
 
 export class Excerpt {
-  /** Bytes that were left out. */
-  leftOut = 0;
   readonly #limit: number;
-  readonly #head: Uint8Array[] = [];
-  #headSize = 0;
-  #tail: Uint8Array = new Uint8Array();
+  readonly #kept: Collector;
 
   /** `limit`: bytes to keep, half of them of the end. */
   constructor(limit: number) {
     this.#limit = limit;
+    this.#kept = new Collector(Math.ceil(limit / 2), Math.floor(limit / 2));
+  }
+
+  /** Bytes that were left out. */
+  get leftOut(): number {
+    return Math.max(0, this.#kept.length - this.#limit);
   }
 
   add(chunk: Uint8Array): void {
-    const head = chunk.subarray(0, Math.ceil(this.#limit / 2) - this.#headSize);
-    if (head.length > 0) {
-      this.#head.push(head.slice());
-      this.#headSize += head.length;
-    }
-    const rest = chunk.subarray(head.length);
-    if (rest.length === 0) return;
-    const room = Math.floor(this.#limit / 2);
-    const joined = Buffer.concat([this.#tail, rest.subarray(-Math.max(room, 1))]);
-    const kept = joined.subarray(Math.max(0, joined.length - room));
-    this.leftOut += this.#tail.length + rest.length - kept.length;
-    this.#tail = kept;
+    this.#kept.add(chunk);
   }
 
   /** As UTF-8 text, which says where something is missing. */
   text(): string {
     const decoder = new TextDecoder();
-    const head = Buffer.concat(this.#head);
-    if (this.leftOut === 0) return decoder.decode(Buffer.concat([head, this.#tail]));
+    if (this.leftOut === 0) return decoder.decode(this.#kept.bytes());
     const left = `\n[… ${this.leftOut} bytes are left out here: an answer holds ${this.#limit} …]\n`;
+    const head = this.#kept.first();
     return (
-      decoder.decode(head.subarray(0, wholeCharacters(head))) + left + decoder.decode(afterCut(this.#tail))
+      decoder.decode(head.subarray(0, wholeCharacters(head))) +
+      left +
+      decoder.decode(afterCut(this.#kept.last()))
     );
   }
 }

@@ -2,12 +2,14 @@
 
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../agent/forward/api.ts";
 import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
+import type { Notice } from "../errors/errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { Confinement } from "./confinement.ts";
 import type { SetMemoryOptions } from "./memory.ts";
 
 export type { ApplyOptions, ApplyResult, Change, Changes } from "../changes/api.ts";
+export type { Notice } from "../errors/errors.ts";
 export type {
   EnforcedRule,
   NetworkAccess,
@@ -20,13 +22,6 @@ export type {
   PublishedPort,
   SandboxNetwork,
 } from "../network/spec.ts";
-
-/** Something worth a line to the user, told once: capsa itself never prints. */
-export interface Notice {
-  /** Stable name: `"ENGINE_QEMU"`, `"CONFINE_PARTIAL"`, `"WATCH_LIMIT"`, … */
-  readonly code: string;
-  readonly message: string;
-}
 
 export interface StartOptions {
   /** Aborting ends the start, and the sandbox with it. */

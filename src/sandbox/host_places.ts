@@ -1,11 +1,11 @@
 /** The paths of this machine in a specification: where its guest may write, and what each leads to at a start. */
 
 import { statSync } from "node:fs";
+import type { Notice } from "../errors/errors.ts";
 import { type GuestDirectories, rememberGuestDirectory } from "../host/guest_directories.ts";
 import { hold } from "../host/hold.ts";
 import { type Identity, lastingIdentity } from "../host/identity.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import type { Notice } from "./api.ts";
 
 /** Directories that guests of these specifications may write, now or once somebody has said yes. */
 export function writableIn(specs: readonly SandboxSpec[]): GuestDirectories {

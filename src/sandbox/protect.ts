@@ -5,9 +5,9 @@
 
 import { readdirSync, readlinkSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { Notice } from "../errors/errors.ts";
 import { ancestors, neededPackages, ownFiles, realPath } from "../host/own_files.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import type { Notice } from "./api.ts";
 import { pathBelow } from "./validate.ts";
 
 /** Of one share. */

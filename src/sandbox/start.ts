@@ -7,6 +7,7 @@ import { runtimeBase, writingIn } from "../host/directories.ts";
 import { initramfsPath, kernelPath } from "../host/installation.ts";
 import { writeInitrd } from "../image/initrd.ts";
 import { prepareRoot, type RootImage } from "../image/source.ts";
+import type { Place } from "../machine/claim.ts";
 import { launch } from "../machine/launch.ts";
 import { type HostNames, hostNames } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
@@ -17,7 +18,6 @@ import { recordBoot } from "./boot_span.ts";
 import { lookUpHosts } from "./host_places.ts";
 import { type GuestAddition, guestPlan, vmmConfig, withImage } from "./plan.ts";
 import { noticesOfProtection, protections } from "./protect.ts";
-import type { Place } from "./registry.ts";
 import { SandboxHandle } from "./running.ts";
 import { validateSpec } from "./validate.ts";
 

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startVmm } from "../../src/engine/library.ts";
 import { libraryDirectory } from "../../src/host/installation.ts";
-import { Control, type VmmEvent } from "../../src/machine/control.ts";
+import { readEvent, type VmmEvent } from "../../src/machine/events.ts";
+import { Control } from "../../src/wire/control.ts";
 import { encodeCbor } from "../../src/wire/framing.ts";
 
 const directory = join(import.meta.dir, "bare");
@@ -72,7 +73,7 @@ export async function runMachine(
     const { promise: closed, resolve } = Promise.withResolvers<void>();
     const control = await Control.open(
       { fd: started.control },
-      { onEvent: (event) => events.push(event), onClose: resolve },
+      { onEvent: (message) => events.push(readEvent(message)), onClose: resolve },
     );
     const limit = setTimeout(() => control.request("stop").catch(() => {}), limitMs);
     await closed;

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { probeKvm } from "../../src/engine/library.ts";
 import { type Agent, Capsa, MountMode, type RunningSandbox, sandbox } from "../../src/index.ts";
-import { Control } from "../../src/machine/control.ts";
+import { Control } from "../../src/wire/control.ts";
 
 const root = join(import.meta.dir, "../..");
 const inLab = process.env.CAPSA_LAB !== undefined;
@@ -36,10 +36,7 @@ describe.skipIf(!inLab)("lab", () => {
       .run("/bin/sleep", ["100000"])
       .build();
     agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
-    const control = await Control.open(
-      { unix: join(vm.runtimeDir, "control.sock") },
-      { onEvent: () => undefined, onClose: () => undefined },
-    );
+    const control = await Control.open({ unix: join(vm.runtimeDir, "control.sock") });
     const status = await control.request("status");
     control.close();
     confinement = (status.confinement as Record<string, typeof confinement>)["capsa-vmm"]!;

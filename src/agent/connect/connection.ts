@@ -4,10 +4,10 @@ import { checkSignal, checkTime } from "../../errors/check.ts";
 import { GuestLostError } from "../../errors/errors.ts";
 import type { Recording } from "../../host/telemetry.ts";
 import { Call, type CallSetup } from "../../wire/call.ts";
+import { Exchange } from "../../wire/exchange.ts";
 import { failure, uint, words } from "../../wire/fields.ts";
 import { encodeFrame, type Message } from "../../wire/framing.ts";
 import { ProtocolError } from "../../wire/profile.ts";
-import { FrameSocket } from "../../wire/socket.ts";
 import { recordCall, recordEnd, recordEvent } from "./spans.ts";
 
 const PROTOCOL_VERSION = 1;
@@ -23,11 +23,8 @@ export interface ConnectOptions {
 export class Connection {
   /** Name and version of the agent. */
   version = "";
-  #socket!: FrameSocket;
+  #exchange!: Exchange<Call>;
   #sandbox: string | undefined;
-  readonly #calls = new Map<number, Call>();
-  #nextId = 1;
-  #lost: GuestLostError | undefined;
 
   /**
    * Connect to the Unix socket of the agent's port and greet it. Rejects with the system's error when there is no such
@@ -36,12 +33,9 @@ export class Connection {
   static async open(path: string, options: ConnectOptions): Promise<Connection> {
     const self = new Connection();
     self.#sandbox = options.sandbox;
-    self.#socket = await FrameSocket.connect(
+    self.#exchange = await Exchange.open(
       { unix: path },
-      {
-        onFrame: (message, length) => self.#receive(message, length),
-        onClose: (error) => self.#lose(reason(error), error),
-      },
+      { callOf, onClose: (cause) => new GuestLostError(reason(cause), cause === undefined ? {} : { cause }) },
     );
     try {
       const hello = self.call({
@@ -67,17 +61,14 @@ export class Connection {
     checkSignal(setup.signal);
     checkTime("timeoutMs", setup.timeoutMs);
     setup.signal?.throwIfAborted();
-    if (this.#lost !== undefined) throw this.#lost;
-    const id = this.#nextId++;
-    const request = encodeFrame({ id, ...setup.request, window: setup.window });
-    const recording = recordCall(setup, this.#sandbox);
-    const call = new Call(id, recording ? watched(setup, recording) : setup, (frame) =>
-      this.#socket.send(frame),
-    );
-    call.start(request);
-    this.#calls.set(call.id, call);
-    if (recording !== undefined) recordEnd(recording, call);
-    return call;
+    return this.#exchange.begin((id, send) => {
+      const request = encodeFrame({ id, ...setup.request, window: setup.window });
+      const recording = recordCall(setup, this.#sandbox);
+      const call = new Call(id, recording ? watched(setup, recording) : setup, send);
+      call.start(request);
+      if (recording !== undefined) recordEnd(recording, call);
+      return call;
+    });
   }
 
   /** A call that is one request and one response. `read` may throw {@link ProtocolError}. */
@@ -92,33 +83,20 @@ export class Connection {
       return read();
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      this.#lose(error.message, error);
-      throw this.#lost ?? error;
+      throw this.#exchange.end(new GuestLostError(error.message, { cause: error }));
     }
   }
 
   close(): void {
-    this.#lose("the connection was closed");
+    this.#exchange.end(new GuestLostError("the connection was closed"));
   }
+}
 
-  #receive(message: Message, length: number): void {
-    const id = uint(message, "id");
-    if (id === 0 && message.ok === false)
-      throw new ProtocolError(`it refused a frame: ${failure(message.error).message}`);
-    const call = this.#calls.get(id);
-    // Frames of calls that are not, or not any more: an agent that answers twice, or what it was never asked
-    if (call?.receive(message, length)) this.#calls.delete(id);
-  }
-
-  #lose(why: string, cause?: unknown): void {
-    if (this.#lost !== undefined) return;
-    const error = new GuestLostError(why, cause === undefined ? {} : { cause });
-    this.#lost = error;
-    this.#socket?.close();
-    const calls = [...this.#calls.values()];
-    this.#calls.clear();
-    for (const call of calls) call.lost(error);
-  }
+function callOf(frame: Message): number {
+  const id = uint(frame, "id");
+  if (id === 0 && frame.ok === false)
+    throw new ProtocolError(`it refused a frame: ${failure(frame.error).message}`);
+  return id;
 }
 
 function watched(setup: CallSetup, recording: Recording): CallSetup {

@@ -2,8 +2,8 @@
 
 import { finite, oneOf, uint } from "../../wire/fields.ts";
 import type { Message } from "../../wire/framing.ts";
-import { own } from "../../wire/outlet.ts";
 import { ProtocolError } from "../../wire/profile.ts";
+import { own } from "../../wire/streams.ts";
 import type { DirEntry, FileStat } from "../api.ts";
 
 const TYPES = ["file", "dir", "symlink", "fifo", "socket", "char", "block"] as const;

@@ -6,12 +6,11 @@ import { AgentError, ArgumentError } from "../../errors/errors.ts";
 import { makeDirectories } from "../../host/place.ts";
 import { MAX_WINDOW } from "../../wire/call.ts";
 import { bytes, oneOf, uint } from "../../wire/fields.ts";
-import { Outlet } from "../../wire/outlet.ts";
 import { ProtocolError } from "../../wire/profile.ts";
+import { Outlet, pieces } from "../../wire/streams.ts";
 import type { DownloadOptions, Transferred, UploadOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
 import { FILE_MS } from "../connect/silence.ts";
-import { pieces } from "../process/input.ts";
 import { pack, type Tally } from "../tree/pack.ts";
 import { Unpacker } from "../tree/unpack.ts";
 

@@ -2,10 +2,9 @@
 
 import { checkObject } from "../../errors/check.ts";
 import { AgentError, ArgumentError } from "../../errors/errors.ts";
-import { Collector } from "../../wire/collector.ts";
+import { Collector, pieces } from "../../wire/streams.ts";
 import type { Environment, ExecOptions, ExecResult, SpawnOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
-import { pieces } from "./input.ts";
 import { programRequest, wantsInput } from "./program.ts";
 import { RunningProcess, SIGKILL, silent } from "./running.ts";
 

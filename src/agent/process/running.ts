@@ -6,12 +6,11 @@ import { signalNumber } from "../../host/signals.ts";
 import type { Call } from "../../wire/call.ts";
 import { bytes, flag, oneOf, uint } from "../../wire/fields.ts";
 import type { Message } from "../../wire/framing.ts";
-import { Outlet } from "../../wire/outlet.ts";
 import { ProtocolError } from "../../wire/profile.ts";
+import { Outlet, pieces } from "../../wire/streams.ts";
 import type { AgentProcess, AttachedProcess, ExitStatus, OutputStream } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
 import { exitStatus } from "./exit_status.ts";
-import { pieces } from "./input.ts";
 import { terminalSize } from "./program.ts";
 
 const START_TIMEOUT_MS = 30_000;

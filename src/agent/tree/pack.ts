@@ -12,10 +12,10 @@ import {
 } from "node:fs";
 import { HostFileError } from "../../errors/errors.ts";
 import { errorCode } from "../../host/file_errors.ts";
-import { Place } from "../../host/place.ts";
+import { Place, TREE_DEPTH } from "../../host/place.ts";
 import { runs } from "../../host/sparse.ts";
 import type { SpecialType } from "../api.ts";
-import { MAX_TARGET, nameValue, TREE_DEPTH, writeData, writeRecord } from "./record.ts";
+import { MAX_TARGET, nameValue, writeData, writeRecord } from "./record.ts";
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = constants;
 /** Records go out together once they are so many bytes: a guest makes many small files of them, in one go. */

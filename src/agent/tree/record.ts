@@ -2,12 +2,10 @@
 
 import { bytes, finite, oneOf, uint } from "../../wire/fields.ts";
 import { encodeDataFrame, encodeFrame, type Message } from "../../wire/framing.ts";
-import { own } from "../../wire/outlet.ts";
 import { ProtocolError } from "../../wire/profile.ts";
+import { own } from "../../wire/streams.ts";
 import type { SpecialType } from "../api.ts";
 
-/** Directories within each other, on both sides: each is a descriptor. */
-export const TREE_DEPTH = 256;
 /** Longest path below the root that a hard link may lead to, bytes. */
 export const MAX_TARGET = 4095;
 const MAX_NAME = 255;

@@ -20,12 +20,12 @@ import {
 } from "node:fs";
 import { at, errorCode } from "../../host/file_errors.ts";
 import { setTimes } from "../../host/libc.ts";
-import { Place } from "../../host/place.ts";
+import { Place, TREE_DEPTH } from "../../host/place.ts";
 import { FrameDecoder } from "../../wire/framing.ts";
 import { ProtocolError } from "../../wire/profile.ts";
 import type { SpecialType } from "../api.ts";
 import type { Tally } from "./pack.ts";
-import { readRecord, TREE_DEPTH, type TreeRecord } from "./record.ts";
+import { readRecord, type TreeRecord } from "./record.ts";
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
 /** What is taken over of permissions: set-user, set-group and sticky bits are the guest's own affair. */

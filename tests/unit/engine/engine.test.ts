@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { chooseEngine, explainProbe } from "../../../src/engine/choose.ts";
 import { checkAbi, type KvmProbe, probeKvm, startVmm } from "../../../src/engine/library.ts";
 import { qemuPath, vmmPath } from "../../../src/host/installation.ts";
-import { Control, type VmmEvent } from "../../../src/machine/control.ts";
+import { readEvent, type VmmEvent } from "../../../src/machine/events.ts";
+import { Control } from "../../../src/wire/control.ts";
 import { encodeFrame, FrameDecoder, type Message } from "../../../src/wire/framing.ts";
 
 const BEFORE = { ...process.env };
@@ -107,7 +108,7 @@ async function withVmm(
   const closed = Promise.withResolvers<void>();
   const control = await Control.open(
     { unix },
-    { onEvent: (event) => events.push(event), onClose: closed.resolve },
+    { onEvent: (message) => events.push(readEvent(message)), onClose: closed.resolve },
   );
   try {
     await body(control, events, closed.promise);

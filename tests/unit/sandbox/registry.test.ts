@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { identify, runtimeBase, sharedBase, withLock } from "../../../src/host/directories.ts";
 import { attach, ended, list, readLog, readNetworkLog } from "../../../src/index.ts";
-import { claim } from "../../../src/sandbox/registry.ts";
+import { claim } from "../../../src/machine/claim.ts";
 import { encodeFrame } from "../../../src/wire/framing.ts";
 import { SPEC } from "./spec.ts";
 
@@ -76,7 +76,7 @@ test("a raw VM holds its name, and is on no list", async () => {
 
 test("of many who want a name at once, one gets it", async () => {
   const script = `
-    import { claim } from ${JSON.stringify(join(import.meta.dir, "../../../src/sandbox/registry.ts"))};
+    import { claim } from ${JSON.stringify(join(import.meta.dir, "../../../src/machine/claim.ts"))};
     const place = await claim(${JSON.stringify(subject())}, "qemu", false).catch((error) => error);
     console.log(place.code ?? "taken");
     await Bun.stdin.text();`;

@@ -1,13 +1,9 @@
-/** The client of a VMM's control channel (ffi/vmm.cddl): requests with replies, and events. */
+/** What a VMM tells of its machine (ffi/vmm.cddl): events, and what a status says of shares. */
 
-import { VmmError } from "../errors/errors.ts";
 import { readPorts } from "../network/ports.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
 import { bytes, failure, flag, list, map, oneOf, text, uint, words } from "../wire/fields.ts";
-import { encodeFrame, type Message } from "../wire/framing.ts";
-import { FrameSocket } from "../wire/socket.ts";
-
-const REQUEST_TIMEOUT_MS = 10_000;
+import type { Message } from "../wire/framing.ts";
 
 /** Why a machine ended; `expired`: the time it was given was over, and its guest had not ended by itself. */
 export type EndReason = "shutdown" | "stopped" | "expired" | "failed";
@@ -33,86 +29,8 @@ export type VmmEvent =
   | { readonly event: "failed"; readonly code: string; readonly message: string }
   | { readonly event: "exited"; readonly reason: EndReason; readonly use?: readonly RootUse[] };
 
-export interface ControlHandler {
-  onEvent(event: VmmEvent): void;
-  /** The channel has ended: told once. Every open request is rejected first. */
-  onClose(): void;
-}
-
-interface Waiting {
-  readonly resolve: (result: Message) => void;
-  readonly reject: (error: VmmError) => void;
-  readonly timer: ReturnType<typeof setTimeout>;
-}
-
-export class Control {
-  #socket!: FrameSocket;
-  readonly #handler: ControlHandler;
-  readonly #waiting = new Map<number, Waiting>();
-  #nextId = 1;
-  #closed = false;
-
-  private constructor(handler: ControlHandler) {
-    this.#handler = handler;
-  }
-
-  /** By the descriptor that started the VMM, which is taken over, or by its control.sock. */
-  static async open(target: { fd: number } | { unix: string }, handler: ControlHandler): Promise<Control> {
-    const self = new Control(handler);
-    self.#socket = await FrameSocket.connect(target, {
-      onFrame: (message) => self.#receive(message),
-      onClose: () => self.#end(),
-    });
-    return self;
-  }
-
-  /** Send a request; its result. Rejects with {@link VmmError}: the VMM's own code, `ETIMEDOUT`, or `VMM_GONE`. */
-  request(op: string, fields: Message = {}): Promise<Message> {
-    if (this.#closed) return Promise.reject(gone(op));
-    const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#waiting.delete(id);
-        reject(new VmmError("ETIMEDOUT", `the VMM did not answer "${op}" in ${REQUEST_TIMEOUT_MS} ms`));
-      }, REQUEST_TIMEOUT_MS);
-      this.#waiting.set(id, { resolve, reject, timer });
-      this.#socket.send(encodeFrame({ id, op, ...fields }));
-    });
-  }
-
-  close(): void {
-    this.#socket.close();
-  }
-
-  #receive(message: Message): void {
-    if (message.reply === undefined) {
-      this.#handler.onEvent(readEvent(message));
-      return;
-    }
-    const id = uint(message, "reply");
-    const waiting = this.#waiting.get(id);
-    if (waiting === undefined) return; // it was given up
-    // read first: what cannot be ends the channel, and with it whoever still waits
-    const error = message.error === undefined ? undefined : failure(message.error);
-    const result = message.result === undefined ? {} : map(message.result, "a result");
-    this.#waiting.delete(id);
-    clearTimeout(waiting.timer);
-    if (error === undefined) waiting.resolve(result);
-    else waiting.reject(new VmmError(error.code, error.message));
-  }
-
-  #end(): void {
-    this.#closed = true;
-    for (const { reject, timer } of this.#waiting.values()) {
-      clearTimeout(timer);
-      reject(gone("a request"));
-    }
-    this.#waiting.clear();
-    this.#handler.onClose();
-  }
-}
-
-function readEvent(message: Message): VmmEvent {
+/** Throws `ProtocolError`. */
+export function readEvent(message: Message): VmmEvent {
   const event = oneOf(message, "event", [
     "started",
     "paused",
@@ -192,8 +110,4 @@ function readWhere(message: Message): Pick<NetworkRefusal, "address" | "port" | 
 
 function optional(message: Message, key: "address" | "name" | "allow") {
   return message[key] === undefined ? {} : { [key]: words(message, key, 512) };
-}
-
-function gone(op: string): VmmError {
-  return new VmmError("VMM_GONE", `the VMM has ended; it cannot be asked for "${op}"`);
 }
