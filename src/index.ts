@@ -56,6 +56,7 @@ export {
   GuestLostError,
   HostError,
   HostFileError,
+  SandboxEndedError,
   SandboxNotFoundError,
   SpecError,
   VmmError,

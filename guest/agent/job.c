@@ -276,6 +276,8 @@ void job__ended(struct agent *agent, pid_t pid, int status)
 		return;
 	job->ended = true;
 	job->status = status;
+	/* whoever tells every process to end tells the agent in the same moment, before any of them can have ended */
+	job->cut_short = agent->ending && WIFSIGNALED(status) && !job->timed_out;
 	job->out_of_memory = limits__ran_out_of_memory(&job->limits);
 	limits__end(&job->limits, agent->cgroups);
 	timer__clear(&job->timeout);
@@ -334,7 +336,7 @@ void job__end_all(struct agent *agent)
 
 uint64_t job__status_pairs(const struct job *job)
 {
-	return job->out_of_memory ? 3 : 2;
+	return 2 + (uint64_t)job->out_of_memory + (uint64_t)job->cut_short;
 }
 
 void job__write_status(const struct job *job, struct writer *writer)
@@ -350,6 +352,10 @@ void job__write_status(const struct job *job, struct writer *writer)
 	writer__bool(writer, job->timed_out);
 	if (job->out_of_memory) {
 		writer__text(writer, "oomKilled");
+		writer__bool(writer, true);
+	}
+	if (job->cut_short) {
+		writer__text(writer, "ending");
 		writer__bool(writer, true);
 	}
 }

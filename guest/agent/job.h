@@ -46,7 +46,7 @@ struct job {
 	int terminal; /* the program's end, held open until its end: else its closing would be taken for that; or -1 */
 	struct limit_group limits;
 	int status; /* wait(2)'s */
-	bool ended, timed_out, out_of_memory;
+	bool ended, timed_out, out_of_memory, cut_short;
 	struct timer timeout, grace;
 
 	/* in the background only */

@@ -166,11 +166,25 @@ export class HostFileError extends CapsaError {
 
 /** The connection to the agent ended, and every call on it with this one error. */
 export class GuestLostError extends CapsaError {
-  override readonly name = "GuestLostError";
+  override readonly name: string = "GuestLostError";
 
-  /** `why`: `"the sandbox ended"`, `"it sent a frame of 4294967295 bytes"`, … */
-  constructor(why: string, options: { cause?: unknown } = {}) {
-    super("GUEST_LOST", `lost the sandbox's agent: ${why}`, options);
+  /** `why`: `"it sent a frame of 4294967295 bytes"`, … */
+  constructor(why: string, options: { cause?: unknown; code?: "GUEST_LOST" | "SANDBOX_ENDED" } = {}) {
+    const { code = "GUEST_LOST" } = options;
+    super(code, code === "GUEST_LOST" ? `lost the sandbox's agent: ${why}` : why, options);
+  }
+}
+
+/** The sandbox has ended, and the call with it (`SANDBOX_ENDED`). */
+export class SandboxEndedError extends GuestLostError {
+  override readonly name = "SandboxEndedError";
+  /** `"ttl"`, `"main"`, `"stopped"`, … as `vm.exited` has it; undefined while it is ending, or if nobody here follows it. */
+  readonly reason: string | undefined;
+
+  constructor(reason: string | undefined, failure?: string) {
+    const why = [reason, failure].filter((part) => part !== undefined).join(": ");
+    super(why === "" ? "the sandbox is ending" : `the sandbox ended (${why})`, { code: "SANDBOX_ENDED" });
+    this.reason = reason;
   }
 }
 

@@ -80,7 +80,7 @@ export async function hostSkeleton(kept: string, host = "/"): Promise<string> {
     await fs.rename(fresh, path);
   } catch (error) {
     await fs.rm(fresh, { recursive: true, force: true });
-    if (!["EEXIST", "ENOTEMPTY"].includes(errorCode(error) ?? "")) throw error; // else another start was first
+    if ((await look(path)) === undefined) throw error; // else another start was first
   }
   return path;
 }

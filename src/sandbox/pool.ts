@@ -3,9 +3,10 @@
 import { guardMethods } from "../errors/edge.ts";
 import { ArgumentError, CapsaError } from "../errors/errors.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import type { RunningSandbox, StartOptions } from "./api.ts";
+import type { RunningSandbox, SandboxExit, StartOptions } from "./api.ts";
 import type { RunnableSandbox } from "./builder.ts";
 import { madeUpName } from "./name.ts";
+import { endOf } from "./ready.ts";
 import { startSandbox } from "./start.ts";
 import { validateSpec } from "./validate.ts";
 
@@ -93,6 +94,7 @@ async function startReady(
   try {
     if (options.signal.aborted) abort();
     await vm.ready;
+    if (spec.run !== undefined) await mainStarted(vm);
     return vm;
   } catch (error) {
     await vm.kill();
@@ -100,6 +102,12 @@ async function startReady(
   } finally {
     options.signal.removeEventListener("abort", abort);
   }
+}
+
+/** Its agent may listen a moment before its main process turns out to be none. */
+async function mainStarted(vm: RunningSandbox): Promise<void> {
+  for await (const { type } of vm.events()) if (type === "main-started") return;
+  throw endOf(vm, await vm.exited);
 }
 
 interface Waiter {
@@ -213,11 +221,11 @@ export class Pool implements SandboxPool {
       return;
     }
     this.#ready.add(vm);
-    void vm.exited.then(({ reason }) => {
+    void vm.exited.then((exit) => {
       if (!this.#ready.delete(vm) || this.#closing.signal.aborted) return;
       // one whose time was over has been as good as any; others would end as soon as they are made, again and again
-      if (reason === "ttl" || reason === "idle") this.#refill();
-      else this.#fail(new CapsaError("SANDBOX_ENDED", `${vm.name} ended (${reason}) before it was reserved`));
+      if (exit.reason === "ttl" || exit.reason === "idle") this.#refill();
+      else this.#fail(exit.failure === undefined ? unreserved(vm, exit) : endOf(vm, exit));
     });
   }
 
@@ -235,6 +243,10 @@ export class Pool implements SandboxPool {
 }
 
 guardMethods(Pool.prototype);
+
+function unreserved({ name }: RunningSandbox, { reason }: SandboxExit): CapsaError {
+  return new CapsaError("SANDBOX_ENDED", `${name} ended (${reason}) before it was reserved`);
+}
 
 function closed(): CapsaError {
   return new CapsaError("POOL_CLOSED", "the pool of sandboxes is closed");

@@ -4,9 +4,9 @@ import type { Agent } from "../agent/api.ts";
 import { connectAgent } from "../agent/client.ts";
 import { checkSignal, checkTime } from "../errors/check.ts";
 import { guard } from "../errors/edge.ts";
-import { AgentError, GuestLostError } from "../errors/errors.ts";
+import { AgentError, BootError, GuestLostError, SandboxEndedError } from "../errors/errors.ts";
 import { saysNobodyListens } from "../host/socket_path.ts";
-import type { VsockSocket } from "./api.ts";
+import type { RunningSandbox, SandboxExit, VsockSocket } from "./api.ts";
 import { AGENT_PORT } from "./plan.ts";
 
 /** @internal */
@@ -28,7 +28,8 @@ export function agentPort(): number {
 
 /**
  * Connect to the agent behind `socket` as soon as it listens, within 30 seconds. Rejects with `BootError` when the
- * sandbox does not come up, with `AgentError` `ETIMEDOUT` when time runs out, and with the signal's reason.
+ * sandbox does not come up, with `SandboxEndedError` when it has ended, with `AgentError` `ETIMEDOUT` when time runs out,
+ * and with the signal's reason.
  * @example const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
  */
 export function waitReady(socket: VsockSocket | string, options: WaitOptions = {}): Promise<Agent> {
@@ -54,12 +55,14 @@ async function wait(socket: VsockSocket | string, ms: number, options: WaitOptio
   const limit = AbortSignal.timeout(ms);
   const signal = options.signal === undefined ? limit : AbortSignal.any([limit, options.signal]);
   try {
-    if (typeof socket !== "string") {
-      // The guest tells when its agent listens; a port of another service is tried until it does
-      await orAborted(Promise.all([socket.vm.ready, socket.opened]), signal);
-    }
-    const id = typeof socket === "string" ? undefined : socket.vm.id;
-    return await connect(`${socket}`, signal, ms, id);
+    if (typeof socket === "string") return await connect(socket, signal, ms);
+    const { vm, path, opened } = socket;
+    // The guest tells when its agent listens; a port of another service is tried until it does
+    await orAborted(
+      whileItRuns(vm, () => Promise.all([vm.ready, opened])),
+      signal,
+    );
+    return await whileItRuns(vm, (over) => connect(path, AbortSignal.any([signal, over]), ms, vm));
   } catch (error) {
     if (!limit.aborted || options.signal?.aborted) throw error;
     throw new AgentError("ETIMEDOUT", `no agent answered at ${socket} within ${ms} ms`, { op: "waitReady" });
@@ -67,19 +70,45 @@ async function wait(socket: VsockSocket | string, ms: number, options: WaitOptio
 }
 
 /**
+ * As `work`, unless the sandbox has ended or ends meanwhile: then it rejects with what {@link endOf} gives, and the signal
+ * that `work` was given is aborted.
+ * @internal
+ */
+export async function whileItRuns<T>(
+  vm: RunningSandbox,
+  work: (over: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const before = await Promise.race([vm.exited, undefined]);
+  if (before !== undefined && before.reason !== "detached") throw endOf(vm, before);
+  const over = new AbortController();
+  const result = work(over.signal);
+  const ended = vm.exited.then((exit) => {
+    if (exit.reason === "detached") return result;
+    throw endOf(vm, exit);
+  });
+  ended.catch((error) => over.abort(error));
+  return Promise.race([ended, result]);
+}
+
+/**
+ * The error of whoever wanted a sandbox that has ended: what broke, as `BootError`, or else {@link SandboxEndedError}.
+ * @internal
+ */
+export function endOf(vm: RunningSandbox, { reason, failure }: SandboxExit): BootError | SandboxEndedError {
+  return failure === undefined
+    ? new SandboxEndedError(reason)
+    : new BootError(failure.code, failure.message, { consoleTail: vm.consoleTail() });
+}
+
+/**
  * Until an agent greets. A port nobody listens on is accepted by the vsock device and ends at once; a sandbox that is
  * just starting has no socket yet.
  */
-async function connect(
-  path: string,
-  signal: AbortSignal,
-  ms: number,
-  sandbox: string | undefined,
-): Promise<Agent> {
+async function connect(path: string, signal: AbortSignal, ms: number, vm?: RunningSandbox): Promise<Agent> {
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
     signal.throwIfAborted();
     try {
-      return await connectAgent(path, { signal, timeoutMs: ms, sandbox });
+      return await connectAgent(path, { signal, timeoutMs: ms, sandbox: vm?.id, ended: vm?.exited });
     } catch (error) {
       if (!isEarly(error) || signal.aborted) throw error;
     }

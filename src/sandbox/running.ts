@@ -39,6 +39,7 @@ import { type BootMoments, type GuestEvent, GuestEvents } from "./guest_events.t
 import { readEventLog } from "./log.ts";
 import type { SetMemoryOptions } from "./memory.ts";
 import { AGENT_PORT, shareRoot } from "./plan.ts";
+import { whileItRuns } from "./ready.ts";
 import type { LivingEntry } from "./registry.ts";
 
 const GRACE_MS = 5000;
@@ -327,13 +328,13 @@ export class SandboxHandle implements RunningSandbox {
 
   async forward(target: number | string, options: ForwardOptions = {}): Promise<Forward> {
     const { forward } = await import("../agent/forward/forward.ts");
-    await this.ready;
+    await whileItRuns(this, () => this.ready);
     return forward(this.vsockSocket(AGENT_PORT).path, target, options, this.exited);
   }
 
   async expose(service: number | string, options: ExposeOptions = {}): Promise<Exposure> {
     const { expose } = await import("../agent/forward/expose.ts");
-    await this.ready;
+    await whileItRuns(this, () => this.ready);
     return expose(this.vsockSocket(AGENT_PORT).path, service, options, this.exited);
   }
 

@@ -15,7 +15,7 @@ export interface ExchangeHandler {
   /** Number of the call that a frame is for; undefined for one that is for none, and is done with. */
   callOf(frame: Message): number | undefined;
   /** What the calls that are not over are told when the socket has ended, with what went wrong, if anything did. */
-  onClose(error: Error | undefined): Error;
+  onClose(error: Error | undefined): Error | Promise<Error>;
 }
 
 export class Exchange<Call extends InFlight> {
@@ -36,7 +36,12 @@ export class Exchange<Call extends InFlight> {
         // frames of calls that are not, or not any more: who answers twice, or what was never asked
         if (id !== undefined && self.#calls.get(id)?.receive(frame, length)) self.#calls.delete(id);
       },
-      onClose: (error) => self.end(handler.onClose(error)),
+      onClose: (error) => {
+        if (self.#lost !== undefined) return; // it was closed from here
+        const end = handler.onClose(error);
+        if (end instanceof Error) self.end(end);
+        else void end.then((late) => self.end(late));
+      },
     });
     return self;
   }

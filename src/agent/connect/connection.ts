@@ -1,7 +1,8 @@
 /** One connection to an agent: numbered calls over one socket, all of them ended by one error when it goes. */
 
 import { checkSignal, checkTime } from "../../errors/check.ts";
-import { GuestLostError } from "../../errors/errors.ts";
+import { GuestLostError, SandboxEndedError } from "../../errors/errors.ts";
+import { orAfter } from "../../host/or_after.ts";
 import type { Recording } from "../../host/telemetry.ts";
 import { Call, type CallSetup } from "../../wire/call.ts";
 import { Exchange } from "../../wire/exchange.ts";
@@ -11,10 +12,22 @@ import { ProtocolError } from "../../wire/profile.ts";
 import { recordCall, recordEnd, recordEvent } from "./spans.ts";
 
 const PROTOCOL_VERSION = 1;
+/** For a sandbox that ends to have ended: its main process has its grace, its guest writes and powers off. */
+const END_MS = 10_000;
+/** For one whose connection has broken: where it has ended as well, that is told at about the same time. */
+const BROKEN_MS = 1000;
+
+/** How a sandbox has ended, for those whose calls end with it; `detached`: nobody here knows. */
+export interface SandboxEnd {
+  readonly reason: string;
+  readonly failure?: { readonly message: string };
+}
 
 export interface ConnectOptions {
   /** Id of the sandbox, for traces. */
   readonly sandbox?: string | undefined;
+  /** Settles when the sandbox has ended, where somebody here follows it. */
+  readonly ended?: Promise<SandboxEnd> | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Limit for the agent's greeting, milliseconds. */
   readonly timeoutMs: number;
@@ -25,6 +38,7 @@ export class Connection {
   version = "";
   #exchange!: Exchange<Call>;
   #sandbox: string | undefined;
+  #ended: Promise<SandboxEnd> | undefined;
 
   /**
    * Connect to the Unix socket of the agent's port and greet it. Rejects with the system's error when there is no such
@@ -33,10 +47,7 @@ export class Connection {
   static async open(path: string, options: ConnectOptions): Promise<Connection> {
     const self = new Connection();
     self.#sandbox = options.sandbox;
-    self.#exchange = await Exchange.open(
-      { unix: path },
-      { callOf, onClose: (cause) => new GuestLostError(reason(cause), cause === undefined ? {} : { cause }) },
-    );
+    self.#exchange = await Exchange.open({ unix: path }, { callOf, onClose: (cause) => self.#reason(cause) });
     try {
       const hello = self.call({
         op: "hello",
@@ -49,6 +60,7 @@ export class Connection {
       if (version !== PROTOCOL_VERSION)
         throw new ProtocolError(`it speaks version ${version} of the protocol`);
       self.version = words(response, "agent", 256);
+      self.#ended = options.ended;
       return self;
     } catch (error) {
       self.close();
@@ -85,6 +97,23 @@ export class Connection {
       if (!(error instanceof ProtocolError)) throw error;
       throw this.#exchange.end(new GuestLostError(error.message, { cause: error }));
     }
+  }
+
+  /** Why a call ended that the guest says ended because the sandbox does. */
+  async ending(): Promise<SandboxEndedError> {
+    return (await this.#end(END_MS)) ?? new SandboxEndedError(undefined);
+  }
+
+  /** Why the socket has closed; the calls that are open wait for that. */
+  async #reason(cause: Error | undefined): Promise<Error> {
+    const end = cause instanceof ProtocolError ? undefined : await this.#end(BROKEN_MS);
+    return end ?? new GuestLostError(reason(cause), cause === undefined ? {} : { cause });
+  }
+
+  async #end(patienceMs: number): Promise<SandboxEndedError | undefined> {
+    const end = this.#ended && (await orAfter(this.#ended, patienceMs));
+    if (end === undefined || end.reason === "detached") return undefined;
+    return new SandboxEndedError(end.reason, end.failure?.message);
   }
 
   close(): void {

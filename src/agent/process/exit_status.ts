@@ -6,6 +6,11 @@ import type { Message } from "../../wire/framing.ts";
 import { ProtocolError } from "../../wire/profile.ts";
 import type { ExitStatus } from "../api.ts";
 
+/** `ending`: it was killed because the sandbox ends. Throws as {@link exitStatus}. */
+export function readEnd(told: Message): { readonly status: ExitStatus; readonly ending: boolean } {
+  return { status: exitStatus(told), ending: told.ending !== undefined && flag(told, "ending") };
+}
+
 /** Throws {@link ProtocolError} unless it is one end and not two. */
 export function exitStatus(told: Message): ExitStatus {
   const timedOut = flag(told, "timedOut");

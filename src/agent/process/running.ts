@@ -10,7 +10,7 @@ import { ProtocolError } from "../../wire/profile.ts";
 import { Outlet, pieces } from "../../wire/streams.ts";
 import type { AgentProcess, AttachedProcess, ExitStatus, OutputStream } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
-import { exitStatus } from "./exit_status.ts";
+import { readEnd } from "./exit_status.ts";
 import { terminalSize } from "./program.ts";
 
 const START_TIMEOUT_MS = 30_000;
@@ -78,7 +78,11 @@ export class RunningProcess implements AgentProcess {
   /** Tie streams and status to the call's end. */
   watch(call: Call, connection: Connection): void {
     this.call = call;
-    this.exited = call.response.then((response) => connection.trust(() => exitStatus(response)));
+    this.exited = call.response.then(async (response) => {
+      const { status, ending } = connection.trust(() => readEnd(response));
+      if (ending) throw await connection.ending();
+      return status;
+    });
     this.exited.then(
       () => this.endOutput(),
       (error) => {
