@@ -6,8 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/x86_64/layout.h"
-
 int image_file__open(int fd, const char *path, struct image_file *file, struct failure *why)
 {
 	struct stat st;
@@ -46,18 +44,19 @@ int image_file__place(const struct image_file *file, uint64_t offset, const stru
 	return to ? image_file__read(file, offset, to, len) : -ENOMEM;
 }
 
-int image_initrd__load(const struct guest_memory *mem, const struct image_file *file, const struct image_kernel *kernel,
+int image_initrd__load(const struct guest_memory *mem, const struct image_file *file, uint64_t least, uint64_t most,
 		       struct image_initrd *initrd, struct failure *why)
 {
-	uint64_t top = mem->regions[0].size;
-	if (kernel->initrd_max < top)
-		top = kernel->initrd_max + 1;
-	uint64_t addr = top >= file->size ? (top - file->size) & ~0xfffULL : 0;
-	if (addr < kernel->end)
+	const uint64_t base = mem->regions[0].gpa;
+	uint64_t top = base + mem->regions[0].size;
+	if (most < top)
+		top = most + 1;
+	uint64_t addr = top - base >= file->size ? (top - file->size) & ~0xfffULL : 0;
+	if (addr < least)
 		return failure__set(why, ENOMEM, NULL,
 				    "the initrd %s (%" PRIu64 " MiB) does not fit beside the kernel; give the machine "
 				    "at least %" PRIu64 " MiB of memory",
-				    file->path, file->size >> 20, ((kernel->end + file->size) >> 20) + 2);
+				    file->path, file->size >> 20, ((least - base + file->size) >> 20) + 2);
 	int error = image_file__place(file, 0, mem, addr, file->size);
 	if (error)
 		return failure__set(why, -error, NULL, "cannot read the initrd %s", file->path);

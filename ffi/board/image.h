@@ -1,10 +1,9 @@
-/* The two kernel formats and the initrd, as boot__load puts them into guest memory. */
-#ifndef CAPSA_BOOT_IMAGE_H
-#define CAPSA_BOOT_IMAGE_H
+/* Files on their way into guest memory, and the initrd, which every board loads alike. */
+#ifndef CAPSA_BOARD_IMAGE_H
+#define CAPSA_BOARD_IMAGE_H
 
 #include <stdint.h>
 
-#include "board/board.h"
 #include "common/failure.h"
 #include "memory.h"
 
@@ -15,29 +14,13 @@ struct image_file {
 	const char *path; /* for messages */
 };
 
-/* A kernel in memory. */
-struct image_kernel {
-	uint64_t entry;
-	enum boot_protocol protocol;
-	uint64_t end;        /* first guest address the kernel does not claim for itself */
-	uint64_t initrd_max; /* last guest address an initrd may reach */
-	uint8_t setup[512];  /* BOOT_LINUX64: what goes to boot_params.hdr */
-	unsigned setup_size; /* bytes */
-};
-
 struct image_initrd {
 	uint64_t addr, size; /* size 0: none */
 };
 
-__attribute__((warn_unused_result)) int image_elf__load(const struct guest_memory *mem, const struct image_file *file,
-							struct image_kernel *kernel, struct failure *why);
-__attribute__((warn_unused_result)) int image_bzimage__load(const struct guest_memory *mem,
-							    const struct image_file *file, struct image_kernel *kernel,
-							    struct failure *why);
-/* As high in low memory as the kernel allows. */
+/* As high in the first region as it may be: from guest address `least` on, and up to `most`. */
 __attribute__((warn_unused_result)) int image_initrd__load(const struct guest_memory *mem,
-							   const struct image_file *file,
-							   const struct image_kernel *kernel,
+							   const struct image_file *file, uint64_t least, uint64_t most,
 							   struct image_initrd *initrd, struct failure *why);
 
 /* Regular file of a size worth reading. */

@@ -77,7 +77,7 @@ struct machine {
  * destroy: ends vCPUs at once (power cut), detaches the devices, frees everything. Legal at any time after create.
  */
 struct engine_ops {
-	const char *name;
+	const char *name;     /* engine_<name> is the table, engine/<name> the folder */
 	bool carries_console; /* makes the virtio console itself, from console_fd; else it is a device like the others
 			       */
 	int (*create)(struct machine *machine, struct failure *why);
@@ -90,9 +90,6 @@ struct engine_ops {
 	int (*balloon)(struct machine *machine, uint64_t memory, uint64_t *now);
 	void (*destroy)(struct machine *machine);
 };
-
-extern const struct engine_ops engine_kvm;  /* Linux on x86-64 */
-extern const struct engine_ops engine_qemu; /* wherever QEMU is */
 
 /* The engine of that name, NULL when there is none; `names` gets the list of those there are. */
 const struct engine_ops *engine__find(const char *name, char *names, size_t names_len);

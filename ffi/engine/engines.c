@@ -1,13 +1,16 @@
-/* The engines this build has. */
+/* The engines this build has: those of ENGINES in the Makefile, each in a folder of its name. */
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/engine.h"
 
-static const struct engine_ops *const engines[] = {
-	&engine_kvm,
-	&engine_qemu,
-};
+#define ENGINE(name) extern const struct engine_ops engine_##name;
+ENGINES
+#undef ENGINE
+
+#define ENGINE(name) &engine_##name,
+static const struct engine_ops *const engines[] = {ENGINES};
+#undef ENGINE
 
 const struct engine_ops *engine__find(const char *name, char *names, size_t names_len)
 {

@@ -105,7 +105,7 @@ static const uint8_t s5_template[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x02
 
 #define SCOPE_MAX 4095 /* what a length in two bytes can say */
 
-_Static_assert(sizeof(virtio_template) * BOOT_MAX_DEVICES + sizeof(serial_template) + 8 < SCOPE_MAX,
+_Static_assert(sizeof(virtio_template) * BOARD_MAX_DEVICES + sizeof(serial_template) + 8 < SCOPE_MAX,
 	       "the scope's length takes two bytes");
 
 struct writer {
@@ -154,25 +154,26 @@ static void writer__end_table(struct writer *w, uint8_t *start)
 	w->at += -(uintptr_t)w->at & 15;
 }
 
-static void put_virtio(struct writer *w, unsigned index, const struct boot_device *device)
+static void put_virtio(struct writer *w, unsigned index)
 {
+	const struct board_device device = board__place(index);
 	uint8_t *at = writer__put(w, virtio_template, sizeof(virtio_template));
-	uint32_t base = (uint32_t)device->addr;
+	uint32_t base = (uint32_t)device.addr;
 	at[VIRTIO_NAME] = (uint8_t)('0' + index / 10);
 	at[VIRTIO_NAME + 1] = (uint8_t)('0' + index % 10);
 	at[VIRTIO_UID] = (uint8_t)index;
 	memcpy(at + VIRTIO_BASE, &base, sizeof(base));
-	at[VIRTIO_IRQ] = device->irq;
+	at[VIRTIO_IRQ] = (uint8_t)device.irq;
 }
 
-static uint64_t put_dsdt(struct writer *w, const struct boot_request *request)
+static uint64_t put_dsdt(struct writer *w, const struct board_request *request)
 {
 	const struct header header = header_of("DSDT", 2);
 	uint64_t here = writer__here(w);
 	uint8_t *start = writer__put(w, &header, sizeof(header));
 	uint8_t *scope = writer__put(w, "\x10\x40\x00\\_SB_", 8); /* Scope (\_SB), its length to come */
 	for (unsigned i = 0; i < request->device_count; i++)
-		put_virtio(w, i, &request->devices[i]);
+		put_virtio(w, i);
 	if (request->has_serial)
 		writer__put(w, serial_template, sizeof(serial_template));
 	size_t length = (size_t)(w->at - scope) - 1;
@@ -224,7 +225,7 @@ static uint64_t put_madt(struct writer *w, unsigned cpus)
 	return here;
 }
 
-uint64_t acpi__write(const struct guest_memory *mem, const struct boot_request *request)
+uint64_t acpi__write(const struct guest_memory *mem, const struct board_request *request)
 {
 	uint8_t *base = mem->regions[0].host;
 	struct writer w = {.base = base, .at = base + LAYOUT_ACPI + sizeof(struct root_pointer) + 12};

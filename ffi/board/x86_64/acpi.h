@@ -1,7 +1,7 @@
 /* ACPI tables for kernels that look for nothing else: CPUs, virtio-mmio devices, the serial port, reset and power off.
  */
-#ifndef CAPSA_BOOT_ACPI_H
-#define CAPSA_BOOT_ACPI_H
+#ifndef CAPSA_BOARD_X86_64_ACPI_H
+#define CAPSA_BOARD_X86_64_ACPI_H
 
 #include <stdint.h>
 
@@ -15,6 +15,6 @@
 #define ACPI_SLEEP_ENABLE 0x20
 
 /* Write the tables (ACPI 6.4) at LAYOUT_ACPI; returns the guest address of the root pointer. */
-uint64_t acpi__write(const struct guest_memory *mem, const struct boot_request *request);
+uint64_t acpi__write(const struct guest_memory *mem, const struct board_request *request);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "board/image.h"
 #include "board/x86_64/acpi.h"
+#include "board/x86_64/kernel.h"
 #include "board/x86_64/layout.h"
 #include "board/x86_64/params.h"
 
@@ -20,21 +21,18 @@ static void write_reset(const struct guest_memory *mem)
 	memcpy(mem->regions[0].host + LAYOUT_RESET, code, sizeof(code));
 }
 
-int boot__load(const struct guest_memory *mem, const struct boot_request *request, struct boot_entry *entry,
-	       struct failure *why)
+int board__load(const struct guest_memory *mem, const struct board_request *request, struct board_entry *entry,
+		struct failure *why)
 {
-	if (mem->regions[0].size < LAYOUT_MEMORY_MIN)
-		return failure__set(why, EINVAL, NULL, "a machine needs at least %llu MiB of memory",
-				    LAYOUT_MEMORY_MIN >> 20);
-	if (request->cpus == 0 || request->cpus > BOOT_MAX_CPUS)
-		return failure__set(why, EINVAL, NULL, "a machine has 1 to %d CPUs, not %u", BOOT_MAX_CPUS,
+	if (request->cpus == 0 || request->cpus > LAYOUT_CPUS_MAX)
+		return failure__set(why, EINVAL, NULL, "a machine has 1 to %d CPUs, not %u", LAYOUT_CPUS_MAX,
 				    request->cpus);
-	if (request->device_count > BOOT_MAX_DEVICES)
-		return failure__set(why, EINVAL, NULL, "a machine has at most %d devices", BOOT_MAX_DEVICES);
+	if (request->device_count > BOARD_MAX_DEVICES)
+		return failure__set(why, EINVAL, NULL, "a machine has at most %d devices", BOARD_MAX_DEVICES);
 	size_t cmdline = strlen(request->cmdline);
-	if (cmdline > BOOT_CMDLINE_MAX)
+	if (cmdline > LAYOUT_CMDLINE_MAX)
 		return failure__set(why, E2BIG, NULL, "the kernel command line has %zu bytes, %d are the most", cmdline,
-				    BOOT_CMDLINE_MAX);
+				    LAYOUT_CMDLINE_MAX);
 
 	struct image_file file;
 	int error = image_file__open(request->kernel, request->kernel_path, &file, why);
@@ -51,7 +49,7 @@ int boot__load(const struct guest_memory *mem, const struct boot_request *reques
 	if (request->initrd >= 0) {
 		error = image_file__open(request->initrd, request->initrd_path, &file, why);
 		if (!error)
-			error = image_initrd__load(mem, &file, &kernel, &initrd, why);
+			error = image_initrd__load(mem, &file, kernel.end, kernel.initrd_max, &initrd, why);
 		if (error)
 			return error;
 	}
@@ -59,11 +57,11 @@ int boot__load(const struct guest_memory *mem, const struct boot_request *reques
 	mp_table__write(mem, request);
 	write_reset(mem);
 	const uint64_t acpi = acpi__write(mem, request);
-	*entry = (struct boot_entry){
-		.protocol = kernel.protocol,
-		.rip = kernel.entry,
-		.params = kernel.protocol == BOOT_PVH ? params__write_pvh(mem, &initrd, acpi)
-						      : params__write_linux64(mem, &kernel, &initrd, acpi),
+	*entry = (struct board_entry){
+		.mode = kernel.mode,
+		.pc = kernel.entry,
+		.argument = kernel.mode == ENTRY_PVH ? params__write_pvh(mem, &initrd, acpi)
+						     : params__write_linux64(mem, &kernel, &initrd, acpi),
 	};
 	return 0;
 }

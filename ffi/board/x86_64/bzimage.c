@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "board/image.h"
+#include "board/x86_64/kernel.h"
 #include "board/x86_64/layout.h"
 
 #define HEADER_AT 0x1f1    /* of the setup header, in the file and in boot_params alike */
@@ -49,7 +49,7 @@ int image_bzimage__load(const struct guest_memory *mem, const struct image_file 
 		return failure__set(why, -error, NULL, "cannot read the kernel %s", file->path);
 
 	*kernel = (struct image_kernel){.entry = load + ENTRY_64,
-					.protocol = BOOT_LINUX64,
+					.mode = ENTRY_LINUX64,
 					.end = load + room,
 					.initrd_max = header.initrd_addr_max};
 	kernel->setup_size = 0x202U + jump - HEADER_AT;

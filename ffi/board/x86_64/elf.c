@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "board/image.h"
+#include "board/x86_64/kernel.h"
 #include "board/x86_64/layout.h"
 
 #define MAX_SEGMENTS 64
@@ -133,7 +133,7 @@ int image_elf__load(const struct guest_memory *mem, const struct image_file *fil
 			return error;
 	}
 	kernel->end += KERNEL_SLACK;
-	kernel->protocol = said.is_linux ? BOOT_LINUX64 : BOOT_PVH;
+	kernel->mode = said.is_linux ? ENTRY_LINUX64 : ENTRY_PVH;
 	kernel->entry = said.is_linux ? header.e_entry : said.pvh_entry;
 	if (kernel->entry == 0)
 		return elf__refuse(file, "it has no PVH entry note; build it with CONFIG_PVH=y, or take its bzImage",

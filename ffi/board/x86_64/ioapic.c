@@ -1,13 +1,10 @@
-/* Intel 82093AA in as many pins as are used. KVM's own comes with a PIC, and a kernel that finds one goes three times
- * over 24 pins, an exit for each half of a pin: a third of all exits of a boot. */
+/* Intel 82093AA in as many pins as are used. */
 #include "board/x86_64/ioapic.h"
 
 #include <errno.h>
-#include <linux/kvm.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 enum { SELECT = 0x00, WINDOW = 0x10 };
 enum { ID = 0, VERSION = 1, ARBITRATION = 2, PINS = 0x10 }; /* what SELECT selects; two words a pin */
@@ -18,27 +15,26 @@ enum { ID = 0, VERSION = 1, ARBITRATION = 2, PINS = 0x10 }; /* what SELECT selec
 #define PIN_MASKED 0x10000U
 #define MSI_BASE 0xfee00000U
 
-struct kvm_ioapic {
-	int vm_fd;
+struct ioapic {
+	void (*route)(void *arg, const struct board_route *routes, unsigned count);
+	void *arg;
 	unsigned pins;
 	pthread_mutex_t lock; /* over what follows */
 	uint32_t id;
 	uint8_t select;
-	uint64_t pin[KVM_IOAPIC_PINS_MAX];
+	uint64_t pin[IOAPIC_PINS_MAX];
 };
 
-int kvm_ioapic__new(int vm_fd, unsigned pins, struct kvm_ioapic **out)
+int ioapic__new(unsigned pins, void (*route)(void *arg, const struct board_route *routes, unsigned count), void *arg,
+		struct ioapic **out)
 {
-	struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {KVM_IOAPIC_PINS_MAX}};
-	struct kvm_ioapic *ioapic = calloc(1, sizeof(*ioapic));
+	if (pins > IOAPIC_PINS_MAX)
+		return -EINVAL;
+	struct ioapic *ioapic = calloc(1, sizeof(*ioapic));
 	if (!ioapic)
 		return -ENOMEM;
-	if (pins > KVM_IOAPIC_PINS_MAX || ioctl(vm_fd, KVM_ENABLE_CAP, &split) < 0) {
-		int error = pins > KVM_IOAPIC_PINS_MAX ? -EINVAL : -errno;
-		free(ioapic);
-		return error;
-	}
-	ioapic->vm_fd = vm_fd;
+	ioapic->route = route;
+	ioapic->arg = arg;
 	ioapic->pins = pins;
 	for (unsigned i = 0; i < pins; i++)
 		ioapic->pin[i] = PIN_MASKED;
@@ -47,7 +43,7 @@ int kvm_ioapic__new(int vm_fd, unsigned pins, struct kvm_ioapic **out)
 	return 0;
 }
 
-void kvm_ioapic__free(struct kvm_ioapic *ioapic)
+void ioapic__free(struct ioapic *ioapic)
 {
 	if (!ioapic)
 		return;
@@ -56,30 +52,24 @@ void kvm_ioapic__free(struct kvm_ioapic *ioapic)
 }
 
 /* Each pin that is not masked is a message to a local APIC. All are edges: no device here has a line that stays up. */
-static void ioapic__route(const struct kvm_ioapic *ioapic)
+static void ioapic__route(const struct ioapic *ioapic)
 {
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entries[KVM_IOAPIC_PINS_MAX];
-	} routes;
-	memset(&routes, 0, sizeof(routes));
+	struct board_route routes[IOAPIC_PINS_MAX];
+	unsigned count = 0;
 	for (unsigned i = 0; i < ioapic->pins; i++) {
 		const uint64_t pin = ioapic->pin[i];
 		if (pin & PIN_MASKED)
 			continue;
 		const uint32_t destination = pin >> 56, logical = pin >> 11 & 1, vector = pin & 0xff;
 		const uint32_t delivery = pin >> 8 & 7;
-		routes.entries[routes.head.nr++] = (struct kvm_irq_routing_entry){
-			.gsi = i,
-			.type = KVM_IRQ_ROUTING_MSI,
-			.u.msi = {.address_lo = MSI_BASE | destination << 12 | logical << 2,
-				  .data = vector | delivery << 8}};
+		routes[count++] = (struct board_route){.irq = i,
+						       .address = MSI_BASE | destination << 12 | logical << 2,
+						       .data = vector | delivery << 8};
 	}
-	/* what KVM does not take is a pin that leads nowhere, as it would on a board */
-	(void)ioctl(ioapic->vm_fd, KVM_SET_GSI_ROUTING, &routes);
+	ioapic->route(ioapic->arg, routes, count);
 }
 
-static void ioapic__write(struct kvm_ioapic *ioapic, uint32_t value)
+static void ioapic__write(struct ioapic *ioapic, uint32_t value)
 {
 	const unsigned index = (ioapic->select - PINS) / 2U;
 	if (ioapic->select == ID)
@@ -96,7 +86,7 @@ static void ioapic__write(struct kvm_ioapic *ioapic, uint32_t value)
 		ioapic__route(ioapic);
 }
 
-static uint32_t ioapic__read(const struct kvm_ioapic *ioapic)
+static uint32_t ioapic__read(const struct ioapic *ioapic)
 {
 	const unsigned index = (ioapic->select - PINS) / 2U;
 	if (ioapic->select == ID || ioapic->select == ARBITRATION)
@@ -108,7 +98,7 @@ static uint32_t ioapic__read(const struct kvm_ioapic *ioapic)
 	return (uint32_t)(ioapic->pin[index] >> (ioapic->select & 1 ? 32 : 0));
 }
 
-void kvm_ioapic__access(struct kvm_ioapic *ioapic, uint64_t offset, uint8_t *data, unsigned len, bool is_write)
+void ioapic__access(struct ioapic *ioapic, uint64_t offset, uint8_t *data, unsigned len, bool is_write)
 {
 	uint32_t value = 0;
 	const size_t size = len < sizeof(value) ? len : sizeof(value);

@@ -1,13 +1,22 @@
 /* RAM regions and the memory map that is told of them. */
 #include "board/x86_64/layout.h"
 
-void layout__split(uint64_t memory, struct guest_memory *mem)
+#include <errno.h>
+
+#include "board/board.h"
+
+int board__split(uint64_t memory, struct guest_memory *mem, struct failure *why)
 {
+	if (memory < LAYOUT_MEMORY_MIN || memory > LAYOUT_MEMORY_MAX || memory % 4096)
+		return failure__set(why, EINVAL, NULL,
+				    "a machine has %llu MiB to %llu GiB of memory in whole pages, not %llu bytes",
+				    LAYOUT_MEMORY_MIN >> 20, LAYOUT_MEMORY_MAX >> 30, (unsigned long long)memory);
 	uint64_t low = memory < LAYOUT_HOLE ? memory : LAYOUT_HOLE;
 	mem->count = 1;
 	mem->regions[0] = (struct guest_region){.gpa = 0, .size = low};
 	if (memory > low)
 		mem->regions[mem->count++] = (struct guest_region){.gpa = LAYOUT_HIGH, .size = memory - low};
+	return 0;
 }
 
 unsigned layout__e820(const struct guest_memory *mem, struct layout_e820 e820[LAYOUT_E820_MAX])

@@ -1,6 +1,6 @@
 /* Where things lie in a PC's guest-physical address space: RAM around the hole below 4 GiB, and the low megabyte. */
-#ifndef CAPSA_BOOT_LAYOUT_H
-#define CAPSA_BOOT_LAYOUT_H
+#ifndef CAPSA_BOARD_X86_64_LAYOUT_H
+#define CAPSA_BOARD_X86_64_LAYOUT_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,11 +28,10 @@
 #define LAYOUT_RESET 0xffff0       /* where a processor begins, and a BIOS */
 #define LAYOUT_KERNEL_MIN 0x100000 /* kernels and initrds lie above the first megabyte */
 
+#define LAYOUT_CMDLINE_MAX 2047         /* bytes without the NUL: what x86 kernels keep (COMMAND_LINE_SIZE) */
+#define LAYOUT_CPUS_MAX 254             /* APIC IDs are bytes, 255 is everyone's, and the I/O APIC has one as well */
 #define LAYOUT_MEMORY_MIN (16ULL << 20) /* bytes; less holds no kernel */
 #define LAYOUT_MEMORY_MAX (1ULL << 40)
-
-/* Fill in the regions (gpa and size; `host` follows the order of the file: first low, then high) for `memory` bytes. */
-void layout__split(uint64_t memory, struct guest_memory *mem);
 
 #define LAYOUT_E820_MAX 3
 

@@ -5,6 +5,7 @@
 #include "board/board.h"
 #include "board/x86_64/layout.h"
 #include "board/x86_64/params.h"
+#include "board/x86_64/serial.h"
 
 /* MultiProcessor Specification 1.4, chapter 4. */
 enum { ENTRY_PROCESSOR, ENTRY_BUS, ENTRY_IOAPIC, ENTRY_INTERRUPT, ENTRY_LOCAL_INTERRUPT };
@@ -12,7 +13,6 @@ enum { INTERRUPT_INT, INTERRUPT_NMI, INTERRUPT_SMI, INTERRUPT_EXTINT };
 enum { CPU_ENABLED = 1, CPU_BOOT = 2, IOAPIC_ENABLED = 1 };
 
 #define APIC_VERSION 0x14
-#define SERIAL_IRQ 4
 #define ALL_APICS 0xff
 
 struct floating_pointer {
@@ -57,8 +57,8 @@ struct interrupt {
 _Static_assert(sizeof(struct floating_pointer) == 16 && sizeof(struct header) == 44 && sizeof(struct processor) == 20 &&
 		       sizeof(struct bus) == 8 && sizeof(struct ioapic) == 8 && sizeof(struct interrupt) == 8,
 	       "the table is packed by nature");
-_Static_assert(sizeof(struct floating_pointer) + sizeof(struct header) + BOOT_MAX_CPUS * sizeof(struct processor) + 16 +
-			       (BOOT_MAX_DEVICES + 3) * sizeof(struct interrupt) <
+_Static_assert(sizeof(struct floating_pointer) + sizeof(struct header) + LAYOUT_CPUS_MAX * sizeof(struct processor) +
+			       16 + (BOARD_MAX_DEVICES + 3) * sizeof(struct interrupt) <
 		       LAYOUT_MP_TABLE_END - LAYOUT_MP_TABLE,
 	       "the table fits its place");
 
@@ -90,7 +90,7 @@ static void writer__put_interrupt(struct writer *w, uint8_t ioapic, uint8_t irq)
 	writer__put(w, &interrupt, sizeof(interrupt));
 }
 
-void mp_table__write(const struct guest_memory *mem, const struct boot_request *request)
+void mp_table__write(const struct guest_memory *mem, const struct board_request *request)
 {
 	const unsigned cpus = request->cpus;
 	uint8_t *base = mem->regions[0].host + LAYOUT_MP_TABLE;
@@ -124,7 +124,7 @@ void mp_table__write(const struct guest_memory *mem, const struct boot_request *
 	if (request->has_serial)
 		writer__put_interrupt(&w, ioapic_id, SERIAL_IRQ);
 	for (unsigned i = 0; i < request->device_count; i++)
-		writer__put_interrupt(&w, ioapic_id, request->devices[i].irq);
+		writer__put_interrupt(&w, ioapic_id, (uint8_t)board__place(i).irq);
 	const struct interrupt local[] = {
 		{.type = ENTRY_LOCAL_INTERRUPT, .kind = INTERRUPT_EXTINT, .apic_id = 0, .pin = 0},
 		{.type = ENTRY_LOCAL_INTERRUPT, .kind = INTERRUPT_NMI, .apic_id = ALL_APICS, .pin = 1},

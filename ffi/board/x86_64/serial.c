@@ -22,7 +22,7 @@ enum { MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 #define INPUT_SIZE 64           /* bytes held for the guest; a power of two */
 #define OUTPUT_SIZE (64U << 10) /* bytes of output kept for a reader that is away */
 
-struct kvm_serial {
+struct serial {
 	int fd, irq_fd;
 	int wake_fd; /* eventfd: the guest has made room for input, or written output */
 	struct loop *loop;
@@ -38,12 +38,12 @@ struct kvm_serial {
 	struct ring output;
 };
 
-static bool has_input(const struct kvm_serial *serial)
+static bool has_input(const struct serial *serial)
 {
 	return serial->head != serial->tail;
 }
 
-static uint8_t interrupt_cause(const struct kvm_serial *serial)
+static uint8_t interrupt_cause(const struct serial *serial)
 {
 	if (serial->ier & IER_INPUT && has_input(serial))
 		return IIR_INPUT;
@@ -53,27 +53,27 @@ static uint8_t interrupt_cause(const struct kvm_serial *serial)
 }
 
 /* Handlers go on until no cause is left, so an edge for each new cause is enough. */
-static void raise_line(const struct kvm_serial *serial)
+static void raise_line(const struct serial *serial)
 {
 	if (interrupt_cause(serial) != IIR_NONE)
 		(void)!write(serial->irq_fd, &(uint64_t){1}, sizeof(uint64_t));
 }
 
-static void wake(const struct kvm_serial *serial)
+static void wake(const struct serial *serial)
 {
 	(void)!write(serial->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
 }
 
 /* ---- the socket, on the loop's thread ---- */
 
-static void hang_up(struct kvm_serial *serial)
+static void hang_up(struct serial *serial)
 {
 	loop__del(serial->loop, serial->fd);
 	serial->watched = false;
 }
 
 /* Listen for what can be acted upon: input when there is room for it, room when output waits. */
-static void arm(struct kvm_serial *serial)
+static void arm(struct serial *serial)
 {
 	pthread_mutex_lock(&serial->lock);
 	bool has_room = serial->head - serial->tail<INPUT_SIZE, has_output = serial->output.len> 0;
@@ -83,7 +83,7 @@ static void arm(struct kvm_serial *serial)
 		hang_up(serial);
 }
 
-static void take_input(struct kvm_serial *serial)
+static void take_input(struct serial *serial)
 {
 	uint8_t bytes[INPUT_SIZE];
 	pthread_mutex_lock(&serial->lock);
@@ -98,7 +98,7 @@ static void take_input(struct kvm_serial *serial)
 }
 
 /* As much as the socket takes: what it does not is told once it has room. */
-static void send_output(struct kvm_serial *serial)
+static void send_output(struct serial *serial)
 {
 	struct iovec iov[2];
 	pthread_mutex_lock(&serial->lock);
@@ -113,7 +113,7 @@ static void send_output(struct kvm_serial *serial)
 
 static void on_socket(void *arg, int fd, unsigned ready)
 {
-	struct kvm_serial *serial = arg;
+	struct serial *serial = arg;
 	(void)fd;
 	if (ready & LOOP_READ && serial->deaf)
 		hang_up(serial); /* reading was not asked for */
@@ -126,7 +126,7 @@ static void on_socket(void *arg, int fd, unsigned ready)
 
 static void on_wake(void *arg, int fd, unsigned ready)
 {
-	struct kvm_serial *serial = arg;
+	struct serial *serial = arg;
 	uint64_t count;
 	(void)ready;
 	(void)!read(fd, &count, sizeof(count));
@@ -137,7 +137,7 @@ static void on_wake(void *arg, int fd, unsigned ready)
 /* ---- registers, on a vCPU's thread ---- */
 
 /* In loopback, what drivers probe with, the modem's control lines come back as its status. */
-static uint8_t modem_status(const struct kvm_serial *serial)
+static uint8_t modem_status(const struct serial *serial)
 {
 	if (!(serial->mcr & MCR_LOOP))
 		return MSR_CTS | MSR_DSR | MSR_DCD;
@@ -145,7 +145,7 @@ static uint8_t modem_status(const struct kvm_serial *serial)
 			 (serial->mcr & MCR_OUT1 ? MSR_RI : 0) | (serial->mcr & MCR_OUT2 ? MSR_DCD : 0));
 }
 
-static uint8_t read_data(struct kvm_serial *serial)
+static uint8_t read_data(struct serial *serial)
 {
 	if (!has_input(serial))
 		return 0;
@@ -156,7 +156,7 @@ static uint8_t read_data(struct kvm_serial *serial)
 	return byte;
 }
 
-static uint8_t read_register(struct kvm_serial *serial, unsigned offset)
+static uint8_t read_register(struct serial *serial, unsigned offset)
 {
 	switch (offset) {
 	case DATA:
@@ -182,7 +182,7 @@ static uint8_t read_register(struct kvm_serial *serial, unsigned offset)
 	}
 }
 
-static void write_data(struct kvm_serial *serial, uint8_t value)
+static void write_data(struct serial *serial, uint8_t value)
 {
 	if (serial->mcr & MCR_LOOP) {
 		if (serial->head - serial->tail < INPUT_SIZE)
@@ -196,7 +196,7 @@ static void write_data(struct kvm_serial *serial, uint8_t value)
 	raise_line(serial);
 }
 
-static void write_enable(struct kvm_serial *serial, uint8_t value)
+static void write_enable(struct serial *serial, uint8_t value)
 {
 	bool wants_output = value & IER_OUTPUT && !(serial->ier & IER_OUTPUT);
 	serial->ier = value & IER_ALL;
@@ -205,7 +205,7 @@ static void write_enable(struct kvm_serial *serial, uint8_t value)
 	raise_line(serial);
 }
 
-static void write_register(struct kvm_serial *serial, unsigned offset, uint8_t value)
+static void write_register(struct serial *serial, unsigned offset, uint8_t value)
 {
 	bool divisor = serial->lcr & LCR_DIVISOR;
 	switch (offset) {
@@ -240,7 +240,7 @@ static void write_register(struct kvm_serial *serial, unsigned offset, uint8_t v
 	}
 }
 
-uint8_t kvm_serial__read(struct kvm_serial *serial, unsigned offset)
+uint8_t serial__read(struct serial *serial, unsigned offset)
 {
 	pthread_mutex_lock(&serial->lock);
 	uint8_t value = read_register(serial, offset);
@@ -248,19 +248,19 @@ uint8_t kvm_serial__read(struct kvm_serial *serial, unsigned offset)
 	return value;
 }
 
-void kvm_serial__write(struct kvm_serial *serial, unsigned offset, uint8_t value)
+void serial__write(struct serial *serial, unsigned offset, uint8_t value)
 {
 	pthread_mutex_lock(&serial->lock);
 	write_register(serial, offset, value);
 	pthread_mutex_unlock(&serial->lock);
 }
 
-int kvm_serial__irq_fd(const struct kvm_serial *serial)
+int serial__irq_fd(const struct serial *serial)
 {
 	return serial->irq_fd;
 }
 
-int kvm_serial__start(struct kvm_serial *serial)
+int serial__start(struct serial *serial)
 {
 	int error = loop__add(serial->loop, serial->wake_fd, LOOP_READ, on_wake, serial);
 	if (!error)
@@ -269,9 +269,9 @@ int kvm_serial__start(struct kvm_serial *serial)
 	return error;
 }
 
-int kvm_serial__new(int fd, struct loop *loop, struct kvm_serial **out)
+int serial__new(int fd, struct loop *loop, struct serial **out)
 {
-	struct kvm_serial *serial = calloc(1, sizeof(*serial));
+	struct serial *serial = calloc(1, sizeof(*serial));
 	if (!serial) {
 		close(fd);
 		return -ENOMEM;
@@ -284,14 +284,14 @@ int kvm_serial__new(int fd, struct loop *loop, struct kvm_serial **out)
 	serial->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int error = serial->irq_fd < 0 || serial->wake_fd < 0 ? -errno : ring__open(&serial->output, OUTPUT_SIZE);
 	if (error) {
-		kvm_serial__free(serial);
+		serial__free(serial);
 		return error;
 	}
 	*out = serial;
 	return 0;
 }
 
-void kvm_serial__free(struct kvm_serial *serial)
+void serial__free(struct serial *serial)
 {
 	if (!serial)
 		return;

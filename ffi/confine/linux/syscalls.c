@@ -103,11 +103,22 @@ const char *const filter__fatal[] = {"ptrace",
 				     "open_by_handle_at",
 				     NULL};
 
+/* The C library makes another call of the same meaning where an architecture came after this one. */
+static int number_of(const char *name)
+{
+	static const char *const successors[][2] = {{"poll", "ppoll"}, {"epoll_wait", "epoll_pwait"}};
+	int number = seccomp_syscall_resolve_name(name);
+	for (unsigned i = 0; number < 0 && i < sizeof(successors) / sizeof(successors[0]); i++)
+		if (strcmp(name, successors[i][0]) == 0)
+			return seccomp_syscall_resolve_name(successors[i][1]);
+	return number; /* below zero: there is none here, and the library makes no rule of it */
+}
+
 int filter__all(scmp_filter_ctx filter, const char *const *names, uint32_t action)
 {
 	int error = 0;
 	for (; *names && !error; names++) {
-		int number = seccomp_syscall_resolve_name(*names);
+		int number = number_of(*names);
 		if (number != __NR_SCMP_ERROR) /* newer than the library */
 			error = seccomp_rule_add(filter, action, number, 0);
 	}

@@ -172,7 +172,7 @@ static int vcpu__let_kick_in(const struct kvm_vcpu *vcpu)
 	return ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, &arg) < 0 ? -errno : 0;
 }
 
-static int vm__make_vcpus(struct kvm_machine *vm, const struct boot_entry *entry, struct failure *why)
+static int vm__make_vcpus(struct kvm_machine *vm, const struct board_entry *entry, struct failure *why)
 {
 	unsigned count = vm->machine->config->cpus;
 	int most = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
@@ -216,15 +216,16 @@ static int vm__make_machine(struct kvm_machine *vm, struct failure *why)
 static int vm__create(struct kvm_machine *vm, struct failure *why)
 {
 	char cmdline[4096];
-	const char *wanted = vm->machine->config->cmdline;
-	if ((size_t)snprintf(cmdline, sizeof(cmdline), "%s", wanted ? wanted : "") >= sizeof(cmdline))
-		return failure__set(why, E2BIG, NULL, "the kernel command line is longer than %d bytes",
-				    BOOT_CMDLINE_MAX);
+	const struct machine_config *config = vm->machine->config;
+	if ((size_t)snprintf(cmdline, sizeof(cmdline), "%s", config->cmdline ? config->cmdline : "") >= sizeof(cmdline))
+		return failure__set(why, E2BIG, NULL, "the kernel command line is longer than %zu bytes",
+				    sizeof(cmdline) - 1);
 	vm->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->end_fd < 0)
 		return failure__set(why, errno, NULL, "cannot make an eventfd");
 	struct kvm_loading loading = {.vm = vm, .cmdline = cmdline};
-	int error = kvm_devices__announce(vm, cmdline, sizeof(cmdline), why);
+	int error = config->acpi ? 0 /* its tables tell where the devices are */
+				 : board__announce(vm->machine->device_count, cmdline, sizeof(cmdline), why);
 	if (!error)
 		error = kvm_memory__map(vm, why);
 	if (!error)
@@ -261,8 +262,7 @@ static void kvm__destroy(struct machine *machine)
 		if (vm->vcpus[i].has_thread)
 			pthread_join(vm->vcpus[i].thread, NULL);
 	kvm_devices__detach(vm);
-	kvm_serial__free(vm->serial);
-	kvm_ioapic__free(vm->ioapic);
+	board__free(vm->board);
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		if (vm->vcpus[i].run != MAP_FAILED)
 			munmap(vm->vcpus[i].run, vm->run_size);
@@ -297,8 +297,15 @@ static int kvm__create(struct machine *machine, struct failure *why)
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->changed, NULL);
 	machine->engine = vm;
-	int error = machine->has_serial ? kvm_serial__new(machine->serial_fd, machine->loop, &vm->serial) : 0;
-	error = error ? failure__set(why, -error, NULL, "cannot make a serial port") : vm__create(vm, why);
+	const struct board_options options = {
+		.device_count = machine->device_count,
+		.loop = machine->loop,
+		.serial_fd = machine->has_serial ? machine->serial_fd : -1,
+		.route = kvm_arch__route,
+		.arg = vm,
+	};
+	int error = board__new(&options, &vm->board);
+	error = error ? failure__set(why, -error, NULL, "cannot make the board's chips") : vm__create(vm, why);
 	if (error)
 		kvm__destroy(machine);
 	return error;
@@ -308,8 +315,8 @@ static int kvm__start(struct machine *machine, struct failure *why)
 {
 	struct kvm_machine *vm = machine->engine;
 	int error = -loop__add(machine->loop, vm->end_fd, LOOP_READ, vm__tell_end, vm);
-	if (!error && vm->serial)
-		error = -kvm_serial__start(vm->serial);
+	if (!error)
+		error = -board__start(vm->board);
 	sigset_t all, before;
 	sigfillset(&all);
 	sigdelset(&all, SIGSYS); /* by which a forbidden system call is told */

@@ -9,8 +9,6 @@
 #include <stdint.h>
 
 #include "board/board.h"
-#include "board/x86_64/ioapic.h"
-#include "board/x86_64/serial.h"
 #include "engine/engine.h"
 #include "engine/kvm/park.h"
 #include "memory.h"
@@ -37,17 +35,16 @@ struct kvm_machine {
 	struct kvm_vcpu *vcpus;
 	unsigned vcpu_count;
 	struct virtio_mmio *mmio[MACHINE_MAX_DEVICES];
-	struct kvm_ioapic *ioapic;
-	struct kvm_serial *serial; /* NULL without */
-	struct loop_park *parked;  /* the workers, while paused */
-	_Atomic uint64_t ignored;  /* accesses by the guest to ports and addresses where nothing is */
+	struct board *board;
+	struct loop_park *parked; /* the workers, while paused */
+	_Atomic uint64_t ignored; /* accesses by the guest to ports and addresses where nothing is */
 
 	int end_fd; /* eventfd in the main loop: written once, when the machine has ended by itself */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	bool paused, stopping;       /* what vCPUs are to do */
-	struct kvm_clock_data clock; /* the guest's, while paused */
-	unsigned running;            /* vCPU threads that may be inside the guest or a device's transport */
+	bool paused, stopping; /* what vCPUs are to do */
+	uint64_t clock;        /* the guest's, while paused; 0: none */
+	unsigned running;      /* vCPU threads that may be inside the guest or a device's transport */
 	bool has_ended;
 	enum machine_end end;
 	struct failure why;
@@ -58,16 +55,9 @@ enum kvm_verdict { KVM_GO_ON, KVM_SHUT_DOWN, KVM_GIVE_UP };
 
 /* An address belongs to a device or to nothing; `data` is read or written. */
 void kvm_devices__access(struct kvm_machine *vm, uint64_t addr, uint8_t *data, unsigned len, bool is_write);
-/* Put the words for each device on the command line, which needs none with ACPI; of `size` bytes with what it holds
- * already. */
-__attribute__((warn_unused_result)) int kvm_devices__announce(const struct kvm_machine *vm, char *cmdline, size_t size,
-							      struct failure *why);
 /* Give each device its transport, and its eventfds in the kernel. */
 __attribute__((warn_unused_result)) int kvm_devices__attach(struct kvm_machine *vm, struct failure *why);
 void kvm_devices__detach(struct kvm_machine *vm);
-
-/* Where device `index` is; BOOT_MAX_DEVICES of them have room. */
-struct boot_device kvm_devices__place(unsigned index);
 
 /* memory.c */
 /* The kernel on its way into memory. `vm`, but for its memory, and `cmdline` are only read meanwhile. */
@@ -76,7 +66,7 @@ struct kvm_loading {
 	const char *cmdline;
 	pthread_t thread;
 	atomic_int tid;
-	struct boot_entry entry; /* once loaded */
+	struct board_entry entry; /* once loaded */
 	int error;
 	struct failure why;
 };
@@ -93,14 +83,14 @@ __attribute__((warn_unused_result)) int kvm_memory__loaded(struct kvm_loading *l
 /* the architecture: x86_64.c */
 /* Interrupt controllers and timers; before any vCPU. */
 __attribute__((warn_unused_result)) int kvm_arch__set_up_vm(struct kvm_machine *vm, struct failure *why);
-__attribute__((warn_unused_result)) int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct boot_entry *entry,
+__attribute__((warn_unused_result)) int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct board_entry *entry,
 							      struct failure *why);
 /* The guest's clock stands still from one to the other; no vCPU runs. Best effort: else it jumps. */
 void kvm_arch__hold_clock(struct kvm_machine *vm);
 void kvm_arch__let_clock_go(struct kvm_machine *vm);
 /* An exit the generic half does not know; with KVM_GIVE_UP *why is filled in. */
 enum kvm_verdict kvm_arch__handle_exit(struct kvm_vcpu *vcpu, struct failure *why);
-/* Guest interrupt of device `index`, a pin of the I/O APIC. */
-unsigned kvm_arch__device_irq(unsigned index);
+/* board_options.route; `arg`: the machine. */
+void kvm_arch__route(void *arg, const struct board_route *routes, unsigned count);
 
 #endif

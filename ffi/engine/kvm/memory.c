@@ -9,23 +9,21 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "board/x86_64/layout.h"
 #include "engine/kvm/kvm.h"
 
 #define HUGE_PAGE (2ULL << 20)
 
 /*
- * One mapping: the low region first, what lies above 4 GiB after it. Anonymous memory in huge pages and not a memfd,
+ * One mapping: the regions one behind the other. Anonymous memory in huge pages and not a memfd,
  * which gets small ones: with those a boot takes four hundred times the page faults, and twice as long. What lies
  * before and behind cannot be touched: a device that strays from guest memory ends there.
  */
 int kvm_memory__map(struct kvm_machine *vm, struct failure *why)
 {
 	uint64_t size = vm->machine->config->memory;
-	if (size < LAYOUT_MEMORY_MIN || size > LAYOUT_MEMORY_MAX || size % 4096)
-		return failure__set(why, EINVAL, NULL,
-				    "a machine has %llu MiB to %llu GiB of memory in whole pages, not %llu bytes",
-				    LAYOUT_MEMORY_MIN >> 20, LAYOUT_MEMORY_MAX >> 30, (unsigned long long)size);
+	int error = board__split(size, &vm->mem, why);
+	if (error)
+		return error;
 	size_t room = size + 2 * HUGE_PAGE;
 	void *mapping = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	vm->mapping = mapping == MAP_FAILED ? NULL : mapping;
@@ -35,7 +33,6 @@ int kvm_memory__map(struct kvm_machine *vm, struct failure *why)
 		return failure__set(why, errno, NULL, "cannot map %llu MiB of guest memory",
 				    (unsigned long long)size >> 20);
 	(void)madvise(host, size, MADV_HUGEPAGE); /* a kernel without them does without */
-	layout__split(size, &vm->mem);
 	for (unsigned i = 0; i < vm->mem.count; i++) {
 		vm->mem.regions[i].host = host;
 		host += vm->mem.regions[i].size;
@@ -63,19 +60,15 @@ static int load(struct kvm_loading *loading)
 {
 	const struct kvm_machine *vm = loading->vm;
 	const struct machine_config *config = vm->machine->config;
-	struct boot_device devices[MACHINE_MAX_DEVICES];
-	for (unsigned i = 0; i < vm->machine->device_count; i++)
-		devices[i] = kvm_devices__place(i);
-	const struct boot_request request = {.kernel = config->kernel,
-					     .kernel_path = config->kernel_path,
-					     .initrd = config->initrd,
-					     .initrd_path = config->initrd_path,
-					     .cmdline = loading->cmdline,
-					     .cpus = config->cpus,
-					     .devices = devices,
-					     .device_count = vm->machine->device_count,
-					     .has_serial = vm->serial != NULL};
-	return boot__load(&vm->mem, &request, &loading->entry, &loading->why);
+	const struct board_request request = {.kernel = config->kernel,
+					      .kernel_path = config->kernel_path,
+					      .initrd = config->initrd,
+					      .initrd_path = config->initrd_path,
+					      .cmdline = loading->cmdline,
+					      .cpus = config->cpus,
+					      .device_count = vm->machine->device_count,
+					      .has_serial = vm->machine->has_serial};
+	return board__load(&vm->mem, &request, &loading->entry, &loading->why);
 }
 
 static void *load__thread(void *arg)

@@ -15,9 +15,7 @@
 #include <unistd.h>
 
 #include "capsa.h"
-
-#ifdef __x86_64__
-#include <cpuid.h>
+#include "engine/kvm/probe.h"
 
 /*
  * The guest runs in slices of so many loops until one is fast enough. A processor does a slice in a few microseconds,
@@ -33,21 +31,6 @@
 #define SLOW_ENOUGH 12
 
 #define SET_UP_BUDGETS 20 /* times the caller's budget, before the guest's first instruction */
-
-#define GUEST_SIZE 0x5000
-#define GUEST_PML4 0x0000
-#define GUEST_PDPT 0x1000
-#define GUEST_PD 0x2000
-#define GUEST_CODE 0x3000
-
-#define PAGE_PRESENT_WRITE 0x3
-#define PAGE_LARGE 0x80
-
-/* 1:	dec rcx
- *	jnz 1b
- *	hlt
- * 2:	jmp 2b */
-static const uint8_t guest_code[] = {0x48, 0xff, 0xc9, 0x75, 0xfb, 0xf4, 0xeb, 0xfe};
 
 /* Shared by the caller and the prober thread; whoever lets go last frees it. */
 struct probe {
@@ -84,51 +67,18 @@ static void probe__let_go(struct probe *probe)
 	free(probe);
 }
 
-static void put64(uint8_t *at, uint64_t value)
-{
-	memcpy(at, &value, sizeof(value));
-}
-
-/* Flat 64-bit mode at the guest code, the first 2 MiB mapped to themselves. */
-static int probe__set_up_guest(struct probe *probe)
-{
-	put64(probe->memory + GUEST_PML4, GUEST_PDPT | PAGE_PRESENT_WRITE);
-	put64(probe->memory + GUEST_PDPT, GUEST_PD | PAGE_PRESENT_WRITE);
-	put64(probe->memory + GUEST_PD, PAGE_PRESENT_WRITE | PAGE_LARGE);
-	memcpy(probe->memory + GUEST_CODE, guest_code, sizeof(guest_code));
-
-	struct kvm_sregs sregs;
-	if (ioctl(probe->vcpu, KVM_GET_SREGS, &sregs) < 0)
-		return -errno;
-	struct kvm_segment data = {
-		.limit = 0xffffffff, .selector = 0x10, .type = 3, .present = 1, .s = 1, .g = 1, .db = 1};
-	struct kvm_segment code = data;
-	code.selector = 0x8;
-	code.type = 11;
-	code.db = 0;
-	code.l = 1;
-	sregs.cs = code;
-	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
-	sregs.cr3 = GUEST_PML4;
-	sregs.cr4 = 0x20;       /* PAE */
-	sregs.cr0 = 0x80000031; /* PG, NE, ET, PE */
-	sregs.efer = 0x500;     /* LMA, LME */
-	return ioctl(probe->vcpu, KVM_SET_SREGS, &sregs) < 0 ? -errno : 0;
-}
-
 static int probe__make_vm(struct probe *probe)
 {
 	probe->vm = ioctl(probe->kvm, KVM_CREATE_VM, 0);
 	if (probe->vm < 0)
 		return -errno;
-	/* Intel's VMX wants three pages for a task state segment of its own, outside memory. */
-	if (ioctl(probe->kvm, KVM_CHECK_EXTENSION, KVM_CAP_SET_TSS_ADDR) > 0 &&
-	    ioctl(probe->vm, KVM_SET_TSS_ADDR, 0xfffbd000UL) < 0)
-		return -errno;
-	probe->memory = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int error = probe_arch__set_up_vm(probe->kvm, probe->vm);
+	if (error)
+		return error;
+	probe->memory = mmap(NULL, PROBE_GUEST_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (probe->memory == MAP_FAILED)
 		return -errno;
-	struct kvm_userspace_memory_region region = {.memory_size = GUEST_SIZE,
+	struct kvm_userspace_memory_region region = {.memory_size = PROBE_GUEST_SIZE,
 						     .userspace_addr = (uintptr_t)probe->memory};
 	if (ioctl(probe->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0)
 		return -errno;
@@ -142,7 +92,7 @@ static int probe__make_vm(struct probe *probe)
 	if (probe->run == MAP_FAILED)
 		return -errno;
 	probe->run_size = (size_t)size;
-	return probe__set_up_guest(probe);
+	return probe_arch__set_up_guest(probe->vcpu, probe->memory);
 }
 
 /* Only while KVM_RUN runs is the signal unblocked, for the kernel's eyes: it ends the run and stays pending, so neither
@@ -169,26 +119,28 @@ static void take_signal(int signal)
 /* Run one slice, until `limit` (CLOCK_MONOTONIC, ns) at most; *fast says whether it was done, and at speed. */
 static int probe__run_slice(struct probe *probe, timer_t timer, uint64_t limit, bool *fast)
 {
-	struct kvm_regs regs = {.rip = GUEST_CODE, .rcx = SLICE_LOOPS, .rsp = GUEST_SIZE, .rflags = 2};
-	if (ioctl(probe->vcpu, KVM_SET_REGS, &regs) < 0)
-		return -errno;
+	uint64_t left;
+	int error = probe_arch__begin(probe->vcpu, SLICE_LOOPS);
+	if (error)
+		return error;
 	struct itimerspec until = {
 		.it_value = {.tv_sec = (time_t)(limit / 1000000000), .tv_nsec = (long)(limit % 1000000000)}};
 	uint64_t started = now_ns(CLOCK_MONOTONIC), started_cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	timer_settime(timer, TIMER_ABSTIME, &until, NULL);
-	int error = ioctl(probe->vcpu, KVM_RUN, 0) < 0 ? -errno : 0;
+	error = ioctl(probe->vcpu, KVM_RUN, 0) < 0 ? -errno : 0;
 	uint64_t cpu_ns = now_ns(CLOCK_THREAD_CPUTIME_ID) - started_cpu;
 	probe->result.guest_ns += now_ns(CLOCK_MONOTONIC) - started;
-	if (ioctl(probe->vcpu, KVM_GET_REGS, &regs) < 0)
-		return -errno;
-	if (error == 0 && probe->run->exit_reason != KVM_EXIT_HLT)
+	int read = probe_arch__left(probe->vcpu, &left);
+	if (read)
+		return read;
+	if (error == 0 && !probe_arch__has_halted(probe->run))
 		return -EIO;
 	if (error && error != -EINTR && error != -EAGAIN)
 		return error;
-	if (regs.rcx > SLICE_LOOPS)
+	if (left > SLICE_LOOPS)
 		return -EIO;
-	probe->result.guest_loops += SLICE_LOOPS - regs.rcx;
-	*fast = error == 0 && regs.rcx == 0 && cpu_ns < SLICE_FAST_NS;
+	probe->result.guest_loops += SLICE_LOOPS - left;
+	*fast = error == 0 && left == 0 && cpu_ns < SLICE_FAST_NS;
 	return 0;
 }
 
@@ -266,7 +218,7 @@ static void probe__clean_up(struct probe *probe)
 	if (probe->kvm >= 0)
 		close(probe->kvm);
 	if (probe->memory != MAP_FAILED)
-		munmap(probe->memory, GUEST_SIZE);
+		munmap(probe->memory, PROBE_GUEST_SIZE);
 }
 
 static void *probe__thread(void *arg)
@@ -315,14 +267,6 @@ static struct probe *probe__new(uint64_t run_ns)
 	return probe;
 }
 
-static int32_t processor_virtualizes(void)
-{
-	unsigned a, b, c, d;
-	bool vmx = __get_cpuid(1, &a, &b, &c, &d) && (c & 1U << 5);
-	bool svm = __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1U << 2);
-	return vmx || svm;
-}
-
 int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out)
 {
 	if (!out || budget_ms == 0)
@@ -352,18 +296,6 @@ int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out)
 		*out = (struct capsa_kvm_probe){.state = CAPSA_KVM_SOFTWARE, .error = ETIMEDOUT, .guest_ns = budget_ns};
 	pthread_mutex_unlock(&probe->lock);
 	probe__let_go(probe);
-	out->cpu_virt = processor_virtualizes();
+	out->cpu_virt = probe_arch__virtualizes();
 	return 0;
 }
-
-#else
-
-int32_t capsa_probe_kvm(uint32_t budget_ms, struct capsa_kvm_probe *out)
-{
-	if (!out || budget_ms == 0)
-		return -EINVAL;
-	*out = (struct capsa_kvm_probe){.state = CAPSA_KVM_UNSUPPORTED};
-	return 0;
-}
-
-#endif

@@ -6,12 +6,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "board/x86_64/acpi.h"
+#include "board/x86_64/entry.h"
+#include "board/x86_64/ioapic.h"
 #include "board/x86_64/layout.h"
+#include "board/x86_64/ports.h"
 #include "engine/kvm/kvm.h"
-
-#define PORT_KEYBOARD 0x64 /* status, command */
-#define KEYBOARD_RESET 0xfe
 
 #define CR0_PE 0x1U
 #define CR0_ET 0x10U
@@ -28,23 +27,35 @@
 
 int kvm_arch__set_up_vm(struct kvm_machine *vm, struct failure *why)
 {
+	struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {IOAPIC_PINS_MAX}};
 	uint64_t identity_map = LAYOUT_IDENTITY_MAP;
 	int error = 0;
 	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, LAYOUT_TSS) < 0 ||
 	    ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0)
 		error = -errno;
-	if (!error)
-		error = kvm_ioapic__new(vm->fd, kvm_arch__device_irq(vm->machine->device_count), &vm->ioapic);
+	/* KVM's own I/O APIC comes with a PIC, and a kernel that finds one goes three times over 24 pins, an exit for
+	 * each half of a pin: a third of all exits of a boot */
+	if (!error && ioctl(vm->fd, KVM_ENABLE_CAP, &split) < 0)
+		error = -errno;
 	return error ? failure__set(why, -error, NULL, "KVM makes no interrupt controllers") : 0;
 }
 
-/* Behind the serial port's: kernels take the lower ones for a PC's old devices. */
-unsigned kvm_arch__device_irq(unsigned index)
+void kvm_arch__route(void *arg, const struct board_route *routes, unsigned count)
 {
-	return SERIAL_IRQ + 1 + index;
+	const struct kvm_machine *vm = arg;
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entries[IOAPIC_PINS_MAX];
+	} table;
+	memset(&table, 0, sizeof(table));
+	for (unsigned i = 0; i < count && i < IOAPIC_PINS_MAX; i++)
+		table.entries[table.head.nr++] = (struct kvm_irq_routing_entry){
+			.gsi = routes[i].irq,
+			.type = KVM_IRQ_ROUTING_MSI,
+			.u.msi = {.address_lo = (uint32_t)routes[i].address, .data = routes[i].data}};
+	/* what KVM does not take is a pin that leads nowhere, as it would on a board */
+	(void)ioctl(vm->fd, KVM_SET_GSI_ROUTING, &table);
 }
-
-_Static_assert(SERIAL_IRQ + 1 + MACHINE_MAX_DEVICES <= KVM_IOAPIC_PINS_MAX, "each device has a pin");
 
 /* ---- CPUID ---- */
 
@@ -167,12 +178,12 @@ static int vcpu__set_msrs(struct kvm_vcpu *vcpu)
 }
 
 /* The boot processor at the kernel's entry; the others wait for it to start them. */
-static int vcpu__set_entry(struct kvm_vcpu *vcpu, const struct boot_entry *entry)
+static int vcpu__set_entry(struct kvm_vcpu *vcpu, const struct board_entry *entry)
 {
 	struct kvm_sregs sregs;
 	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
 		return -errno;
-	bool is_64 = entry->protocol == BOOT_LINUX64;
+	bool is_64 = entry->mode == ENTRY_LINUX64;
 	struct kvm_segment data = {
 		.limit = 0xffffffff, .selector = 0x18, .type = 3, .present = 1, .s = 1, .g = 1, .db = 1};
 	struct kvm_segment code = data;
@@ -194,15 +205,15 @@ static int vcpu__set_entry(struct kvm_vcpu *vcpu, const struct boot_entry *entry
 		sregs.efer = EFER_LME_LMA;
 		sregs.cr0 |= CR0_PG | CR0_NE;
 	}
-	struct kvm_regs regs = {.rip = entry->rip, .rflags = RFLAGS_FIXED};
+	struct kvm_regs regs = {.rip = entry->pc, .rflags = RFLAGS_FIXED};
 	if (is_64)
-		regs.rsi = entry->params;
+		regs.rsi = entry->argument;
 	else
-		regs.rbx = entry->params;
+		regs.rbx = entry->argument;
 	return ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0 ? -errno : 0;
 }
 
-int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct boot_entry *entry, struct failure *why)
+int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct board_entry *entry, struct failure *why)
 {
 	int error = vcpu__set_cpuid(vcpu);
 	if (!error)
@@ -216,56 +227,38 @@ int kvm_arch__set_up_vcpu(struct kvm_vcpu *vcpu, const struct boot_entry *entry,
 
 void kvm_arch__hold_clock(struct kvm_machine *vm)
 {
-	if (ioctl(vm->fd, KVM_GET_CLOCK, &vm->clock) < 0)
-		vm->clock.clock = 0;
+	struct kvm_clock_data clock;
+	vm->clock = ioctl(vm->fd, KVM_GET_CLOCK, &clock) < 0 ? 0 : clock.clock;
 }
 
 void kvm_arch__let_clock_go(struct kvm_machine *vm)
 {
-	struct kvm_clock_data clock = {.clock = vm->clock.clock};
+	struct kvm_clock_data clock = {.clock = vm->clock};
 	if (clock.clock)
 		(void)ioctl(vm->fd, KVM_SET_CLOCK, &clock);
 }
 
 /* ---- port I/O ---- */
 
-static enum kvm_verdict write_port(struct kvm_machine *vm, uint16_t port, uint8_t value)
-{
-	if (port == PORT_KEYBOARD && value == KEYBOARD_RESET)
-		return KVM_SHUT_DOWN;
-	if (port == ACPI_SLEEP_CONTROL && value & ACPI_SLEEP_ENABLE)
-		return KVM_SHUT_DOWN;
-	if (vm->serial && port >= SERIAL_PORT && port - SERIAL_PORT < SERIAL_PORTS)
-		kvm_serial__write(vm->serial, port - SERIAL_PORT, value);
-	else if (port != PORT_KEYBOARD)
-		atomic_fetch_add_explicit(&vm->ignored, 1, memory_order_relaxed);
-	return KVM_GO_ON;
-}
-
-static uint8_t read_port(struct kvm_machine *vm, uint16_t port)
-{
-	if (vm->serial && port >= SERIAL_PORT && port - SERIAL_PORT < SERIAL_PORTS)
-		return kvm_serial__read(vm->serial, port - SERIAL_PORT);
-	if (port == PORT_KEYBOARD || port == ACPI_SLEEP_STATUS)
-		return 0; /* an idle controller */
-	atomic_fetch_add_explicit(&vm->ignored, 1, memory_order_relaxed);
-	return 0xff; /* a bus on which nobody answers */
-}
-
 /* Devices here have ports of one byte: of a wider access the first byte counts. */
 static enum kvm_verdict handle_port(struct kvm_vcpu *vcpu)
 {
+	struct kvm_machine *vm = vcpu->vm;
 	struct kvm_run *run = vcpu->run;
 	const uint16_t port = run->io.port;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	enum kvm_verdict verdict = KVM_GO_ON;
 	for (uint32_t i = 0; i < run->io.count && verdict == KVM_GO_ON; i++, data += run->io.size) {
+		enum port_outcome outcome;
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			verdict = write_port(vcpu->vm, port, data[0]);
+			outcome = ports__write(vm->board, port, data[0]);
 		} else {
 			memset(data, 0xff, run->io.size);
-			data[0] = read_port(vcpu->vm, port);
+			outcome = ports__read(vm->board, port, data);
 		}
+		if (outcome == PORT_NOBODY)
+			atomic_fetch_add_explicit(&vm->ignored, 1, memory_order_relaxed);
+		verdict = outcome == PORT_POWER_OFF ? KVM_SHUT_DOWN : KVM_GO_ON;
 	}
 	return verdict;
 }

@@ -58,8 +58,8 @@ static int check_program(const char *path, struct failure *why)
 	int fd = access(path, X_OK) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return failure__set(why, errno, "ENGINE_MISSING",
-				    "QEMU is not at %s (%s); install it: sudo apt-get install qemu-system-x86", path,
-				    errno_name(errno));
+				    "QEMU is not at %s (%s); install it: sudo apt-get install %s", path,
+				    errno_name(errno), qemu_arch__package);
 	ssize_t n = read(fd, first, sizeof(first));
 	close(fd);
 	if (n == sizeof(first) && memcmp(first, "#!", 2) == 0)

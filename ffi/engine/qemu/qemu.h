@@ -99,7 +99,21 @@ __attribute__((warn_unused_result)) int qemu_args__build(struct qemu_args *args,
 							 const struct qemu_wires *wires, struct failure *why);
 void qemu_args__free(struct qemu_args *args);
 
+/* Add one argument. */
+void qemu_args__add(struct qemu_args *args, const char *text);
+__attribute__((format(printf, 2, 3))) void qemu_args__addf(struct qemu_args *args, const char *format, ...);
+
 /* Whether QEMU asks this device's back end for its configuration space (where not, QEMU makes one itself). */
 bool qemu_args__wants_config(const struct virtio_device *dev);
+
+/* ---- the architecture: x86_64.c ---- */
+
+extern const char qemu_arch__package[]; /* Debian's, with QEMU for this architecture */
+/* How many devices the machine has places for. */
+unsigned qemu_arch__places(const struct machine *machine);
+/* Processor and machine. */
+void qemu_arch__add_machine(struct qemu_args *args, const struct machine *machine);
+/* The words for the guest's kernel, its own among them. */
+void qemu_arch__add_cmdline(struct qemu_args *args, const struct machine_config *config);
 
 #endif

@@ -14,7 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (len < 2)
 		return 0;
 	struct guest_memory mem;
-	layout__split(LAYOUT_MEMORY_MIN + ((uint64_t)data[len - 1] << 20), &mem);
+	struct failure why;
+	if (board__split(LAYOUT_MEMORY_MIN + ((uint64_t)data[len - 1] << 20), &mem, &why))
+		abort();
 	size_t size = mem.regions[0].size;
 	/* with a page on either side that nothing may touch */
 	uint8_t *guarded = mmap(NULL, size + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -23,16 +25,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	    write(kernel, data, len - 1) != (ssize_t)(len - 1))
 		abort();
 	mem.regions[0].host = guarded + 4096;
-	struct boot_request request = {.kernel = kernel,
-				       .initrd = kernel,
-				       .kernel_path = "kernel",
-				       .initrd_path = "initrd",
-				       .cmdline = "quiet",
-				       .cpus = 1U + data[0] % BOOT_MAX_CPUS};
-	struct boot_entry entry;
-	struct failure why;
-	if (boot__load(&mem, &request, &entry, &why) == 0 &&
-	    (!guest_memory__at(&mem, entry.rip, 1) || !guest_memory__at(&mem, entry.params, 56)))
+	struct board_request request = {.kernel = kernel,
+					.initrd = kernel,
+					.kernel_path = "kernel",
+					.initrd_path = "initrd",
+					.cmdline = "quiet",
+					.cpus = 1U + data[0] % LAYOUT_CPUS_MAX};
+	struct board_entry entry;
+	if (board__load(&mem, &request, &entry, &why) == 0 &&
+	    (!guest_memory__at(&mem, entry.pc, 1) || !guest_memory__at(&mem, entry.argument, 56)))
 		abort();
 	close(kernel);
 	munmap(guarded, size + 8192);

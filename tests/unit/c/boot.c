@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "board/x86_64/entry.h"
 #include "board/x86_64/layout.h"
 #include "check.h"
 
@@ -16,7 +17,7 @@ enum { MEMORY = 32 << 20, KERNEL_AT = 0x1000000 };
 
 static struct {
 	struct guest_memory mem;
-	struct boot_entry entry;
+	struct board_entry entry;
 	struct failure why;
 	unsigned cpus;
 	const char *cmdline;
@@ -26,7 +27,7 @@ static struct {
 static void set_up(void)
 {
 	memset(&rig, 0, sizeof(rig));
-	layout__split(MEMORY, &rig.mem);
+	CHECK_EQ(board__split(MEMORY, &rig.mem, &rig.why), 0);
 	rig.mem.regions[0].host =
 		mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	CHECK(rig.mem.regions[0].host != MAP_FAILED);
@@ -54,17 +55,15 @@ static int file_of(const void *bytes, size_t len)
 
 static int load(const void *bytes, size_t len)
 {
-	static const struct boot_device devices[] = {{0xd0000000, 16}, {0xd0001000, 17}};
-	struct boot_request request = {.kernel = file_of(bytes, len),
-				       .initrd = rig.initrd,
-				       .kernel_path = "vmlinux",
-				       .initrd_path = "initrd",
-				       .cmdline = rig.cmdline,
-				       .cpus = rig.cpus,
-				       .devices = devices,
-				       .device_count = 2,
-				       .has_serial = true};
-	int error = boot__load(&rig.mem, &request, &rig.entry, &rig.why);
+	struct board_request request = {.kernel = file_of(bytes, len),
+					.initrd = rig.initrd,
+					.kernel_path = "vmlinux",
+					.initrd_path = "initrd",
+					.cmdline = rig.cmdline,
+					.cpus = rig.cpus,
+					.device_count = 2,
+					.has_serial = true};
+	int error = board__load(&rig.mem, &request, &rig.entry, &rig.why);
 	close(request.kernel);
 	return error;
 }
@@ -109,17 +108,17 @@ static void an_elf_kernel_is_entered_by_its_note(void)
 	struct elf elf = good_elf();
 	set_up();
 	CHECK_EQ(load(&elf, sizeof(elf)), 0);
-	CHECK_EQ(rig.entry.protocol, BOOT_PVH);
-	CHECK_EQ(rig.entry.rip, KERNEL_AT + 16);
+	CHECK_EQ(rig.entry.mode, ENTRY_PVH);
+	CHECK_EQ(rig.entry.pc, KERNEL_AT + 16);
 	CHECK_EQ(at(KERNEL_AT)[255], 0xc3);
 	CHECK_EQ(at(KERNEL_AT)[256], 0);
 	CHECK_STR((const char *)at(LAYOUT_CMDLINE), "quiet");
 	uint32_t magic, modules, entries;
 	uint64_t map, e820[2];
-	memcpy(&magic, at(rig.entry.params), 4);
-	memcpy(&modules, at(rig.entry.params + 12), 4);
-	memcpy(&map, at(rig.entry.params + 40), 8);
-	memcpy(&entries, at(rig.entry.params + 48), 4);
+	memcpy(&magic, at(rig.entry.argument), 4);
+	memcpy(&modules, at(rig.entry.argument + 12), 4);
+	memcpy(&map, at(rig.entry.argument + 40), 8);
+	memcpy(&entries, at(rig.entry.argument + 48), 4);
 	CHECK_EQ(magic, 0x336ec578);
 	CHECK_EQ(modules, 0);
 	CHECK_EQ(entries, 2);
@@ -151,10 +150,10 @@ static void linux_is_entered_in_64_bit_mode(void)
 	file.elf.note.p_filesz = sizeof(file) - file.elf.note.p_offset;
 	set_up();
 	CHECK_EQ(load(&file, sizeof(file)), 0);
-	CHECK_EQ(rig.entry.protocol, BOOT_LINUX64);
-	CHECK_EQ(rig.entry.rip, KERNEL_AT + 32);
+	CHECK_EQ(rig.entry.mode, ENTRY_LINUX64);
+	CHECK_EQ(rig.entry.pc, KERNEL_AT + 32);
 	struct boot_params params;
-	memcpy(&params, at(rig.entry.params), sizeof(params));
+	memcpy(&params, at(rig.entry.argument), sizeof(params));
 	CHECK_EQ(params.hdr.boot_flag, 0xaa55);
 	CHECK_EQ(params.hdr.header, 0x53726448);
 	CHECK_EQ(params.hdr.cmd_line_ptr, LAYOUT_CMDLINE);
@@ -176,7 +175,7 @@ static void an_initrd_lies_at_the_top_of_memory(void)
 	rig.initrd = file_of(initrd, sizeof(initrd));
 	CHECK_EQ(load(&elf, sizeof(elf)), 0);
 	uint64_t list, module[2];
-	memcpy(&list, at(rig.entry.params + 16), 8);
+	memcpy(&list, at(rig.entry.argument + 16), 8);
 	memcpy(module, at(list), 16);
 	CHECK_EQ(module[0], MEMORY - 8192);
 	CHECK_EQ(module[1], sizeof(initrd));
@@ -237,18 +236,18 @@ static void elf_files_that_lie_are_refused(void)
 static void requests_that_make_no_sense_are_refused(void)
 {
 	struct elf elf = good_elf();
-	char cmdline[BOOT_CMDLINE_MAX + 2] = {0};
+	char cmdline[LAYOUT_CMDLINE_MAX + 2] = {0};
 	set_up();
 	rig.cpus = 0;
 	CHECK_EQ(load(&elf, sizeof(elf)), -EINVAL);
-	rig.cpus = BOOT_MAX_CPUS + 1;
+	rig.cpus = LAYOUT_CPUS_MAX + 1;
 	CHECK_EQ(load(&elf, sizeof(elf)), -EINVAL);
-	rig.cpus = BOOT_MAX_CPUS;
+	rig.cpus = LAYOUT_CPUS_MAX;
 	CHECK_EQ(load(&elf, sizeof(elf)), 0);
-	memset(cmdline, 'c', BOOT_CMDLINE_MAX + 1);
+	memset(cmdline, 'c', LAYOUT_CMDLINE_MAX + 1);
 	rig.cmdline = cmdline;
 	CHECK_EQ(load(&elf, sizeof(elf)), -E2BIG);
-	cmdline[BOOT_CMDLINE_MAX] = 0;
+	cmdline[LAYOUT_CMDLINE_MAX] = 0;
 	CHECK_EQ(load(&elf, sizeof(elf)), 0);
 	CHECK_EQ(load(&elf, 10), -ENOEXEC);
 	CHECK_EQ(load("", 0), -EINVAL);
@@ -283,11 +282,11 @@ static void a_bzimage_is_entered_in_64_bit_mode(void)
 	set_up();
 	rig.initrd = file_of("initrd", 6);
 	CHECK_EQ(load(&image, sizeof(image)), 0);
-	CHECK_EQ(rig.entry.protocol, BOOT_LINUX64);
-	CHECK_EQ(rig.entry.rip, KERNEL_AT + 0x200);
+	CHECK_EQ(rig.entry.mode, ENTRY_LINUX64);
+	CHECK_EQ(rig.entry.pc, KERNEL_AT + 0x200);
 	CHECK_EQ(at(KERNEL_AT)[0], 0xcc);
 	struct boot_params params;
-	memcpy(&params, at(rig.entry.params), sizeof(params));
+	memcpy(&params, at(rig.entry.argument), sizeof(params));
 	CHECK_EQ(params.hdr.header, 0x53726448);
 	CHECK_EQ(params.hdr.cmd_line_ptr, LAYOUT_CMDLINE);
 	CHECK_EQ(params.hdr.ramdisk_image, MEMORY - 4096);
@@ -396,7 +395,7 @@ static void acpi_tables_list_cpus_and_devices(void)
 	CHECK_EQ(load(&elf, sizeof(elf)), 0);
 	uint64_t root, dsdt;
 	uint32_t length;
-	memcpy(&root, at(rig.entry.params + 32), 8);
+	memcpy(&root, at(rig.entry.argument + 32), 8);
 	CHECK_EQ(root, LAYOUT_ACPI);
 	const uint8_t *madt = table_of("APIC", &length);
 	CHECK_EQ(length, 44 + 254 * 8 + 12);
@@ -431,19 +430,23 @@ static void memory_goes_around_the_hole(void)
 {
 	struct guest_memory mem;
 	struct layout_e820 e820[LAYOUT_E820_MAX];
-	layout__split(512ULL << 20, &mem);
+	struct failure why;
+	CHECK_EQ(board__split(512ULL << 20, &mem, &why), 0);
 	CHECK_EQ(mem.count, 1);
-	layout__split(LAYOUT_HOLE, &mem);
+	CHECK_EQ(board__split(LAYOUT_HOLE, &mem, &why), 0);
 	CHECK_EQ(mem.count, 1);
 	CHECK_EQ(mem.regions[0].size, LAYOUT_HOLE);
-	layout__split(LAYOUT_HOLE + 4096, &mem);
+	CHECK_EQ(board__split(LAYOUT_HOLE + 4096, &mem, &why), 0);
 	CHECK_EQ(mem.count, 2);
 	CHECK_EQ(mem.regions[1].gpa, 4ULL << 30);
 	CHECK_EQ(mem.regions[1].size, 4096);
-	layout__split(300ULL << 30, &mem);
+	CHECK_EQ(board__split(300ULL << 30, &mem, &why), 0);
 	CHECK_EQ(layout__e820(&mem, e820), 3);
 	CHECK_EQ(e820[1].addr + e820[1].size, 3ULL << 30);
 	CHECK_EQ(e820[2].addr + e820[2].size, 301ULL << 30);
+	CHECK_EQ(board__split(LAYOUT_MEMORY_MIN - 4096, &mem, &why), -EINVAL);
+	CHECK_EQ(board__split(LAYOUT_MEMORY_MAX + 4096, &mem, &why), -EINVAL);
+	CHECK_EQ(board__split(LAYOUT_MEMORY_MIN + 1, &mem, &why), -EINVAL);
 }
 
 int main(void)

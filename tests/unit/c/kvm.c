@@ -14,6 +14,8 @@
 #include "check.h"
 #include "os/worker.h"
 
+extern const struct engine_ops engine_kvm;
+
 enum { KERNEL_AT = 0x1000000, MEMORY = 64 << 20, END_MS = 45000 };
 
 /* Guests, entered in flat 32-bit mode at their first byte; each is followed by its end. */

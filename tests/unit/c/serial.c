@@ -12,7 +12,7 @@
 static struct {
 	struct loop *loop;
 	pthread_t thread;
-	struct kvm_serial *serial;
+	struct serial *serial;
 	int far; /* the console's other end */
 } rig;
 
@@ -27,8 +27,8 @@ static void set_up(void)
 	int pair[2];
 	CHECK_EQ(loop__new(&rig.loop), 0);
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-	CHECK_EQ(kvm_serial__new(pair[0], rig.loop, &rig.serial), 0);
-	CHECK_EQ(kvm_serial__start(rig.serial), 0);
+	CHECK_EQ(serial__new(pair[0], rig.loop, &rig.serial), 0);
+	CHECK_EQ(serial__start(rig.serial), 0);
 	rig.far = pair[1];
 	CHECK_EQ(pthread_create(&rig.thread, NULL, run_loop, rig.loop), 0);
 }
@@ -37,25 +37,25 @@ static void tear_down(void)
 {
 	loop__stop(rig.loop);
 	pthread_join(rig.thread, NULL);
-	kvm_serial__free(rig.serial);
+	serial__free(rig.serial);
 	loop__free(rig.loop);
 	close(rig.far);
 }
 
 static uint8_t get(unsigned offset)
 {
-	return kvm_serial__read(rig.serial, offset);
+	return serial__read(rig.serial, offset);
 }
 
 static void put(unsigned offset, uint8_t value)
 {
-	kvm_serial__write(rig.serial, offset, value);
+	serial__write(rig.serial, offset, value);
 }
 
 static bool was_interrupted(void)
 {
 	uint64_t count;
-	return read(kvm_serial__irq_fd(rig.serial), &count, sizeof(count)) > 0;
+	return read(serial__irq_fd(rig.serial), &count, sizeof(count)) > 0;
 }
 
 /* Until the port says that there is input, half a second at most. */
@@ -176,11 +176,11 @@ static void what_was_written_last_is_sent_at_the_end(void)
 	struct loop *loop;
 	CHECK_EQ(loop__new(&loop), 0); /* and never run */
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-	CHECK_EQ(kvm_serial__new(pair[0], loop, &rig.serial), 0);
-	CHECK_EQ(kvm_serial__start(rig.serial), 0);
+	CHECK_EQ(serial__new(pair[0], loop, &rig.serial), 0);
+	CHECK_EQ(serial__start(rig.serial), 0);
 	put(0, 'o');
 	put(0, 'k');
-	kvm_serial__free(rig.serial);
+	serial__free(rig.serial);
 	CHECK_EQ(recv(pair[1], text, sizeof(text), 0), 2);
 	CHECK_STR(text, "ok");
 	close(pair[1]);
