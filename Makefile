@@ -32,8 +32,9 @@ format: setup-dev ## put TypeScript and C into the project's format
 	@node_modules/.bin/biome check --write .
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
-docs: ## make docs/api, the reference of the TypeScript API, of its docstrings
+docs: ## make docs/api of the docstrings, and the tables of docs/steps.md of the kinds of steps
 	@scripts/reference/make
+	@node_modules/.bin/bun tests/docs/steps.ts
 
 bench: setup-dev ## measure beside the peers: a table here, JSON in tests/bench/results.json
 	@node_modules/.bin/bun tests/bench/main.ts

@@ -3,7 +3,6 @@ import type { Agent } from "../agent/api.ts";
 import { CapsaError, SpecError } from "../errors/errors.ts";
 import type {
   BootTimings,
-  Change,
   NetworkAccess,
   NetworkRefusal,
   Notice,
@@ -12,9 +11,11 @@ import type {
 } from "../sandbox/api.ts";
 import { describeExit } from "../sandbox/describe.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
+import { readLog } from "../sandbox/registry.ts";
 import { startSandbox } from "../sandbox/start.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import type { Step } from "../steps/step.ts";
+import type { Step } from "../steps/index.ts";
+import type { RunOptions } from "../steps/run.ts";
 
 const LONGEST_NAME = 32;
 const MOST_OF_A_NAME = 1000;
@@ -96,9 +97,13 @@ export async function connectAll(
   return new Map(await Promise.all(agents));
 }
 
-/** What steps ask for that are about changes, by the names that the file gives the sandboxes. */
-export function changesIn(booted: readonly Booted[]): (sandbox: string) => Promise<readonly Change[]> {
-  return (sandbox) => booted.find(({ spec }) => spec.name === sandbox)!.vm.changes();
+/** What steps ask of sandboxes beside their agents, by the names that the file gives the sandboxes. */
+export function askedBySteps(booted: readonly Booted[]): Pick<RunOptions, "changes" | "printed"> {
+  const find = (sandbox: string) => booted.find(({ spec }) => spec.name === sandbox)!.vm;
+  return {
+    changes: (sandbox) => find(sandbox).changes(),
+    printed: (sandbox) => readLog(find(sandbox).id),
+  };
 }
 
 /**

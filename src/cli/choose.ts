@@ -2,7 +2,7 @@
 import type { Config } from "../config/load.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import { suggest } from "../spec/suggest.ts";
-import type { Step } from "../steps/step.ts";
+import type { Step } from "../steps/index.ts";
 import { UsageError } from "./failure.ts";
 
 /** These, and whom they may reach by private networks. */

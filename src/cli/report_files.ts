@@ -10,7 +10,7 @@ import { suggest } from "../spec/suggest.ts";
 import { jsonReport } from "../steps/report/json.ts";
 import { junitReport } from "../steps/report/junit.ts";
 import { tapReport } from "../steps/report/tap.ts";
-import type { RunResult } from "../steps/result.ts";
+import type { RunResult } from "../steps/run.ts";
 import { UsageError } from "./failure.ts";
 
 const FORMATS: Readonly<Record<string, (run: RunResult, file: string) => string>> = {

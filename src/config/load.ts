@@ -7,16 +7,17 @@ import { type McpLimits, validateLimits } from "../mcp/limits.ts";
 import { validateSpec } from "../sandbox/validate.ts";
 import { readSecret } from "../secrets/value.ts";
 import { isTable, validate } from "../spec/check.ts";
+import type { Path, Reporter } from "../spec/forms.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import type { Step } from "../steps/step.ts";
+import { resolveSteps, type Step } from "../steps/index.ts";
+import type { StepSandbox } from "../steps/kind.ts";
 import { resolveMcp } from "./mcp.ts";
 import { checkNetworks } from "./networks.ts";
-import { type Path, scanPositions } from "./positions.ts";
+import { scanPositions } from "./positions.ts";
 import { ConfigError, formatProblems, type Problem, sortProblems } from "./problem.ts";
-import { type Reporter, reporter } from "./reporter.ts";
+import { reporter } from "./reporter.ts";
 import { resolveSandbox } from "./sandbox.ts";
 import { type ConfigFile, FileSchema } from "./schema.ts";
-import { resolveSteps } from "./steps.ts";
 import { parseToml } from "./toml.ts";
 
 export interface Config {
@@ -72,7 +73,12 @@ export function parseConfig(text: string, path: string, { values = "read" }: Loa
     sandboxes: Object.entries(tables).flatMap(([name, table]) =>
       isTable(table) ? resolveSandbox(name, table, { base, file: path }, report) : [],
     ),
-    steps: resolveSteps(Array.isArray(steps) ? steps : [], { sandboxes: tables, base, positions, report }),
+    steps: resolveSteps(Array.isArray(steps) ? steps : [], {
+      sandboxes: Object.entries(tables).map(([name, table]) => forSteps(name, table)),
+      base,
+      lineOf: (path) => positions.nearest(path).line,
+      report,
+    }),
     mcp: resolveMcp(mcp, base, report),
   };
   checkNetworks(config.sandboxes, report);
@@ -85,6 +91,19 @@ export function parseConfig(text: string, path: string, { values = "read" }: Loa
     for (const spec of config.sandboxes) checkSecrets(spec, report);
   if (problems.length > 0) throw fail(problems);
   return config;
+}
+
+/** Of a table that may be wrong, which is no reason to complain of its steps. */
+function forSteps(name: string, table: unknown): StepSandbox {
+  const { cwd, run, shares }: Record<string, unknown> = isTable(table) ? table : {};
+  return {
+    name,
+    cwd: typeof cwd === "string" ? cwd : undefined,
+    hasMain: run !== undefined,
+    keepsChanges:
+      shares !== undefined &&
+      (!Array.isArray(shares) || shares.some((share) => isTable(share) && share.mode === "transaction")),
+  };
 }
 
 /** All values that cannot be had. */

@@ -4,8 +4,8 @@ import { resolve } from "node:path";
 import { Value } from "@sinclair/typebox/value";
 import { unexpanded } from "../host/written.ts";
 import { DEFAULT_LIMITS, type McpLimits } from "../mcp/limits.ts";
+import type { Reporter } from "../spec/forms.ts";
 import { parseDuration, parseSize } from "../spec/units.ts";
-import type { Reporter } from "./reporter.ts";
 import { McpSchema } from "./schema.ts";
 
 /** `given`: what is in the file; where it has not the right shape, that has been reported already. */

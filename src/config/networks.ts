@@ -1,7 +1,8 @@
 /** The private networks of a file: who is on them. */
+
+import type { Reporter } from "../spec/forms.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import { suggest } from "../spec/suggest.ts";
-import type { Reporter } from "./reporter.ts";
 
 /** A network that only one sandbox is on joins nothing: mostly its name is another's, misspelt. */
 export function checkNetworks(sandboxes: readonly SandboxSpec[], report: Reporter): void {

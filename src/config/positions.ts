@@ -1,12 +1,11 @@
 /** Where in a TOML text each key and each value stands, which the parser itself does not tell. */
+import type { Path } from "../spec/forms.ts";
 
 /** 1-based; columns count UTF-16 units, as editors do. */
 export interface Position {
   readonly line: number;
   readonly column: number;
 }
-
-export type Path = readonly (string | number)[];
 
 /** Positions by path: keys of tables and, as numbers, elements of arrays. */
 export class Positions {

@@ -1,10 +1,9 @@
-/** How the checks behind the schema tell a problem: the key it is about, what is wrong, what to do. */
+/** How the checks behind the schema tell a problem: with its place in the file. */
 
 import { dotted } from "../spec/check.ts";
-import type { Path, Positions } from "./positions.ts";
+import type { Reporter } from "../spec/forms.ts";
+import type { Positions } from "./positions.ts";
 import type { Problem } from "./problem.ts";
-
-export type Reporter = (path: Path, message: string, hint?: string) => void;
 
 /** A reporter that adds to `problems`, each at its value, or at its key when `path` names a table. */
 export function reporter(positions: Positions, problems: Problem[]): Reporter {

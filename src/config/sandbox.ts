@@ -6,10 +6,9 @@ import { Value } from "@sinclair/typebox/value";
 import { lookUp } from "../host/look_up.ts";
 import { unexpanded } from "../host/written.ts";
 import { MAX_LIFE_MS } from "../sandbox/validate.ts";
+import { type Path, type Reporter, toArgv } from "../spec/forms.ts";
 import type { NetworkSpec, RootfsSpec, SandboxSpec, Secrets, UserNetwork } from "../spec/spec.ts";
 import { parseBandwidth, parseDuration, parseMemory } from "../spec/units.ts";
-import type { Path } from "./positions.ts";
-import type { Reporter } from "./reporter.ts";
 import { SandboxSchema, type SandboxTable, type SecretTable, ShareSchema } from "./schema.ts";
 import { resolveShares } from "./shares.ts";
 
@@ -160,11 +159,4 @@ function resolveRootfs(given: string, path: Path, base: string, report: Reporter
     );
   }
   return { kind: "directory", path: directory };
-}
-
-/** A program with arguments as it is; a text as a command of the guest's shell. */
-export function toArgv(command: string | readonly string[]): [string, ...string[]] {
-  if (typeof command === "string") return ["/bin/sh", "-c", command];
-  const [program, ...args] = command as [string, ...string[]];
-  return [program, ...args];
 }

@@ -8,9 +8,9 @@ import {
   guestPath,
   hostPath,
   optional,
-  text,
   words,
 } from "../spec/forms.ts";
+import { StepSchema } from "../steps/index.ts";
 
 const id = (description: string, minimum: number) =>
   Type.Integer({ description, minimum, maximum: 4294967294, expected: `a whole number, ${minimum} or more` });
@@ -290,115 +290,6 @@ export const SandboxSchema = Type.Object(
   { ...closed, description: "A sandbox.", expected: "a [sandbox.NAME] table" },
 );
 
-export const TextMatchSchema = Type.Object(
-  {
-    equals: optional(text("The whole text, to the byte.")),
-    contains: optional(
-      Type.Union(
-        [
-          Type.String(),
-          Type.Array(Type.String({ expected: "text in quotes" }), {
-            minItems: 1,
-            expected: "a list of texts",
-          }),
-        ],
-        {
-          description: "A text that occurs, or a list of texts that all do.",
-          expected: 'a text or a list of texts, such as ["a", "b"]',
-        },
-      ),
-    ),
-    matches: optional(text("A JavaScript regular expression; ^ and $ match at every line.")),
-  },
-  { ...closed, description: "What a text must be.", expected: 'a table such as { contains = "ok" }' },
-);
-
-const Expectation = Type.Object(
-  {
-    exitCode: optional(
-      Type.Union([Type.Integer({ minimum: 0, maximum: 255 }), Type.Literal("any")], {
-        description:
-          'Exit code (default 0); "any" for whatever it is. A process ended by signal N counts as 128 + N.',
-        expected: 'a whole number from 0 to 255, or "any"',
-      }),
-    ),
-    stdout: optional(TextMatchSchema),
-    stderr: optional(TextMatchSchema),
-  },
-  { ...closed, description: "What an exec must give.", expected: "a table such as { exitCode = 0 }" },
-);
-
-const Write = Type.Object(
-  {
-    file: guestPath("The file; missing directories are made."),
-    text: optional(text("What is written.")),
-    from: optional(hostPath("Or: a file of the host, whose contents are written.")),
-    mode: optional(
-      Type.String({
-        pattern: "^0?[0-7]{3}$",
-        description: 'Permissions (default "0644").',
-        expected: 'permissions in octal, such as "0755"',
-      }),
-    ),
-  },
-  {
-    ...closed,
-    description: "Write a file in the guest.",
-    expected: 'a table such as { file = "/a", text = "b" }',
-  },
-);
-
-/** As `headline` of the changes words one: another text would never hold. */
-const CHANGE = "^((created|modified|deleted|type|mode) /|renamed /.* to /)";
-
-const Assert = Type.Object(
-  {
-    file: optional(guestPath("The file.")),
-    exists: optional(
-      Type.Boolean({
-        description: "true (the default): it is there; false: it is not.",
-        expected: "true or false",
-      }),
-    ),
-    ...TextMatchSchema.properties,
-    changes: optional(
-      Type.Array(Type.String({ pattern: CHANGE, expected: 'a change such as "created /project/a.txt"' }), {
-        description:
-          'Or: all that has changed in shares with mode = "transaction", in any order, as `capsa diff --summary` tells ' +
-          'it without what is in brackets: "created /project/a.txt", "renamed /project/a to /project/b"; [] for nothing.',
-        expected: 'a list of changes such as ["created /project/a.txt"]',
-      }),
-    ),
-  },
-  {
-    ...closed,
-    description: "What must be true of a file in the guest, or of what has changed in transactional shares.",
-    expected: 'a table such as { file = "/a" }',
-  },
-);
-
-export const StepSchema = Type.Object(
-  {
-    name: optional(
-      Type.String({ description: "What reports call it.", minLength: 1, expected: "a name in quotes" }),
-    ),
-    sandbox: optional(text("Where it runs; needed only where the file has several sandboxes.")),
-    timeout: optional(duration('How long it may take (default "10m").')),
-    exec: optional(command("Run a command.")),
-    env: optional(environment("exec: added to the environment.")),
-    cwd: optional(guestPath("exec: the working directory.")),
-    stdin: optional(text("exec: what the command reads from its standard input (default: nothing).")),
-    expect: optional(Expectation),
-    write: optional(Write),
-    assert: optional(Assert),
-  },
-  {
-    ...closed,
-    description: "One step: exactly one of exec, write and assert.",
-    expected: "a [[steps]] table",
-  },
-);
-
 const fileSize = (description: string) =>
   Type.String({
     description,
@@ -455,5 +346,3 @@ export type SandboxTable = Static<typeof SandboxSchema>;
 export type SecretTable = Static<typeof SecretSchema>;
 export type ShareTable = Static<typeof ShareSchema>;
 export type McpTable = Static<typeof McpSchema>;
-export type StepTable = Static<typeof StepSchema>;
-export type TextMatchTable = Static<typeof TextMatchSchema>;

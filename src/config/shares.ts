@@ -3,9 +3,8 @@
 import { posix, resolve } from "node:path";
 import { lookUp } from "../host/look_up.ts";
 import { unexpanded } from "../host/written.ts";
+import type { Path, Reporter } from "../spec/forms.ts";
 import type { ShareSpec } from "../spec/spec.ts";
-import type { Path } from "./positions.ts";
-import type { Reporter } from "./reporter.ts";
 import type { ShareTable } from "./schema.ts";
 
 /** Where init mounts what the guest itself needs. */

@@ -1,8 +1,9 @@
 /** Checks a value against a TypeBox schema and says, in words of its own and with places, everything that is wrong. */
 import { KindGuard, type TObject, type TRecord, type TSchema, type TUnion } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import type { Path, Positions } from "../config/positions.ts";
+import type { Positions } from "../config/positions.ts";
 import type { Problem } from "../config/problem.ts";
+import type { Path } from "./forms.ts";
 import { suggest } from "./suggest.ts";
 
 /** All the ways `value` breaks `schema`; empty exactly when TypeBox's own check passes. */

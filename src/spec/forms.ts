@@ -1,6 +1,12 @@
 /** The forms that values of a table may have: TypeBox schemas, with the words in which a wrong value is refused. */
 import { type TLiteral, type TSchema, type TUnion, Type } from "@sinclair/typebox";
 
+/** Where in a table a value is. */
+export type Path = readonly (string | number)[];
+
+/** Told of what is wrong with the value at `path`, and what to do about it. */
+export type Reporter = (path: Path, message: string, hint?: string) => void;
+
 /** Words for error messages: what a refused value, or a refused name in a table, should have been. */
 declare module "@sinclair/typebox" {
   interface SchemaOptions {
@@ -66,3 +72,10 @@ export const command = (description: string) =>
     ],
     { description, expected: 'a shell command ("make test") or a program with arguments (["make", "test"])' },
   );
+
+/** Of a {@link command}: a program with arguments as it is; a text as a command of the guest's shell. */
+export function toArgv(command: string | readonly string[]): [string, ...string[]] {
+  if (typeof command === "string") return ["/bin/sh", "-c", command];
+  const [program, ...args] = command as [string, ...string[]];
+  return [program, ...args];
+}

@@ -1,4 +1,4 @@
-/** The units of `capsa.toml`, read into the numbers the rest of the program uses. */
+/** The units of `capsa.toml`, read into the numbers the rest of the program uses; and durations as people read them. */
 
 const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 
@@ -7,6 +7,14 @@ export function parseDuration(text: string): number | undefined {
   const match = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$/.exec(text);
   if (!match) return undefined;
   return Math.round(Number(match[1]) * MILLISECONDS[match[2] as keyof typeof MILLISECONDS]);
+}
+
+/** Milliseconds as "85 ms", "3.21 s" or "2 min 05 s". */
+export function formatDuration(ms: number): string {
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 59_995) return `${(ms / 1000).toFixed(2)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, "0")} s`;
 }
 
 const BYTES = { kbit: 125, Mbit: 125_000, Gbit: 125_000_000, kB: 1000, MB: 1_000_000, GB: 1e9 } as const;

@@ -2,28 +2,137 @@
  * `assert`: a file in the sandbox is there, or is not, and holds what it should; or the sandbox has changed in its
  * transactional shares what it should, and nothing else.
  */
+import { type Static, Type } from "@sinclair/typebox";
 import { headline } from "../changes/diff.ts";
-import { COMPARABLE } from "./capture.ts";
-import { mismatches, quote } from "./match.ts";
-import type { Outcome } from "./result.ts";
-import type { AssertStep } from "./step.ts";
-import type { Verb } from "./verb.ts";
+import { closed, guestPath, optional, type Path } from "../spec/forms.ts";
+import type { Outcome, StepKind, StepOf, StepPlace } from "./kind.ts";
+import {
+  COMPARABLE,
+  mismatches,
+  quote,
+  resolveMatch,
+  type TextMatch,
+  TextMatchSchema,
+  tooLong,
+} from "./match.ts";
 
-export const assert: Verb<AssertStep> = async (step, { agent, changes, signal }) => {
-  if ("changes" in step) return assertChanges(step.changes, (await changes()).map(headline));
-  const exists = await agent.exists(step.file, { signal });
-  if (exists !== step.exists) {
-    const tell = (there: boolean) => (there ? "exists" : "does not exist");
-    return { mismatches: [{ subject: step.file, expected: tell(step.exists), seen: tell(exists) }] };
-  }
-  if (!step.match) return { mismatches: [] };
-  const bytes = await agent.readFile(step.file, { length: COMPARABLE + 1, signal });
-  if (bytes.length > COMPARABLE) {
-    const limit = `at most ${COMPARABLE / 1024 / 1024} MiB to compare`;
-    return { mismatches: [{ subject: step.file, expected: limit, seen: "more" }] };
-  }
-  return { mismatches: mismatches(step.file, bytes, step.match) };
+interface FileAssertion {
+  readonly file: string;
+  readonly exists: boolean;
+  readonly match?: TextMatch;
+}
+
+interface ChangesAssertion {
+  /** All there are, in any order: "created /project/a.txt". */
+  readonly changes: readonly string[];
+}
+
+export type AssertStep = StepOf<"assert", FileAssertion | ChangesAssertion>;
+
+/** As `headline` of the changes words one: another text would never hold. */
+const CHANGE = "^((created|modified|deleted|type|mode) /|renamed /.* to /)";
+
+const schema = Type.Object({
+  assert: Type.Object(
+    {
+      file: optional(guestPath("The file.")),
+      exists: optional(
+        Type.Boolean({
+          description: "true (the default): it is there; false: it is not.",
+          expected: "true or false",
+        }),
+      ),
+      ...TextMatchSchema.properties,
+      changes: optional(
+        Type.Array(Type.String({ pattern: CHANGE, expected: 'a change such as "created /project/a.txt"' }), {
+          description:
+            'Or: all that has changed in shares with mode = "transaction", in any order, as `capsa diff --summary` tells ' +
+            'it without what is in brackets: "created /project/a.txt", "renamed /project/a to /project/b"; [] for nothing.',
+          expected: 'a list of changes such as ["created /project/a.txt"]',
+        }),
+      ),
+    },
+    {
+      ...closed,
+      description:
+        "What must be true of a file in the guest, or of what has changed in transactional shares.",
+      expected: 'a table such as { file = "/a" }',
+    },
+  ),
+});
+
+const example = `
+[[steps]]
+# exists: true (default) or false. equals, contains, matches: as above.
+assert = { file = "/tmp/tool/count.sh", exists = true, equals = "exec wc -l", contains = "wc", matches = '^exec' }
+
+[[steps]]
+# All that has changed in shares with mode = "transaction", in any order; [] for nothing.
+assert = { changes = ["created /generated/data.csv"] }
+`;
+
+type Table = Static<typeof schema>["assert"];
+
+export const assert: StepKind<FileAssertion | ChangesAssertion, typeof schema> = {
+  schema,
+  example,
+
+  resolve({ assert: table }, place) {
+    const { file, changes, exists = true, ...match } = table;
+    const at = [...place.path, "assert"];
+    if (changes !== undefined) return resolveChanges({ ...table, changes }, at, place);
+    if (file === undefined) {
+      place.report(at, "nothing says what is asserted", 'add file = "/a", or changes = […]');
+      return { file: "/", exists };
+    }
+    const asked = Object.keys(match);
+    if (!exists && asked.length > 0) {
+      place.report(
+        [...at, asked[0]!],
+        `${asked[0]} asks for the contents of a file that must not exist`,
+        "drop one of the two",
+      );
+    }
+    return { file, exists, ...(asked.length > 0 ? { match: resolveMatch(match, at, place.report) } : {}) };
+  },
+
+  title: ({ assert: { file } }) => `assert ${file ?? "changes"}`,
+
+  async run(step, { agent, changes, signal }) {
+    if ("changes" in step) return assertChanges(step.changes, (await changes()).map(headline));
+    const exists = await agent.exists(step.file, { signal });
+    if (exists !== step.exists) {
+      const tell = (there: boolean) => (there ? "exists" : "does not exist");
+      return { mismatches: [{ subject: step.file, expected: tell(step.exists), seen: tell(exists) }] };
+    }
+    if (!step.match) return { mismatches: [] };
+    const bytes = await agent.readFile(step.file, { length: COMPARABLE + 1, signal });
+    if (bytes.length > COMPARABLE) return { mismatches: [tooLong(step.file)] };
+    return { mismatches: mismatches(step.file, bytes, step.match) };
+  },
 };
+
+function resolveChanges(
+  { changes, ...rest }: Table & { changes: string[] },
+  at: Path,
+  { sandbox, report }: StepPlace,
+): ChangesAssertion {
+  const [other] = Object.keys(rest);
+  if (other !== undefined)
+    report(
+      [...at, other],
+      `${other} is about a file, and this is about changes`,
+      "make them steps of their own",
+    );
+  if (sandbox?.keepsChanges === false) {
+    report(
+      [...at, "changes"],
+      `sandbox "${sandbox.name}" has no share that keeps changes`,
+      'give one of its shares mode = "transaction"',
+    );
+  }
+  return { changes };
+}
 
 function assertChanges(wanted: readonly string[], seen: readonly string[]): Outcome {
   const missing = wanted.filter((change) => !seen.includes(change));

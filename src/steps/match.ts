@@ -1,10 +1,82 @@
-/** Whether a text is what a step expects, and where it is not, how that is told. */
+/** Texts of steps: what one must be, whether it is that, and how much of it is kept to tell. */
+import { type Static, Type } from "@sinclair/typebox";
 import { printableJson } from "../errors/printable.ts";
-import type { Mismatch } from "./result.ts";
-import type { TextMatch } from "./step.ts";
+import { closed, optional, type Path, type Reporter, text } from "../spec/forms.ts";
+import type { Mismatch } from "./kind.ts";
 
+/** Longest text that can be compared with an expectation, bytes. */
+export const COMPARABLE = 16 * 1024 * 1024;
 /** Longest piece of a text that a report shows, in characters. */
 const SHOWN = 160;
+/** How much of the end of a command's output a report shows, bytes. */
+const TAIL = 4096;
+
+/** All that are given must hold. */
+export interface TextMatch {
+  /** The whole text, to the byte. */
+  readonly equals?: string;
+  /** Each occurs in it. */
+  readonly contains?: readonly string[];
+  readonly matches?: RegExp;
+}
+
+export const TextMatchSchema = Type.Object(
+  {
+    equals: optional(text("The whole text, to the byte.")),
+    contains: optional(
+      Type.Union(
+        [
+          Type.String(),
+          Type.Array(Type.String({ expected: "text in quotes" }), {
+            minItems: 1,
+            expected: "a list of texts",
+          }),
+        ],
+        {
+          description: "A text that occurs, or a list of texts that all do.",
+          expected: 'a text or a list of texts, such as ["a", "b"]',
+        },
+      ),
+    ),
+    matches: optional(text("A JavaScript regular expression; ^ and $ match at every line.")),
+  },
+  { ...closed, description: "What a text must be.", expected: 'a table such as { contains = "ok" }' },
+);
+
+export function resolveMatch(
+  { equals, contains, matches }: Static<typeof TextMatchSchema>,
+  path: Path,
+  report: Reporter,
+): TextMatch {
+  if (equals === undefined && contains === undefined && matches === undefined) {
+    report(path, "this expects nothing", "add equals, contains or matches");
+  }
+  return {
+    ...(equals === undefined ? {} : { equals }),
+    ...(contains === undefined ? {} : { contains: typeof contains === "string" ? [contains] : contains }),
+    ...(matches === undefined ? {} : { matches: resolvePattern(matches, [...path, "matches"], report) }),
+  };
+}
+
+/** `^` and `$` match at every line. */
+export function resolvePattern(pattern: string, path: Path, report: Reporter): RegExp {
+  try {
+    return new RegExp(pattern, "mu");
+  } catch (error) {
+    const why = (error as Error).message.replace(/^Invalid regular expression: /, "");
+    report(
+      path,
+      `not a regular expression: ${why}`,
+      "in TOML, write patterns in single quotes, where \\ stays \\",
+    );
+    return /(?:)/;
+  }
+}
+
+/** That a text is too long to be compared. */
+export function tooLong(subject: string): Mismatch {
+  return { subject, expected: `at most ${COMPARABLE / 1024 / 1024} MiB to compare`, seen: "more" };
+}
 
 /** Everything about `bytes` that `match` does not allow; `subject` is what reports call it. */
 export function mismatches(subject: string, bytes: Uint8Array, match: TextMatch): Mismatch[] {
@@ -38,4 +110,35 @@ function difference(subject: string, wanted: string, seen: string): Mismatch {
 export function quote(text: string): string {
   if (text.length <= SHOWN) return printableJson(text);
   return `${printableJson(text.slice(0, SHOWN))}… (${text.length} characters)`;
+}
+
+/** Keeps what a command prints: whole up to a limit for expectations, and always the end for reports. */
+export class Capture {
+  readonly #limit: number;
+  readonly #kept: Uint8Array[] = [];
+  #tail: Uint8Array = new Uint8Array();
+  #total = 0;
+
+  /** `whole`: keep everything up to {@link COMPARABLE}; else only the end. */
+  constructor(whole: boolean) {
+    this.#limit = whole ? COMPARABLE : 0;
+  }
+
+  add(chunk: Uint8Array): void {
+    this.#total += chunk.length;
+    if (this.#total <= this.#limit) this.#kept.push(chunk.slice());
+    const joined = Buffer.concat([this.#tail, chunk.subarray(-TAIL)]);
+    this.#tail = joined.subarray(-TAIL);
+  }
+
+  /** Everything that was printed, or undefined where that was more than was kept. */
+  whole(): Uint8Array | undefined {
+    return this.#total <= this.#limit ? Buffer.concat(this.#kept) : undefined;
+  }
+
+  /** The end as text, from the beginning of a line where something is left out. */
+  tail(): string {
+    const text = new TextDecoder().decode(this.#tail);
+    return this.#total > TAIL ? text.slice(text.indexOf("\n") + 1) : text;
+  }
 }

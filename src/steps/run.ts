@@ -3,13 +3,26 @@ import type { Agent } from "../agent/api.ts";
 import type { Change } from "../changes/api.ts";
 import { GuestLostError } from "../errors/errors.ts";
 import { record } from "../host/telemetry.ts";
-import { formatDuration } from "./duration.ts";
-import { carryOut } from "./index.ts";
-import type { RunResult, StepResult } from "./result.ts";
-import type { Step } from "./step.ts";
+import type { LogEntry } from "../sandbox/api.ts";
+import { formatDuration } from "../spec/units.ts";
+import { kinds, type Step } from "./index.ts";
+import type { Outcome, StepBase, StepKind } from "./kind.ts";
 
-/** How long an agent may take to confirm that it has ended a command that ran out of time, milliseconds. */
-const KILL_GRACE_MS = 5000;
+export interface StepResult extends Outcome {
+  readonly step: Step;
+  readonly status: "passed" | "failed" | "skipped";
+  readonly durationMs: number;
+  /** The step could not be carried out at all. */
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+export interface RunResult {
+  readonly steps: readonly StepResult[];
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly durationMs: number;
+}
 
 /** Told of a run as it goes on. */
 export interface RunObserver {
@@ -23,6 +36,8 @@ export interface RunOptions extends RunObserver {
   readonly keepGoing?: boolean;
   /** What a sandbox has changed in its transactional shares; nothing without. */
   readonly changes?: (sandbox: string) => Promise<readonly Change[]>;
+  /** What the main process of a sandbox has printed so far; nothing without. */
+  readonly printed?: (sandbox: string) => Promise<readonly LogEntry[]>;
   /** Aborting ends the step that runs; the run then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -77,32 +92,34 @@ async function runStep(step: Step, agent: Agent, options: RunOptions): Promise<S
 async function performStep(
   step: Step,
   agent: Agent,
-  { signal, changes, onOutput }: RunOptions,
+  { signal = new AbortController().signal, changes, printed, onOutput }: RunOptions,
 ): Promise<StepResult> {
   const begun = performance.now();
-  // an exec's own limit is kept by the agent, which can say what it ended; this one is for an agent that does not answer
-  const limit = AbortSignal.timeout(step.timeoutMs + (step.verb === "exec" ? KILL_GRACE_MS : 0));
+  const kind = kinds[step.verb] as unknown as StepKind<StepBase>;
+  const limit = kind.keepsTime ? undefined : AbortSignal.timeout(step.timeoutMs);
   const done = (rest: Omit<StepResult, "step" | "durationMs">): StepResult => ({
     step,
     durationMs: performance.now() - begun,
     ...rest,
   });
   try {
-    const outcome = await carryOut(step, {
+    const outcome = await kind.run(step, {
       agent,
       changes: async () => (await changes?.(step.sandbox)) ?? [],
-      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      printed: async () => (await printed?.(step.sandbox)) ?? [],
+      signal: limit ? AbortSignal.any([signal, limit]) : signal,
       onOutput: (stream, chunk) => onOutput?.(step, stream, chunk),
     });
     return done({ status: outcome.mismatches.length === 0 ? "passed" : "failed", ...outcome });
   } catch (error) {
-    signal?.throwIfAborted();
-    return done({ status: "failed", mismatches: [], error: describe(error, step, limit) });
+    signal.throwIfAborted();
+    if (!limit?.aborted) return done({ status: "failed", mismatches: [], error: describe(error) });
+    const message = `no answer in ${formatDuration(step.timeoutMs)}`;
+    return done({ status: "failed", mismatches: [], error: { code: "ETIMEDOUT", message } });
   }
 }
 
-function describe(error: unknown, step: Step, limit: AbortSignal): NonNullable<StepResult["error"]> {
-  if (limit.aborted) return { code: "ETIMEDOUT", message: `no answer in ${formatDuration(step.timeoutMs)}` };
+function describe(error: unknown): NonNullable<StepResult["error"]> {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof GuestLostError) return { code: error.code, message };
   const code = (error as { code?: unknown }).code;

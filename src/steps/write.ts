@@ -1,19 +1,96 @@
 /** `write`: put a file into the sandbox, from the script or from the host. */
+import { resolve as absolute } from "node:path";
+import { Type } from "@sinclair/typebox";
 import { CapsaError } from "../errors/errors.ts";
 import { errorCode } from "../host/file_errors.ts";
 import { type Held, hold } from "../host/hold.ts";
-import type { WriteStep } from "./step.ts";
-import type { Verb } from "./verb.ts";
+import { lookUp } from "../host/look_up.ts";
+import { unexpanded } from "../host/written.ts";
+import { closed, guestPath, hostPath, optional, text } from "../spec/forms.ts";
+import type { StepKind, StepOf } from "./kind.ts";
 
-export const write: Verb<WriteStep> = async (step, { agent, signal }) => {
-  const options = { mode: step.mode, parents: true, signal };
-  if ("text" in step.contents) {
-    await agent.writeFile(step.file, step.contents.text, options);
-  } else {
-    using file = hostFile(step.contents.from);
-    await agent.writeFile(step.file, Bun.file(file.path), options);
-  }
-  return { mismatches: [] };
+interface Write {
+  readonly file: string;
+  /** What is written: a text, or the contents of a file of the host (absolute path), read when the step runs. */
+  readonly contents: { readonly text: string } | { readonly from: string };
+  readonly mode: number;
+}
+
+export type WriteStep = StepOf<"write", Write>;
+
+const schema = Type.Object({
+  write: Type.Object(
+    {
+      file: guestPath("The file; missing directories are made."),
+      text: optional(text("What is written.")),
+      from: optional(hostPath("Or: a file of the host, whose contents are written.")),
+      mode: optional(
+        Type.String({
+          pattern: "^0?[0-7]{3}$",
+          description: 'Permissions (default "0644").',
+          expected: 'permissions in octal, such as "0755"',
+        }),
+      ),
+    },
+    {
+      ...closed,
+      description: "Write a file in the guest.",
+      expected: 'a table such as { file = "/a", text = "b" }',
+    },
+  ),
+});
+
+const example = `
+[[steps]]
+# mode: permissions in octal (default "0644"). Missing directories are made.
+write = { file = "/tmp/tool/count.sh", text = "exec wc -l", mode = "0755" }
+
+[[steps]]
+# from: a file of the host, relative to the directory of this file, instead of text
+write = { file = "/generated/data.csv", from = "./examples/python/project/readings.csv" }
+`;
+
+export const write: StepKind<Write, typeof schema> = {
+  schema,
+  example,
+
+  resolve({ write: table }, { path, base, report }) {
+    const at = [...path, "write"];
+    if (table.text !== undefined && table.from !== undefined) {
+      report([...at, "from"], "text and from both say what is written", "keep one of them");
+    } else if (table.text === undefined && table.from === undefined) {
+      report(at, "nothing says what is written", 'add text = "…" or from = "./file"');
+    }
+    const from = table.from === undefined ? undefined : absolute(base, table.from);
+    // an earlier step may make it, so only what can never be read is refused
+    const found = from === undefined ? undefined : lookUp(from);
+    const wrong = unexpanded(table.from ?? "");
+    if (wrong !== undefined) {
+      report([...at, "from"], ...wrong);
+    } else if (found !== undefined && "why" in found) {
+      if (!found.missing) report([...at, "from"], found.why);
+    } else if (found?.isDirectory()) {
+      report([...at, "from"], `${from} is a directory`, "name a file, or share the directory");
+    }
+    return {
+      file: table.file,
+      contents: from === undefined ? { text: table.text ?? "" } : { from },
+      mode: Number.parseInt(table.mode ?? "644", 8),
+    };
+  },
+
+  title: ({ write: { file } }) => `write ${file}`,
+
+  async run({ file, contents, mode }, { agent, signal }) {
+    const options = { mode, parents: true, signal };
+    if ("text" in contents) {
+      await agent.writeFile(file, contents.text, options);
+    } else {
+      using held = hostFile(contents.from);
+      await agent.writeFile(file, Bun.file(held.path), options);
+    }
+    return { mismatches: [] };
+  },
 };
 
 function hostFile(path: string): Held {

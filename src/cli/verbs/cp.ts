@@ -5,7 +5,7 @@ import { AgentError, HostFileError } from "../../errors/errors.ts";
 import { printableJson } from "../../errors/printable.ts";
 import { errorCode } from "../../host/file_errors.ts";
 import { statusOf } from "../../host/hold.ts";
-import { formatDuration } from "../../steps/duration.ts";
+import { formatDuration } from "../../spec/units.ts";
 import type { Cli } from "../cli.ts";
 import { type CopyEnd, type Found, parseEnd, placeCopy } from "../copy_ends.ts";
 import { RefusedError, UsageError } from "../failure.ts";

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import { attach, list } from "../../sandbox/registry.ts";
-import { formatDuration } from "../../steps/duration.ts";
+import { formatDuration } from "../../spec/units.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
 import { parseTimeout } from "../options.ts";

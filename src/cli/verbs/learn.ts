@@ -6,10 +6,10 @@ import { openAndTold } from "../../network/rules.ts";
 import type { NetworkAccess, NetworkRefusal } from "../../sandbox/api.ts";
 import { describeRefusal } from "../../sandbox/describe.ts";
 import { type LearnedShare, learnShares, sharesToml } from "../../sandbox/learn.ts";
+import type { Step } from "../../steps/index.ts";
 import { describeStep } from "../../steps/report/terminal.ts";
 import { runSteps } from "../../steps/run.ts";
-import type { Step } from "../../steps/step.ts";
-import { type Booted, bootAll, changesIn, connectAll } from "../boot.ts";
+import { askedBySteps, type Booted, bootAll, connectAll } from "../boot.ts";
 import { choose } from "../choose.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
@@ -89,7 +89,7 @@ async function perform(
   const colors = await terminal.colors();
   try {
     const result = await runSteps(steps, agents, {
-      changes: changesIn(booted),
+      ...askedBySteps(booted),
       signal,
       onEnd: (ended) => void terminal.writeError(`${describeStep(ended, colors, file)}\n`),
     });

@@ -1,7 +1,7 @@
 /** `capsa metrics`: what sandboxes use. */
 import type { Command } from "commander";
 import { attach, list } from "../../sandbox/registry.ts";
-import { formatDuration } from "../../steps/duration.ts";
+import { formatDuration } from "../../spec/units.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
 import { prometheusText, type Sample } from "../prometheus.ts";

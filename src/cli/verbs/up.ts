@@ -5,14 +5,14 @@ import { CapsaError } from "../../errors/errors.ts";
 import type { BootTimings, RunningSandbox } from "../../sandbox/api.ts";
 import { describeExit, describeRefusal } from "../../sandbox/describe.ts";
 import type { SandboxSpec } from "../../spec/spec.ts";
-import { formatDuration } from "../../steps/duration.ts";
+import { formatDuration } from "../../spec/units.ts";
+import type { Step } from "../../steps/index.ts";
 import { jsonReport } from "../../steps/report/json.ts";
 import { tapReport } from "../../steps/report/tap.ts";
 import { describeRun, describeStep } from "../../steps/report/terminal.ts";
-import type { RunResult, StepResult } from "../../steps/result.ts";
+import type { RunResult, StepResult } from "../../steps/run.ts";
 import { runSteps } from "../../steps/run.ts";
-import type { Step } from "../../steps/step.ts";
-import { type Booted, bootAll, changesIn, connectAll } from "../boot.ts";
+import { askedBySteps, type Booted, bootAll, connectAll } from "../boot.ts";
 import { choose } from "../choose.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
@@ -175,7 +175,7 @@ async function script(
   const result = await runSteps(steps, agents, {
     signal,
     ...(options.keepGoing ? { keepGoing: true } : {}),
-    changes: changesIn(booted),
+    ...askedBySteps(booted),
     onStart: (step) => {
       if (!calm) progress = startProgress(terminal, step.name);
     },

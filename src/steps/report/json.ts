@@ -1,5 +1,5 @@
 /** A run as one JSON document. */
-import type { RunResult } from "../result.ts";
+import type { RunResult } from "../run.ts";
 
 /** Plain data: times in milliseconds, rounded; steps in order. */
 export function jsonReport(run: RunResult) {

@@ -3,7 +3,7 @@
  * Written by hand: the libraries for it are unkempt or large (lodash and xmlbuilder), and leave in what XML cannot hold.
  */
 import { printable } from "../../errors/printable.ts";
-import type { RunResult, StepResult } from "../result.ts";
+import type { RunResult, StepResult } from "../run.ts";
 
 /** `file` is where the steps were written; it names the suite. */
 export function junitReport(run: RunResult, file: string): string {

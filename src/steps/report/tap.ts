@@ -1,6 +1,6 @@
 /** A run in the Test Anything Protocol, version 14 (https://testanything.org/tap-version-14-specification.html). */
 import { printableJson, printableLine } from "../../errors/printable.ts";
-import type { RunResult, StepResult } from "../result.ts";
+import type { RunResult, StepResult } from "../run.ts";
 
 export function tapReport(run: RunResult): string {
   const lines = ["TAP version 14", `1..${run.steps.length}`];

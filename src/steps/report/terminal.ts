@@ -1,8 +1,8 @@
 /** Results of steps for people: a line each, and of a failed one all that is known. */
 import type { Colors } from "picocolors/types";
 import { printable, printableLine } from "../../errors/printable.ts";
-import { formatDuration } from "../duration.ts";
-import type { RunResult, StepResult } from "../result.ts";
+import { formatDuration } from "../../spec/units.ts";
+import type { RunResult, StepResult } from "../run.ts";
 
 /** Lines of output shown beneath a failed step. */
 const SHOWN_LINES = 20;

@@ -520,7 +520,13 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       ["5:1 sandbox.box.shares[1].ownership.gids", "5:43 sandbox.box.shares[1].ownership.uids[1].host"],
       "0 or more, not -1",
     ],
-    ["step without a verb", `${box}[[steps]]\nname = "x"`, ["2:3 steps[1]"], "this step does nothing"],
+    [
+      "step without a verb",
+      `${box}[[steps]]\nname = "x"`,
+      ["2:3 steps[1]"],
+      "this step does nothing",
+      'exec = "…", write = { … }',
+    ],
     [
       "step with two verbs",
       `${box}[[steps]]\nexec = "x"\nassert = { file = "/a" }`,
@@ -549,7 +555,7 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       "step timeout",
       `${box}[[steps]]\nexec = "x"\ntimeout = "0ms"`,
       ["4:11 steps[1].timeout"],
-      "longer than no time",
+      "must be greater than 0",
     ],
     [
       "bad pattern",

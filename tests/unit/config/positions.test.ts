@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import toml from "toml";
-import { type Path, type Position, scanPositions } from "../../../src/config/positions.ts";
+import { type Position, scanPositions } from "../../../src/config/positions.ts";
+import type { Path } from "../../../src/spec/forms.ts";
 
 /** The text from the value's, or key's, position on, as far as `length`. */
 function textAt(text: string, position: Position | undefined, length: number): string | undefined {

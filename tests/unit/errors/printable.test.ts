@@ -15,12 +15,12 @@ import { AgentError, BootError, CapsaError, HostFileError } from "../../../src/e
 import { printable, printableJson, printableLine, printableToml } from "../../../src/errors/printable.ts";
 import { learnedToml } from "../../../src/network/learn.ts";
 import { sharesToml } from "../../../src/sandbox/learn.ts";
+import type { ExecStep } from "../../../src/steps/exec.ts";
 import { quote } from "../../../src/steps/match.ts";
 import { junitReport } from "../../../src/steps/report/junit.ts";
 import { tapReport } from "../../../src/steps/report/tap.ts";
 import { describeStep } from "../../../src/steps/report/terminal.ts";
-import type { RunResult, StepResult } from "../../../src/steps/result.ts";
-import type { ExecStep } from "../../../src/steps/step.ts";
+import type { RunResult, StepResult } from "../../../src/steps/run.ts";
 import { failure, words } from "../../../src/wire/fields.ts";
 import { Shown } from "../cli/shown.ts";
 

@@ -1,7 +1,7 @@
 /** The JUnit report, read back by a parser of XML that is not ours (Python's expat). */
 import { expect, test } from "bun:test";
 import { junitReport } from "../../../src/steps/report/junit.ts";
-import type { StepResult } from "../../../src/steps/result.ts";
+import type { StepResult } from "../../../src/steps/run.ts";
 
 const READ = `
 import sys, json, xml.etree.ElementTree as tree

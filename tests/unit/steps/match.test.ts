@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
-import { Capture, COMPARABLE } from "../../../src/steps/capture.ts";
-import { formatDuration } from "../../../src/steps/duration.ts";
-import { mismatches, quote } from "../../../src/steps/match.ts";
+import { formatDuration } from "../../../src/spec/units.ts";
+import { Capture, COMPARABLE, mismatches, quote } from "../../../src/steps/match.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
