@@ -10,8 +10,8 @@ import type {
   StartOptions,
 } from "../sandbox/api.ts";
 import { describeExit } from "../sandbox/describe.ts";
+import { readEventLog } from "../sandbox/log.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
-import { readLog } from "../sandbox/registry.ts";
 import { startSandbox } from "../sandbox/start.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { Step } from "../steps/index.ts";
@@ -102,7 +102,7 @@ export function askedBySteps(booted: readonly Booted[]): Pick<RunOptions, "chang
   const find = (sandbox: string) => booted.find(({ spec }) => spec.name === sandbox)!.vm;
   return {
     changes: (sandbox) => find(sandbox).changes(),
-    printed: (sandbox) => readLog(find(sandbox).id),
+    printed: async (sandbox) => readEventLog(find(sandbox).runtimeDir).output,
   };
 }
 
