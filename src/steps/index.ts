@@ -7,10 +7,11 @@ import { parseDuration } from "../spec/units.ts";
 import { assert } from "./assert.ts";
 import { exec } from "./exec.ts";
 import type { StepKind, StepOf, StepSandbox } from "./kind.ts";
+import { wait } from "./wait.ts";
 import { write } from "./write.ts";
 
 /** By the key of a [[steps]] table that makes a step one of the kind. */
-export const kinds = { exec, write, assert } as const;
+export const kinds = { exec, write, assert, wait } as const;
 
 type Kinds = typeof kinds;
 export type Verb = keyof Kinds;

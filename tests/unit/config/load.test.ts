@@ -224,6 +224,19 @@ describe("a right file", () => {
     expect(steps.map(({ sandbox }) => sandbox)).toEqual(["b"]);
   });
 
+  test("waits for one thing, by a command in the sandbox's directory", () => {
+    const wait = (text: string) => `[[steps]]\nwait = { ${text} }\n`;
+    const { steps } = parse(
+      `[sandbox.a]\nrun = "x"\ncwd = "/c"\n${wait("port = 80")}every = "1s"\n${wait('line = "^a$"')}${wait('exec = "b"')}`,
+    );
+    const common = { verb: "wait", sandbox: "a", timeoutMs: 600_000 };
+    expect(steps).toMatchObject([
+      { ...common, name: "wait for port 80", until: { port: 80 }, everyMs: 1000 },
+      { ...common, name: "wait for a line that matches /^a$/", until: { line: /^a$/mu }, everyMs: 250 },
+      { ...common, name: "wait for success of b", until: { argv: ["/bin/sh", "-c", "b"], cwd: "/c" } },
+    ]);
+  });
+
   test("has limits for models, each with a default", () => {
     const limits = { maxSandboxes: 4, execTimeoutMs: 120_000, maxOutput: 65_536, maxDownload: 2 ** 30 };
     expect(parse("[sandbox.box]\n").mcp).toEqual(limits);
@@ -556,6 +569,49 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       `${box}[[steps]]\nexec = "x"\ntimeout = "0ms"`,
       ["4:11 steps[1].timeout"],
       "must be greater than 0",
+    ],
+    [
+      "step timeout that no timer takes",
+      `${box}[[steps]]\nexec = "x"\ntimeout = "597h"`,
+      ["4:11 steps[1].timeout"],
+      "at most 596h",
+    ],
+    [
+      "wait for nothing",
+      `${box}[[steps]]\nwait = {}`,
+      ["3:8 steps[1].wait"],
+      "one of port, file, line, exec",
+    ],
+    [
+      "wait for two things",
+      `${box}[[steps]]\nwait = { port = 80, file = "/a" }`,
+      ["3:28 steps[1].wait.file"],
+      "port and file",
+    ],
+    ["wait for no port", `${box}[[steps]]\nwait = { port = 0 }`, ["3:17 steps[1].wait.port"], "1 to 65535"],
+    [
+      "wait for a line of nobody's",
+      `${box}[[steps]]\nwait = { line = "a" }`,
+      ["3:17 steps[1].wait.line"],
+      "no main process",
+    ],
+    [
+      "wait for a pattern that is none",
+      `${box}run = "x"\n[[steps]]\nwait = { line = "(" }`,
+      ["4:17 steps[1].wait.line"],
+      "not a regular expression",
+    ],
+    [
+      "wait without a pause",
+      `${box}[[steps]]\nwait = { port = 80 }\nevery = "0ms"`,
+      ["4:9 steps[1].every"],
+      "greater than 0",
+    ],
+    [
+      "wait's key in another step",
+      `${box}[[steps]]\nexec = "x"\nevery = "1s"`,
+      ["4:9 steps[1].every"],
+      "every belongs to wait",
     ],
     [
       "bad pattern",
