@@ -4,7 +4,7 @@ import { ArgumentError } from "./errors.ts";
 import { shown } from "./printable.ts";
 
 /** A timer takes no longer one: it would go off at once. */
-const LONGEST_MS = 2 ** 31 - 1;
+export const LONGEST_MS = 2 ** 31 - 1;
 
 /** Throws `ArgumentError` for what is no absolute path. */
 export function checkPath(path: unknown): void {

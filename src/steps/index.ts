@@ -1,6 +1,7 @@
 /** The kinds of steps, and all that is made of their list: the schema of a [[steps]] table, and steps of such tables. */
 import { KindGuard, type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { LONGEST_MS } from "../errors/check.ts";
 import { closed, duration, optional, type Path, type Reporter, text } from "../spec/forms.ts";
 import { suggest } from "../spec/suggest.ts";
 import { parseDuration } from "../spec/units.ts";
@@ -18,8 +19,6 @@ export type Verb = keyof Kinds;
 export type Step = { [V in Verb]: StepOf<V, ReturnType<Kinds[V]["resolve"]>> }[Verb];
 
 const TIMEOUT_MS = 600_000;
-/** A timer takes no longer one: it would go off at once. */
-const MOST_MS = 2 ** 31 - 1;
 const verbs = Object.keys(kinds) as Verb[];
 
 /** "exec, write and assert" */
@@ -109,7 +108,7 @@ function resolveStep(table: StepTable, path: Path, context: Context): Step | und
   }
   const timeoutMs = table.timeout === undefined ? TIMEOUT_MS : (parseDuration(table.timeout) ?? 0);
   if (timeoutMs === 0) report([...path, "timeout"], "must be greater than 0");
-  if (timeoutMs > MOST_MS) report([...path, "timeout"], "a step can take at most 596h");
+  if (timeoutMs > LONGEST_MS) report([...path, "timeout"], "a step can take at most 596h");
   const kind = kinds[verb] as unknown as StepKind<object>;
   return {
     verb,

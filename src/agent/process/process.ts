@@ -6,10 +6,8 @@ import { Collector, pieces } from "../../wire/streams.ts";
 import type { Environment, ExecOptions, ExecResult, SpawnOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
 import { programRequest, wantsInput } from "./program.ts";
-import { RunningProcess, SIGKILL, silent } from "./running.ts";
+import { RunningProcess, SIGKILL } from "./running.ts";
 
-/** What a guest gets beyond a program's own time limit to say that it kept it. */
-const TIMEOUT_GRACE_MS = 10_000;
 const MAX_OUTPUT = 64 << 20;
 
 const EXEC_OPTIONS: ReadonlySet<string> = new Set<keyof ExecOptions>([
@@ -98,11 +96,7 @@ export async function spawn(
     onEvent: child.onEvent,
   });
   child.watch(call, connection);
-  if (timeoutMs !== undefined) {
-    const overdue = setTimeout(() => call.abandon(silent(path)), timeoutMs + TIMEOUT_GRACE_MS);
-    child.exited.catch(() => {}).finally(() => clearTimeout(overdue));
-  }
-  await child.started(connection, path);
+  await child.started(connection, path, timeoutMs);
   if (stdin !== undefined && stdin !== "pipe") child.feed(pieces(stdin));
   else if (wantsInput(options)) child.openInput();
   return child;

@@ -1,5 +1,6 @@
 /** A program that runs, tied to the call that has its streams and its end. */
 
+import { LONGEST_MS } from "../../errors/check.ts";
 import { guardMethods } from "../../errors/edge.ts";
 import { AgentError } from "../../errors/errors.ts";
 import { signalNumber } from "../../host/signals.ts";
@@ -10,10 +11,10 @@ import { ProtocolError } from "../../wire/profile.ts";
 import { Outlet, pieces } from "../../wire/streams.ts";
 import type { AgentProcess, AttachedProcess, ExitStatus, OutputStream } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
+import { SHORT_MS } from "../connect/silence.ts";
 import { readEnd } from "./exit_status.ts";
 import { terminalSize } from "./program.ts";
 
-const START_TIMEOUT_MS = 30_000;
 export const SIGKILL = 9;
 
 export class RunningProcess implements AgentProcess {
@@ -23,6 +24,8 @@ export class RunningProcess implements AgentProcess {
   protected call!: Call;
   readonly #output: { readonly stdout: Outlet; readonly stderr: Outlet };
   readonly #started = Promise.withResolvers<Message>();
+  /** The one limit that this side sets: see {@link expectWord}. */
+  #silence: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     const taken = (count: number) => this.call.taken(count);
@@ -78,6 +81,7 @@ export class RunningProcess implements AgentProcess {
   /** Tie streams and status to the call's end. */
   watch(call: Call, connection: Connection): void {
     this.call = call;
+    call.response.catch(() => {}).finally(() => clearTimeout(this.#silence));
     this.exited = call.response.then(async (response) => {
       const { status, ending } = connection.trust(() => readEnd(response));
       if (ending) throw await connection.ending();
@@ -97,20 +101,32 @@ export class RunningProcess implements AgentProcess {
     this.#output.stderr.end();
   }
 
-  /** Resolves with the guest's word that it runs; rejects with why it does not. `name` is for errors. */
-  async started(connection: Connection, name: string): Promise<Message> {
-    const silence = setTimeout(() => this.call.abandon(silent(name)), START_TIMEOUT_MS);
-    try {
-      // a program that cannot be started is answered without "started"
-      const event = await Promise.race([this.#started.promise, this.exited.then(() => undefined)]);
-      return connection.trust(() => {
-        if (event === undefined) throw new ProtocolError("an exec ended without having started");
-        this.pid = uint(event, "pid", 0x7fffffff);
-        return event;
-      });
-    } finally {
-      clearTimeout(silence);
-    }
+  /**
+   * Resolves with the guest's word that it runs; rejects with why it does not. `name` is for errors. With `timeoutMs` the
+   * agent then ends the program by itself when that is over.
+   */
+  async started(connection: Connection, name: string, timeoutMs?: number): Promise<Message> {
+    this.#expectWord(name, 0);
+    // a program that cannot be started is answered without "started"
+    const event = await Promise.race([this.#started.promise, this.exited.then(() => undefined)]);
+    clearTimeout(this.#silence);
+    if (timeoutMs !== undefined && this.call.open) this.#expectWord(name, timeoutMs);
+    return connection.trust(() => {
+      if (event === undefined) throw new ProtocolError("an exec ended without having started");
+      this.pid = uint(event, "pid", 0x7fffffff);
+      return event;
+    });
+  }
+
+  /**
+   * The agent is given up when it says nothing of the program for so long after it was to. To start a program, and to end
+   * one whose time is over, are short work for it, so it has as long as for any short call. That is half a minute: a
+   * guest on emulated processors of a busy machine may read a program from a share for seconds, and an agent that has
+   * truly gone is mostly known by its connection, which ends.
+   */
+  #expectWord(name: string, afterMs: number): void {
+    const give = () => this.call.abandon(silent(name));
+    this.#silence = setTimeout(give, Math.min(afterMs + SHORT_MS, LONGEST_MS));
   }
 
   /** Standard input for the caller to write to; what comes after the program's end goes nowhere. */
@@ -169,6 +185,6 @@ export class AttachedRunning extends RunningProcess implements AttachedProcess {
 
 guardMethods(AttachedRunning.prototype);
 
-export function silent(path: string): AgentError {
+function silent(path: string): AgentError {
   return new AgentError("ETIMEDOUT", `exec ${path}: the agent did not answer in time`, { op: "exec", path });
 }

@@ -1,6 +1,6 @@
 /** The client against an honest agent: each call's frames, its result, its flow of credit. */
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, jest, test } from "bun:test";
 import type { Message } from "../../../src/wire/framing.ts";
 import { FakeAgent, type Peer } from "./fake.ts";
 
@@ -144,6 +144,60 @@ describe("exec", () => {
     const running = agent.exec(["sleep", "9"], { signal: abortSoon(reason) });
     await expect(running).rejects.toBe(reason);
     expect(await killed.promise).toEqual({ id: 2, ev: "kill", signal: 9 });
+  });
+});
+
+describe("an agent that falls silent", () => {
+  /** Says that the program runs, where it says that much; `asked` settles with the request. */
+  function falling(speaks: boolean) {
+    const asked = Promise.withResolvers<void>();
+    const fake = new FakeAgent(({ op, id }, peer) => {
+      if (op === "exec" && speaks) peer.send({ id, ev: "started", pid: 7 });
+      if (op === "exec") asked.resolve();
+      if (op === "ping") peer.send({ id, ok: true });
+    });
+    return { fake, asked: asked.promise };
+  }
+  const silent = { code: "ETIMEDOUT", message: "exec sleep: the agent did not answer in time" };
+
+  test.each([
+    ["before the program runs", false, 30_000],
+    ["after the program's time is over", true, 30_000 + 60_000],
+  ])("%s is given up, and not a moment before", async (_, speaks, limit) => {
+    jest.useFakeTimers();
+    try {
+      const { fake, asked } = falling(speaks);
+      await using _fake = fake;
+      await using agent = await fake.connect();
+      let ended: unknown;
+      const running = agent.exec(["sleep"], { timeoutMs: 60_000 }).catch((error) => {
+        ended = error;
+      });
+      await asked;
+      await agent.ping(); // what the agent said before has arrived
+      jest.advanceTimersByTime(limit - 1);
+      await agent.ping();
+      expect(ended).toBeUndefined();
+      jest.advanceTimersByTime(1);
+      await running;
+      expect(ended).toMatchObject(silent);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("is waited for where the limit is the longest that a timer takes", async () => {
+    const { fake, asked } = falling(true);
+    await using _fake = fake;
+    await using agent = await fake.connect();
+    const running = agent.exec(["sleep"], { timeoutMs: 2 ** 31 - 1 });
+    let ended = false;
+    running.catch(() => {
+      ended = true;
+    });
+    await asked;
+    for (let turn = 0; turn < 20; turn++) await agent.ping();
+    expect(ended).toBe(false);
   });
 });
 
