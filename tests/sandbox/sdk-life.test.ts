@@ -204,7 +204,8 @@ describe("ends", () => {
     expect(performance.now() - began).toBeLessThan(3000);
     expect(one).toEqual({ reason: "stopped", exitCode: null, signal: null });
     expect(other).toEqual(one);
-    for (const result of await settled) expect(result).toMatchObject({ reason: { code: "SANDBOX_ENDED", reason: "stopped" } });
+    for (const result of await settled)
+      expect(result).toMatchObject({ reason: { code: "SANDBOX_ENDED", reason: "stopped" } });
     await expect(vm.wait()).rejects.toMatchObject({ code: "NO_EXIT_CODE" });
     expect(await gone(pids, 2000)).toEqual([]);
     expect(left()).toEqual([]);
