@@ -3,13 +3,12 @@
 import { checkMode, checkPath, checkWhole } from "../errors/check.ts";
 import { guardMethods } from "../errors/edge.ts";
 import { AgentError, ArgumentError } from "../errors/errors.ts";
-import { MAX_WINDOW } from "../wire/call.ts";
+import { FILE_MS, MAX_WINDOW } from "../wire/call.ts";
 import { bytes, flag, oneOf, uint, words } from "../wire/fields.ts";
-import { ProtocolError } from "../wire/profile.ts";
+import { ProtocolError } from "../wire/framing.ts";
 import { Collector, Outlet, pieces } from "../wire/streams.ts";
 import type * as api from "./api.ts";
 import { Connection, type ConnectOptions } from "./connect/connection.ts";
-import { FILE_MS } from "./connect/silence.ts";
 import { listDir } from "./files/list.ts";
 import * as paths from "./files/paths.ts";
 import { watch } from "./files/watch.ts";
@@ -221,7 +220,7 @@ class AgentClient implements api.Agent {
   }
 
   async glob(pattern: string, options: api.GlobOptions = {}): Promise<string[]> {
-    const { glob } = await import("./files/glob.ts");
+    const { glob } = await import("./files/list.ts");
     return glob(this.#connection, pattern, options);
   }
 

@@ -4,8 +4,8 @@
  */
 
 import { CapsaError } from "../errors/errors.ts";
+import { controlSocket } from "../host/directories.ts";
 import { errorCode } from "../host/file_errors.ts";
-import { controlSocket } from "../host/runtime_dir.ts";
 import { Control } from "../wire/control.ts";
 import { lockStaging, type Staging } from "./staging.ts";
 

@@ -6,12 +6,12 @@
 
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { errorCode } from "../host/file_errors.ts";
+import { attribute } from "../host/libc.ts";
 import { type Place, TREE_DEPTH } from "../host/place.ts";
 import { enterAbove, enterIfThere, isMissing, type Opened, openLower, openUpper } from "./layers.ts";
 import { type Through, throughOf } from "./renamed.ts";
 import { identity, look, type Side, sideOf } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";
-import { attribute } from "./system.ts";
 
 const HERE = Buffer.from(".");
 const CHUNK = 1 << 16;

@@ -5,7 +5,7 @@
 
 import { appendFileSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { writeWhole } from "../host/whole_file.ts";
+import { writeWhole } from "../host/files.ts";
 import type { Delta } from "./compare.ts";
 import { identity, type Side } from "./side.ts";
 import type { Staging } from "./staging.ts";

@@ -5,11 +5,11 @@
 
 import { fstatSync, readdirSync } from "node:fs";
 import { lastingIdentity } from "../host/identity.ts";
+import { attribute, removeAttribute } from "../host/libc.ts";
 import { type Place, TREE_DEPTH } from "../host/place.ts";
 import { enterAbove, openLower, openUpper } from "./layers.ts";
 import { look } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";
-import { attribute, removeAttribute } from "./system.ts";
 
 const MARK = "user.overlay.redirect";
 const HERE = Buffer.from(".");

@@ -5,7 +5,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { writeWhole } from "../host/whole_file.ts";
+import { writeWhole } from "../host/files.ts";
 import type { Delta } from "./compare.ts";
 import { shownPath } from "./names.ts";
 import { type Side, signature } from "./side.ts";

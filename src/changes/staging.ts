@@ -23,17 +23,16 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { HostError, SpecError } from "../errors/errors.ts";
-import { identify, isAlive, type ProcessIdentity } from "../host/directories.ts";
 import { errorCode } from "../host/file_errors.ts";
+import { writeWhole } from "../host/files.ts";
 import { statusOf } from "../host/hold.ts";
 import { stateHome } from "../host/homes.ts";
 import { lastingIdentity } from "../host/identity.ts";
-import { lockFile } from "../host/libc.ts";
+import { lockFile, makeWhiteout, renameOut, setAttribute } from "../host/libc.ts";
+import { identify, isAlive, type ProcessIdentity } from "../host/process.ts";
 import { removeTree } from "../host/remove.ts";
-import { writeWhole } from "../host/whole_file.ts";
 import { pathBelow } from "../sandbox/validate.ts";
 import type { ShareSpec } from "../spec/spec.ts";
-import { makeWhiteout, renameOut, setAttribute } from "./system.ts";
 
 /** A share whose changes are staged. */
 export interface StagedShare {

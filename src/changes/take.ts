@@ -20,15 +20,15 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
+import { runs } from "../host/files.ts";
+import { exchange, renameAnew } from "../host/libc.ts";
 import type { Place } from "../host/place.ts";
 import { removeEntry } from "../host/remove.ts";
-import { runs } from "../host/sparse.ts";
 import { type Delta, isStill, leaves, openAfter, openFile } from "./compare.ts";
 import { type Entry, noteMade } from "./journal.ts";
 import { enterAbove, openLower } from "./layers.ts";
 import { identity, look, type Side } from "./side.ts";
 import type { Staging } from "./staging.ts";
-import { exchange, renameAnew } from "./system.ts";
 
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
 const CHUNK = 1 << 20;

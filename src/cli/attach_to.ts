@@ -4,8 +4,7 @@ import { AgentError, CapsaError } from "../errors/errors.ts";
 import type { Cli } from "./cli.ts";
 import { UsageError } from "./failure.ts";
 import { RawTerminal, requireTerminal, terminalSize } from "./raw_terminal.ts";
-import { withAgent } from "./run_program.ts";
-import { showOutput, showTerminal, tellEnd } from "./session.ts";
+import { showOutput, showTerminal, tellEnd, withAgent } from "./run_program.ts";
 
 /** Ctrl-], as telnet and virsh have it: a key that programs have no use for. */
 const LEAVE = 0x1d;

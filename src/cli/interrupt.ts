@@ -1,5 +1,5 @@
 /** What ends a command early: signals, and a reader of our output that has gone. */
-import { constants } from "node:os";
+import { shellStatus } from "../host/signals.ts";
 
 /** The reason with which everything under way is aborted; `exitCode` is what a shell expects of it. */
 export class Interrupted extends Error {
@@ -10,7 +10,7 @@ export class Interrupted extends Error {
   constructor(signal: NodeJS.Signals) {
     super(`ended by ${signal}`);
     this.signal = signal;
-    this.exitCode = 128 + constants.signals[signal];
+    this.exitCode = shellStatus({ exitCode: null, signal });
   }
 }
 

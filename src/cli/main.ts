@@ -1,9 +1,10 @@
 /** The `capsa` command: its verbs, and what happens when one fails. */
+
+import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import pkg from "../../package.json" with { type: "json" };
-import { checkArguments } from "./arguments.ts";
 import type { Cli } from "./cli.ts";
-import { describeFailure, exitCodes } from "./failure.ts";
+import { describeFailure, exitCodes, UsageError } from "./failure.ts";
 import { watchInterrupts } from "./interrupt.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -104,4 +105,18 @@ Exit codes: ${exitCodes.failed} a step failed, ${exitCodes.usage} the command li
 function wantsJson(): boolean {
   const end = process.argv.indexOf("--");
   return process.argv.slice(2, end === -1 ? undefined : end).includes("--json");
+}
+
+/** Throws {@link UsageError} where one of `words`, this process's own, was not UTF-8. */
+export function checkArguments(words: readonly string[]): void {
+  const word = words.find((one) => one.includes("\ufffd"));
+  if (word === undefined) return;
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(readFileSync("/proc/self/cmdline"));
+  } catch {
+    throw new UsageError(
+      `the argument ${JSON.stringify(word)} is not UTF-8, and capsa would pass on another`,
+      "put what is of other bytes into a file, or into stdin",
+    );
+  }
 }

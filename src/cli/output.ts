@@ -1,4 +1,6 @@
-/** Copies what a sandbox prints to where it is shown. */
+/** What a command shows: what a sandbox prints, copied, and rows of text in aligned columns. */
+
+import { printableLine } from "../errors/printable.ts";
 
 type Write = (chunk: string | Uint8Array) => Promise<void>;
 
@@ -22,4 +24,15 @@ export async function copyLines(
   }
   rest += decoder.decode();
   if (rest) await write(`${prefix}${rest}\n`);
+}
+
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows.map((row) => row.map(printableLine))];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => Bun.stringWidth(row[column] ?? ""))));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => cell + " ".repeat(widths[column]! - Bun.stringWidth(cell)))
+      .join("  ")
+      .trimEnd();
+  return `${all.map(line).join("\n")}\n`;
 }

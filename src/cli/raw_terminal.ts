@@ -1,13 +1,9 @@
 /** This terminal, handed over to a program in a sandbox: every key goes there as it is, until it is given back. */
-import { dlopen } from "bun:ffi";
 import type { TerminalSize } from "../agent/api.ts";
+import { rawModes, setTerminalModes, terminalModes } from "../host/libc.ts";
 import { UsageError } from "./failure.ts";
 
 const STDIN = 0;
-/** tcsetattr(3)'s TCSADRAIN: what is still to be shown is shown first. */
-const TCSADRAIN = 1;
-/** More than `struct termios` takes anywhere. */
-const TERMIOS_SIZE = 256;
 /** Where nothing tells a size. */
 const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
 
@@ -32,27 +28,22 @@ export function terminalSize(): TerminalSize {
  * draws. Given back by `restore`, at the end of a `using` and at this process's end.
  */
 export class RawTerminal implements Disposable {
-  readonly #libc = dlopen(process.platform === "darwin" ? "libSystem.B.dylib" : "libc.so.6", {
-    tcgetattr: { args: ["i32", "ptr"], returns: "i32" },
-    tcsetattr: { args: ["i32", "i32", "ptr"], returns: "i32" },
-    cfmakeraw: { args: ["ptr"], returns: "void" },
-  });
-  readonly #before = new Uint8Array(TERMIOS_SIZE);
+  readonly #before: Uint8Array;
   readonly #raw: Uint8Array;
   readonly #listeners: [signal: "SIGWINCH" | "SIGCONT", listener: () => void][] = [];
   #active = true;
 
   /** Throws {@link UsageError} when stdin is no terminal. */
   constructor() {
-    const { tcgetattr, cfmakeraw } = this.#libc.symbols;
     requireTerminal();
-    if (tcgetattr(STDIN, this.#before) !== 0) throw new UsageError("the terminal does not tell its modes");
-    this.#raw = this.#before.slice();
-    cfmakeraw(this.#raw);
+    const modes = terminalModes(STDIN);
+    if (modes === undefined) throw new UsageError("the terminal does not tell its modes");
+    this.#before = modes;
+    this.#raw = rawModes(modes);
     process.once("exit", this.restore);
-    this.#set(this.#raw);
+    setTerminalModes(STDIN, this.#raw);
     // a shell that stopped this process has set modes of its own
-    this.#on("SIGCONT", () => this.#set(this.#raw));
+    this.#on("SIGCONT", () => setTerminalModes(STDIN, this.#raw));
   }
 
   /** Have `listener` told of every new size. */
@@ -66,7 +57,7 @@ export class RawTerminal implements Disposable {
     this.#active = false;
     for (const [signal, listener] of this.#listeners) process.off(signal, listener);
     process.off("exit", this.restore);
-    this.#set(this.#before);
+    setTerminalModes(STDIN, this.#before);
   };
 
   [Symbol.dispose](): void {
@@ -76,9 +67,5 @@ export class RawTerminal implements Disposable {
   #on(signal: "SIGWINCH" | "SIGCONT", listener: () => void): void {
     this.#listeners.push([signal, listener]);
     process.on(signal, listener);
-  }
-
-  #set(modes: Uint8Array): void {
-    this.#libc.symbols.tcsetattr(STDIN, TCSADRAIN, modes);
   }
 }

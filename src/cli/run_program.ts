@@ -1,16 +1,18 @@
 /** Runs a program in a sandbox as if it ran here: what `exec` and `shell` have in common. */
+
 import { fstatSync, statSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
-import type { Agent, AgentProcess, SpawnOptions } from "../agent/api.ts";
+import type { Agent, AgentProcess, ExitStatus, SpawnOptions } from "../agent/api.ts";
 import { AgentError } from "../errors/errors.ts";
 import { isTerminal } from "../host/libc.ts";
+import { shellStatus } from "../host/signals.ts";
 import { connectByName } from "../sandbox/connect.ts";
 import type { Cli } from "./cli.ts";
 import { exitCodes } from "./failure.ts";
 import { Interrupted } from "./interrupt.ts";
 import { collectEnvironment, parseCount, parseMegabytes } from "./options.ts";
+import { copy } from "./output.ts";
 import { RawTerminal, requireTerminal, terminalSize } from "./raw_terminal.ts";
-import { showOutput, showTerminal, tellEnd } from "./session.ts";
 
 /** What the program is to be. */
 export interface ProgramOptions {
@@ -167,4 +169,38 @@ function parseCpus(text: string): number {
   const cpus = /^[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : 0;
   if (!(cpus > 0 && cpus <= 4096)) throw new InvalidArgumentError("A number above 0 is wanted: 0.5, 2.");
   return cpus;
+}
+
+/** Shows what it prints, to its end. Rejects as soon as that cannot be shown any more. */
+export async function showOutput(child: AgentProcess, { terminal }: Cli): Promise<ExitStatus> {
+  const copies = [
+    copy(child.stdout, (chunk) => terminal.write(chunk)),
+    copy(child.stderr, (chunk) => terminal.writeError(chunk)),
+  ];
+  const [ended] = await Promise.all([child.exited, ...copies]);
+  return ended;
+}
+
+/**
+ * The same with this terminal, whose size it follows. A signal ends it at once: keys that mean one go to the program, so
+ * it is this command that is meant.
+ */
+export async function showTerminal(child: AgentProcess, raw: RawTerminal, cli: Cli): Promise<ExitStatus> {
+  const { promise: interrupted, reject } = Promise.withResolvers<never>();
+  cli.signal.addEventListener("abort", () => reject(cli.signal.reason));
+  if (cli.signal.aborted) throw cli.signal.reason;
+  raw.onResize(({ columns, rows }) => child.resize(columns, rows));
+  try {
+    return await Promise.race([showOutput(child, cli), interrupted]);
+  } catch (error) {
+    raw.restore();
+    await cli.terminal.say(""); // what is said next, by whomever, is not part of the program's last line
+    throw error;
+  }
+}
+
+/** This command's exit code, and a word on the ends that it does not explain. */
+export async function tellEnd(ended: ExitStatus, cli: Cli): Promise<void> {
+  cli.exitCode = ended.timedOut ? exitCodes.timedOut : shellStatus(ended);
+  if (ended.oomKilled) await cli.terminal.say("capsa: killed: it wanted more memory than --memory gives it");
 }

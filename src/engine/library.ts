@@ -4,8 +4,8 @@ import { dlopen, ptr } from "bun:ffi";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { HostError } from "../errors/errors.ts";
-import { errnoName } from "../host/errno.ts";
 import { libraryDirectory } from "../host/installation.ts";
+import { errnoName } from "../host/libc.ts";
 
 /** What this code was written for; the library says what it is. */
 const ABI_VERSION = 1;

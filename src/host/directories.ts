@@ -1,6 +1,6 @@
-/** Where sandboxes live on the host: the runtime directory of this user, its lock, and the logs of those that ended. */
+/** Where sandboxes live on the host: the runtime directory of this user, its lock, what lies where in it, and the logs of those that ended. */
 
-import { closeSync, lstatSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
+import { closeSync, lstatSync, mkdirSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { CapsaError, HostError } from "../errors/errors.ts";
 import { errorCode } from "./file_errors.ts";
@@ -136,30 +136,38 @@ export async function withLock<T>(base: string, work: () => T): Promise<T> {
   }
 }
 
-/** A process that can be told from a later one with the same number. */
-export interface ProcessIdentity {
-  readonly pid: number;
-  /** Start time in clock ticks since boot, from /proc; "" where there is no /proc. */
-  readonly start: string;
+/**
+ * The directory that is the VMM's to write, and a guest's that has taken it over: nobody believes what lies there, and
+ * nobody follows a link in it. All else in the runtime directory is this side's alone.
+ */
+export function vmmDirectory(runtimeDir: string): string {
+  return join(runtimeDir, "vmm");
 }
 
-/** Who has `pid` now; undefined when nobody has. */
-export function identify(pid: number): ProcessIdentity | undefined {
-  try {
-    const line = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const fields = line.slice(line.lastIndexOf(")") + 2).split(" "); // from the state, field 3, on
-    return fields[0] === "Z" || fields[0] === "X" ? undefined : { pid, start: fields[19] ?? "" };
-  } catch {
-    if (process.platform === "linux") return undefined;
-  }
-  try {
-    process.kill(pid, 0);
-    return { pid, start: "" };
-  } catch {
-    return undefined;
-  }
+/** The VMM binds it before it is confined, and cannot put another in its place. */
+export function controlSocket(runtimeDir: string): string {
+  return join(runtimeDir, "control.sock");
 }
 
-export function isAlive(who: ProcessIdentity): boolean {
-  return identify(who.pid)?.start === who.start;
+/** Of a guest's vsock port; the VMM listens there. */
+export function guestSocket(runtimeDir: string, port: number): string {
+  return join(vmmDirectory(runtimeDir), `${port}.sock`);
 }
+
+/** Of a host's vsock port; the VMM connects to it. */
+export function hostSocket(runtimeDir: string, port: number): string {
+  return join(vmmDirectory(runtimeDir), `host-${port}.sock`);
+}
+
+/** Of a host of the sandbox's secrets; none but the VMM connects to it. */
+export function secretSocket(runtimeDir: string, index: number): string {
+  return join(vmmDirectory(runtimeDir), `secret-${index}.sock`);
+}
+
+/** The VMM opens its logs before it is confined: it can write anything into them, and put nothing in their place. */
+export const EVENTS_LOG = "events.log";
+export const NETWORK_LOG = "network.log";
+/** Of the proxy of the secrets. */
+export const SECRETS_LOG = "secrets.log";
+/** Bytes that a log may have, as ffi/vmm/config.h says it. */
+export const LOG_LIMIT = 16 << 20;

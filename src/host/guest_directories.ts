@@ -17,9 +17,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { errorCode } from "./file_errors.ts";
+import { writeWhole } from "./files.ts";
 import { stateHome } from "./homes.ts";
 import { type Identified, lastingIdentity } from "./identity.ts";
-import { writeWhole } from "./whole_file.ts";
 
 /** One of them, for messages. */
 export interface GuestDirectory {

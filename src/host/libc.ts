@@ -1,7 +1,9 @@
-/** The calls of the C library that Bun has none of its own for. */
-import { dlopen, ptr } from "bun:ffi";
+/** The calls of the C library that Bun and Node have none of their own for: the one place that opens it. */
 
-const NAME = process.platform === "darwin" ? "libSystem.dylib" : "libc.so.6";
+import { dlopen, ptr } from "bun:ffi";
+import { constants } from "node:os";
+
+const NAME = process.platform === "darwin" ? "libSystem.B.dylib" : "libc.so.6";
 /** Linux's. */
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
@@ -16,39 +18,61 @@ export const O_PATH = 0o10000000;
 const O_CLOEXEC = 0o2000000;
 const SYS_OPENAT2 = 437n; // on every processor
 const RESOLVE_NO_SYMLINKS = 4;
+const S_IFCHR = 0o020000;
+/** Linux's, of renameat2(2). */
+const RENAME_NOREPLACE = 1;
+const RENAME_EXCHANGE = 2;
+const RENAME_WHITEOUT = 4;
+/** Of tcsetattr(3): what is still to be shown is shown first. */
+const TCSADRAIN = 1;
+/** More than `struct termios` takes anywhere, bytes. */
+const TERMIOS_SIZE = 256;
 
-function load() {
-  return dlopen(NAME, {
-    flock: { args: ["i32", "i32"], returns: "i32" },
-    isatty: { args: ["i32"], returns: "i32" },
-    futimens: { args: ["i32", "ptr"], returns: "i32" },
-    utimensat: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
-    lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
-    syscall: { args: ["i64", "i32", "ptr", "ptr", "u64"], returns: "i64" },
-    execv: { args: ["ptr", "ptr"], returns: "i32" },
-  }).symbols;
+const CALLS = {
+  cfmakeraw: { args: ["ptr"], returns: "void" },
+  execv: { args: ["ptr", "ptr"], returns: "i32" },
+  flock: { args: ["i32", "i32"], returns: "i32" },
+  futimens: { args: ["i32", "ptr"], returns: "i32" },
+  getxattr: { args: ["ptr", "ptr", "ptr", "u64"], returns: "i64" },
+  isatty: { args: ["i32"], returns: "i32" },
+  lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
+  mknod: { args: ["ptr", "u32", "u64"], returns: "i32" },
+  prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
+  removexattr: { args: ["ptr", "ptr"], returns: "i32" },
+  renameat2: { args: ["i32", "ptr", "i32", "ptr", "u32"], returns: "i32" },
+  setxattr: { args: ["ptr", "ptr", "ptr", "u64", "i32"], returns: "i32" },
+  syscall: { args: ["i64", "i32", "ptr", "ptr", "u64"], returns: "i64" },
+  tcgetattr: { args: ["i32", "ptr"], returns: "i32" },
+  tcsetattr: { args: ["i32", "i32", "ptr"], returns: "i32" },
+  utimensat: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
+} as const;
+
+type Calls = ReturnType<typeof dlopen<typeof CALLS>>["symbols"];
+
+const found = {} as Calls;
+
+/** Looked up when it is first wanted: a command that takes one has no time for all, nor this system for Linux's own. */
+function libc<Name extends keyof Calls>(name: Name): Calls[Name] {
+  if (!(name in found))
+    found[name] = dlopen(NAME, { [name]: CALLS[name] } as unknown as typeof CALLS).symbols[name];
+  return found[name];
 }
 
-let loaded: ReturnType<typeof load> | undefined;
-
-function libc(): ReturnType<typeof load> {
-  loaded ??= load();
-  return loaded;
-}
+const terminated = (text: string | Uint8Array) => Buffer.concat([Buffer.from(text), Buffer.of(0)]);
 
 /** flock(2): lock the open file for this process alone; false where another has it. Never blocks. */
 export function lockFile(fd: number): boolean {
-  return libc().flock(fd, LOCK_EXCLUSIVE_NOW) === 0;
+  return libc("flock")(fd, LOCK_EXCLUSIVE_NOW) === 0;
 }
 
 /** isatty(3). `process.stdin.isTTY` says the same, after loading Node's streams. */
 export function isTerminal(fd: number): boolean {
-  return libc().isatty(fd) === 1;
+  return libc("isatty")(fd) === 1;
 }
 
 /** lseek(2); -1 where it fails. Node's files know no holes. */
 export function seek(fd: number, offset: number, whence: typeof SEEK_DATA | typeof SEEK_HOLE): number {
-  return Number(libc().lseek(fd, offset, whence));
+  return Number(libc("lseek")(fd, offset, whence));
 }
 
 /**
@@ -57,8 +81,8 @@ export function seek(fd: number, offset: number, whence: typeof SEEK_DATA | type
  */
 export function openWithoutLinks(path: string | Uint8Array, above = AT_FDCWD): number {
   const how = BigUint64Array.from([O_PATH | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS].map(BigInt));
-  const name = Buffer.concat([Buffer.from(path), Buffer.of(0)]);
-  return Number(libc().syscall(SYS_OPENAT2, above, ptr(name), ptr(how), BigInt(how.byteLength)));
+  const name = terminated(path);
+  return Number(libc("syscall")(SYS_OPENAT2, above, ptr(name), ptr(how), BigInt(how.byteLength)));
 }
 
 /** Set both times of an open file, or of a path which may be a link, to the nanosecond; false where that fails. */
@@ -67,8 +91,8 @@ export function setTimes(file: number | Uint8Array, ns: bigint): boolean {
   const rest = ((ns % second) + second) % second;
   const time = [(ns - rest) / second, rest];
   const times = BigInt64Array.from([...time, ...time]);
-  if (typeof file === "number") return libc().futimens(file, times) === 0;
-  return libc().utimensat(AT_FDCWD, Buffer.concat([file, Buffer.of(0)]), times, AT_SYMLINK_NOFOLLOW) === 0;
+  if (typeof file === "number") return libc("futimens")(file, times) === 0;
+  return libc("utimensat")(AT_FDCWD, terminated(file), times, AT_SYMLINK_NOFOLLOW) === 0;
 }
 
 /**
@@ -76,17 +100,87 @@ export function setTimes(file: number | Uint8Array, ns: bigint): boolean {
  * of its user (/proc/PID/mem, ptrace). False where that cannot be had.
  */
 export function hideMemory(): boolean {
-  const { symbols, close } = dlopen(NAME, {
-    prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },
-  });
-  const hidden = symbols.prctl(PR_SET_DUMPABLE, 0n, 0n, 0n, 0n) === 0;
-  close();
-  return hidden;
+  return libc("prctl")(PR_SET_DUMPABLE, 0n, 0n, 0n, 0n) === 0;
 }
 
 /** execv(3): become another program, in this process and with its descriptors. Returns only where that failed. */
 export function become(program: string, argv: readonly (string | Uint8Array)[]): void {
-  const words = argv.map((word) => Buffer.concat([Buffer.from(word as string), Buffer.of(0)]));
+  const words = argv.map(terminated);
   const pointers = BigUint64Array.from([...words.map((word) => BigInt(ptr(word))), 0n]);
-  libc().execv(ptr(Buffer.from(`${program}\0`)), ptr(pointers));
+  libc("execv")(ptr(terminated(program)), ptr(pointers));
+}
+
+/** The modes of a terminal, as tcgetattr(3) has them; undefined where it does not tell them. */
+export function terminalModes(fd: number): Uint8Array | undefined {
+  const modes = new Uint8Array(TERMIOS_SIZE);
+  return libc("tcgetattr")(fd, modes) === 0 ? modes : undefined;
+}
+
+/** The same in raw mode, cfmakeraw(3). */
+export function rawModes(modes: Uint8Array): Uint8Array {
+  const raw = modes.slice();
+  libc("cfmakeraw")(raw);
+  return raw;
+}
+
+export function setTerminalModes(fd: number, modes: Uint8Array): void {
+  libc("tcsetattr")(fd, TCSADRAIN, modes);
+}
+
+/** renameat2(2). False where it fails, or the file system cannot do that. */
+function rename(from: string | Uint8Array, to: string | Uint8Array, flags: number): boolean {
+  const [source, target] = [terminated(from), terminated(to)];
+  return libc("renameat2")(AT_FDCWD, ptr(source), AT_FDCWD, ptr(target), flags) === 0;
+}
+
+/** Have two names change places, in one step. */
+export function exchange(one: Uint8Array, other: Uint8Array): boolean {
+  return rename(one, other, RENAME_EXCHANGE);
+}
+
+/** Rename to a name that nothing has. */
+export function renameAnew(from: Uint8Array, to: Uint8Array): boolean {
+  return rename(from, to, RENAME_NOREPLACE);
+}
+
+/**
+ * The value of an extended attribute of what the path leads to, as Latin-1; undefined where it has none, or one that is longer
+ * than `most` bytes.
+ */
+export function attribute(path: string | Uint8Array, name: string, most = 16): string | undefined {
+  const value = new Uint8Array(most);
+  const [where, what] = [terminated(path), terminated(name)];
+  const length = Number(libc("getxattr")(ptr(where), ptr(what), ptr(value), value.length));
+  return length < 0 ? undefined : Buffer.from(value.subarray(0, length)).toString("latin1");
+}
+
+/** Give what the path leads to an extended attribute; false where that fails. */
+export function setAttribute(path: string | Uint8Array, name: string, value: string): boolean {
+  const [where, what, data] = [terminated(path), terminated(name), Buffer.from(`${value}\0`, "latin1")];
+  return libc("setxattr")(ptr(where), ptr(what), ptr(data), data.length - 1, 0) === 0;
+}
+
+/** Take an extended attribute away from what the path leads to; false where that fails. */
+export function removeAttribute(path: string | Uint8Array, name: string): boolean {
+  const [where, what] = [terminated(path), terminated(name)];
+  return libc("removexattr")(ptr(where), ptr(what)) === 0;
+}
+
+/** Make an overlay's whiteout: a character device of number 0, for which Linux asks no privilege; false where that fails. */
+export function makeWhiteout(path: string | Uint8Array): boolean {
+  const where = terminated(path);
+  return libc("mknod")(ptr(where), S_IFCHR, 0) === 0;
+}
+
+/** Rename, and leave a whiteout at the old name; false where that fails. */
+export function renameOut(from: string | Uint8Array, to: string | Uint8Array): boolean {
+  return rename(from, to, RENAME_WHITEOUT);
+}
+
+/** Error numbers of this system by name. */
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+/** `"ENOENT"` for 2 (positive), `"errno 1234"` for one without a name. */
+export function errnoName(number: number): string {
+  return ERRNO_NAMES.get(number) ?? `errno ${number}`;
 }

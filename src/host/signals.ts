@@ -16,14 +16,25 @@ export function signalName(number: number): string {
   return `SIG${NAMES[number - 1] ?? number}`;
 }
 
-/** Number of `"SIGTERM"`, `"TERM"` or 15. Throws `ArgumentError` for what is no signal. */
+/** As a shell tells an end: the exit code, or 128 + N for a process that signal N ended. */
+export function shellStatus(ended: {
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+}): number {
+  return ended.exitCode ?? 128 + (ended.signal === null ? 0 : signalNumber(ended.signal));
+}
+
+/** Number of `"SIGTERM"`, `"TERM"`, `"SIG40"` or 15. Throws `ArgumentError` for what is no signal. */
 export function signalNumber(signal: string | number): number {
-  const number =
-    typeof signal === "string" ? NAMES.indexOf(signal.toUpperCase().replace(/^SIG/, "")) + 1 : signal;
+  const number = typeof signal === "string" ? numberOf(signal.toUpperCase().replace(/^SIG/, "")) : signal;
   if (!Number.isInteger(number) || number < 1 || number > MAX_SIGNAL) {
     throw new ArgumentError(
       `no signal is called ${shown(signal)}; give a name as "SIGTERM" or 1 to ${MAX_SIGNAL}`,
     );
   }
   return number;
+}
+
+function numberOf(name: string): number {
+  return /^\d+$/.test(name) ? Number(name) : NAMES.indexOf(name) + 1;
 }

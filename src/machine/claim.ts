@@ -1,24 +1,22 @@
 /** A place for a sandbox or a raw VM among those of this user that run, taken before its VMM starts. */
 
 import { closeSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { listenForMembers } from "../engine/library.ts";
 import { type Notice, SpecError } from "../errors/errors.ts";
 import {
   archiveBase,
   clearAway,
-  identify,
-  isAlive,
-  type ProcessIdentity,
   runtimeBase,
+  vmmDirectory,
   withLock,
   writingIn,
 } from "../host/directories.ts";
-import { vmmDirectory } from "../host/runtime_dir.ts";
-import { type Lan, takeLan } from "../network/lan.ts";
+import { readPlainFile, writeWhole } from "../host/files.ts";
+import { identify, isAlive, type ProcessIdentity } from "../host/process.ts";
+import { type Lan, type LanMember, takeLan } from "../network/lan.ts";
 import type { PublishedPort } from "../network/spec.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import { readRecord, type SandboxRecord, writeRecord } from "./record.ts";
 
 const ARCHIVED = 20;
 /** A directory without a record is somebody's who is about to write it, or died before. */
@@ -215,4 +213,57 @@ function makeRoom(base: string): void {
     .map((name) => ({ path: join(base, name), created: readRecord(join(base, name))?.created ?? "" }))
     .sort((one, other) => other.created.localeCompare(one.created));
   for (const { path } of kept.slice(ARCHIVED - 1)) clearAway(path);
+}
+
+const FILE = "sandbox.json";
+const LIMIT = 64 << 20; // bytes
+
+export interface SandboxRecord {
+  readonly version: 1;
+  readonly id: string;
+  readonly name: string;
+  readonly engine: "kvm" | "qemu";
+  /** Who started it. */
+  readonly owner: ProcessIdentity;
+  /** Its VMM, once that runs. */
+  readonly vmm?: ProcessIdentity;
+  /** ISO 8601. */
+  readonly created: string;
+  readonly detached: boolean;
+  readonly archive?: string;
+  /** Published ports, once they are known. */
+  readonly ports?: readonly PublishedPort[];
+  /** Its places on private networks. */
+  readonly lans?: readonly LanMember[];
+  /** Absent: a raw VM, which is nobody's but its owner's. */
+  readonly spec?: SandboxSpec;
+}
+
+/** Whole or not at all. Throws when the directory is gone. */
+export function writeRecord(directory: string, record: SandboxRecord): void {
+  writeWhole(join(directory, FILE), record);
+}
+
+/** Undefined when there is none, or none of this version and for this directory. */
+export function readRecord(directory: string): SandboxRecord | undefined {
+  try {
+    const record = JSON.parse(Buffer.from(readPlainFile(join(directory, FILE), LIMIT)).toString());
+    return isRecord(record) && record.id === basename(directory) ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isRecord(value: Partial<SandboxRecord> | null): value is SandboxRecord {
+  if (value?.version !== 1) return false;
+  const { id, name, created, owner, vmm } = value;
+  return (
+    [id, name, created].every((text) => typeof text === "string") &&
+    isIdentity(owner) &&
+    (vmm === undefined || isIdentity(vmm))
+  );
+}
+
+function isIdentity(value: Partial<ProcessIdentity> | undefined): boolean {
+  return Number.isInteger(value?.pid) && typeof value?.start === "string";
 }

@@ -2,9 +2,8 @@
 
 import { reapVmm, signalProcess } from "../engine/library.ts";
 import { ArgumentError, BootError, type Notice } from "../errors/errors.ts";
-import { clearAway } from "../host/directories.ts";
+import { clearAway, guestSocket } from "../host/directories.ts";
 import { orAfter } from "../host/or_after.ts";
-import { guestSocket } from "../host/runtime_dir.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
 import { Control } from "../wire/control.ts";
 import type { Message } from "../wire/framing.ts";

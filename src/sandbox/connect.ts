@@ -2,7 +2,7 @@
 
 import type { Agent } from "../agent/api.ts";
 import { connectAgent } from "../agent/client.ts";
-import { guestSocket } from "../host/runtime_dir.ts";
+import { guestSocket } from "../host/directories.ts";
 import { AGENT_PORT } from "./plan.ts";
 import { isEarly, READY_TIMEOUT_MS, type WaitOptions, waitReady } from "./ready.ts";
 import { find } from "./registry.ts";

@@ -2,8 +2,7 @@
 
 import { signalName } from "../host/signals.ts";
 import { bytes, failure, finite, flag, map, oneOf, uint, words } from "../wire/fields.ts";
-import { FrameDecoder, type Message } from "../wire/framing.ts";
-import { ProtocolError } from "../wire/profile.ts";
+import { FrameDecoder, type Message, ProtocolError } from "../wire/framing.ts";
 
 /** Nanoseconds of the guest's clock since its start. */
 export interface BootMoments {

@@ -1,9 +1,9 @@
 /** The kept event stream of a sandbox, read back: output of its main process, and how that ended. */
 
 import { join } from "node:path";
-import { readPlainFile } from "../host/plain_file.ts";
-import { EVENTS_LOG, LOG_LIMIT } from "../host/runtime_dir.ts";
-import { ProtocolError } from "../wire/profile.ts";
+import { EVENTS_LOG, LOG_LIMIT } from "../host/directories.ts";
+import { readPlainFile } from "../host/files.ts";
+import { ProtocolError } from "../wire/framing.ts";
 import type { LogEntry, SandboxExit } from "./api.ts";
 import { type BootMoments, GuestEvents } from "./guest_events.ts";
 

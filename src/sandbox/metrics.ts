@@ -2,7 +2,7 @@
 
 import { connectAgent } from "../agent/client.ts";
 import { CapsaError } from "../errors/errors.ts";
-import { processUsage } from "../host/usage.ts";
+import { processUsage } from "../host/process.ts";
 import { map, oneOf, uint } from "../wire/fields.ts";
 import type { Message } from "../wire/framing.ts";
 import type { SandboxMetrics } from "./api.ts";

@@ -6,15 +6,15 @@ import type { StagedChanges } from "../changes/changes.ts";
 import { shownName } from "../changes/names.ts";
 import { guardMethods } from "../errors/edge.ts";
 import { CapsaError, VmmError } from "../errors/errors.ts";
+import { controlSocket } from "../host/directories.ts";
 import { orAfter } from "../host/or_after.ts";
-import { controlSocket } from "../host/runtime_dir.ts";
-import { signalNumber } from "../host/signals.ts";
+import { shellStatus } from "../host/signals.ts";
 import { type Identity, Machine, type MachineExit } from "../machine/machine.ts";
 import { Tail } from "../machine/tail.ts";
 import { sandboxNetwork } from "../network/control.ts";
 import type { ShareSpec } from "../spec/spec.ts";
 import { uint } from "../wire/fields.ts";
-import { ProtocolError } from "../wire/profile.ts";
+import { ProtocolError } from "../wire/framing.ts";
 import type {
   ApplyOptions,
   ApplyResult,
@@ -402,8 +402,7 @@ export class SandboxHandle implements RunningSandbox {
 
   async wait(): Promise<number> {
     const { exitCode, signal, failure, reason } = await this.exited;
-    if (exitCode !== null) return exitCode;
-    if (signal !== null) return 128 + signalNumber(signal);
+    if (exitCode !== null || signal !== null) return shellStatus({ exitCode, signal });
     const how = failure?.message ?? `the sandbox ended (${reason}) before its main process did`;
     throw new VmmError(failure?.code ?? "NO_EXIT_CODE", how);
   }

@@ -3,9 +3,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { HostError } from "../errors/errors.ts";
+import { controlSocket, SECRETS_LOG, secretSocket, vmmDirectory } from "../host/directories.ts";
 import { absolute } from "../host/homes.ts";
 import { BUN, packagePath } from "../host/installation.ts";
-import { controlSocket, SECRETS_LOG, secretSocket, vmmDirectory } from "../host/runtime_dir.ts";
 import type { NetworkRefusal } from "../network/spec.ts";
 import { outsideProxy } from "./proxy/outside.ts";
 import { lines, PROXY, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";

@@ -2,7 +2,7 @@
 
 import { createServer, type Socket } from "node:net";
 import { VmmError } from "../errors/errors.ts";
-import { hostSocket } from "../host/runtime_dir.ts";
+import { hostSocket } from "../host/directories.ts";
 import type { VsockListener } from "./api.ts";
 
 /** Rejects with {@link VmmError}: an errno name, `EADDRINUSE` when somebody listens already. */

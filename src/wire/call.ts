@@ -2,8 +2,7 @@
 
 import { AgentError } from "../errors/errors.ts";
 import { failure, uint } from "./fields.ts";
-import { encodeDataFrame, encodeFrame, type Message } from "./framing.ts";
-import { ProtocolError } from "./profile.ts";
+import { encodeDataFrame, encodeFrame, type Message, ProtocolError } from "./framing.ts";
 
 /** Payload bytes that may be under way without credit, unless a request says otherwise. */
 export const DEFAULT_WINDOW = 262_144;
@@ -194,3 +193,8 @@ export class Call {
     }, limit);
   }
 }
+
+/** Of a call that is answered at once, milliseconds. */
+export const SHORT_MS = 30_000;
+/** Of one that moves data or works on many files, and tells of it. */
+export const FILE_MS = 60_000;

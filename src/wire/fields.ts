@@ -1,8 +1,7 @@
 /** Readers of a message's fields: a value comes out as what it should be, or {@link ProtocolError} does. */
 
 import { printableLine } from "../errors/printable.ts";
-import type { Message } from "./framing.ts";
-import { ProtocolError } from "./profile.ts";
+import { type Message, ProtocolError } from "./framing.ts";
 
 /** A whole number from 0 to `max`. */
 export function uint(message: Message, key: string, max = Number.MAX_SAFE_INTEGER): number {

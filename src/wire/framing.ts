@@ -2,8 +2,7 @@
 
 // its pure part: the addon that comes with it takes longer to load than our small frames take to decode without
 import { Encoder } from "cbor-x/index-no-eval";
-import { ArgumentError } from "../errors/errors.ts";
-import { checkProfile, ProtocolError } from "./profile.ts";
+import { ArgumentError, CapsaError } from "../errors/errors.ts";
 
 /** Largest body of a frame, bytes. */
 export const MAX_FRAME = 1 << 20;
@@ -69,20 +68,25 @@ export function encodeDataFrame(id: number | undefined, ev: string, data: Uint8A
   return frame;
 }
 
-/** Cuts a stream of bytes into messages. Holds one incomplete frame at most. */
+/** Cuts a stream of bytes into messages. Holds one incomplete frame at most, whose body may have `most` bytes. */
 export class FrameDecoder {
+  readonly #most: number;
   readonly #head = new Uint8Array(4);
   #headFill = 0;
   #body: Uint8Array | undefined;
   #bodyFill = 0;
+
+  constructor(most = MAX_FRAME) {
+    this.#most = most;
+  }
 
   /** Whether a frame has begun that is not whole. */
   get pending(): boolean {
     return this.#headFill > 0 || this.#body !== undefined;
   }
 
-  /** The messages that `chunk` completes, with the length of each one's body. Throws {@link ProtocolError}. */
-  *push(chunk: Uint8Array): Generator<[message: Message, length: number]> {
+  /** The messages that `chunk` completes, with the length of each one's body, and where it ends in `chunk`. Throws {@link ProtocolError}. */
+  *push(chunk: Uint8Array): Generator<[message: Message, length: number, end: number]> {
     let at = 0;
     while (at < chunk.length) {
       if (this.#body === undefined) {
@@ -92,12 +96,12 @@ export class FrameDecoder {
         at += part.length;
         if (this.#headFill < 4) return;
         const length = new DataView(this.#head.buffer).getUint32(0);
-        if (length === 0 || length > MAX_FRAME)
+        if (length === 0 || length > this.#most)
           throw new ProtocolError(`it announced a frame of ${length} bytes`);
         if (chunk.length - at >= length) {
           this.#headFill = 0;
-          yield [decodeCbor(chunk.subarray(at, at + length)), length];
           at += length;
+          yield [decodeCbor(chunk.subarray(at - length, at)), length, at];
           continue;
         }
         this.#body = new Uint8Array(length);
@@ -111,7 +115,97 @@ export class FrameDecoder {
       if (this.#bodyFill < body.length) return;
       this.#body = undefined;
       this.#headFill = 0;
-      yield [decodeCbor(body), body.length];
+      yield [decodeCbor(body), body.length, at];
     }
+  }
+}
+
+/** The other side broke the protocol (`EPROTO`); whoever owns the connection ends it. */
+export class ProtocolError extends CapsaError {
+  override readonly name = "ProtocolError";
+
+  constructor(message: string) {
+    super("EPROTO", message);
+  }
+}
+
+const MAX_DEPTH = 8;
+const TYPED_UINT8 = 64; // RFC 8746
+
+/**
+ * Throws {@link ProtocolError} unless `bytes` is exactly one well-formed map of the profile in guest/protocol.cddl:
+ * definite lengths, text keys, nesting at most 8 deep, no tag but 64 on a byte string, no count beyond the bytes there.
+ */
+export function checkProfile(bytes: Uint8Array): void {
+  if (bytes.length === 0 || bytes[0]! >> 5 !== 5) throw new ProtocolError("a frame is not a CBOR map");
+  const end = new Scan(bytes).item(0, 1);
+  if (end !== bytes.length) throw new ProtocolError("bytes follow a frame's map");
+}
+
+class Scan {
+  readonly #bytes: Uint8Array;
+  /** The last head's argument, and where its content begins. */
+  #argument = 0;
+  #content = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  /** The end of the item at `at`. */
+  item(at: number, depth: number): number {
+    if (depth > MAX_DEPTH) throw new ProtocolError("a frame is nested too deep");
+    const major = this.#head(at);
+    const count = this.#argument;
+    let next = this.#content;
+    switch (major) {
+      case 0:
+      case 1:
+        return next;
+      case 2:
+      case 3:
+        if (count > this.#bytes.length - next) throw new ProtocolError("a frame's string is cut short");
+        return next + count;
+      case 4:
+        this.#room(count, next);
+        for (let i = 0; i < count; i++) next = this.item(next, depth + 1);
+        return next;
+      case 5:
+        this.#room(2 * count, next);
+        for (let i = 0; i < count; i++) {
+          if (this.#bytes[next]! >> 5 !== 3)
+            throw new ProtocolError("a frame has a map key that is not text");
+          next = this.item(this.item(next, depth + 1), depth + 1);
+        }
+        return next;
+      case 6:
+        if (count !== TYPED_UINT8 || this.#bytes[next]! >> 5 !== 2)
+          throw new ProtocolError("a frame has a CBOR tag");
+        return this.item(next, depth + 1);
+      default:
+        return next;
+    }
+  }
+
+  #head(at: number): number {
+    const initial = this.#bytes[at];
+    if (initial === undefined) throw new ProtocolError("a frame is cut short");
+    const info = initial & 31;
+    const major = initial >> 5;
+    if (info > 27) throw new ProtocolError("a frame has an indefinite length");
+    if (major === 7 && (info < 20 || info === 24))
+      throw new ProtocolError("a frame has an unknown simple value");
+    const width = info < 24 ? 0 : 1 << (info - 24);
+    if (at + 1 + width > this.#bytes.length) throw new ProtocolError("a frame is cut short");
+    let argument = info < 24 ? info : 0;
+    for (let i = 0; i < width; i++) argument = argument * 256 + this.#bytes[at + 1 + i]!;
+    this.#argument = argument;
+    this.#content = at + 1 + width;
+    return major;
+  }
+
+  /** Every item takes a byte at least: a larger count is a lie, found before anything is made for it. */
+  #room(items: number, at: number): void {
+    if (items > this.#bytes.length - at) throw new ProtocolError("a frame counts more items than it has");
   }
 }

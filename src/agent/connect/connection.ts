@@ -1,15 +1,14 @@
 /** One connection to an agent: numbered calls over one socket, all of them ended by one error when it goes. */
 
+import { posix } from "node:path";
 import { checkSignal, checkTime } from "../../errors/check.ts";
 import { GuestLostError, SandboxEndedError } from "../../errors/errors.ts";
 import { orAfter } from "../../host/or_after.ts";
-import type { Recording } from "../../host/telemetry.ts";
+import { type Attributes, type Recording, record } from "../../host/telemetry.ts";
 import { Call, type CallSetup } from "../../wire/call.ts";
 import { Exchange } from "../../wire/exchange.ts";
 import { failure, uint, words } from "../../wire/fields.ts";
-import { encodeFrame, type Message } from "../../wire/framing.ts";
-import { ProtocolError } from "../../wire/profile.ts";
-import { recordCall, recordEnd, recordEvent } from "./spans.ts";
+import { encodeFrame, type Message, ProtocolError } from "../../wire/framing.ts";
 
 const PROTOCOL_VERSION = 1;
 /** For a sandbox that ends to have ended: its main process has its grace, its guest writes and powers off. */
@@ -143,4 +142,51 @@ function watched(setup: CallSetup, recording: Recording): CallSetup {
 function reason(error: Error | undefined): string {
   if (error === undefined) return "it closed the connection";
   return error instanceof ProtocolError ? error.message : `the connection broke (${error.message})`;
+}
+
+/** The calls on files; a program's is "exec". Others, such as a greeting or a stream, are no spans. */
+const FILES: ReadonlySet<string> = new Set([
+  ...["readFile", "readFileStream", "writeFile", "exists", "listDir", "stat", "mkdir", "remove", "glob"],
+  ...["rename", "copy", "chmod", "chown", "symlink", "readLink", "upload", "download"],
+]);
+
+/** Begin the span of a call, if it is to have one. `sandbox`: the id, where it is known. */
+export function recordCall(
+  { op, path, request }: CallSetup,
+  sandbox: string | undefined,
+): Recording | undefined {
+  const common: Attributes = sandbox === undefined ? {} : { "capsa.sandbox.id": sandbox };
+  if (op === "exec") {
+    // Arguments and environment are nobody's business: they may hold secrets
+    const name = posix.basename(path ?? "");
+    return record(name, () => ({ ...common, "process.executable.name": name }), { remote: true });
+  }
+  if (!FILES.has(op)) return undefined;
+  const attributes = () => ({
+    ...common,
+    "capsa.op": request.op,
+    ...(path !== undefined && { "file.path": path }),
+  });
+  return record(op, attributes, { remote: true });
+}
+
+/** A program has started. */
+export function recordEvent(recording: Recording, { ev, pid }: Message): void {
+  if (ev === "started" && typeof pid === "number") recording.set({ "process.pid": pid });
+}
+
+/** The span ends as the call does. */
+export function recordEnd(recording: Recording, { response }: Call): void {
+  response.then(
+    ({ exitCode, signal, timedOut, oomKilled }) => {
+      if (typeof signal === "number") recording.set({ "capsa.process.signal": signal });
+      if (typeof exitCode === "number") recording.set({ "process.exit.code": exitCode });
+      if (timedOut === true) recording.end("timeout");
+      else if (oomKilled === true) recording.end("oom");
+      else if (typeof signal === "number") recording.end("signal");
+      else if (typeof exitCode === "number" && exitCode !== 0) recording.end("exit_code");
+      else recording.end();
+    },
+    (error) => recording.fail(error),
+  );
 }

@@ -3,8 +3,7 @@
 import { connect, type Socket } from "node:net";
 import { AgentError, CapsaError, GuestLostError } from "../../errors/errors.ts";
 import { failure, flag } from "../../wire/fields.ts";
-import { decodeCbor, encodeFrame, type Message } from "../../wire/framing.ts";
-import { ProtocolError } from "../../wire/profile.ts";
+import { encodeFrame, FrameDecoder, type Message, ProtocolError } from "../../wire/framing.ts";
 
 /** Of a response that is one; a guest that trickles more would have us copy it again and again. */
 const RESPONSE_LIMIT = 8192;
@@ -57,27 +56,26 @@ export async function openStream(
 }
 
 /** Leaves the socket paused and without listeners, but for its errors, which nobody has to hear. */
-async function firstFrame(socket: Socket): Promise<{ response: Message; rest: Buffer }> {
-  let received = Buffer.alloc(0);
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+async function firstFrame(socket: Socket): Promise<{ response: Message; rest: Uint8Array }> {
+  const decoder = new FrameDecoder(RESPONSE_LIMIT);
+  const { promise, resolve, reject } = Promise.withResolvers<{ response: Message; rest: Uint8Array }>();
   const lost = (cause: unknown) =>
     reject(cause instanceof CapsaError ? cause : new GuestLostError("it closed the connection", { cause }));
   const ended = () => lost(undefined);
   const take = (chunk: Buffer) => {
-    received = Buffer.concat([received, chunk]);
-    if (received.length < 4) return;
-    const length = received.readUInt32BE(0);
-    if (length === 0 || length > RESPONSE_LIMIT)
-      reject(new ProtocolError(`it announced a frame of ${length} bytes`));
-    else if (received.length >= 4 + length) resolve();
+    try {
+      for (const [response, , end] of decoder.push(chunk)) {
+        stop();
+        resolve({ response, rest: chunk.subarray(end) });
+        return;
+      }
+    } catch (error) {
+      reject(error);
+    }
   };
+  const stop = () =>
+    socket.off("data", take).off("end", ended).off("error", lost).off("close", ended).pause();
   socket.on("error", () => {});
   socket.on("data", take).on("end", ended).on("error", lost).on("close", ended);
-  try {
-    await promise;
-  } finally {
-    socket.off("data", take).off("end", ended).off("error", lost).off("close", ended).pause();
-  }
-  const end = 4 + received.readUInt32BE(0);
-  return { response: decodeCbor(received.subarray(4, end)), rest: received.subarray(end) };
+  return promise.finally(stop);
 }

@@ -2,10 +2,9 @@
 
 import { checkMode, checkOwner, checkPath, checkText } from "../../errors/check.ts";
 import { ArgumentError } from "../../errors/errors.ts";
-import type { CallSetup } from "../../wire/call.ts";
+import { type CallSetup, FILE_MS, SHORT_MS } from "../../wire/call.ts";
 import { oneOf } from "../../wire/fields.ts";
-import type { Message } from "../../wire/framing.ts";
-import { ProtocolError } from "../../wire/profile.ts";
+import { type Message, ProtocolError } from "../../wire/framing.ts";
 import type {
   CallOptions,
   ChownOptions,
@@ -16,8 +15,7 @@ import type {
   StatOptions,
 } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
-import { FILE_MS, SHORT_MS } from "../connect/silence.ts";
-import { readStat } from "./entry.ts";
+import { readStat } from "./list.ts";
 
 export async function stat(connection: Connection, path: string, options: StatOptions): Promise<FileStat> {
   checkPath(path);

@@ -4,13 +4,12 @@ import { dirname, resolve } from "node:path";
 import { checkOwner, checkPath, checkText, checkWhole } from "../../errors/check.ts";
 import { AgentError, ArgumentError } from "../../errors/errors.ts";
 import { makeDirectories } from "../../host/place.ts";
-import { MAX_WINDOW } from "../../wire/call.ts";
+import { FILE_MS, MAX_WINDOW } from "../../wire/call.ts";
 import { bytes, oneOf, uint } from "../../wire/fields.ts";
-import { ProtocolError } from "../../wire/profile.ts";
+import { ProtocolError } from "../../wire/framing.ts";
 import { Outlet, pieces } from "../../wire/streams.ts";
 import type { DownloadOptions, Transferred, UploadOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
-import { FILE_MS } from "../connect/silence.ts";
 import { pack, type Tally } from "../tree/pack.ts";
 import { Unpacker } from "../tree/unpack.ts";
 

@@ -7,7 +7,7 @@ import { list, map, oneOf } from "../../wire/fields.ts";
 import type { Message } from "../../wire/framing.ts";
 import type { FileChange, Watcher, WatchOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
-import { relativePath } from "./entry.ts";
+import { relativePath } from "./list.ts";
 
 const KINDS = ["create", "modify", "delete", "attributes", "rename", "overflow"] as const;
 

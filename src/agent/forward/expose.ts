@@ -9,8 +9,7 @@ import type { Message } from "../../wire/framing.ts";
 import { Connection } from "../connect/connection.ts";
 import { openStream } from "../connect/stream.ts";
 import type { ExposeOptions, Exposure } from "./api.ts";
-import { checkPort } from "./port.ts";
-import { Streams } from "./streams.ts";
+import { checkPort, Streams } from "./streams.ts";
 
 const ANSWER_MS = 30_000;
 /** Until it is looked again whether there is room for one more stream. */

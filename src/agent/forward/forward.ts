@@ -6,8 +6,7 @@ import { CapsaError, HostError, SpecError } from "../../errors/errors.ts";
 import { Place as Directory } from "../../host/place.ts";
 import { openStream, type StreamRequest } from "../connect/stream.ts";
 import type { Forward, ForwardOptions } from "./api.ts";
-import { checkPort } from "./port.ts";
-import { Streams } from "./streams.ts";
+import { checkPort, Streams } from "./streams.ts";
 
 const LOOPBACK = "127.0.0.1";
 

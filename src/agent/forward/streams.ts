@@ -2,6 +2,8 @@
 
 import type { Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
+import { SpecError } from "../../errors/errors.ts";
+import { shown } from "../../errors/printable.ts";
 import type { Opening } from "./api.ts";
 
 /** As many as the agent has (guest/protocol.cddl), two sockets each. */
@@ -61,4 +63,10 @@ export class Streams {
     const close = async () => this.close();
     return { closed: this.#closed.promise, close, [Symbol.asyncDispose]: close };
   }
+}
+
+/** The port itself. Throws {@link SpecError} for what is none from `least` (1) to 65535. */
+export function checkPort(field: string, port: number, least = 1): number {
+  if (Number.isInteger(port) && port >= least && port <= 65_535) return port;
+  throw new SpecError(field, `it should be a port from ${least} to 65535, not ${shown(port)}`);
 }

@@ -2,9 +2,9 @@
 
 import { checkWhole } from "../../errors/check.ts";
 import { ArgumentError } from "../../errors/errors.ts";
+import { SHORT_MS } from "../../wire/call.ts";
 import { finite, flag, list, map, uint } from "../../wire/fields.ts";
-import type { Message } from "../../wire/framing.ts";
-import { ProtocolError } from "../../wire/profile.ts";
+import { type Message, ProtocolError } from "../../wire/framing.ts";
 import type {
   AttachedProcess,
   AttachOptions,
@@ -14,10 +14,7 @@ import type {
   ProcessEntry,
 } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
-import { SHORT_MS } from "../connect/silence.ts";
-import { exitStatus } from "./exit_status.ts";
-import { checkWindow, programRequest } from "./program.ts";
-import { AttachedRunning } from "./running.ts";
+import { AttachedRunning, checkWindow, exitStatus, programRequest } from "./program.ts";
 
 const MAX_PID = 0x7fffffff;
 /** Latest time a `Date` can tell, milliseconds. */

@@ -5,8 +5,7 @@ import { AgentError, ArgumentError } from "../../errors/errors.ts";
 import { Collector, pieces } from "../../wire/streams.ts";
 import type { Environment, ExecOptions, ExecResult, SpawnOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
-import { programRequest, wantsInput } from "./program.ts";
-import { RunningProcess, SIGKILL } from "./running.ts";
+import { programRequest, RunningProcess, SIGKILL, wantsInput } from "./program.ts";
 
 const MAX_OUTPUT = 64 << 20;
 

@@ -12,8 +12,8 @@ import {
 } from "node:fs";
 import { HostFileError } from "../../errors/errors.ts";
 import { errorCode } from "../../host/file_errors.ts";
+import { runs } from "../../host/files.ts";
 import { Place, TREE_DEPTH } from "../../host/place.ts";
-import { runs } from "../../host/sparse.ts";
 import type { SpecialType } from "../api.ts";
 import { MAX_TARGET, nameValue, writeData, writeRecord } from "./record.ts";
 

@@ -1,8 +1,7 @@
 /** A tree as a stream of records (`tree` in guest/protocol.cddl): what may be in one, and how it is written. */
 
 import { bytes, finite, oneOf, uint } from "../../wire/fields.ts";
-import { encodeDataFrame, encodeFrame, type Message } from "../../wire/framing.ts";
-import { ProtocolError } from "../../wire/profile.ts";
+import { encodeDataFrame, encodeFrame, type Message, ProtocolError } from "../../wire/framing.ts";
 import { own } from "../../wire/streams.ts";
 import type { SpecialType } from "../api.ts";
 

@@ -21,8 +21,7 @@ import {
 import { at, errorCode } from "../../host/file_errors.ts";
 import { setTimes } from "../../host/libc.ts";
 import { Place, TREE_DEPTH } from "../../host/place.ts";
-import { FrameDecoder } from "../../wire/framing.ts";
-import { ProtocolError } from "../../wire/profile.ts";
+import { FrameDecoder, ProtocolError } from "../../wire/framing.ts";
 import type { SpecialType } from "../api.ts";
 import type { Tally } from "./pack.ts";
 import { readRecord, type TreeRecord } from "./record.ts";

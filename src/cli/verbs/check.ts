@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import type { Cli } from "../cli.ts";
-import { formatTable } from "../table.ts";
+import { formatTable } from "../output.ts";
 
 export function check(program: Command, { terminal }: Cli): void {
   program

@@ -4,8 +4,8 @@ import { attach, list } from "../../sandbox/registry.ts";
 import { formatDuration } from "../../spec/units.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
+import { formatTable } from "../output.ts";
 import { prometheusText, type Sample } from "../prometheus.ts";
-import { formatTable } from "../table.ts";
 
 interface Options {
   readonly json?: true;

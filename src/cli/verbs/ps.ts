@@ -6,9 +6,9 @@ import { printableJson } from "../../errors/printable.ts";
 import type { Confinement } from "../../sandbox/confinement.ts";
 import { attach, list } from "../../sandbox/registry.ts";
 import type { Cli } from "../cli.ts";
+import { formatTable } from "../output.ts";
 import { tellPending } from "../pending.ts";
 import { withAgent } from "../run_program.ts";
-import { formatTable } from "../table.ts";
 
 interface Options {
   readonly json?: true;

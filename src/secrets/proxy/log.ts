@@ -2,7 +2,7 @@
 
 import { constants, fstatSync, ftruncateSync, writeSync } from "node:fs";
 import { printableLine } from "../../errors/printable.ts";
-import { openPlainFile, readSome } from "../../host/plain_file.ts";
+import { openPlainFile, readSome } from "../../host/files.ts";
 
 const LIMIT = 1 << 20; // bytes
 const { O_RDWR, O_CREAT, O_APPEND } = constants;

@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { apply } from "../../../src/changes/apply.ts";
-import { makeWhiteout } from "../../../src/changes/system.ts";
+import { makeWhiteout } from "../../../src/host/libc.ts";
 import { ownState, type Staged, staged } from "./staged.ts";
 
 ownState();

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { summary } from "../../../src/changes/diff.ts";
-import { attribute, setAttribute } from "../../../src/changes/system.ts";
+import { attribute, setAttribute } from "../../../src/host/libc.ts";
 import { ownState, runs, type Staged, staged } from "./staged.ts";
 
 ownState();

@@ -16,8 +16,8 @@ import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { StagedChanges } from "../../../src/changes/changes.ts";
 import { checkStaging, createStaging, type Staging } from "../../../src/changes/staging.ts";
-import { makeWhiteout, setAttribute } from "../../../src/changes/system.ts";
 import { lastingIdentity } from "../../../src/host/identity.ts";
+import { makeWhiteout, setAttribute } from "../../../src/host/libc.ts";
 
 let state: string;
 let serial = 0;

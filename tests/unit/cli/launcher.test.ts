@@ -120,7 +120,6 @@ test("Bun is started in one place, and programs of this machine in few", async (
       if (starting.test(await readFile(join(PACKAGE, file), "utf8"))) files.push(file);
   expect(files.sort()).toEqual([
     "src/cli/compiled/main.ts", // bun.sh
-    "src/cli/confinement.ts",
     "src/cli/diagnosis.ts", // what environment.ts has found
     "src/cli/verbs/kernel.ts", // kernel/build.sh
     "src/host/bun.sh",

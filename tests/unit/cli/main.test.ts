@@ -284,6 +284,6 @@ test("schema prints the JSON Schema", async () => {
 });
 
 test("a table has aligned columns, wide characters included", async () => {
-  const { formatTable } = await import("../../../src/cli/table.ts");
+  const { formatTable } = await import("../../../src/cli/output.ts");
   expect(formatTable(["A", "BB"], [["日本", "x"], ["c"]])).toBe("A     BB\n日本  x\nc\n");
 });

@@ -1,7 +1,7 @@
 /** What `capsa doctor` says of name servers. */
 import { expect, test } from "bun:test";
 import { createSocket, type Socket } from "node:dgram";
-import { names } from "../../../src/cli/names.ts";
+import { names } from "../../../src/cli/diagnosis.ts";
 
 const host = (fallback: boolean, ...servers: string[]) => ({ servers, fallback, search: [], options: [] });
 

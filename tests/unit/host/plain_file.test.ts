@@ -15,8 +15,8 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { signalProcess } from "../../../src/engine/library.ts";
-import { identify } from "../../../src/host/directories.ts";
-import { openPlainFile, readPlainFile } from "../../../src/host/plain_file.ts";
+import { openPlainFile, readPlainFile } from "../../../src/host/files.ts";
+import { identify } from "../../../src/host/process.ts";
 import { withSocket } from "../../../src/host/socket_path.ts";
 
 const top = mkdtempSync(join(tmpdir(), "capsa-plain-"));

@@ -16,7 +16,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { identify, runtimeBase, sharedBase, withLock } from "../../../src/host/directories.ts";
+import { runtimeBase, sharedBase, withLock } from "../../../src/host/directories.ts";
+import { identify } from "../../../src/host/process.ts";
 import { attach, ended, list, readLog, readNetworkLog } from "../../../src/index.ts";
 import { claim } from "../../../src/machine/claim.ts";
 import { encodeFrame } from "../../../src/wire/framing.ts";

@@ -1,6 +1,31 @@
-/** What a process and its descendants use of this machine, from /proc (proc_pid_stat(5), proc_pid_status(5)). */
+/** Processes of this machine: which one has a number, and what it and its descendants use, from /proc. */
 
 import { readdirSync, readFileSync } from "node:fs";
+
+/** A process that can be told from a later one with the same number. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Start time in clock ticks since boot, from /proc; "" where there is no /proc. */
+  readonly start: string;
+}
+
+/** Who has `pid` now; undefined when nobody has. */
+export function identify(pid: number): ProcessIdentity | undefined {
+  const fields = stat(pid);
+  if (fields[0] === "Z" || fields[0] === "X") return undefined;
+  if (fields.length > 1) return { pid, start: fields[19] ?? "" };
+  if (process.platform === "linux") return undefined;
+  try {
+    process.kill(pid, 0);
+    return { pid, start: "" };
+  } catch {
+    return undefined;
+  }
+}
+
+export function isAlive(who: ProcessIdentity): boolean {
+  return identify(who.pid)?.start === who.start;
+}
 
 /** Clock ticks of /proc in a millisecond: USER_HZ is 100 wherever there is an engine. */
 const TICK_MS = 10;
@@ -38,15 +63,20 @@ function childrenOf(pid: number): number[] {
 
 /** Its own, and of the children that it has seen end. */
 function cpuMs(pid: number): number {
-  const line = read(`/proc/${pid}/stat`);
-  const fields = line.slice(line.lastIndexOf(")") + 2).split(" "); // from the state, field 3, on
-  const [user = "0", system = "0", childrenUser = "0", childrenSystem = "0"] = fields.slice(11, 15);
+  const [user = "0", system = "0", childrenUser = "0", childrenSystem = "0"] = stat(pid).slice(11, 15);
   return [user, system, childrenUser, childrenSystem].reduce(
     (all, ticks) => all + Number(ticks) * TICK_MS,
     0,
   );
 }
 
+/** Fields of proc_pid_stat(5), from the state, its third, on; an empty one where there is no such process. */
+function stat(pid: number): string[] {
+  const line = read(`/proc/${pid}/stat`);
+  return line.slice(line.lastIndexOf(")") + 2).split(" ");
+}
+
+/** From proc_pid_status(5). */
 function memory(pid: number): { own: number; shared: number } {
   const status = read(`/proc/${pid}/status`);
   const bytes = (key: string) =>
