@@ -13,15 +13,8 @@
 
 enum { MESSAGE_SIZE = 1024, RESPONSE_SIZE = 64 };
 
-static const struct operation *const operations[] = {
-	&operation__exec,       &operation__attach,    &operation__processes,  &operation__read_file,
-	&operation__write_file, &operation__exists,    &operation__list_dir,   &operation__stat,
-	&operation__chmod,      &operation__chown,     &operation__mkdir,      &operation__rename,
-	&operation__symlink,    &operation__read_link, &operation__remove,     &operation__copy,
-	&operation__read_tree,  &operation__list_tree, &operation__write_tree, &operation__hello,
-	&operation__ping,       &operation__info,      &operation__shutdown,   &operation__connect,
-	&operation__listen,     &operation__accept,    &operation__watch,      NULL,
-};
+#define OPERATION_LISTED(name) &operation__##name,
+static const struct operation *const operations[] = {OPERATIONS(OPERATION_LISTED) NULL};
 
 const struct operation *operation__find(struct span op)
 {

@@ -96,11 +96,16 @@ void call__drop(struct call *call);
 /* No memory for what must be said: the connection cannot go on. */
 void call__break(struct call *call);
 
-extern const struct operation operation__hello, operation__ping, operation__shutdown, operation__exec,
-	operation__attach, operation__processes, operation__read_file, operation__write_file, operation__exists,
-	operation__list_dir, operation__stat, operation__chmod, operation__chown, operation__mkdir, operation__rename,
-	operation__symlink, operation__read_link, operation__remove, operation__copy, operation__read_tree,
-	operation__list_tree, operation__write_tree, operation__info, operation__connect, operation__listen,
-	operation__accept, operation__watch;
+/* The operations there are. One is a file that has operation__NAME, and a word here. */
+/* clang-format off */
+#define OPERATIONS(each) \
+	each(hello) each(ping) each(info) each(shutdown) each(exec) each(attach) each(processes) each(read_file) \
+	each(write_file) each(exists) each(list_dir) each(stat) each(chmod) each(chown) each(mkdir) each(rename) \
+	each(symlink) each(read_link) each(remove) each(copy) each(read_tree) each(list_tree) each(write_tree) \
+	each(watch) each(connect) each(listen) each(accept)
+/* clang-format on */
+
+#define OPERATION_DECLARED(name) extern const struct operation operation__##name;
+OPERATIONS(OPERATION_DECLARED)
 
 #endif

@@ -144,13 +144,10 @@ function reason(error: Error | undefined): string {
   return error instanceof ProtocolError ? error.message : `the connection broke (${error.message})`;
 }
 
-/** The calls on files; a program's is "exec". Others, such as a greeting or a stream, are no spans. */
-const FILES: ReadonlySet<string> = new Set([
-  ...["readFile", "readFileStream", "writeFile", "exists", "listDir", "stat", "mkdir", "remove", "glob"],
-  ...["rename", "copy", "chmod", "chown", "symlink", "readLink", "upload", "download"],
-]);
-
-/** Begin the span of a call, if it is to have one. `sandbox`: the id, where it is known. */
+/**
+ * Begin the span of a call, if it is to have one: those of programs and of paths. `sandbox`: the id, where it is known. A
+ * watch goes on as long as its reader likes, which is no work of the guest's.
+ */
 export function recordCall(
   { op, path, request }: CallSetup,
   sandbox: string | undefined,
@@ -161,7 +158,7 @@ export function recordCall(
     const name = posix.basename(path ?? "");
     return record(name, () => ({ ...common, "process.executable.name": name }), { remote: true });
   }
-  if (!FILES.has(op)) return undefined;
+  if (typeof request.path !== "string" || op === "watch") return undefined;
   const attributes = () => ({
     ...common,
     "capsa.op": request.op,
