@@ -18,15 +18,19 @@ import { exec, execOptions, spawn } from "./process/process.ts";
 const MAX_WHOLE_FILE = 2 ** 31;
 
 /** Connect to the agent behind a Unix socket, see {@link Connection.open} for what it throws. */
-export async function connectAgent(path: string, options: ConnectOptions): Promise<api.Agent> {
+export async function connectAgent(path: string, options: ConnectOptions): Promise<AgentClient> {
   return new AgentClient(await Connection.open(path, options));
 }
 
-class AgentClient implements api.Agent {
+export class AgentClient implements api.Agent {
   readonly #connection: Connection;
 
   constructor(connection: Connection) {
     this.#connection = connection;
+  }
+
+  get isConnected(): boolean {
+    return this.#connection.isOpen;
   }
 
   get version(): string {

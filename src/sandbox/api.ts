@@ -5,6 +5,7 @@ import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
 import type { Notice } from "../errors/errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
+import type { AgentCalls } from "./agent_calls.ts";
 import type { Confinement } from "./confinement.ts";
 import type { SetMemoryOptions } from "./memory.ts";
 
@@ -161,12 +162,13 @@ export interface VsockSocket extends VsockPort {
 }
 
 /**
- * A sandbox that runs. Disposing of it ends it at once; of an attached one, closes the connection only.
+ * A sandbox that runs, with the calls of its agent. Disposing of it ends it at once; of an attached one, closes the
+ * connection only.
  * @example
  * await using vm = await Capsa.sandbox().run("/bin/sleep", ["60"]).build();
- * const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+ * const { stdout } = await vm.exec("uname -a");
  */
-export interface RunningSandbox extends AsyncDisposable {
+export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   /** Random, unique on this machine: eight hexadecimal digits. */
   readonly id: string;
   readonly name: string;

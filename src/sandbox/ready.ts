@@ -1,7 +1,7 @@
 /** Waiting for a sandbox's agent. */
 
 import type { Agent } from "../agent/api.ts";
-import { connectAgent } from "../agent/client.ts";
+import { type AgentClient, connectAgent } from "../agent/client.ts";
 import { checkSignal, checkTime } from "../errors/check.ts";
 import { guard } from "../errors/edge.ts";
 import { AgentError, BootError, GuestLostError, SandboxEndedError } from "../errors/errors.ts";
@@ -48,7 +48,16 @@ export async function waitReadyTimeout(
   return guard("waitReadyTimeout", [options], () => wait(socket, ms, options));
 }
 
-async function wait(socket: VsockSocket | string, ms: number, options: WaitOptions): Promise<Agent> {
+/**
+ * Connect to the agent of a sandbox, however long it takes to boot. Rejects as {@link waitReady} does.
+ * @internal
+ */
+export async function agentOf(vm: RunningSandbox): Promise<AgentClient> {
+  await whileItRuns(vm, () => vm.ready);
+  return wait(vm.vsockSocket(AGENT_PORT), READY_TIMEOUT_MS, {});
+}
+
+async function wait(socket: VsockSocket | string, ms: number, options: WaitOptions): Promise<AgentClient> {
   checkSignal(options.signal);
   checkTime("the limit", ms);
   options.signal?.throwIfAborted();
@@ -104,7 +113,12 @@ export function endOf(vm: RunningSandbox, { reason, failure }: SandboxExit): Boo
  * Until an agent greets. A port nobody listens on is accepted by the vsock device and ends at once; a sandbox that is
  * just starting has no socket yet.
  */
-async function connect(path: string, signal: AbortSignal, ms: number, vm?: RunningSandbox): Promise<Agent> {
+async function connect(
+  path: string,
+  signal: AbortSignal,
+  ms: number,
+  vm?: RunningSandbox,
+): Promise<AgentClient> {
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
     signal.throwIfAborted();
     try {

@@ -1,6 +1,6 @@
 /** A running sandbox: its machine, and what its guest tells, made into promises and streams. */
 
-import { connectAgent } from "../agent/client.ts";
+import { type AgentClient, connectAgent } from "../agent/client.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../agent/forward/api.ts";
 import type { StagedChanges } from "../changes/changes.ts";
 import { shownName } from "../changes/names.ts";
@@ -15,6 +15,7 @@ import { sandboxNetwork } from "../network/control.ts";
 import type { ShareSpec } from "../spec/spec.ts";
 import { uint } from "../wire/fields.ts";
 import { ProtocolError } from "../wire/framing.ts";
+import { WithAgent } from "./agent_calls.ts";
 import type {
   ApplyOptions,
   ApplyResult,
@@ -39,7 +40,7 @@ import { type BootMoments, type GuestEvent, GuestEvents } from "./guest_events.t
 import { readEventLog } from "./log.ts";
 import type { SetMemoryOptions } from "./memory.ts";
 import { AGENT_PORT, shareRoot } from "./plan.ts";
-import { whileItRuns } from "./ready.ts";
+import { agentOf, whileItRuns } from "./ready.ts";
 import type { LivingEntry } from "./registry.ts";
 
 const GRACE_MS = 5000;
@@ -56,7 +57,7 @@ interface MainExit {
 /** Who is told what the network refused, what it tells of, and what the user should know. */
 type Listener = Pick<StartOptions, "onRefusal" | "onAccess" | "onNotice">;
 
-export class SandboxHandle implements RunningSandbox {
+export class SandboxHandle extends WithAgent implements RunningSandbox {
   readonly id: string;
   readonly name: string;
   readonly engine: "kvm" | "qemu";
@@ -89,6 +90,7 @@ export class SandboxHandle implements RunningSandbox {
   readonly #tell: Listener;
 
   private constructor(identity: Identity, shares: readonly ShareSpec[], began: number, tell: Listener = {}) {
+    super();
     this.#shares = shares;
     this.#tell = tell;
     ({
@@ -324,6 +326,10 @@ export class SandboxHandle implements RunningSandbox {
     return { port, path, vm: this, opened, toString: () => path };
   }
 
+  protected override connect(): Promise<AgentClient> {
+    return agentOf(this);
+  }
+
   // What is seldom used is loaded when it is: sockets of Node's take as long to load as a short command to run
 
   async forward(target: number | string, options: ForwardOptions = {}): Promise<Forward> {
@@ -441,6 +447,7 @@ export class SandboxHandle implements RunningSandbox {
 
   async detach(): Promise<void> {
     if (!this.attached) this.#staged?.keep();
+    await this.closeAgent();
     await this.#machine.detach();
     await this.exited;
   }

@@ -46,6 +46,11 @@ export class Exchange<Call extends InFlight> {
     return self;
   }
 
+  /** It takes calls; one whose socket has closed may find out a moment later. */
+  get isOpen(): boolean {
+    return this.#lost === undefined;
+  }
+
   /** `make` is given the call's number and what sends its frames. Throws what has ended the exchange. */
   begin<T extends Call>(make: (id: number, send: (frame: Uint8Array) => void) => T): T {
     if (this.#lost !== undefined) throw this.#lost;

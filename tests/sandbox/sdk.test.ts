@@ -344,3 +344,36 @@ test("the timings add up", () => {
   for (const part of [spawnMs, kernelMs, initMs, mountsMs, agentMs]) expect(part).toBeGreaterThanOrEqual(0);
   expect(spawnMs + kernelMs + initMs + mountsMs + agentMs).toBeLessThan(totalMs * 1.5);
 });
+
+describe("the calls of the agent on the sandbox itself", () => {
+  test("go over one connection, which is kept", async () => {
+    expect(await vm.agent()).toBe(await vm.agent());
+    await vm.writeFile("/tmp/own/file", "own", { parents: true });
+    expect((await vm.exec("cat /tmp/own/file")).stdout).toBe("own");
+    expect(await new Response(vm.readFileStream("/tmp/own/file")).text()).toBe("own");
+    await expect(new Response(vm.readFileStream("/tmp/own/none")).text()).rejects.toMatchObject({
+      code: "ENOENT",
+    });
+    await using changes = vm.watch("/tmp/own");
+    await changes.ready;
+    await vm.mkdir("/tmp/own/next");
+    expect((await changes.next()).value).toMatchObject({ type: "create", path: "/tmp/own/next" });
+    await using child = await vm.spawn("echo one; echo two");
+    expect(await Array.fromAsync(child.stdout.lines())).toEqual(["one", "two"]);
+  });
+
+  test("come back after the guest has lost its agent, or somebody has closed it", async () => {
+    const before = await vm.agent();
+    await before.close();
+    expect((await vm.exec("echo again")).stdout).toBe("again\n");
+    const kept = await vm.agent();
+    expect(kept).not.toBe(before);
+    // init's only child by its own program is the agent
+    await expect(
+      vm.exec(
+        'for p in /proc/[0-9]*; do grep -q "^PPid:.1$" $p/status && cmp -s $p/exe /proc/1/exe && echo $p; done | sed s,/proc/,, | xargs kill -9; sleep 100',
+      ),
+    ).rejects.toMatchObject({ code: "GUEST_LOST" });
+    expect((await vm.exec("echo back")).stdout).toBe("back\n");
+  });
+});

@@ -67,6 +67,10 @@ export class Connection {
     }
   }
 
+  get isOpen(): boolean {
+    return this.#exchange.isOpen;
+  }
+
   /** Open a call. Throws what ended the connection, or the signal's reason when it is aborted already. */
   call(setup: CallSetup): Call {
     checkSignal(setup.signal);
