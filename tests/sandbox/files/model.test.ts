@@ -123,7 +123,7 @@ async function run(mode: "rw" | "transaction", seed: number, between: number) {
   await using guest = await guestIn(`/${mode}/${name}`);
   const model = new Model(mode === "transaction");
   const taken: Step[] = [];
-  for (const step of program(model, seed, DEEDS)) {
+  for (const step of program(model, seed, DEEDS, name)) {
     taken.push(step);
     const looks = taken.length % between === 0 || !("deeds" in step);
     const wrong: string[] = [];

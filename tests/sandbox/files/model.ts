@@ -283,8 +283,11 @@ function deed(model: Model, who: Who, pick: (most: number) => number, text: stri
   return kinds[pick(kinds.length)];
 }
 
-/** A random program: turns of a few deeds, so many in all. Running `model` along, which must be new. */
-export function* program(model: Model, seed: number, deeds: number): Generator<Step> {
+/**
+ * A random program: turns of a few deeds, so many in all. Running `model` along, which must be new. No other program of one
+ * sandbox has this `tag`: with equal contents a file of the one would be a renamed one of the other.
+ */
+export function* program(model: Model, seed: number, deeds: number, tag: string): Generator<Step> {
   const pick = chance(seed);
   for (let done = 0; done < deeds; ) {
     if (model.transactional && pick(40) === 0) {
@@ -296,7 +299,7 @@ export function* program(model: Model, seed: number, deeds: number): Generator<S
     const who = WHO[pick(2)]!;
     const turn: Deed[] = [];
     for (let wanted = 1 + pick(4), tries = 0; turn.length < wanted && tries < 50; tries++) {
-      const next = deed(model, who, pick, `${done + turn.length}.`);
+      const next = deed(model, who, pick, `${tag}.${done + turn.length}.`);
       if (!next) continue;
       model.do(who, next);
       turn.push(next);
