@@ -37,14 +37,10 @@ static int read_question(struct cbor_reader *reader, const uint8_t *from, size_t
 		{.key = "port", .kind = CBOR_KIND_UINT, .offset = QUESTION(port), .max = UINT16_MAX},
 	};
 #undef QUESTION
-	CborParser parser;
-	CborValue value;
-	if (cbor_parser_init(from, len, 0, &parser, &value) != CborNoError)
-		return failure__set(reader->why, EINVAL, NULL, "the question is not CBOR");
-	return cbor_map__read(reader, &value, fields, sizeof(fields) / sizeof(fields[0]), true, out, "");
+	return cbor_message__read(reader, from, len, fields, sizeof(fields) / sizeof(fields[0]), true, out);
 }
 
-static int add_explanation(struct frame *frame, const struct offline_question *asked, struct failure *why)
+static int add_explanation(struct writer *out, const struct offline_question *asked, struct failure *why)
 {
 	struct policy *policy;
 	struct own *own;
@@ -64,23 +60,25 @@ static int add_explanation(struct frame *frame, const struct offline_question *a
 	};
 	const struct explain_question question = {
 		.host = asked->host, .protocol = asked->protocol, .port = asked->port};
-	frame__open(frame, "result");
-	err = explain__add(frame, &egress, &question, 1, why);
-	frame__close(frame);
+	writer__open(out, "result");
+	err = explain__add(out, &egress, &question, 1, why);
+	writer__close(out);
 	policy__free(policy);
 	own__free(own);
 	return err;
 }
 
 /* The frame without its length, or with the failure where there was one. */
-static int32_t finish(struct frame *frame, uint8_t *answer, size_t room)
+static int32_t finish(struct writer *out, uint8_t *answer, size_t room)
 {
-	if (!frame__end(frame))
+	if (frame__end(out)) {
+		buffer__free(out->buffer);
 		return -ENOMEM;
-	size_t len = frame->len - FRAME_HEAD;
+	}
+	size_t len = buffer__pending(out->buffer) - FRAME_HEAD;
 	if (len <= room)
-		memcpy(answer, frame->bytes + FRAME_HEAD, len);
-	free(frame->bytes);
+		memcpy(answer, buffer__head(out->buffer) + FRAME_HEAD, len);
+	buffer__free(out->buffer);
 	return len <= room ? (int32_t)len : -ENOBUFS;
 }
 
@@ -88,7 +86,7 @@ int32_t capsa_explain(const uint8_t *question, size_t len, uint8_t *answer, size
 {
 	struct offline_question asked;
 	struct failure why;
-	struct frame frame;
+	struct buffer frame = {NULL};
 	if (!question || !answer || len > MOST)
 		return -EINVAL;
 	memset(&asked, 0, sizeof(asked));
@@ -96,18 +94,15 @@ int32_t capsa_explain(const uint8_t *question, size_t len, uint8_t *answer, size
 	if (!reader.pool)
 		return -ENOMEM;
 	char *pool = reader.pool;
-	frame__begin(&frame, EXPLAIN_ROOM);
+	struct writer out = frame__begin(&frame);
 	int err = read_question(&reader, question, len, &asked);
 	if (!err)
-		err = add_explanation(&frame, &asked, &why);
+		err = add_explanation(&out, &asked, &why);
 	if (err) {
-		frame__drop(&frame);
-		frame__begin(&frame, EXPLAIN_ROOM);
-		frame__open(&frame, "error");
-		frame__failure(&frame, &why);
-		frame__close(&frame);
+		out = frame__begin(&frame);
+		writer__failure(&out, "error", why.code, why.message);
 	}
 	free(asked.net.rules.at);
 	free(pool);
-	return finish(&frame, answer, room);
+	return finish(&out, answer, room);
 }

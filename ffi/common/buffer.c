@@ -24,13 +24,13 @@ uint8_t *buffer__reserve(struct buffer *buffer, size_t size)
 		data = malloc(capacity);
 		if (!data)
 			return NULL;
-		if (pending)
-			memcpy(data, buffer__head(buffer), pending);
+		if (buffer->data)
+			memcpy(data, buffer__head(buffer), buffer->capacity - buffer->start);
 		free(buffer->data);
 		buffer->data = data;
 		buffer->capacity = capacity;
-	} else if (pending) {
-		memmove(buffer->data, buffer__head(buffer), pending);
+	} else if (buffer->start) {
+		memmove(buffer->data, buffer__head(buffer), buffer->capacity - buffer->start);
 	}
 	buffer->start = 0;
 	buffer->end = pending;

@@ -21,7 +21,8 @@ static inline const uint8_t *buffer__head(const struct buffer *buffer)
 	return buffer->data + buffer->start;
 }
 
-/* Room for `size` bytes at the end, or NULL without memory. It stays valid until the next buffer__reserve. */
+/* Room for `size` bytes at the end, or NULL without memory. It stays valid until the next buffer__reserve, which keeps
+ * what was put there. */
 uint8_t *buffer__reserve(struct buffer *buffer, size_t size);
 
 /* The first `size` bytes of the reserved room are now part of the queue. */

@@ -9,68 +9,165 @@
 
 static const char *const malformed = "not well-formed CBOR";
 
-/* Walk one item: tinycbor checks lengths against the buffer, this checks what the protocol adds. Moves past the item.
- */
-static int check(CborValue *item, unsigned depth, const char **why) // NOLINT(misc-no-recursion)
+/* A message being checked. */
+struct check {
+	const uint8_t *end;
+	const char *why;
+};
+
+static int refuse(struct check *check, const char *why)
 {
+	check->why = why;
+	return -EPROTO;
+}
+
+static int by_bytes(const void *one, const void *other)
+{
+	const struct span *a = one, *b = other;
+	if (a->length != b->length)
+		return a->length < b->length ? -1 : 1;
+	return a->length ? memcmp(a->at, b->at, a->length) : 0;
+}
+
+static int check_differ(struct check *check, struct span *keys, size_t count)
+{
+	qsort(keys, count, sizeof(*keys), by_bytes);
+	for (size_t i = 1; i < count; i++)
+		if (by_bytes(&keys[i - 1], &keys[i]) == 0)
+			return refuse(check, "a map with the same key twice");
+	return 0;
+}
+
+static int check_item(struct check *check, CborValue *item, unsigned depth);
+
+/* The pairs of a map, at its first. */
+static int check_pairs(struct check *check, CborValue *at, struct span *keys, size_t count, unsigned depth)
+{
+	for (size_t i = 0; i < count; i++) {
+		CborValue key = *at;
+		if (!cbor_value_is_text_string(at))
+			return refuse(check, cbor_value_at_end(at) ? malformed : "a map key that is not text");
+		int err = check_item(check, at, depth + 1);
+		if (!err)
+			err = value__string(&key, true, false, &keys[i]);
+		if (!err)
+			err = cbor_value_at_end(at) ? refuse(check, malformed) : check_item(check, at, depth + 1);
+		if (err)
+			return err;
+	}
+	return check_differ(check, keys, count);
+}
+
+static int check_map(struct check *check, const CborValue *map, CborValue *at, unsigned depth)
+{
+	struct span few[16], *keys = few;
+	size_t count;
+	/* a pair takes two bytes at least, so what is allocated has a bound */
+	if (cbor_value_get_map_length(map, &count) || count > (size_t)(check->end - cbor_value_get_next_byte(map)) / 2)
+		return refuse(check, malformed);
+	if (count > sizeof(few) / sizeof(few[0]))
+		keys = malloc(count * sizeof(*keys));
+	if (!keys) {
+		check->why = "no memory";
+		return -ENOMEM;
+	}
+	int err = check_pairs(check, at, keys, count, depth);
+	if (keys != few)
+		free(keys);
+	return err;
+}
+
+static int check_tag(struct check *check, CborValue *item, unsigned depth)
+{
+	CborTag tag;
+	if (cbor_value_get_tag(item, &tag) || cbor_value_skip_tag(item))
+		return refuse(check, malformed);
+	if (tag == CborPositiveBignumTag || tag == CborNegativeBignumTag)
+		return refuse(check, "an integer of more than 64 bits");
+	return check_item(check, item, depth + 1);
+}
+
+/* Walk one item: tinycbor checks lengths against the buffer, this checks what the protocols add. Moves past the item.
+ */
+static int check_item(struct check *check, CborValue *item, unsigned depth) // NOLINT(misc-no-recursion)
+{
+	if (!cbor_value_is_length_known(item))
+		return refuse(check, "a string, array or map of indefinite length");
+	if (!cbor_value_is_tag(item) && !cbor_value_is_container(item))
+		return cbor_value_advance(item) ? refuse(check, malformed) : 0;
+	if (depth > MESSAGE_DEPTH)
+		return refuse(check, "nested more than 8 deep");
+	if (cbor_value_is_tag(item))
+		return check_tag(check, item, depth);
 	CborValue inner;
-
-	if (!cbor_value_is_length_known(item)) {
-		*why = "a string, array or map of indefinite length";
-		return -EPROTO;
-	}
-	if (!cbor_value_is_tag(item) && !cbor_value_is_container(item)) {
-		*why = malformed;
-		return cbor_value_advance(item) ? -EPROTO : 0;
-	}
-	if (depth > MESSAGE_DEPTH) {
-		*why = "nested more than 8 deep";
-		return -EPROTO;
-	}
-	if (cbor_value_is_tag(item)) {
-		CborTag tag;
-
-		*why = malformed;
-		if (cbor_value_get_tag(item, &tag) || cbor_value_skip_tag(item))
-			return -EPROTO;
-		if (tag == CborPositiveBignumTag || tag == CborNegativeBignumTag) {
-			*why = "an integer of more than 64 bits";
-			return -EPROTO;
-		}
-		return check(item, depth + 1, why);
-	}
-	*why = malformed;
 	if (cbor_value_enter_container(item, &inner))
-		return -EPROTO;
-	for (bool key = cbor_value_is_map(item); !cbor_value_at_end(&inner); key = cbor_value_is_map(item) && !key) {
-		if (key && !cbor_value_is_text_string(&inner)) {
-			*why = "a map key that is not text";
-			return -EPROTO;
-		}
-		if (check(&inner, depth + 1, why))
-			return -EPROTO;
-	}
-	return cbor_value_leave_container(item, &inner) ? -EPROTO : 0;
+		return refuse(check, malformed);
+	int err = cbor_value_is_map(item) ? check_map(check, item, &inner, depth) : 0;
+	while (!err && !cbor_value_at_end(&inner))
+		err = check_item(check, &inner, depth + 1);
+	if (!err && cbor_value_leave_container(item, &inner))
+		err = refuse(check, malformed);
+	return err;
 }
 
 int message__parse(struct message *message, const uint8_t *bytes, size_t length, const char **why)
 {
-	CborValue end;
+	struct check check = {.end = bytes + length, .why = malformed};
+	int err = -EPROTO;
+	if (!cbor_parser_init(bytes, length, 0, &message->parser, &message->map)) {
+		CborValue end = message->map;
+		err = cbor_value_is_map(&end) ? check_item(&check, &end, 1) : refuse(&check, "not a map");
+		if (!err && cbor_value_get_next_byte(&end) != check.end)
+			err = refuse(&check, "bytes after the map");
+	}
+	*why = check.why;
+	return err;
+}
 
-	*why = malformed;
-	if (cbor_parser_init(bytes, length, 0, &message->parser, &message->map))
-		return -EPROTO;
-	if (!cbor_value_is_map(&message->map)) {
-		*why = "not a map";
+int value__uint(const CborValue *value, uint64_t *out)
+{
+	double number;
+	float single;
+	if (cbor_value_is_unsigned_integer(value))
+		return cbor_value_get_uint64(value, out) ? -EPROTO : 0;
+	/* JavaScript's encoders write whole numbers past 32 bits so */
+	if (cbor_value_is_double(value)) {
+		cbor_value_get_double(value, &number);
+	} else if (cbor_value_is_float(value)) {
+		cbor_value_get_float(value, &single);
+		number = (double)single;
+	} else {
 		return -EPROTO;
 	}
-	end = message->map;
-	if (check(&end, 1, why))
+	if (!(number >= 0 && number <= 9007199254740992.0) || (double)(uint64_t)number != number)
 		return -EPROTO;
-	if (cbor_value_get_next_byte(&end) != bytes + length) {
-		*why = "bytes after the map";
-		return -EPROTO;
+	*out = (uint64_t)number;
+	return 0;
+}
+
+int value__string(const CborValue *string, bool text, bool bytes, struct span *out)
+{
+	CborValue value = *string, next;
+	if (bytes && cbor_value_is_tag(&value)) {
+		CborTag tag;
+		if (cbor_value_get_tag(&value, &tag) || tag != TAG_BYTES || cbor_value_skip_tag(&value))
+			return -EPROTO;
+		text = false;
 	}
+	if (!cbor_value_is_length_known(&value))
+		return -EPROTO;
+	/* definite lengths, so the one chunk is the string */
+	if (text && cbor_value_is_text_string(&value)) {
+		const char *at = NULL;
+		if (cbor_value_begin_string_iteration(&value) ||
+		    cbor_value_get_text_string_chunk(&value, &at, &out->length, &next))
+			return -EPROTO;
+		out->at = (const uint8_t *)at;
+		return 0;
+	}
+	if (!bytes || !cbor_value_is_byte_string(&value) || cbor_value_begin_string_iteration(&value) ||
+	    cbor_value_get_byte_string_chunk(&value, &out->at, &out->length, &next))
+		return -EPROTO;
 	return 0;
 }
 
@@ -85,22 +182,7 @@ int reader__uint(const CborValue *map, const char *key, uint64_t *out)
 {
 	CborValue value;
 	int found = find(map, key, &value);
-
-	if (found != 1)
-		return found;
-	if (cbor_value_is_unsigned_integer(&value))
-		return cbor_value_get_uint64(&value, out) ? -EPROTO : 1;
-	/* cbor-x writes whole numbers past 32 bits as doubles */
-	if (cbor_value_is_double(&value)) {
-		double number;
-
-		if (cbor_value_get_double(&value, &number) || !(number >= 0 && number <= 9007199254740992.0) ||
-		    (double)(uint64_t)number != number)
-			return -EPROTO;
-		*out = (uint64_t)number;
-		return 1;
-	}
-	return -EPROTO;
+	return found == 1 && value__uint(&value, out) ? -EPROTO : found;
 }
 
 int reader__int(const CborValue *map, const char *key, int64_t *out)
@@ -123,41 +205,12 @@ int reader__bool(const CborValue *map, const char *key, bool *out)
 	return cbor_value_is_boolean(&value) && !cbor_value_get_boolean(&value, out) ? 1 : -EPROTO;
 }
 
-static int string(CborValue *value, bool text, bool bytes, struct span *out)
-{
-	CborValue next;
-
-	if (bytes && cbor_value_is_tag(value)) {
-		CborTag tag;
-
-		if (cbor_value_get_tag(value, &tag) || tag != TAG_BYTES || cbor_value_skip_tag(value))
-			return -EPROTO;
-		text = false;
-	}
-	/* definite lengths, so the one chunk is the string */
-	if (text && cbor_value_is_text_string(value)) {
-		const char *at = NULL;
-
-		if (cbor_value_begin_string_iteration(value) ||
-		    cbor_value_get_text_string_chunk(value, &at, &out->length, &next))
-			return -EPROTO;
-		out->at = (const uint8_t *)at;
-	} else if (bytes && cbor_value_is_byte_string(value)) {
-		if (cbor_value_begin_string_iteration(value) ||
-		    cbor_value_get_byte_string_chunk(value, &out->at, &out->length, &next))
-			return -EPROTO;
-	} else {
-		return -EPROTO;
-	}
-	return 1;
-}
-
 static int find_string(const CborValue *map, const char *key, bool text, bool bytes, struct span *out)
 {
 	CborValue value;
 	int found = find(map, key, &value);
 
-	return found == 1 ? string(&value, text, bytes, out) : found;
+	return found == 1 && value__string(&value, text, bytes, out) ? -EPROTO : found;
 }
 
 int reader__text(const CborValue *map, const char *key, struct span *out)
@@ -191,9 +244,7 @@ int reader__map(const CborValue *map, const char *key, CborValue *out)
 
 int cursor__string(CborValue *cursor, struct span *out)
 {
-	CborValue value = *cursor;
-
-	if (string(&value, true, true, out) < 0 || cbor_value_skip_tag(cursor))
+	if (value__string(cursor, true, true, out) || cbor_value_skip_tag(cursor))
 		return -EPROTO;
 	return cbor_value_advance(cursor) ? -EPROTO : 0;
 }

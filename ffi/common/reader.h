@@ -22,10 +22,16 @@ struct span {
 	size_t length;
 };
 
-/* The whole of `bytes` must be one map of definite lengths with text keys. *why says what is wrong with it.
- * Returns 0 or -EPROTO. */
+/* The whole of `bytes` must be one map of definite lengths, with text keys of which none is there twice, nested no
+ * deeper than MESSAGE_DEPTH, and with integers of at most 64 bits. *why says what is wrong with it. Returns 0, -EPROTO
+ * or -ENOMEM. */
 __attribute__((warn_unused_result)) int message__parse(struct message *message, const uint8_t *bytes, size_t length,
 						       const char **why);
+
+/* A whole number from 0 on, or a float with that value. Returns 0 or -EPROTO. */
+__attribute__((warn_unused_result)) int value__uint(const CborValue *value, uint64_t *out);
+/* A string of the kinds that are allowed; of bytes, bare or under tag 64 (RFC 8746). Returns 0 or -EPROTO. */
+__attribute__((warn_unused_result)) int value__string(const CborValue *string, bool text, bool bytes, struct span *out);
 
 /* Each looks `key` up in a map and returns 1 (found), 0 (absent: *out untouched) or -EPROTO (of another type). */
 __attribute__((warn_unused_result)) int reader__uint(const CborValue *map, const char *key, uint64_t *out);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_ENTRIES 256 /* of one map */
 #define WHERE_LEN 128
 
 static int wrong(struct cbor_reader *reader, const char *where, const char *what)
@@ -16,16 +15,18 @@ static int wrong(struct cbor_reader *reader, const char *where, const char *what
 
 static int text_into(struct cbor_reader *reader, const CborValue *value, char **out, size_t *out_len, const char *where)
 {
-	size_t len = reader->left;
-	if (!cbor_value_is_text_string(value))
+	struct span text;
+	if (value__string(value, true, false, &text))
 		return wrong(reader, where, "must be a text string");
-	if (cbor_value_copy_text_string(value, reader->pool, &len, NULL) != CborNoError || len >= reader->left)
-		return wrong(reader, where, "is not a well-formed text string");
-	if (memchr(reader->pool, 0, len))
+	if (text.length >= reader->left)
+		return wrong(reader, where, "is too long");
+	if (text.length && memchr(text.at, 0, text.length))
 		return wrong(reader, where, "has a NUL character in it");
-	reader->pool[len] = 0;
+	if (text.length)
+		memcpy(reader->pool, text.at, text.length);
+	reader->pool[text.length] = 0;
 	*out = reader->pool;
-	*out_len = len;
+	*out_len = text.length;
 	return 0;
 }
 
@@ -42,32 +43,11 @@ int cbor_value__text(struct cbor_reader *reader, const CborValue *value, const c
 	return 0;
 }
 
-/* Integers above 2^32 come as doubles from JavaScript. */
-static bool whole_number(const CborValue *value, uint64_t *out)
-{
-	double number;
-	float single;
-	if (cbor_value_is_unsigned_integer(value))
-		return cbor_value_get_uint64(value, out) == CborNoError;
-	if (cbor_value_is_double(value)) {
-		cbor_value_get_double(value, &number);
-	} else if (cbor_value_is_float(value)) {
-		cbor_value_get_float(value, &single);
-		number = (double)single;
-	} else {
-		return false;
-	}
-	if (!(number >= 0 && number <= 9007199254740992.0))
-		return false;
-	*out = (uint64_t)number;
-	return (double)*out == number;
-}
-
 int cbor_value__uint(struct cbor_reader *reader, const CborValue *value, uint64_t min, uint64_t max, uint64_t *out,
 		     const char *where)
 {
 	uint64_t number;
-	if (!whole_number(value, &number))
+	if (value__uint(value, &number))
 		return wrong(reader, where, "must be an unsigned integer");
 	if (number < min || number > max)
 		return failure__set(reader->why, EINVAL, NULL, "%s is %llu; allowed are %llu to %llu", where,
@@ -76,20 +56,9 @@ int cbor_value__uint(struct cbor_reader *reader, const CborValue *value, uint64_
 	return 0;
 }
 
-int cbor_value__bytes(struct cbor_reader *reader, const CborValue *value, struct cbor_bytes *out, const char *where)
+int cbor_value__bytes(struct cbor_reader *reader, const CborValue *value, struct span *out, const char *where)
 {
-	CborValue v = *value, next;
-	CborTag tag;
-	if (cbor_value_is_tag(&v)) {
-		if (cbor_value_get_tag(&v, &tag) != CborNoError || tag != 64 || cbor_value_skip_tag(&v) != CborNoError)
-			return wrong(reader, where, "must be a byte string");
-	}
-	if (!cbor_value_is_byte_string(&v) || !cbor_value_is_length_known(&v))
-		return wrong(reader, where, "must be a byte string of known length");
-	if (cbor_value_begin_string_iteration(&v) != CborNoError ||
-	    cbor_value_get_byte_string_chunk(&v, &out->at, &out->len, &next) != CborNoError)
-		return wrong(reader, where, "is not a well-formed byte string");
-	return 0;
+	return value__string(value, false, true, out) ? wrong(reader, where, "must be a byte string") : 0;
 }
 
 static int read_field(struct cbor_reader *reader, const CborValue *value, const struct cbor_field *field, void *into,
@@ -122,6 +91,18 @@ static bool advance(CborValue *at)
 	return cbor_value_skip_tag(at) == CborNoError && cbor_value_advance(at) == CborNoError;
 }
 
+int cbor_message__read(struct cbor_reader *reader, const uint8_t *from, size_t len, const struct cbor_field *fields,
+		       unsigned count, bool strict, void *into)
+{
+	struct message message;
+	const char *why;
+	int err = message__parse(&message, from, len, &why);
+	if (err)
+		return failure__set(reader->why, err == -ENOMEM ? ENOMEM : EINVAL, NULL,
+				    "the message is not as the protocol has it: %s", why);
+	return cbor_map__read(reader, &message.map, fields, count, strict, into, "");
+}
+
 int cbor_map__read(struct cbor_reader *reader, const CborValue *value, const struct cbor_field *fields, unsigned count,
 		   bool strict, void *into, const char *where)
 {
@@ -130,11 +111,9 @@ int cbor_map__read(struct cbor_reader *reader, const CborValue *value, const str
 	uint64_t seen = 0;
 	if (!cbor_value_is_map(value) || cbor_value_enter_container(value, &at) != CborNoError)
 		return wrong(reader, where, "must be a map");
-	for (unsigned entries = 0; !cbor_value_at_end(&at); entries++) {
+	while (!cbor_value_at_end(&at)) {
 		char *key = NULL;
 		size_t key_len = 0;
-		if (entries == MAX_ENTRIES)
-			return wrong(reader, where, "has too many keys");
 		snprintf(name, sizeof(name), "a key of %s", *where ? where : "the message");
 		int err = text_into(reader, &at, &key, &key_len, name); /* the pool does not keep it */
 		if (err)
@@ -149,8 +128,6 @@ int cbor_map__read(struct cbor_reader *reader, const CborValue *value, const str
 			return wrong(reader, where, "is not well-formed CBOR");
 		if (i < count && !cbor_value_is_undefined(&at) && !cbor_value_is_null(&at)) {
 			snprintf(name, sizeof(name), "%s%s%s", where, *where ? "." : "", fields[i].key);
-			if (seen & (1ULL << i))
-				return wrong(reader, name, "is given twice");
 			seen |= 1ULL << i;
 			err = read_field(reader, &at, &fields[i], into, name);
 			if (err)

@@ -5,14 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <tinycbor/cbor.h>
 
 #include "common/failure.h"
-
-struct cbor_bytes {
-	const uint8_t *at; /* in the message read */
-	size_t len;
-};
+#include "common/reader.h"
 
 /*
  * Where texts go while a message is read: `pool` of at least the message's length plus one, because a text and its
@@ -28,7 +23,7 @@ enum cbor_kind {
 	CBOR_KIND_TEXT,  /* const char *, NUL-terminated, no NUL inside */
 	CBOR_KIND_UINT,  /* uint64_t within min..max; a float with that value will do, as JavaScript writes them */
 	CBOR_KIND_BOOL,  /* bool */
-	CBOR_KIND_BYTES, /* struct cbor_bytes; tag 64 (RFC 8746) is allowed */
+	CBOR_KIND_BYTES, /* struct span; tag 64 (RFC 8746) is allowed */
 	CBOR_KIND_OTHER, /* what `read` makes of it */
 };
 
@@ -41,6 +36,12 @@ struct cbor_field {
 	/* CBOR_KIND_OTHER: read *value (not to be advanced) into the member. `where` names it. */
 	int (*read)(struct cbor_reader *reader, const CborValue *value, void *member, const char *where);
 };
+
+/* Read a whole message, which has to be as message__parse wants it, as cbor_map__read does its map. Returns 0, -EINVAL
+ * or -ENOMEM, with *why. */
+__attribute__((warn_unused_result)) int cbor_message__read(struct cbor_reader *reader, const uint8_t *from, size_t len,
+							   const struct cbor_field *fields, unsigned count, bool strict,
+							   void *into);
 
 /*
  * Read the map at *value into the struct `into` (zeroed by the caller). `where` is its name in failures, "" at the top.
@@ -63,6 +64,6 @@ __attribute__((warn_unused_result)) int cbor_value__text(struct cbor_reader *rea
 __attribute__((warn_unused_result)) int cbor_value__uint(struct cbor_reader *reader, const CborValue *value,
 							 uint64_t min, uint64_t max, uint64_t *out, const char *where);
 __attribute__((warn_unused_result)) int cbor_value__bytes(struct cbor_reader *reader, const CborValue *value,
-							  struct cbor_bytes *out, const char *where);
+							  struct span *out, const char *where);
 
 #endif

@@ -45,7 +45,7 @@ void channel__close(struct control_channel *ch)
 void channel__free(struct control_channel *ch)
 {
 	channel__close(ch);
-	free(ch->in);
+	buffer__free(&ch->in);
 	free(ch);
 }
 
@@ -98,8 +98,9 @@ void channel__lost(struct control_channel *ch)
 		control->options.ops->starter_gone(control->options.owner);
 }
 
-void channel__send(struct control_channel *ch, const uint8_t *bytes, size_t len)
+void channel__send(struct control_channel *ch, const struct buffer *frame)
 {
+	size_t len = buffer__pending(frame);
 	if (ch->fd < 0)
 		return;
 	if (!ch->starter && ch->queued + len > CONTROL_MAX_BEHIND) {
@@ -114,7 +115,7 @@ void channel__send(struct control_channel *ch, const uint8_t *bytes, size_t len)
 		channel__lost(ch);
 		return;
 	}
-	memcpy(copy, bytes, len);
+	memcpy(copy, buffer__head(frame), len);
 	*out = (struct channel_out){.bytes = copy, .len = len};
 	*ch->last = out;
 	ch->last = &out->next;
@@ -131,13 +132,11 @@ void channel__send(struct control_channel *ch, const uint8_t *bytes, size_t len)
 
 static void channel__refuse(struct control_channel *ch, uint64_t id, const struct failure *why)
 {
-	struct frame frame;
-	frame__begin(&frame, sizeof(*why) + 64);
-	frame__uint(&frame, "reply", id);
-	frame__open(&frame, "error");
-	frame__failure(&frame, why);
-	frame__close(&frame);
-	control__reply(ch, &frame);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", id);
+	writer__failure(&out, "error", why->code, why->message);
+	control__reply(ch, &out);
 }
 
 static void channel__request(struct control_channel *ch, const uint8_t *body, size_t len)
@@ -157,13 +156,11 @@ static void channel__request(struct control_channel *ch, const uint8_t *body, si
 	};
 #undef MEMBER
 	struct control_request request = {.id = 0};
-	struct failure why = {.code = "EINVAL", .message = "the request is not CBOR"};
-	CborParser parser;
-	CborValue value;
+	struct failure why = {.code = "ENOMEM", .message = "no memory for the request"};
 	char *pool = malloc(len + 1);
 	struct cbor_reader reader = {.pool = pool, .left = len + 1, .why = &why};
-	if (!pool || cbor_parser_init(body, len, 0, &parser, &value) != CborNoError ||
-	    cbor_map__read(&reader, &value, fields, sizeof(fields) / sizeof(fields[0]), false, &request, ""))
+	if (!pool ||
+	    cbor_message__read(&reader, body, len, fields, sizeof(fields) / sizeof(fields[0]), false, &request))
 		channel__refuse(ch, request.id, &why);
 	else
 		ch->control->options.ops->request(ch->control->options.owner, ch, &request);
@@ -171,40 +168,23 @@ static void channel__request(struct control_channel *ch, const uint8_t *body, si
 	free(pool);
 }
 
-/* Room for the whole frame under way; what a channel sends beyond its first 4 KiB is given room when announced. */
-static bool channel__room(struct control_channel *ch, size_t want)
-{
-	if (want <= ch->in_room)
-		return true;
-	uint8_t *in = realloc(ch->in, want);
-	if (!in)
-		return false;
-	ch->in = in;
-	ch->in_room = want;
-	return true;
-}
-
 /* Read towards the end of a frame. 1: it is whole; 0: nothing more now; -1: the channel is at its end, or broken. */
-static int channel__receive(struct control_channel *ch)
+static int channel__receive(struct control_channel *ch, const uint8_t **body, size_t *len)
 {
 	for (;;) {
-		size_t want = FRAME_HEAD;
-		if (ch->in_len >= FRAME_HEAD) {
-			uint32_t len = frame__length(ch->in);
-			if (len == 0 || len > FRAME_MAX)
-				return -1;
-			want += len;
-		}
-		if (ch->in_len > FRAME_HEAD && ch->in_len == want)
-			return 1;
-		if (!channel__room(ch, want < 4096 ? 4096 : want))
+		size_t missing = 0;
+		int found = frame__peek(&ch->in, body, len, &missing);
+		if (found)
+			return found;
+		uint8_t *room = buffer__reserve(&ch->in, missing);
+		if (!room)
 			return -1;
-		ssize_t n = recv(ch->fd, ch->in + ch->in_len, want - ch->in_len, MSG_DONTWAIT);
+		ssize_t n = recv(ch->fd, room, missing, MSG_DONTWAIT);
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -1;
 		if (n == 0)
 			return -1;
-		ch->in_len += (size_t)n;
+		buffer__commit(&ch->in, (size_t)n);
 	}
 }
 
@@ -224,16 +204,17 @@ static void channel__ready(void *arg, int fd, unsigned ready)
 		}
 	}
 	for (int i = 0; (ready & LOOP_READ) && i < REQUESTS_A_TURN && ch->fd >= 0; i++) {
-		int got = channel__receive(ch);
+		const uint8_t *body = NULL;
+		size_t len = 0;
+		int got = channel__receive(ch, &body, &len);
 		if (got < 0) {
 			channel__lost(ch);
 			return;
 		}
 		if (got == 0)
 			break;
-		size_t len = ch->in_len - FRAME_HEAD;
-		ch->in_len = 0;
-		channel__request(ch, ch->in + FRAME_HEAD, len);
+		channel__request(ch, body, len);
+		buffer__consume(&ch->in, FRAME_HEAD + len);
 	}
 	if (ch->fd >= 0 && channel__watch(ch) < 0)
 		channel__lost(ch);

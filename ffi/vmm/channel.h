@@ -10,8 +10,7 @@ struct control_channel {
 	int fd; /* -1: closed; freed by the next sweep */
 	bool starter;
 	bool follow;
-	uint8_t *in; /* the frame under way, from its length on */
-	size_t in_len, in_room;
+	struct buffer in; /* the frame under way */
 	struct channel_out *first, **last;
 	size_t queued; /* bytes not sent yet */
 };
@@ -35,9 +34,9 @@ void channel__close(struct control_channel *ch);
 void channel__free(struct control_channel *ch);
 /* The other side is gone: close, and tell when it was the starter. */
 void channel__lost(struct control_channel *ch);
-/* Send a copy of the bytes: at once as far as the socket takes them, the rest when it does. A follower that is too far
- * behind is closed. */
-void channel__send(struct control_channel *ch, const uint8_t *bytes, size_t len);
+/* Send a copy of what is queued in `frame`: at once as far as the socket takes them, the rest when it does. A follower
+ * that is too far behind is closed. */
+void channel__send(struct control_channel *ch, const struct buffer *frame);
 /* Write what the socket takes. False when the other side is gone. */
 bool channel__flush(struct control_channel *ch);
 

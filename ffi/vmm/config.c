@@ -334,7 +334,7 @@ static int check(struct cbor_reader *reader, const struct vmm_config *config)
 	return choose(reader, config->confine, confine, &choice, "confine");
 }
 
-static int read_all(struct cbor_reader *reader, const CborValue *value, struct vmm_config *config)
+static int read_all(struct cbor_reader *reader, const uint8_t *from, size_t len, struct vmm_config *config)
 {
 #define MEMBER(member) offsetof(struct vmm_config, member)
 	static const struct cbor_field fields[] = {
@@ -397,23 +397,19 @@ static int read_all(struct cbor_reader *reader, const CborValue *value, struct v
 		{.key = "confine", .kind = CBOR_KIND_TEXT, .required = true, .offset = MEMBER(confine)},
 	};
 #undef MEMBER
-	int err = cbor_map__read(reader, value, fields, sizeof(fields) / sizeof(fields[0]), true, config, "");
+	int err = cbor_message__read(reader, from, len, fields, sizeof(fields) / sizeof(fields[0]), true, config);
 	return err ? err : check(reader, config);
 }
 
 int vmm_config__read(struct vmm_config *config, const uint8_t *from, size_t len, struct failure *why)
 {
 	*config = (struct vmm_config){.log_limit = CONFIG_DEFAULT_LOG_LIMIT};
-	CborParser parser;
-	CborValue value;
 	struct failure what;
-	if (cbor_parser_init(from, len, 0, &parser, &value) != CborNoError)
-		return failure__set(why, EINVAL, "CONFIG_INVALID", "the VMM's configuration is not CBOR");
 	config->texts = malloc(len + 1);
 	if (!config->texts)
 		return failure__set(why, ENOMEM, NULL, "no memory for the VMM's configuration");
 	struct cbor_reader reader = {.pool = config->texts, .left = len + 1, .why = &what};
-	int err = read_all(&reader, &value, config);
+	int err = read_all(&reader, from, len, config);
 	if (!err && config->version != CAPSA_ABI_VERSION)
 		err = failure__set(&what, EPROTO, NULL,
 				   "version is %llu and this capsa-vmm speaks %u: the two come from different builds; "

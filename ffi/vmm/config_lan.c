@@ -26,11 +26,11 @@ static int read_name(struct cbor_reader *reader, const CborValue *value, void *m
 /* Exactly `len` bytes. */
 static int read_bytes(struct cbor_reader *reader, const CborValue *value, void *to, size_t len, const char *where)
 {
-	struct cbor_bytes bytes = {NULL, 0};
+	struct span bytes = {NULL, 0};
 	int err = cbor_value__bytes(reader, value, &bytes, where);
 	if (err)
 		return err;
-	if (bytes.len != len)
+	if (bytes.length != len)
 		return failure__set(reader->why, EINVAL, NULL, "%s must be %zu bytes", where, len);
 	memcpy(to, bytes.at, len);
 	return 0;

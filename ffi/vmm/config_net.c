@@ -50,11 +50,11 @@ static int read_network(struct cbor_reader *reader, const CborValue *value, void
 static int read_mac(struct cbor_reader *reader, const CborValue *value, void *member, const char *where)
 {
 	struct config_net *net = member;
-	struct cbor_bytes bytes = {NULL, 0};
+	struct span bytes = {NULL, 0};
 	int err = cbor_value__bytes(reader, value, &bytes, where);
 	if (err)
 		return err;
-	if (bytes.len != PACKET_MAC || (bytes.at[0] & 1))
+	if (bytes.length != PACKET_MAC || (bytes.at[0] & 1))
 		return wrong(reader, where, "must be the 6 bytes of one station's Ethernet address");
 	memcpy(net->addresses.mac, bytes.at, PACKET_MAC);
 	return 0;

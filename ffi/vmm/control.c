@@ -15,14 +15,13 @@
 #define MAX_CHANNELS 64
 #define FOLLOWER_MS 1000
 
-void control__reply(struct control_channel *to, struct frame *frame)
+void control__reply(struct control_channel *to, struct writer *out)
 {
-	if (!frame__end(frame)) {
+	if (frame__end(out))
 		channel__lost(to);
-		return;
-	}
-	channel__send(to, frame->bytes, frame->len);
-	free(frame->bytes);
+	else
+		channel__send(to, out->buffer);
+	buffer__free(out->buffer);
 }
 
 void control__follow(struct control_channel *channel)
@@ -35,14 +34,13 @@ bool control__congested(const struct control *control)
 	return control->congested;
 }
 
-void control__event(struct control *control, struct frame *frame, bool keep_up)
+void control__event(struct control *control, struct writer *out, bool keep_up)
 {
-	if (!frame__end(frame))
-		return;
+	bool whole = frame__end(out) == 0;
 	for (struct control_channel *ch = control->channels; ch; ch = ch->next)
-		if (ch->follow && !(keep_up && ch->queued >= CONTROL_CONGESTED))
-			channel__send(ch, frame->bytes, frame->len);
-	free(frame->bytes);
+		if (whole && ch->follow && !(keep_up && ch->queued >= CONTROL_CONGESTED))
+			channel__send(ch, out->buffer);
+	buffer__free(out->buffer);
 }
 
 /* Free what was closed. Not from within a channel's handler. */
@@ -122,15 +120,15 @@ static void stop_listening(struct control *control)
 	control->listener = -1;
 }
 
-void control__finish(struct control *control, struct frame *frame, int starter_ms)
+void control__finish(struct control *control, struct writer *out, int starter_ms)
 {
 	stop_listening(control);
 	control->finishing = true;
-	bool whole = frame__end(frame);
+	bool whole = frame__end(out) == 0;
 	int64_t began = monotonic_ms();
 	for (struct control_channel *ch = control->channels; ch; ch = ch->next) {
 		if (whole && ch->follow)
-			channel__send(ch, frame->bytes, frame->len);
+			channel__send(ch, out->buffer);
 		int64_t until = began + (ch->starter ? starter_ms : FOLLOWER_MS);
 		while (ch->first) {
 			struct pollfd pfd = {.fd = ch->fd, .events = POLLOUT};
@@ -140,8 +138,7 @@ void control__finish(struct control *control, struct frame *frame, int starter_m
 		}
 		channel__close(ch);
 	}
-	if (whole)
-		free(frame->bytes);
+	buffer__free(out->buffer);
 }
 
 void control__free(struct control *control)

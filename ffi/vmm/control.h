@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/frame.h"
 #include "common/loop.h"
 #include "vmm/cbor_map.h"
 #include "vmm/config_net.h"
-#include "vmm/frame.h"
 
 /* A follower that is further behind than this is disconnected. The starter is waited for instead: see congested. */
 #define CONTROL_MAX_BEHIND (4U << 20)
@@ -22,9 +22,9 @@ struct control_channel;
 struct control_request {
 	uint64_t id;
 	const char *op;
-	uint64_t port;          /* 0: absent */
-	uint64_t memory;        /* bytes, 0: absent */
-	struct cbor_bytes data; /* at NULL: absent */
+	uint64_t port;    /* 0: absent */
+	uint64_t memory;  /* bytes, 0: absent */
+	struct span data; /* at NULL: absent */
 	bool follow;
 	struct config_rules rules;
 	bool otherwise;
@@ -56,18 +56,19 @@ void control__free(struct control *control);
 /* Serve the same to processes of the same user on a Unix socket made at `path`. 0 or -errno. */
 __attribute__((warn_unused_result)) int control__listen(struct control *control, const char *path);
 
-/* End `frame` and send it as the answer; frames are built by the caller, with "reply" in them. */
-void control__reply(struct control_channel *to, struct frame *frame);
+/* End the frame and send it as the answer; the caller has begun it in a buffer of its own, which is freed, with "reply"
+ * in it. */
+void control__reply(struct control_channel *to, struct writer *out);
 /* From now on this channel gets events. */
 void control__follow(struct control_channel *channel);
 
-/* End `frame` and send it to the starter and every follower. `keep_up`: it is for those who are not behind only. */
-void control__event(struct control *control, struct frame *frame, bool keep_up);
+/* End the frame and send it to the starter and every follower. `keep_up`: it is for those who are not behind only. */
+void control__event(struct control *control, struct writer *out, bool keep_up);
 /* The starter is behind by CONTROL_CONGESTED bytes: whoever can wait with more for it should. */
 bool control__congested(const struct control *control);
 
-/* Send `frame` as the last event and wait until all is delivered or nobody takes it any more: the starter has
+/* Send the frame as the last event and wait until all is delivered or nobody takes it any more: the starter has
  * `starter_ms`, followers a second. No handler is called any more. */
-void control__finish(struct control *control, struct frame *frame, int starter_ms);
+void control__finish(struct control *control, struct writer *out, int starter_ms);
 
 #endif

@@ -4,35 +4,27 @@
 #include <errno.h>
 #include <string.h>
 
-#define RULE_ROOM 192 /* a rule without its texts */
-
-size_t explain__rule_room(const struct policy_rule *rule)
-{
-	return RULE_ROOM + (rule->name ? strlen(rule->name) : 0) + (rule->why ? strlen(rule->why) : 0) +
-	       (rule->text ? strlen(rule->text) : 0);
-}
-
-void explain__add_rule(struct frame *frame, const struct policy_rule *rule)
+void explain__add_rule(struct writer *out, const struct policy_rule *rule)
 {
 	static const char *const protocols[] = {[POLICY_TCP] = "tcp", [POLICY_UDP] = "udp", [POLICY_ICMP] = "icmp"};
 	char network[NETWORK_TEXT];
-	frame__bool(frame, "allow", rule->allow);
+	writer__bool(out, "allow", rule->allow);
 	if (rule->log)
-		frame__bool(frame, "log", true);
+		writer__bool(out, "log", true);
 	if (rule->own)
-		frame__bool(frame, "own", true);
+		writer__bool(out, "own", true);
 	if (rule->name)
-		frame__text(frame, "name", rule->name);
+		writer__text(out, "name", rule->name);
 	else
-		frame__text(frame, "network", network__print(&rule->network, network));
+		writer__text(out, "network", network__print(&rule->network, network));
 	if (rule->protocol != POLICY_ANY)
-		frame__text(frame, "protocol", protocols[rule->protocol]);
-	frame__uint(frame, "firstPort", rule->first_port);
-	frame__uint(frame, "lastPort", rule->last_port);
+		writer__text(out, "protocol", protocols[rule->protocol]);
+	writer__uint(out, "firstPort", rule->first_port);
+	writer__uint(out, "lastPort", rule->last_port);
 	if (rule->why)
-		frame__text(frame, "why", rule->why);
+		writer__text(out, "why", rule->why);
 	if (rule->text)
-		frame__text(frame, "text", rule->text);
+		writer__text(out, "text", rule->text);
 }
 
 static int wrong(struct failure *why, const char *what)
@@ -51,8 +43,8 @@ static int check(const struct explain_question *question, struct failure *why)
 	return 0;
 }
 
-int explain__add(struct frame *frame, const struct egress *egress, const struct explain_question *question,
-		 uint64_t now, struct failure *why)
+int explain__add(struct writer *out, const struct egress *egress, const struct explain_question *question, uint64_t now,
+		 struct failure *why)
 {
 	struct address address;
 	char text[ADDRESS_TEXT];
@@ -64,17 +56,17 @@ int explain__add(struct frame *frame, const struct egress *egress, const struct 
 	struct egress_verdict verdict = is_address ? egress__to_address(egress, question->protocol, &address, port, now)
 						   : egress__to_name(egress, question->protocol, question->host, port);
 	bool otherwise = verdict.rule == policy__otherwise(egress->policy);
-	frame__bool(frame, "allowed", !verdict.why);
-	frame__text(frame, "by", !verdict.rule ? "place" : otherwise ? "otherwise" : "rule");
-	frame__bool(frame, "question", verdict.question);
+	writer__bool(out, "allowed", !verdict.why);
+	writer__text(out, "by", !verdict.rule ? "place" : otherwise ? "otherwise" : "rule");
+	writer__bool(out, "question", verdict.question);
 	if (verdict.why)
-		frame__text(frame, "why", verdict.why);
+		writer__text(out, "why", verdict.why);
 	if (verdict.why && verdict.rule && is_address && !address__equal(&verdict.about, &address))
-		frame__text(frame, "about", address__print(&verdict.about, text));
+		writer__text(out, "about", address__print(&verdict.about, text));
 	if (verdict.rule && !otherwise) {
-		frame__open(frame, "rule");
-		explain__add_rule(frame, verdict.rule);
-		frame__close(frame);
+		writer__open(out, "rule");
+		explain__add_rule(out, verdict.rule);
+		writer__close(out);
 	}
 	return 0;
 }

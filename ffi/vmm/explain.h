@@ -4,11 +4,8 @@
 #define CAPSA_VMM_EXPLAIN_H
 
 #include "common/failure.h"
+#include "common/frame.h"
 #include "net/egress.h"
-#include "vmm/frame.h"
-
-/* Room for the longest explanation. */
-#define EXPLAIN_ROOM 4096
 
 struct explain_question {
 	const char *host;              /* an address, or a name in small letters */
@@ -18,13 +15,11 @@ struct explain_question {
 
 /* Add the entries of `explanation` (ffi/vmm.cddl). `now` as in policy__match. 0, or -EINVAL with *why and nothing
  * added. */
-__attribute__((warn_unused_result)) int explain__add(struct frame *frame, const struct egress *egress,
+__attribute__((warn_unused_result)) int explain__add(struct writer *out, const struct egress *egress,
 						     const struct explain_question *question, uint64_t now,
 						     struct failure *why);
 
 /* Add the entries of `net-rule`. */
-void explain__add_rule(struct frame *frame, const struct policy_rule *rule);
-/* Room for that. */
-size_t explain__rule_room(const struct policy_rule *rule);
+void explain__add_rule(struct writer *out, const struct policy_rule *rule);
 
 #endif

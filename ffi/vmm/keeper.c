@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/frame.h"
 #include "vmm/allowance.h"
 #include "vmm/cleanup.h"
-#include "vmm/frame.h"
 #include "vmm/handover.h"
 #include "vmm/hold.h"
 #include "vmm/janitor.h"
@@ -244,32 +244,32 @@ static int reap(const struct keeper *keeper)
 	return status;
 }
 
-static void say(int control, struct frame *frame)
+static void say(int control, struct writer *out)
 {
-	if (!frame__end(frame))
-		return;
-	size_t sent = 0;
 	struct pollfd pfd = {.fd = control, .events = POLLOUT};
-	while (sent < frame->len && poll(&pfd, 1, LAST_WORDS_MS) == 1) {
-		ssize_t n = send(control, frame->bytes + sent, frame->len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!frame__end(out); /* without memory there is nothing to send */
+	while (buffer__pending(out->buffer) && poll(&pfd, 1, LAST_WORDS_MS) == 1) {
+		ssize_t n = send(control, buffer__head(out->buffer), buffer__pending(out->buffer),
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno != EAGAIN)
 			break;
-		sent += n > 0 ? (size_t)n : 0;
+		buffer__consume(out->buffer, n > 0 ? (size_t)n : 0);
 	}
-	free(frame->bytes);
+	buffer__free(out->buffer);
 }
 
 void control__last_words(int control, const struct failure *why)
 {
-	struct frame frame;
-	frame__begin(&frame, sizeof(*why) + 64);
-	frame__text(&frame, "event", "failed");
-	frame__failure(&frame, why);
-	say(control, &frame);
-	frame__begin(&frame, 64);
-	frame__text(&frame, "event", "exited");
-	frame__text(&frame, "reason", "failed");
-	say(control, &frame);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", "failed");
+	writer__text(&out, "code", why->code);
+	writer__text(&out, "message", why->message);
+	say(control, &out);
+	out = frame__begin(&frame);
+	writer__text(&out, "event", "exited");
+	writer__text(&out, "reason", "failed");
+	say(control, &out);
 }
 
 static void explain(int status, const struct watch *watch, struct failure *why)

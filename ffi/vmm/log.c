@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vmm/frame.h"
+#include "common/frame.h"
 
 #define CHUNK 65536
 
@@ -67,7 +67,7 @@ static uint64_t frame_after(const struct log *log, uint64_t from)
 		if (pread(log->fd, head, sizeof(head), (off_t)at) != (ssize_t)sizeof(head))
 			return at;
 		uint32_t len = frame__length(head);
-		if (!len || len > FRAME_MAX) /* the guest does not send frames: no border to respect */
+		if (!len || len > FRAME_LIMIT) /* the guest does not send frames: no border to respect */
 			return from;
 		if (at + FRAME_HEAD + len > log->size) /* the last one is not whole yet */
 			return at;

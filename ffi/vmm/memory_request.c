@@ -43,12 +43,12 @@ int memory__do(struct answer *answer)
 	int err = (vmm->engine->balloon ? by_engine : by_device)(answer, memory, &now);
 	if (err)
 		return err;
-	struct frame frame;
-	frame__begin(&frame, 128);
-	frame__uint(&frame, "reply", answer->request->id);
-	frame__open(&frame, "result");
-	frame__uint(&frame, "memory", now);
-	frame__close(&frame);
-	control__reply(answer->to, &frame);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", answer->request->id);
+	writer__open(&out, "result");
+	writer__uint(&out, "memory", now);
+	writer__close(&out);
+	control__reply(answer->to, &out);
 	return 0;
 }

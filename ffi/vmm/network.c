@@ -49,26 +49,26 @@ static void tell(void *arg)
 	const struct gate_notice *notice = &told->notice;
 	struct vmm *vmm = told->vmm;
 	write_line(vmm, notice);
-	struct frame frame;
-	frame__begin(&frame, 1024);
-	frame__text(&frame, "event", "network");
-	frame__bool(&frame, "passed", !notice->why);
-	frame__text(&frame, "protocol", notice->protocol);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", "network");
+	writer__bool(&out, "passed", !notice->why);
+	writer__text(&out, "protocol", notice->protocol);
 	if (*notice->address)
-		frame__text(&frame, "address", notice->address);
+		writer__text(&out, "address", notice->address);
 	if (notice->port)
-		frame__uint(&frame, "port", notice->port);
+		writer__uint(&out, "port", notice->port);
 	if (notice->failed)
-		frame__bool(&frame, "failed", true);
+		writer__bool(&out, "failed", true);
 	if (notice->inside)
-		frame__bool(&frame, "inside", true);
+		writer__bool(&out, "inside", true);
 	if (notice->name)
-		frame__text(&frame, "name", notice->name);
+		writer__text(&out, "name", notice->name);
 	if (notice->why)
-		frame__text(&frame, "why", notice->why);
+		writer__text(&out, "why", notice->why);
 	if (*notice->allow)
-		frame__text(&frame, "allow", notice->allow);
-	control__event(vmm->control, &frame, true);
+		writer__text(&out, "allow", notice->allow);
+	control__event(vmm->control, &out, true);
 	atomic_fetch_sub(&vmm->notices, 1);
 	free(told);
 }
@@ -96,21 +96,21 @@ void network__notice(void *arg, const struct gate_notice *notice)
 	}
 }
 
-void network__add_ports(struct frame *frame, const struct device_set *devices)
+void network__add_ports(struct writer *out, const struct device_set *devices)
 {
 	char key[16], address[ADDRESS_TEXT];
 	if (!devices->publish_count)
 		return;
-	frame__open(frame, "ports");
+	writer__open(out, "ports");
 	for (unsigned i = 0; i < devices->publish_count; i++) {
 		const struct nat_publish *port = &devices->publish[i];
 		snprintf(key, sizeof(key), "%u", i);
-		frame__open(frame, key);
-		frame__text(frame, "protocol", port->udp ? "udp" : "tcp");
-		frame__text(frame, "address", address__print(&port->host, address));
-		frame__uint(frame, "port", port->host_port);
-		frame__uint(frame, "guestPort", port->guest_port);
-		frame__close(frame);
+		writer__open(out, key);
+		writer__text(out, "protocol", port->udp ? "udp" : "tcp");
+		writer__text(out, "address", address__print(&port->host, address));
+		writer__uint(out, "port", port->host_port);
+		writer__uint(out, "guestPort", port->guest_port);
+		writer__close(out);
 	}
-	frame__close(frame);
+	writer__close(out);
 }

@@ -6,9 +6,6 @@
 #include "vmm/explain.h"
 #include "vmm/requests.h"
 
-#define SHOW_ROOM 4096 /* without the rules */
-#define COUNTERS_ROOM 512
-
 /* Run `work` on the worker; its result is in the caller's own. */
 static int on_worker(struct answer *answer, loop_call_fn work, void *arg)
 {
@@ -26,54 +23,51 @@ static int on_worker(struct answer *answer, loop_call_fn work, void *arg)
 
 struct show {
 	const struct vmm *vmm;
-	struct frame *frame;
+	struct writer *out;
 	uint64_t id;
 };
 
-static void add_servers(struct frame *frame, const struct nat *nat)
+static void add_servers(struct writer *out, const struct nat *nat)
 {
 	char text[NAME_SERVER_TEXT];
 	const struct name_servers *servers = nat__servers(nat);
-	frame__list(frame, "nameServers", servers->count);
+	writer__list(out, "nameServers", servers->count);
 	for (unsigned i = 0; i < servers->count; i++)
-		frame__item_text(frame, name_server__print(&servers->at[i], text));
-	frame__close(frame);
+		writer__text(out, NULL, name_server__print(&servers->at[i], text));
 }
 
 static void show(void *arg)
 {
 	const struct show *call = arg;
-	struct frame *frame = call->frame;
+	struct writer *out = call->out;
 	const struct policy *policy = nat__egress(call->vmm->devices.nat)->policy;
 	unsigned count;
 	const struct policy_rule *rules = policy__rules(policy, &count);
-	size_t room = SHOW_ROOM;
-	for (unsigned i = 0; i < count; i++)
-		room += explain__rule_room(&rules[i]);
-	frame__begin(frame, room);
-	frame__uint(frame, "reply", call->id);
-	frame__open(frame, "result");
-	frame__list(frame, "rules", count);
+	writer__uint(out, "reply", call->id);
+	writer__open(out, "result");
+	writer__list(out, "rules", count);
 	for (unsigned i = 0; i < count; i++) {
-		frame__item(frame);
-		explain__add_rule(frame, &rules[i]);
-		frame__close(frame);
+		writer__open(out, NULL);
+		explain__add_rule(out, &rules[i]);
+		writer__close(out);
 	}
-	frame__close(frame);
-	frame__bool(frame, "otherwise", policy__otherwise(policy)->allow);
-	frame__bool(frame, "hostLoopback", call->vmm->config->net.host_loopback);
-	add_servers(frame, call->vmm->devices.nat);
-	network__add_ports(frame, &call->vmm->devices);
-	frame__close(frame);
+	writer__bool(out, "otherwise", policy__otherwise(policy)->allow);
+	writer__bool(out, "hostLoopback", call->vmm->config->net.host_loopback);
+	add_servers(out, call->vmm->devices.nat);
+	network__add_ports(out, &call->vmm->devices);
+	writer__close(out);
 }
 
 int network__do_show(struct answer *answer)
 {
-	struct frame frame;
-	struct show call = {.vmm = answer->vmm, .frame = &frame, .id = answer->request->id};
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	struct show call = {.vmm = answer->vmm, .out = &out, .id = answer->request->id};
 	int err = on_worker(answer, show, &call);
-	if (!err)
-		control__reply(answer->to, &frame);
+	if (err)
+		buffer__free(&frame);
+	else
+		control__reply(answer->to, &out);
 	return err;
 }
 
@@ -88,12 +82,12 @@ static void count(void *arg)
 	call->result = nat__counters(call->nat);
 }
 
-static void add_way(struct frame *frame, const char *key, const struct nat_way *way)
+static void add_way(struct writer *out, const char *key, const struct nat_way *way)
 {
-	frame__open(frame, key);
-	frame__uint(frame, "packets", way->frames);
-	frame__uint(frame, "bytes", way->bytes);
-	frame__close(frame);
+	writer__open(out, key);
+	writer__uint(out, "packets", way->frames);
+	writer__uint(out, "bytes", way->bytes);
+	writer__close(out);
 }
 
 int network__do_counters(struct answer *answer)
@@ -102,17 +96,17 @@ int network__do_counters(struct answer *answer)
 	int err = on_worker(answer, count, &call);
 	if (err)
 		return err;
-	struct frame frame;
-	frame__begin(&frame, COUNTERS_ROOM);
-	frame__uint(&frame, "reply", answer->request->id);
-	frame__open(&frame, "result");
-	add_way(&frame, "fromGuest", &call.result.from_guest);
-	add_way(&frame, "toGuest", &call.result.to_guest);
-	frame__uint(&frame, "refused", call.result.refused);
-	frame__uint(&frame, "connections", call.result.connections);
-	frame__uint(&frame, "maxConnections", call.result.max_connections);
-	frame__close(&frame);
-	control__reply(answer->to, &frame);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", answer->request->id);
+	writer__open(&out, "result");
+	add_way(&out, "fromGuest", &call.result.from_guest);
+	add_way(&out, "toGuest", &call.result.to_guest);
+	writer__uint(&out, "refused", call.result.refused);
+	writer__uint(&out, "connections", call.result.connections);
+	writer__uint(&out, "maxConnections", call.result.max_connections);
+	writer__close(&out);
+	control__reply(answer->to, &out);
 	return 0;
 }
 
@@ -145,7 +139,8 @@ int network__do_rules(struct answer *answer)
 
 struct explanation {
 	struct answer *answer;
-	struct frame frame;
+	struct buffer frame;
+	struct writer out;
 	int result;
 };
 
@@ -155,12 +150,13 @@ static void explain(void *arg)
 	const struct control_request *request = call->answer->request;
 	const struct explain_question question = {
 		.host = request->host, .protocol = request->protocol, .port = request->port};
-	frame__begin(&call->frame, EXPLAIN_ROOM);
-	frame__uint(&call->frame, "reply", request->id);
-	frame__open(&call->frame, "result");
-	call->result = explain__add(&call->frame, nat__egress(call->answer->vmm->devices.nat), &question,
+	struct writer *out = &call->out;
+	*out = frame__begin(&call->frame);
+	writer__uint(out, "reply", request->id);
+	writer__open(out, "result");
+	call->result = explain__add(out, nat__egress(call->answer->vmm->devices.nat), &question,
 				    monotonic_ns() / 1000000, &call->answer->why);
-	frame__close(&call->frame);
+	writer__close(out);
 }
 
 int network__do_explain(struct answer *answer)
@@ -170,8 +166,8 @@ int network__do_explain(struct answer *answer)
 	if (err)
 		return err;
 	if (call.result)
-		frame__drop(&call.frame);
+		buffer__free(&call.frame);
 	else
-		control__reply(answer->to, &call.frame);
+		control__reply(answer->to, &call.out);
 	return call.result;
 }

@@ -8,12 +8,12 @@
 
 static void tell(struct vmm *vmm, const char *code, const char *message)
 {
-	struct frame frame;
-	frame__begin(&frame, 1024);
-	frame__text(&frame, "event", "notice");
-	frame__text(&frame, "code", code);
-	frame__text(&frame, "message", message);
-	control__event(vmm->control, &frame, false);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", "notice");
+	writer__text(&out, "code", code);
+	writer__text(&out, "message", message);
+	control__event(vmm->control, &out, false);
 }
 
 /* The layers of confinement that are missing, and what that opens */

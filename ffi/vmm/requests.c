@@ -7,14 +7,12 @@
 #include "vmm/requests.h"
 #include "vmm/share_use.h"
 
-#define REPLY_ROOM 8192
-
 void answer__succeed(const struct answer *answer)
 {
-	struct frame frame;
-	frame__begin(&frame, REPLY_ROOM);
-	frame__uint(&frame, "reply", answer->request->id);
-	control__reply(answer->to, &frame);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", answer->request->id);
+	control__reply(answer->to, &out);
 }
 
 static int do_stop(struct answer *answer)
@@ -61,7 +59,7 @@ static const char *state_name(enum vmm_state state)
 	return names[state];
 }
 
-static void add_process(struct frame *frame, const char *name, const struct confine_report *report,
+static void add_process(struct writer *out, const char *name, const struct confine_report *report,
 			unsigned long long held)
 {
 	char limits[192];
@@ -69,67 +67,67 @@ static void add_process(struct frame *frame, const char *name, const struct conf
 		return;
 	snprintf(limits, sizeof(limits), held ? "%s; by a cgroup, %llu MiB with the others and the guest" : "%s",
 		 report->layers[CONFINE_LIMITS].detail, held >> 20);
-	frame__open(frame, name);
+	writer__open(out, name);
 	for (unsigned i = 0; i < CONFINE_LAYERS; i++) {
-		frame__open(frame, report->layers[i].name);
-		frame__bool(frame, "applied", report->layers[i].applied);
-		frame__text(frame, "detail", i == CONFINE_LIMITS ? limits : report->layers[i].detail);
-		frame__close(frame);
+		writer__open(out, report->layers[i].name);
+		writer__bool(out, "applied", report->layers[i].applied);
+		writer__text(out, "detail", i == CONFINE_LIMITS ? limits : report->layers[i].detail);
+		writer__close(out);
 	}
-	frame__close(frame);
+	writer__close(out);
 }
 
-static void add_confinement(struct frame *frame, const struct vmm *vmm)
+static void add_confinement(struct writer *out, const struct vmm *vmm)
 {
 	const unsigned long long held = atomic_load(&vmm->keeper->shared->held);
-	frame__open(frame, "confinement");
-	add_process(frame, "capsa-vmm", &vmm->confinement, held);
-	add_process(frame, "qemu", &vmm->machine.child_confinement, held);
-	frame__close(frame);
+	writer__open(out, "confinement");
+	add_process(out, "capsa-vmm", &vmm->confinement, held);
+	add_process(out, "qemu", &vmm->machine.child_confinement, held);
+	writer__close(out);
 }
 
-static void add_traffic(struct frame *frame, const struct device_set *devices)
+static void add_traffic(struct writer *out, const struct device_set *devices)
 {
 	static const char *const kinds[] = {"fs", "net"};
 	uint64_t from_guest, to_guest;
-	frame__open(frame, "traffic");
+	writer__open(out, "traffic");
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (!device_set__traffic(devices, kinds[i], &from_guest, &to_guest))
 			continue;
-		frame__open(frame, kinds[i]);
-		frame__uint(frame, "fromGuest", from_guest);
-		frame__uint(frame, "toGuest", to_guest);
-		frame__close(frame);
+		writer__open(out, kinds[i]);
+		writer__uint(out, "fromGuest", from_guest);
+		writer__uint(out, "toGuest", to_guest);
+		writer__close(out);
 	}
-	frame__close(frame);
+	writer__close(out);
 }
 
 static int do_status(struct answer *answer)
 {
 	const struct vmm *vmm = answer->vmm;
-	struct frame frame;
-	frame__begin(&frame, REPLY_ROOM + share_use__room(&vmm->devices));
-	frame__uint(&frame, "reply", answer->request->id);
-	frame__open(&frame, "result");
-	frame__text(&frame, "name", vmm->config->name);
-	frame__text(&frame, "engine", vmm->config->engine);
-	frame__text(&frame, "state", state_name(vmm->state));
-	frame__uint(&frame, "uptimeNs", monotonic_ns() - vmm->began);
-	frame__uint(&frame, "cpus", vmm->config->cpus);
-	frame__uint(&frame, "memory", vmm->config->memory);
-	frame__bool(&frame, "detached", vmm->detached);
-	frame__uint(&frame, "eventsLog", log__size(vmm->events_log));
-	frame__open(&frame, "pids");
-	frame__uint(&frame, "keeper", (uint64_t)vmm->keeper->pid);
-	frame__uint(&frame, "vmm", (uint64_t)getpid());
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", answer->request->id);
+	writer__open(&out, "result");
+	writer__text(&out, "name", vmm->config->name);
+	writer__text(&out, "engine", vmm->config->engine);
+	writer__text(&out, "state", state_name(vmm->state));
+	writer__uint(&out, "uptimeNs", monotonic_ns() - vmm->began);
+	writer__uint(&out, "cpus", vmm->config->cpus);
+	writer__uint(&out, "memory", vmm->config->memory);
+	writer__bool(&out, "detached", vmm->detached);
+	writer__uint(&out, "eventsLog", log__size(vmm->events_log));
+	writer__open(&out, "pids");
+	writer__uint(&out, "keeper", (uint64_t)vmm->keeper->pid);
+	writer__uint(&out, "vmm", (uint64_t)getpid());
 	if (vmm->machine.child)
-		frame__uint(&frame, "engine", (uint64_t)vmm->machine.child);
-	frame__close(&frame);
-	add_confinement(&frame, vmm);
-	add_traffic(&frame, &vmm->devices);
-	share_use__add(&frame, &vmm->devices);
-	frame__close(&frame);
-	control__reply(answer->to, &frame);
+		writer__uint(&out, "engine", (uint64_t)vmm->machine.child);
+	writer__close(&out);
+	add_confinement(&out, vmm);
+	add_traffic(&out, &vmm->devices);
+	share_use__add(&out, &vmm->devices);
+	writer__close(&out);
+	control__reply(answer->to, &out);
 	if (answer->request->follow)
 		control__follow(answer->to);
 	return 0;
@@ -138,13 +136,13 @@ static int do_status(struct answer *answer)
 /* Whoever asked for it: all should know. */
 static void become(struct vmm *vmm, enum vmm_state state, const char *event)
 {
-	struct frame frame;
+	struct buffer frame = {NULL};
 	if (vmm->state == state)
 		return;
 	vmm->state = state;
-	frame__begin(&frame, 64);
-	frame__text(&frame, "event", event);
-	control__event(vmm->control, &frame, false);
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", event);
+	control__event(vmm->control, &out, false);
 }
 
 static int do_pause(struct answer *answer)
@@ -179,12 +177,12 @@ static int do_resume(struct answer *answer)
 
 static int do_console(struct answer *answer)
 {
-	const struct cbor_bytes *data = &answer->request->data;
+	const struct span *data = &answer->request->data;
 	if (!answer->vmm->console)
 		return failure__set(&answer->why, ENODEV, NULL, "this machine has no console");
 	if (!data->at)
 		return failure__set(&answer->why, EINVAL, NULL, "\"console\" needs data, a byte string");
-	int err = console__write(answer->vmm->console, data->at, data->len);
+	int err = console__write(answer->vmm->console, data->at, data->length);
 	if (err == -EAGAIN)
 		return failure__set(&answer->why, EAGAIN, NULL,
 				    "the guest is not reading its console: more than 64 KiB would wait for it");
@@ -221,11 +219,9 @@ void vmm__request(void *owner, struct control_channel *from, const struct contro
 			err = handlers[i].handle(&answer);
 	if (!err)
 		return;
-	struct frame frame;
-	frame__begin(&frame, REPLY_ROOM);
-	frame__uint(&frame, "reply", request->id);
-	frame__open(&frame, "error");
-	frame__failure(&frame, &answer.why);
-	frame__close(&frame);
-	control__reply(from, &frame);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", request->id);
+	writer__failure(&out, "error", answer.why.code, answer.why.message);
+	control__reply(from, &out);
 }

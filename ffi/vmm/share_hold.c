@@ -60,12 +60,12 @@ static void answer_if_all_stand(struct vmm *vmm)
 	struct share_hold *hold = &vmm->share_hold;
 	if (hold->asked || !hold->awaited_by)
 		return;
-	struct frame frame;
-	frame__begin(&frame, 64);
-	frame__uint(&frame, "reply", hold->request);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", hold->request);
 	struct control_channel *to = hold->awaited_by;
 	hold->awaited_by = NULL;
-	control__reply(to, &frame);
+	control__reply(to, &out);
 }
 
 static void stood(void *arg)

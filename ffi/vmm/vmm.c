@@ -19,20 +19,21 @@
 
 static void say_failed(struct vmm *vmm, const struct failure *why)
 {
-	struct frame frame;
-	frame__begin(&frame, sizeof(*why) + 64);
-	frame__text(&frame, "event", "failed");
-	frame__failure(&frame, why);
-	control__event(vmm->control, &frame, false);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", "failed");
+	writer__text(&out, "code", why->code);
+	writer__text(&out, "message", why->message);
+	control__event(vmm->control, &out, false);
 }
 
 static void say_data(struct vmm *vmm, const char *event, const void *data, size_t len, bool keep_up)
 {
-	struct frame frame;
-	frame__begin(&frame, len + 64);
-	frame__text(&frame, "event", event);
-	frame__bytes(&frame, "data", data, len);
-	control__event(vmm->control, &frame, keep_up);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", event);
+	writer__bytes(&out, "data", data, len);
+	control__event(vmm->control, &out, keep_up);
 }
 
 void vmm__guest_said(void *arg, const void *data, size_t len)
@@ -193,13 +194,13 @@ static int start_machine(struct vmm *vmm, struct failure *why)
 	if (vmm->machine.narrow)
 		confine__narrow(CONFINE_MAIN, vmm->machine.child != 0);
 	notice__confinement(vmm);
-	struct frame frame;
-	frame__begin(&frame, 4096);
-	frame__text(&frame, "event", "started");
-	frame__text(&frame, "engine", vmm->config->engine);
-	frame__uint(&frame, "ns", monotonic_ns() - vmm->began);
-	network__add_ports(&frame, &vmm->devices);
-	control__event(vmm->control, &frame, false);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", "started");
+	writer__text(&out, "engine", vmm->config->engine);
+	writer__uint(&out, "ns", monotonic_ns() - vmm->began);
+	network__add_ports(&out, &vmm->devices);
+	control__event(vmm->control, &out, false);
 	if (vmm->state == VMM_STARTING)
 		vmm->state = VMM_RUNNING;
 	return 0;
@@ -231,11 +232,11 @@ static void take_down(struct vmm *vmm)
 		console__drain(vmm->console); /* the guest's last words */
 	if (vmm->guest)
 		guest_stream__drain(vmm->guest);
-	struct frame frame;
-	frame__begin(&frame, 64 + share_use__room(&vmm->devices));
-	frame__text(&frame, "event", "exited");
-	frame__text(&frame, "reason", vmm->reason);
-	share_use__add(&frame, &vmm->devices);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", "exited");
+	writer__text(&out, "reason", vmm->reason);
+	share_use__add(&out, &vmm->devices);
 	device_set__end(&vmm->devices);
 	guest_stream__free(vmm->guest);
 	host_clock__free(vmm->clock);
@@ -244,7 +245,7 @@ static void take_down(struct vmm *vmm)
 	log__free(vmm->events_log);
 	log__free(vmm->console_log);
 	keeper__clean(vmm->keeper);
-	control__finish(vmm->control, &frame, DELIVER_MS);
+	control__finish(vmm->control, &out, DELIVER_MS);
 	control__free(vmm->control);
 	if (vmm->signals >= 0)
 		close(vmm->signals);

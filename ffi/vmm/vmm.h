@@ -82,7 +82,7 @@ void notice__confinement(struct vmm *vmm);
 /* vmm/notice.c: the shares have stood long enough. */
 void notice__hold_over(struct vmm *vmm);
 /* vmm/network.c: add "ports": what was published, where anything was. */
-void network__add_ports(struct frame *frame, const struct device_set *devices);
+void network__add_ports(struct writer *out, const struct device_set *devices);
 
 /* control_ops.request: vmm/requests.c */
 void vmm__request(void *owner, struct control_channel *from, const struct control_request *request);

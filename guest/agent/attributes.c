@@ -7,15 +7,11 @@
 #include "agent/entry.h"
 
 /* Keys and numbers beside those of entry__put. */
-enum { STATUS_SIZE = 96 };
-
 static void report_status(struct call *call, const CborValue *request)
 {
 	char path[PATH_MAX];
 	bool follow = true;
 	struct stat status;
-	struct frame frame;
-	struct writer *writer = &frame.writer;
 
 	if (call__take_path(call, request, "path", path) || call__take_bool(call, request, "follow", &follow))
 		return;
@@ -23,20 +19,14 @@ static void report_status(struct call *call, const CborValue *request)
 		call__fail_at(call, errno, path);
 		return;
 	}
-	if (call__respond(call, &frame, ENTRY_PAIRS + 5, ENTRY_SIZE + STATUS_SIZE))
-		return;
-	entry__put(writer, &status);
-	writer__text(writer, "user");
-	writer__uint(writer, status.st_uid);
-	writer__text(writer, "group");
-	writer__uint(writer, status.st_gid);
-	writer__text(writer, "links");
-	writer__uint(writer, status.st_nlink);
-	writer__text(writer, "atimeMs");
-	writer__int(writer, entry__ms(status.st_atim));
-	writer__text(writer, "ctimeMs");
-	writer__int(writer, entry__ms(status.st_ctim));
-	call__finish(call, &frame);
+	struct writer out = call__respond(call);
+	entry__put(&out, &status);
+	writer__uint(&out, "user", status.st_uid);
+	writer__uint(&out, "group", status.st_gid);
+	writer__uint(&out, "links", status.st_nlink);
+	writer__int(&out, "atimeMs", entry__ms(status.st_atim));
+	writer__int(&out, "ctimeMs", entry__ms(status.st_ctim));
+	call__finish(call, &out);
 }
 
 static void change_mode(struct call *call, const CborValue *request)

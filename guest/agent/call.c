@@ -11,7 +11,7 @@
 #include "common/errno_name.h"
 #include "common/utf8.h"
 
-enum { MESSAGE_SIZE = 1024, RESPONSE_SIZE = 64 };
+enum { MESSAGE_SIZE = 1024 };
 
 #define OPERATION_LISTED(name) &operation__##name,
 static const struct operation *const operations[] = {OPERATIONS(OPERATION_LISTED) NULL};
@@ -116,33 +116,26 @@ void call__drop(struct call *call)
 	free(call);
 }
 
+/* A frame of the call. */
+static struct writer begin(const struct call *call)
+{
+	struct writer out = frame__begin(&call->connection->out);
+	writer__uint(&out, "id", call->id);
+	return out;
+}
+
 void call__fail(struct call *call, int error, const char *format, ...)
 {
 	char message[MESSAGE_SIZE];
-	struct frame frame;
-	struct writer *writer = &frame.writer;
 	va_list arguments;
-
 	va_start(arguments, format);
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
 	utf8__mend(message, strlen(message));
-	if (frame__begin(&frame, &call->connection->out, sizeof(message) + RESPONSE_SIZE) < 0) {
-		call__break(call);
-		return;
-	}
-	writer__map(writer, 3);
-	writer__text(writer, "id");
-	writer__uint(writer, call->id);
-	writer__text(writer, "ok");
-	writer__bool(writer, false);
-	writer__text(writer, "error");
-	writer__map(writer, 2);
-	writer__text(writer, "code");
-	writer__text(writer, errno_name(error));
-	writer__text(writer, "message");
-	writer__text(writer, message);
-	call__finish(call, &frame);
+	struct writer out = begin(call);
+	writer__bool(&out, "ok", false);
+	writer__failure(&out, "error", errno_name(error), message);
+	call__finish(call, &out);
 }
 
 void call__refuse(struct call *call, const char *field)
@@ -160,82 +153,51 @@ void call__give_up(struct call *call, const char *path)
 	call__fail(call, ECANCELED, "%s: given up by the host", path);
 }
 
-/* A frame of the call with `pairs` more behind its id, of `size` bytes at the most. */
-static int begin(struct call *call, struct frame *frame, uint64_t pairs, size_t size)
+struct writer call__respond(const struct call *call)
 {
-	if (frame__begin(frame, &call->connection->out, size + RESPONSE_SIZE) < 0) {
-		call__break(call);
-		return -ENOMEM;
-	}
-	writer__map(&frame->writer, 1 + pairs);
-	writer__text(&frame->writer, "id");
-	writer__uint(&frame->writer, call->id);
-	return 0;
+	struct writer out = begin(call);
+	writer__bool(&out, "ok", true);
+	return out;
 }
 
-int call__respond(struct call *call, struct frame *frame, uint64_t pairs, size_t size)
+struct writer call__begin_event(const struct call *call, const char *ev)
 {
-	int error = begin(call, frame, 1 + pairs, size);
-	if (error)
-		return error;
-	writer__text(&frame->writer, "ok");
-	writer__bool(&frame->writer, true);
-	return 0;
+	struct writer out = begin(call);
+	writer__text(&out, "ev", ev);
+	return out;
 }
 
-int call__begin_event(struct call *call, struct frame *frame, const char *ev, uint64_t pairs, size_t size)
+void call__tell(struct call *call, struct writer *out)
 {
-	int error = begin(call, frame, 1 + pairs, size);
-	if (error)
-		return error;
-	writer__text(&frame->writer, "ev");
-	writer__text(&frame->writer, ev);
-	return 0;
-}
-
-void call__tell(struct call *call, struct frame *frame)
-{
-	if (frame__end(frame) < 0)
+	if (frame__end(out))
 		call__break(call);
 }
 
 void call__tell_entries(struct call *call, uint64_t count, const uint8_t *entries, size_t length)
 {
-	struct frame frame;
-
-	if (call__begin_event(call, &frame, "entries", 1, length))
-		return;
-	writer__text(&frame.writer, "entries");
-	writer__array(&frame.writer, count);
-	writer__items(&frame.writer, entries, length);
-	call->unacknowledged += (size_t)(frame.writer.at - (frame.buffer->data + frame.buffer->end)) - FRAME_HEAD;
-	call__tell(call, &frame);
+	struct writer out = call__begin_event(call, "entries");
+	writer__items(&out, "entries", count, entries, length);
+	call->unacknowledged += out.length - FRAME_HEAD;
+	call__tell(call, &out);
 }
 
-void call__finish(struct call *call, struct frame *frame)
+void call__finish(struct call *call, struct writer *out)
 {
-	if (frame__end(frame) < 0)
-		call__break(call);
+	call__tell(call, out);
 	call__drop(call);
 }
 
 void call__succeed(struct call *call)
 {
-	struct frame frame;
-
-	if (call__respond(call, &frame, 0, 0) == 0)
-		call__finish(call, &frame);
+	struct writer out = call__respond(call);
+	call__finish(call, &out);
 }
 
 void call__succeed_with(struct call *call, const char *field, uint64_t value)
 {
-	struct frame frame;
-
-	if (call__respond(call, &frame, 1, RESPONSE_SIZE))
-		return;
-	writer__text(&frame.writer, field);
-	writer__uint(&frame.writer, value);
-	call__finish(call, &frame);
+	struct writer out = call__respond(call);
+	writer__uint(&out, field, value);
+	call__finish(call, &out);
 }
 
 void call__become(struct call *call, int fd)
@@ -253,19 +215,9 @@ void call__become(struct call *call, int fd)
 
 void call__credit(struct call *call, size_t bytes)
 {
-	struct frame frame;
-
 	if (!bytes)
 		return;
-	if (frame__begin(&frame, &call->connection->out, RESPONSE_SIZE) < 0) {
-		call__break(call);
-		return;
-	}
-	writer__map(&frame.writer, 2);
-	writer__text(&frame.writer, "id");
-	writer__uint(&frame.writer, call->id);
-	writer__text(&frame.writer, "credit");
-	writer__uint(&frame.writer, bytes);
-	if (frame__end(&frame) < 0)
-		call__break(call);
+	struct writer out = begin(call);
+	writer__uint(&out, "credit", bytes);
+	call__tell(call, &out);
 }

@@ -6,8 +6,8 @@
 #include <sys/types.h>
 
 #include "agent/connection.h"
+#include "common/frame.h"
 #include "common/reader.h"
-#include "wire/frame.h"
 
 #define WINDOW_DEFAULT 262144
 #define WINDOW_LIMIT 4194304
@@ -66,19 +66,15 @@ void call__fail_at(struct call *call, int error, const char *path);
 /* The end that an "abort" of the host brings. */
 void call__give_up(struct call *call, const char *path);
 
-/* Begin the response { id, ok: true, … } with `pairs` more pairs in at most `size` bytes, to be ended by call__finish.
- */
-__attribute__((warn_unused_result)) int call__respond(struct call *call, struct frame *frame, uint64_t pairs,
-						      size_t size);
-/* Likewise of the event { id, ev, … }, to be ended by call__tell. */
-__attribute__((warn_unused_result)) int call__begin_event(struct call *call, struct frame *frame, const char *ev,
-							  uint64_t pairs, size_t size);
+/* Begin the response { id, ok: true, … }, to be ended by call__finish; or the event { id, ev, … }, by call__tell. */
+struct writer call__respond(const struct call *call);
+struct writer call__begin_event(const struct call *call, const char *ev);
 /* Queue the event. */
-void call__tell(struct call *call, struct frame *frame);
+void call__tell(struct call *call, struct writer *out);
 /* { id, ev: "entries", entries }: `count` of them, written already. Counts against the window. */
 void call__tell_entries(struct call *call, uint64_t count, const uint8_t *entries, size_t length);
 /* Queue the response; the end of the call. */
-void call__finish(struct call *call, struct frame *frame);
+void call__finish(struct call *call, struct writer *out);
 /* The whole of a response without fields, or with one number. */
 void call__succeed(struct call *call);
 void call__succeed_with(struct call *call, const char *field, uint64_t value);

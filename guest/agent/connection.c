@@ -28,28 +28,15 @@ bool connection__congested(const struct connection *connection)
 /* The host broke the protocol: say so (id 0: no call is meant), then close. */
 static void refuse(struct connection *connection, const char *message)
 {
-	struct frame frame;
-	struct writer *writer = &frame.writer;
 
 	connection->refused = true;
 	while (connection->calls)
 		call__drop(connection->calls);
-	if (frame__begin(&frame, &connection->out, 512) < 0) {
-		connection->broken = true;
-		return;
-	}
-	writer__map(writer, 3);
-	writer__text(writer, "id");
-	writer__uint(writer, 0);
-	writer__text(writer, "ok");
-	writer__bool(writer, false);
-	writer__text(writer, "error");
-	writer__map(writer, 2);
-	writer__text(writer, "code");
-	writer__text(writer, errno_name(EPROTO));
-	writer__text(writer, "message");
-	writer__text(writer, message);
-	if (frame__end(&frame) < 0)
+	struct writer out = frame__begin(&connection->out);
+	writer__uint(&out, "id", 0);
+	writer__bool(&out, "ok", false);
+	writer__failure(&out, "error", errno_name(EPROTO), message);
+	if (frame__end(&out))
 		connection->broken = true;
 }
 
@@ -156,7 +143,7 @@ static void handle_received(struct connection *connection)
 			char message[80];
 
 			snprintf(message, sizeof(message), "a frame of %u bytes: they are of 1 to %d",
-				 frame__claimed(&connection->in), FRAME_LIMIT);
+				 frame__length(buffer__head(&connection->in)), FRAME_LIMIT);
 			refuse(connection, message);
 			return;
 		}

@@ -28,12 +28,8 @@ int64_t entry__ms(struct timespec time)
 
 void entry__put(struct writer *writer, const struct stat *status)
 {
-	writer__text(writer, "type");
-	writer__text(writer, entry__type(status->st_mode));
-	writer__text(writer, "size");
-	writer__uint(writer, (uint64_t)status->st_size);
-	writer__text(writer, "mode");
-	writer__uint(writer, status->st_mode & 07777);
-	writer__text(writer, "mtimeMs");
-	writer__int(writer, entry__ms(status->st_mtim));
+	writer__text(writer, "type", entry__type(status->st_mode));
+	writer__uint(writer, "size", (uint64_t)status->st_size);
+	writer__uint(writer, "mode", status->st_mode & 07777);
+	writer__int(writer, "mtimeMs", entry__ms(status->st_mtim));
 }

@@ -6,9 +6,7 @@
 
 #include "common/writer.h"
 
-/* Pairs that entry__put writes, into at most ENTRY_SIZE bytes. */
-enum { ENTRY_PAIRS = 4, ENTRY_SIZE = 96 };
-
+/* The pairs of entry-status. */
 void entry__put(struct writer *writer, const struct stat *status);
 
 /* Milliseconds since 1970. */

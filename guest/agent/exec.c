@@ -5,15 +5,11 @@
 
 static void respond_detached(struct call *call, const struct job *job)
 {
-	struct frame frame;
 
-	if (call__respond(call, &frame, 2, 64))
-		return;
-	writer__text(&frame.writer, "process");
-	writer__uint(&frame.writer, job->number);
-	writer__text(&frame.writer, "pid");
-	writer__uint(&frame.writer, (uint64_t)job->pid);
-	call__finish(call, &frame);
+	struct writer out = call__respond(call);
+	writer__uint(&out, "process", job->number);
+	writer__uint(&out, "pid", (uint64_t)job->pid);
+	call__finish(call, &out);
 }
 
 static void start(struct call *call, const CborValue *request)

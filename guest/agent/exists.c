@@ -9,7 +9,6 @@ static void start(struct call *call, const CborValue *request)
 {
 	char path[PATH_MAX];
 	struct stat status;
-	struct frame frame;
 	int error;
 
 	if (call__take_path(call, request, "path", path))
@@ -19,11 +18,9 @@ static void start(struct call *call, const CborValue *request)
 		call__fail(call, error, "%s: %s", path, strerror(error));
 		return;
 	}
-	if (call__respond(call, &frame, 1, 16))
-		return;
-	writer__text(&frame.writer, "exists");
-	writer__bool(&frame.writer, !error);
-	call__finish(call, &frame);
+	struct writer out = call__respond(call);
+	writer__bool(&out, "exists", !error);
+	call__finish(call, &out);
 }
 
 const struct operation operation__exists = {.op = "exists", .size = sizeof(struct call), .start = start};

@@ -30,8 +30,6 @@ static void start(struct call *call, const CborValue *request)
 {
 	struct utsname name;
 	struct timespec uptime;
-	struct frame frame;
-	struct writer *writer = &frame.writer;
 	uint64_t total, available;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -39,23 +37,15 @@ static void start(struct call *call, const CborValue *request)
 	uname(&name);
 	clock_gettime(CLOCK_BOOTTIME, &uptime);
 	memory(&total, &available);
-	if (call__respond(call, &frame, 7, sizeof(name) + 128))
-		return;
-	writer__text(writer, "kernel");
-	writer__text(writer, name.release);
-	writer__text(writer, "hostname");
-	writer__name(writer, name.nodename, strlen(name.nodename));
-	writer__text(writer, "arch");
-	writer__text(writer, name.machine);
-	writer__text(writer, "cpus");
-	writer__uint(writer, cpus > 0 ? (uint64_t)cpus : 1);
-	writer__text(writer, "memoryTotal");
-	writer__uint(writer, total);
-	writer__text(writer, "memoryFree");
-	writer__uint(writer, available);
-	writer__text(writer, "uptimeMs");
-	writer__uint(writer, (uint64_t)uptime.tv_sec * 1000 + (uint64_t)uptime.tv_nsec / 1000000);
-	call__finish(call, &frame);
+	struct writer out = call__respond(call);
+	writer__text(&out, "kernel", name.release);
+	writer__name(&out, "hostname", name.nodename, strlen(name.nodename));
+	writer__text(&out, "arch", name.machine);
+	writer__uint(&out, "cpus", cpus > 0 ? (uint64_t)cpus : 1);
+	writer__uint(&out, "memoryTotal", total);
+	writer__uint(&out, "memoryFree", available);
+	writer__uint(&out, "uptimeMs", (uint64_t)uptime.tv_sec * 1000 + (uint64_t)uptime.tv_nsec / 1000000);
+	call__finish(call, &out);
 }
 
 const struct operation operation__info = {.op = "info", .size = sizeof(struct call), .passive = true, .start = start};

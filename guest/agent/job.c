@@ -211,12 +211,10 @@ static void forget(struct agent *agent)
 
 static void respond(struct job *job)
 {
-	struct frame frame;
 
-	if (call__respond(job->call, &frame, job__status_pairs(job), 96))
-		return;
-	job__write_status(job, &frame.writer);
-	call__finish(job->call, &frame);
+	struct writer out = call__respond(job->call);
+	job__write_status(job, &out);
+	call__finish(job->call, &out);
 }
 
 void job__advance(struct job *job)
@@ -334,28 +332,18 @@ void job__end_all(struct agent *agent)
 	}
 }
 
-uint64_t job__status_pairs(const struct job *job)
-{
-	return 2 + (uint64_t)job->out_of_memory + (uint64_t)job->cut_short;
-}
-
 void job__write_status(const struct job *job, struct writer *writer)
 {
 	if (WIFSIGNALED(job->status)) {
-		writer__text(writer, "signal");
-		writer__uint(writer, (uint64_t)WTERMSIG(job->status));
+		writer__uint(writer, "signal", (uint64_t)WTERMSIG(job->status));
 	} else {
-		writer__text(writer, "exitCode");
-		writer__uint(writer, (uint64_t)WEXITSTATUS(job->status));
+		writer__uint(writer, "exitCode", (uint64_t)WEXITSTATUS(job->status));
 	}
-	writer__text(writer, "timedOut");
-	writer__bool(writer, job->timed_out);
+	writer__bool(writer, "timedOut", job->timed_out);
 	if (job->out_of_memory) {
-		writer__text(writer, "oomKilled");
-		writer__bool(writer, true);
+		writer__bool(writer, "oomKilled", true);
 	}
 	if (job->cut_short) {
-		writer__text(writer, "ending");
-		writer__bool(writer, true);
+		writer__bool(writer, "ending", true);
 	}
 }

@@ -89,8 +89,7 @@ void job__ended(struct agent *agent, pid_t pid, int status);
 /* The agent ends: so do all. */
 void job__end_all(struct agent *agent);
 
-/* Write how it ended: job__status_pairs of them. */
-uint64_t job__status_pairs(const struct job *job);
+/* The pairs of exit-status. */
 void job__write_status(const struct job *job, struct writer *writer);
 
 #endif

@@ -66,18 +66,12 @@ void job_call__release(struct call *call)
 
 void job_call__tell_started(struct call *call, const struct job *job)
 {
-	struct frame frame;
-	struct writer *writer = &frame.writer;
 
-	if (call__begin_event(call, &frame, "started", job->number ? 3 : 1, 64))
-		return;
-	writer__text(writer, "pid");
-	writer__uint(writer, (uint64_t)job->pid);
+	struct writer out = call__begin_event(call, "started");
+	writer__uint(&out, "pid", (uint64_t)job->pid);
 	if (job->number) {
-		writer__text(writer, "stdin");
-		writer__bool(writer, job->input.fd >= 0);
-		writer__text(writer, "pty");
-		writer__bool(writer, job->has_terminal);
+		writer__bool(&out, "stdin", job->input.fd >= 0);
+		writer__bool(&out, "pty", job->has_terminal);
 	}
-	call__tell(call, &frame);
+	call__tell(call, &out);
 }

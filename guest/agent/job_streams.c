@@ -35,22 +35,22 @@ static void remember(struct job *job, int which, const uint8_t *bytes, size_t le
 	job->replayed = (struct history_cursor){.at = job->history.end};
 }
 
-static uint8_t *begin_frame(struct job *job, struct data_frame *frame, int which)
+/* Room for *max bytes of output. */
+static uint8_t *begin_frame(struct job *job, struct writer *out, int which, size_t *max)
 {
 	static const char *const names[JOB_OUTPUTS] = {"stdout", "stderr"};
 	struct call *call = job->call;
 	size_t room = call__room(call);
-	uint8_t *payload =
-		data_frame__begin(frame, &call->connection->out, call->id, names[which], room < CHUNK ? room : CHUNK);
-
+	*max = room < CHUNK ? room : CHUNK;
+	uint8_t *payload = data_frame__begin(out, &call->connection->out, call->id, names[which], *max);
 	if (!payload)
 		call__break(call);
 	return payload;
 }
 
-static void end_frame(struct job *job, const struct data_frame *frame, size_t length)
+static void end_frame(struct job *job, struct writer *out, size_t length)
 {
-	data_frame__end(frame, length);
+	data_frame__end(out, length);
 	job->call->unacknowledged += length;
 }
 
@@ -59,20 +59,21 @@ static bool pass_on(struct job *job, int which)
 {
 	struct output *output = &job->outputs[which];
 	uint8_t kept[KEPT_AT_ONCE], *payload = kept;
-	struct data_frame frame = {.max = sizeof(kept)};
+	size_t max = sizeof(kept);
+	struct writer out;
 	ssize_t n;
 
 	if (output__ended(output) || !has_room(job))
 		return false;
 	if (job->call)
-		payload = begin_frame(job, &frame, which);
+		payload = begin_frame(job, &out, which, &max);
 	if (!payload)
 		return false;
-	n = output__read(output, payload, frame.max);
+	n = output__read(output, payload, max);
 	if (n > 0) {
 		remember(job, which, payload, (size_t)n);
 		if (job->call)
-			end_frame(job, &frame, (size_t)n);
+			end_frame(job, &out, (size_t)n);
 	} else if (n < 0 && n != -EAGAIN) {
 		output__close(output); /* a terminal whose programs have all gone is in error */
 	}
@@ -83,19 +84,20 @@ bool job__replay(struct job *job)
 {
 	const uint8_t *bytes;
 	uint8_t which, *payload;
-	struct data_frame frame;
+	struct writer out;
+	size_t max;
 	struct history_cursor next = job->replayed;
 	size_t length;
 
 	if (!job__is_replaying(job) || !call__room(job->call) || connection__congested(job->call->connection))
 		return false;
 	history__next(&job->history, &next, 1, &which, &bytes);
-	payload = begin_frame(job, &frame, which);
+	payload = begin_frame(job, &out, which, &max);
 	if (!payload)
 		return false;
-	length = history__next(&job->history, &job->replayed, frame.max, &which, &bytes);
+	length = history__next(&job->history, &job->replayed, max, &which, &bytes);
 	memcpy(payload, bytes, length);
-	end_frame(job, &frame, length);
+	end_frame(job, &out, length);
 	return true;
 }
 

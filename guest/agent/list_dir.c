@@ -17,6 +17,7 @@ enum {
 struct list_dir {
 	struct call call;
 	DIR *directory;
+	struct buffer batch; /* entries, as items of CBOR */
 	char path[PATH_MAX];
 };
 
@@ -37,35 +38,36 @@ static void start(struct call *call, const CborValue *request)
 		call__fail_at(call, errno, list->path);
 }
 
-static void put_entry(struct writer *writer, const char *name, const struct stat *status)
+static int put_entry(struct list_dir *list, const char *name, const struct stat *status)
 {
-	writer__map(writer, 1 + ENTRY_PAIRS);
-	writer__text(writer, "name");
-	writer__name(writer, name, strlen(name));
-	entry__put(writer, status);
+	struct writer out = writer__begin(&list->batch);
+	writer__open(&out, NULL);
+	writer__name(&out, "name", name, strlen(name));
+	entry__put(&out, status);
+	writer__close(&out);
+	return writer__end(&out);
 }
 
-/* Put as many entries as fit into `writer`. Returns their count, or -errno. */
-static int put_batch(struct list_dir *list, struct writer *writer)
+/* Put as many entries as fit into `room` bytes. Returns their count, or -errno. */
+static int put_batch(struct list_dir *list, size_t room)
 {
 	int count = 0;
-
-	while (writer->limit - writer->at >= ENTRY) {
-		struct dirent *entry;
-		struct stat status;
-
+	while (buffer__pending(&list->batch) + ENTRY <= room) {
 		errno = 0;
-		entry = readdir(list->directory);
+		const struct dirent *entry = readdir(list->directory);
 		if (!entry)
 			return errno ? -errno : count;
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
+		struct stat status;
 		if (fstatat(dirfd(list->directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW)) {
 			if (errno == ENOENT)
 				continue; /* removed meanwhile */
 			return -errno;
 		}
-		put_entry(writer, entry->d_name, &status);
+		int err = put_entry(list, entry->d_name, &status);
+		if (err)
+			return err;
 		count++;
 	}
 	return count;
@@ -75,25 +77,19 @@ static bool produce(struct call *call)
 {
 	struct list_dir *list = container_of(call, struct list_dir, call);
 	size_t room = call__room(call);
-	uint8_t entries[BATCH];
-	struct writer batch = {.at = entries, .limit = entries + BATCH};
-	int count;
-
 	if (!room)
 		return false;
 	/* a window smaller than one entry lets one entry through */
-	if (room < BATCH)
-		batch.limit = entries + (room < ENTRY ? ENTRY : room);
-	count = put_batch(list, &batch);
+	int count = put_batch(list, room > BATCH ? BATCH : room < ENTRY ? ENTRY : room);
 	if (count < 0) {
 		call__fail_at(call, count, list->path);
-		return true;
-	}
-	if (count == 0) {
+	} else if (count == 0) {
 		call__succeed(call);
-		return true;
+	} else {
+		size_t length = buffer__pending(&list->batch);
+		call__tell_entries(call, (uint64_t)count, buffer__head(&list->batch), length);
+		buffer__consume(&list->batch, length);
 	}
-	call__tell_entries(call, (uint64_t)count, entries, (size_t)(batch.at - entries));
 	return true;
 }
 
@@ -110,6 +106,7 @@ static void release(struct call *call)
 
 	if (list->directory)
 		closedir(list->directory);
+	buffer__free(&list->batch);
 }
 
 const struct operation operation__list_dir = {

@@ -46,22 +46,16 @@ static void start(struct call *call, const CborValue *request)
 static int put(struct list_tree *tree, const struct stat *status)
 {
 	const char *below = tree_path__below(&tree->walk.path);
-	size_t length = strlen(below), size = length + 64;
-	uint8_t *room = buffer__reserve(&tree->batch, size);
-	struct writer writer = {.at = room, .limit = room + size};
-
-	if (!room)
-		return -ENOMEM;
+	size_t length = strlen(below);
 	if (length >= PATH_MAX)
 		return -ENAMETOOLONG; /* no call takes it, and no window need hold it */
-	writer__map(&writer, 2);
-	writer__text(&writer, "path");
-	writer__name(&writer, below, length);
-	writer__text(&writer, "type");
-	writer__text(&writer, entry__type(status->st_mode));
-	buffer__commit(&tree->batch, (size_t)(writer.at - room));
+	struct writer out = writer__begin(&tree->batch);
+	writer__open(&out, NULL);
+	writer__name(&out, "path", below, length);
+	writer__text(&out, "type", entry__type(status->st_mode));
+	writer__close(&out);
 	tree->batch_count++;
-	return 0;
+	return writer__end(&out);
 }
 
 /* One name more. Returns 0 or -errno. */

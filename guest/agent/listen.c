@@ -124,16 +124,11 @@ static int open_sockets(struct listening *listening, uint16_t *port)
 static void tell_listening(struct listening *listening, uint16_t port)
 {
 	struct call *call = &listening->call;
-	struct frame frame;
-	struct writer *writer = &frame.writer;
 
-	if (call__begin_event(call, &frame, "listening", 2, 64))
-		return;
-	writer__text(writer, "listener");
-	writer__uint(writer, listening->number);
-	writer__text(writer, "port");
-	writer__uint(writer, port);
-	call__tell(call, &frame);
+	struct writer out = call__begin_event(call, "listening");
+	writer__uint(&out, "listener", listening->number);
+	writer__uint(&out, "port", port);
+	call__tell(call, &out);
 }
 
 static void start_listening(struct call *call, const CborValue *request)

@@ -84,7 +84,6 @@ static void make_symlink(struct call *call, const CborValue *request)
 static void read_link(struct call *call, const CborValue *request)
 {
 	char path[PATH_MAX], target[PATH_MAX];
-	struct frame frame;
 	ssize_t length;
 
 	if (call__take_path(call, request, "path", path))
@@ -94,11 +93,9 @@ static void read_link(struct call *call, const CborValue *request)
 		call__fail_at(call, errno, path);
 		return;
 	}
-	if (call__respond(call, &frame, 1, 32 + sizeof(target)))
-		return;
-	writer__text(&frame.writer, "target");
-	writer__name(&frame.writer, target, (size_t)length);
-	call__finish(call, &frame);
+	struct writer out = call__respond(call);
+	writer__name(&out, "target", target, (size_t)length);
+	call__finish(call, &out);
 }
 
 const struct operation operation__mkdir = {.op = "mkdir", .size = sizeof(struct call), .start = make_directory};

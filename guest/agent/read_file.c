@@ -44,7 +44,7 @@ static bool produce(struct call *call)
 {
 	struct read_file *file = container_of(call, struct read_file, call);
 	size_t size = call__room(call);
-	struct data_frame frame;
+	struct writer out;
 	uint8_t *payload;
 	ssize_t n;
 
@@ -54,7 +54,7 @@ static bool produce(struct call *call)
 		size = CHUNK;
 	if (size > file->left)
 		size = (size_t)file->left;
-	payload = data_frame__begin(&frame, &call->connection->out, call->id, "data", size);
+	payload = data_frame__begin(&out, &call->connection->out, call->id, "data", size);
 	if (!payload) {
 		call__break(call);
 		return false;
@@ -67,7 +67,7 @@ static bool produce(struct call *call)
 	} else if (n == 0) {
 		call__succeed_with(call, "size", file->sent);
 	} else {
-		data_frame__end(&frame, (size_t)n);
+		data_frame__end(&out, (size_t)n);
 		call->unacknowledged += (size_t)n;
 		file->sent += (uint64_t)n;
 		file->left -= (uint64_t)n;

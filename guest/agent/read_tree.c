@@ -10,9 +10,8 @@
 #include "tree/walk.h"
 
 enum {
-	STEPS = 256,                        /* a turn: names, and pieces of files */
-	PIECE = 131072,                     /* bytes of a file in one record */
-	RECORD = 256 + NAME_MAX + PATH_MAX, /* more than any other record takes, a link to a name before aside */
+	STEPS = 256,    /* a turn: names, and pieces of files */
+	PIECE = 131072, /* bytes of a file in one record */
 };
 
 struct read_tree {
@@ -59,90 +58,57 @@ static int64_t nanoseconds(struct timespec time)
 	return all;
 }
 
-/* Begin a record of the name that the walk has come to, and of `pairs` more. Returns 0 or -ENOMEM. */
-static int begin(struct read_tree *tree, struct frame *frame, const char *ev, uint64_t pairs, size_t size)
+/* Begin a record of the name that the walk has come to. */
+static struct writer begin(struct read_tree *tree, const char *ev)
 {
-	bool is_root = tree->walk.path.length == tree->walk.path.root;
 	const char *name = tree_path__name(&tree->walk.path);
-	struct writer *writer = &frame->writer;
-
-	if (frame__begin(frame, &tree->records, size) < 0)
-		return -ENOMEM;
-	writer__map(writer, 1 + !is_root + pairs);
-	writer__text(writer, "ev");
-	writer__text(writer, ev);
-	if (!is_root) {
-		writer__text(writer, "name");
-		writer__name(writer, name, strlen(name));
-	}
-	return 0;
+	struct writer out = frame__begin(&tree->records);
+	writer__text(&out, "ev", ev);
+	if (tree->walk.path.length != tree->walk.path.root)
+		writer__name(&out, "name", name, strlen(name));
+	return out;
 }
 
 static int put_name(struct read_tree *tree, const struct stat *status)
 {
-	struct frame frame;
-
-	if (begin(tree, &frame, entry__type(status->st_mode), 2, RECORD))
-		return -ENOMEM;
-	writer__text(&frame.writer, "mode");
-	writer__uint(&frame.writer, status->st_mode & 07777);
-	writer__text(&frame.writer, "mtimeNs");
-	writer__int(&frame.writer, nanoseconds(status->st_mtim));
-	return frame__end(&frame);
+	struct writer out = begin(tree, entry__type(status->st_mode));
+	writer__uint(&out, "mode", status->st_mode & 07777);
+	writer__int(&out, "mtimeNs", nanoseconds(status->st_mtim));
+	return frame__end(&out);
 }
 
 static int put_symlink(struct read_tree *tree, const struct walk_step *step)
 {
 	char target[PATH_MAX];
 	ssize_t length = readlinkat(step->at, step->name, target, sizeof(target));
-	struct frame frame;
-
 	if (length < 0)
 		return errno == EINVAL ? -ENOENT : -errno; /* no link any more */
-	if (begin(tree, &frame, "symlink", 2, RECORD))
-		return -ENOMEM;
-	writer__text(&frame.writer, "mtimeNs");
-	writer__int(&frame.writer, nanoseconds(step->status.st_mtim));
-	writer__text(&frame.writer, "target");
-	writer__name(&frame.writer, target, (size_t)length);
-	return frame__end(&frame);
+	struct writer out = begin(tree, "symlink");
+	writer__int(&out, "mtimeNs", nanoseconds(step->status.st_mtim));
+	writer__name(&out, "target", target, (size_t)length);
+	return frame__end(&out);
 }
 
 static int put_link(struct read_tree *tree, const char *first)
 {
-	struct frame frame;
-
-	if (begin(tree, &frame, "link", 1, RECORD + strlen(first)))
-		return -ENOMEM;
-	writer__text(&frame.writer, "target");
-	writer__name(&frame.writer, first, strlen(first));
-	return frame__end(&frame);
+	struct writer out = begin(tree, "link");
+	writer__name(&out, "target", first, strlen(first));
+	return frame__end(&out);
 }
 
 static int put_end(struct read_tree *tree)
 {
-	struct frame frame;
-
-	if (frame__begin(&frame, &tree->records, 32) < 0)
-		return -ENOMEM;
-	writer__map(&frame.writer, 1);
-	writer__text(&frame.writer, "ev");
-	writer__text(&frame.writer, "end");
-	return frame__end(&frame);
+	struct writer out = frame__begin(&tree->records);
+	writer__text(&out, "ev", "end");
+	return frame__end(&out);
 }
 
 static int put_hole(struct read_tree *tree, off_t length)
 {
-	struct frame frame;
-
-	if (frame__begin(&frame, &tree->records, 64) < 0)
-		return -ENOMEM;
-	writer__map(&frame.writer, 2);
-	writer__text(&frame.writer, "ev");
-	writer__text(&frame.writer, "hole");
-	writer__text(&frame.writer, "size");
-	writer__uint(&frame.writer, (uint64_t)length);
-	return frame__end(&frame);
+	struct writer out = frame__begin(&tree->records);
+	writer__text(&out, "ev", "hole");
+	writer__uint(&out, "size", (uint64_t)length);
+	return frame__end(&out);
 }
 
 static int put_leaf(struct read_tree *tree, const struct walk_step *step)
@@ -165,7 +131,7 @@ static int put_leaf(struct read_tree *tree, const struct walk_step *step)
 static int put_data(struct read_tree *tree)
 {
 	struct source *source = &tree->source;
-	struct data_frame frame;
+	struct writer out;
 	uint8_t *room;
 	off_t length = 0;
 	ssize_t n;
@@ -180,14 +146,14 @@ static int put_data(struct read_tree *tree)
 	if (kind == SOURCE_DATA) {
 		if (length > PIECE)
 			length = PIECE;
-		room = data_frame__begin(&frame, &tree->records, 0, "data", (size_t)length);
+		room = data_frame__begin(&out, &tree->records, 0, "data", (size_t)length);
 		if (!room)
 			return -ENOMEM;
 		n = pread(source->fd, room, (size_t)length, source->at);
 		if (n < 0)
 			return errno == EINTR ? 0 : -errno;
 		if (n > 0) {
-			data_frame__end(&frame, (size_t)n);
+			data_frame__end(&out, (size_t)n);
 			source->at += n;
 			return 0;
 		}
@@ -228,7 +194,7 @@ static bool produce(struct call *call)
 {
 	struct read_tree *tree = tree_of(call);
 	size_t size = call__room(call);
-	struct data_frame frame;
+	struct writer out;
 	uint8_t *payload;
 	int error;
 
@@ -248,13 +214,13 @@ static bool produce(struct call *call)
 			call__succeed_with(call, "size", tree->sent);
 		return true;
 	}
-	payload = data_frame__begin(&frame, &call->connection->out, call->id, "data", size);
+	payload = data_frame__begin(&out, &call->connection->out, call->id, "data", size);
 	if (!payload) {
 		call__break(call);
 		return false;
 	}
 	memcpy(payload, buffer__head(&tree->records), size);
-	data_frame__end(&frame, size);
+	data_frame__end(&out, size);
 	buffer__consume(&tree->records, size);
 	call->unacknowledged += size;
 	tree->sent += size;

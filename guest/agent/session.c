@@ -8,7 +8,6 @@ enum { GRACE_DEFAULT_MS = 5000, GRACE_LIMIT_MS = 3600000 };
 static void hello(struct call *call, const CborValue *request)
 {
 	uint64_t version = 0;
-	struct frame frame;
 
 	if (reader__uint(request, "version", &version) != 1) {
 		call__refuse(call, "version");
@@ -19,29 +18,25 @@ static void hello(struct call *call, const CborValue *request)
 			   AGENT_NAME, AGENT_PROTOCOL);
 		return;
 	}
-	if (call__respond(call, &frame, 2, 64))
-		return;
-	writer__text(&frame.writer, "version");
-	writer__uint(&frame.writer, AGENT_PROTOCOL);
-	writer__text(&frame.writer, "agent");
-	writer__text(&frame.writer, AGENT_NAME);
-	call__finish(call, &frame);
+	struct writer out = call__respond(call);
+	writer__uint(&out, "version", AGENT_PROTOCOL);
+	writer__text(&out, "agent", AGENT_NAME);
+	call__finish(call, &out);
 }
 
 static void ping(struct call *call, const CborValue *request)
 {
 	struct span data;
 	int found = reader__bytes(request, "data", &data);
-	struct frame frame;
 
 	if (found < 0) {
 		call__refuse(call, "data");
 	} else if (found == 0) {
 		call__succeed(call);
-	} else if (call__respond(call, &frame, 1, 16 + data.length) == 0) {
-		writer__text(&frame.writer, "data");
-		writer__bytes(&frame.writer, data.at, data.length);
-		call__finish(call, &frame);
+	} else {
+		struct writer out = call__respond(call);
+		writer__bytes(&out, "data", data.at, data.length);
+		call__finish(call, &out);
 	}
 }
 

@@ -31,43 +31,34 @@ static const char *locate(struct watching *watching, const struct watched_dir *d
 	return tree_path__below(&watching->place);
 }
 
-static int put_name(struct writer *writer, const char *key, const char *path)
+static int put_name(struct writer *out, const char *key, const char *path)
 {
 	if (!path)
 		return -ENOMEM;
 	if (strlen(path) >= PATH_MAX)
 		return -ENAMETOOLONG; /* no call takes it, and no window need hold it */
-	writer__text(writer, key);
-	writer__name(writer, path, strlen(path));
+	writer__name(out, key, path, strlen(path));
 	return 0;
 }
 
 int watching__put(struct watching *watching, const char *change, bool directory, const struct watched_dir *dir,
 		  const char *name, const struct watched_dir *to, const char *to_name)
 {
-	const size_t size = 2 * PATH_MAX + 128;
-	uint8_t *room = buffer__reserve(&watching->batch, size);
-	struct writer writer = {.at = room, .limit = room + size};
-	int error = 0;
-
-	if (!room)
-		return -ENOMEM;
-	writer__map(&writer, 1U + (name != NULL) + (to != NULL) + directory);
-	writer__text(&writer, "change");
-	writer__text(&writer, change);
+	struct writer out = writer__begin(&watching->batch);
+	int err = 0;
+	writer__open(&out, NULL);
+	writer__text(&out, "change", change);
 	if (name)
-		error = put_name(&writer, "path", locate(watching, dir, name));
-	if (!error && to)
-		error = put_name(&writer, "to", locate(watching, to, to_name));
-	if (error)
-		return error;
-	if (directory) {
-		writer__text(&writer, "directory");
-		writer__bool(&writer, true);
-	}
-	buffer__commit(&watching->batch, (size_t)(writer.at - room));
-	watching->batch_count++;
-	return 0;
+		err = put_name(&out, "path", locate(watching, dir, name));
+	if (!err && to)
+		err = put_name(&out, "to", locate(watching, to, to_name));
+	if (directory)
+		writer__bool(&out, "directory", true);
+	writer__close(&out);
+	if (!err)
+		err = writer__end(&out);
+	watching->batch_count += !err;
+	return err;
 }
 
 static void send_batch(struct watching *watching)
@@ -87,10 +78,8 @@ int watching__end(struct watching *watching)
 
 void watching__begun(struct watching *watching)
 {
-	struct frame frame;
-
-	if (call__begin_event(&watching->call, &frame, "watching", 0, 0) == 0)
-		call__tell(&watching->call, &frame);
+	struct writer out = call__begin_event(&watching->call, "watching");
+	call__tell(&watching->call, &out);
 }
 
 static int step(struct watching *watching)

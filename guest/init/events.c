@@ -12,7 +12,7 @@
 #include "common/errno_name.h"
 #include "common/utf8.h"
 
-enum { CONGESTED = 512 * 1024, FRAME_SIZE = 2048 };
+enum { CONGESTED = 512 * 1024, MESSAGE_SIZE = 1024 };
 
 static void lose(struct events *events)
 {
@@ -84,111 +84,77 @@ void events__flush(struct events *events)
 		events->watch.events = error ? POLLIN | POLLOUT : POLLIN;
 }
 
-/* Begin { ev, … } with `pairs` more pairs. Returns false when there is no one to tell. */
-static bool begin(struct events *events, struct frame *frame, const char *ev, uint64_t pairs)
+static struct writer begin(struct events *events, const char *ev)
 {
-	if (events->lost || frame__begin(frame, &events->out, FRAME_SIZE) < 0)
-		return false;
-	writer__map(&frame->writer, 1 + pairs);
-	writer__text(&frame->writer, "ev");
-	writer__text(&frame->writer, ev);
-	return true;
+	struct writer out = frame__begin(&events->out);
+	writer__text(&out, "ev", ev);
+	return out;
 }
 
-static void end(struct events *events, struct frame *frame)
+/* Queue and send it, unless there is no one to tell. */
+static void end(struct events *events, struct writer *out)
 {
-	if (frame__end(frame) == 0)
+	if (events->lost)
+		buffer__free(&events->out);
+	else if (frame__end(out) == 0)
 		events__flush(events);
 }
 
 void events__ready(struct events *events, const struct boot_times *times)
 {
-	const struct {
-		const char *name;
-		uint64_t value;
-	} list[] = {
-		{"kernel", times->kernel}, {"init", times->init}, {"mounts", times->mounts}, {"agent", times->agent}};
-	struct frame frame;
-
-	if (!begin(events, &frame, "ready", 1))
-		return;
-	writer__text(&frame.writer, "t");
-	writer__map(&frame.writer, sizeof(list) / sizeof(*list));
-	for (size_t i = 0; i < sizeof(list) / sizeof(*list); i++) {
-		writer__text(&frame.writer, list[i].name);
-		writer__uint(&frame.writer, list[i].value);
-	}
-	end(events, &frame);
+	struct writer out = begin(events, "ready");
+	writer__open(&out, "t");
+	writer__uint(&out, "kernel", times->kernel);
+	writer__uint(&out, "init", times->init);
+	writer__uint(&out, "mounts", times->mounts);
+	writer__uint(&out, "agent", times->agent);
+	writer__close(&out);
+	end(events, &out);
 }
 
 void events__main_started(struct events *events, pid_t pid)
 {
-	struct frame frame;
-
-	if (!begin(events, &frame, "main-started", 1))
-		return;
-	writer__text(&frame.writer, "pid");
-	writer__uint(&frame.writer, (uint64_t)pid);
-	end(events, &frame);
+	struct writer out = begin(events, "main-started");
+	writer__uint(&out, "pid", (uint64_t)pid);
+	end(events, &out);
 }
 
 void events__main_exit(struct events *events, int status)
 {
-	struct frame frame;
-
-	if (!begin(events, &frame, "main-exit", 1))
-		return;
-	if (WIFSIGNALED(status)) {
-		writer__text(&frame.writer, "signal");
-		writer__uint(&frame.writer, (uint64_t)WTERMSIG(status));
-	} else {
-		writer__text(&frame.writer, "exitCode");
-		writer__uint(&frame.writer, (uint64_t)WEXITSTATUS(status));
-	}
-	end(events, &frame);
+	struct writer out = begin(events, "main-exit");
+	if (WIFSIGNALED(status))
+		writer__uint(&out, "signal", (uint64_t)WTERMSIG(status));
+	else
+		writer__uint(&out, "exitCode", (uint64_t)WEXITSTATUS(status));
+	end(events, &out);
 }
 
 void events__oom(struct events *events, const struct oom_kill *kill)
 {
-	struct frame frame;
-
-	if (!begin(events, &frame, "oom", 3))
-		return;
-	writer__text(&frame.writer, "pid");
-	writer__uint(&frame.writer, (uint64_t)kill->pid);
-	writer__text(&frame.writer, "program");
-	writer__text(&frame.writer, kill->program);
-	writer__text(&frame.writer, "limited");
-	writer__bool(&frame.writer, kill->limited);
-	end(events, &frame);
+	struct writer out = begin(events, "oom");
+	writer__uint(&out, "pid", (uint64_t)kill->pid);
+	writer__text(&out, "program", kill->program);
+	writer__bool(&out, "limited", kill->limited);
+	end(events, &out);
 }
 
 void events__expired(struct events *events, const char *why)
 {
-	struct frame frame;
-
-	if (!begin(events, &frame, "expired", 1))
-		return;
-	writer__text(&frame.writer, "why");
-	writer__text(&frame.writer, why);
-	end(events, &frame);
+	struct writer out = begin(events, "expired");
+	writer__text(&out, "why", why);
+	end(events, &out);
 }
 
 void events__boot_failed(struct events *events, int error, const char *message)
 {
-	char text[FRAME_SIZE / 2];
-	struct frame frame;
-
-	if (!begin(events, &frame, "boot-failed", 2))
-		return;
+	char text[MESSAGE_SIZE];
 	strncpy(text, message, sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
 	utf8__mend(text, strlen(text));
-	writer__text(&frame.writer, "code");
-	writer__text(&frame.writer, errno_name(error));
-	writer__text(&frame.writer, "message");
-	writer__text(&frame.writer, text);
-	end(events, &frame);
+	struct writer out = begin(events, "boot-failed");
+	writer__text(&out, "code", errno_name(error));
+	writer__text(&out, "message", text);
+	end(events, &out);
 }
 
 /* Let the stream's handler run until it has nothing more to send, or for good. */

@@ -5,9 +5,9 @@
 #include <sys/types.h>
 
 #include "common/buffer.h"
+#include "common/frame.h"
 #include "init/oom.h"
 #include "loop/loop.h"
-#include "wire/frame.h"
 
 /* Frames queue up until the host takes them. Once it has gone they are dropped. */
 struct events {

@@ -15,13 +15,13 @@ static bool pass_on(struct main_process *process, int which)
 {
 	static const char *const names[OUTPUTS] = {"main-stdout", "main-stderr"};
 	struct output *output = &process->outputs[which];
-	struct data_frame frame;
+	struct writer out;
 	uint8_t *payload;
 	ssize_t n;
 
 	if (output__ended(output) || events__congested(process->events))
 		return false;
-	payload = data_frame__begin(&frame, &process->events->out, 0, names[which], CHUNK);
+	payload = data_frame__begin(&out, &process->events->out, 0, names[which], CHUNK);
 	if (!payload)
 		return false;
 	n = output__read(output, payload, CHUNK);
@@ -29,7 +29,7 @@ static bool pass_on(struct main_process *process, int which)
 		output__close(output);
 	/* with no one left to tell it is thrown away, so that the process does not stand still */
 	if (n > 0 && !process->events->lost)
-		data_frame__end(&frame, (size_t)n);
+		data_frame__end(&out, (size_t)n);
 	if (n > 0)
 		events__flush(process->events);
 	return n > 0;

@@ -15,23 +15,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static void on_request(void *owner, struct control_channel *from, const struct control_request *request)
 {
 	struct control **control = owner;
-	struct frame frame;
+	struct buffer frame = {NULL};
 	size_t op = strlen(request->op);
 	require(request->port < UINT32_MAX);
-	frame__begin(&frame, op + request->data.len + 256);
-	frame__uint(&frame, "reply", request->id);
-	frame__text(&frame, "op", request->op);
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", request->id);
+	writer__text(&out, "op", request->op);
 	if (request->data.at)
-		frame__bytes(&frame, "data", request->data.at, request->data.len);
-	frame__open(&frame, "result");
-	frame__bool(&frame, "follow", request->follow);
-	frame__close(&frame);
-	control__reply(from, &frame);
+		writer__bytes(&out, "data", request->data.at, request->data.length);
+	writer__open(&out, "result");
+	writer__bool(&out, "follow", request->follow);
+	writer__close(&out);
+	control__reply(from, &out);
 	if (request->follow)
 		control__follow(from);
-	frame__begin(&frame, 64);
-	frame__text(&frame, "event", "guest");
-	control__event(*control, &frame, op & 1);
+	out = frame__begin(&frame);
+	writer__text(&out, "event", "guest");
+	control__event(*control, &out, op & 1);
 }
 
 static void on_nothing(void *owner)
@@ -66,16 +66,16 @@ static void fuzz_control(const uint8_t *data, size_t len)
 	uint64_t timer;
 	require(loop__timer(loop, 0, on_time, loop, &timer) == 0);
 	loop__run(loop);
-	struct frame frame;
-	frame__begin(&frame, 64);
-	frame__text(&frame, "event", "exited");
-	control__finish(control, &frame, 1);
+	struct buffer frame = {NULL};
+	struct writer out = frame__begin(&frame);
+	writer__text(&out, "event", "exited");
+	control__finish(control, &out, 1);
 	/* whole frames came out, each of the length it says */
 	uint8_t head[FRAME_HEAD];
-	static uint8_t body[FRAME_MAX];
+	static uint8_t body[FRAME_LIMIT];
 	while (recv(pair[0], head, sizeof(head), 0) == (ssize_t)sizeof(head)) {
 		uint32_t want = frame__length(head);
-		require(want && want <= FRAME_MAX);
+		require(want && want <= FRAME_LIMIT);
 		if (recv(pair[0], body, want, MSG_WAITALL) != (ssize_t)want) {
 			require(atomic_load(&unfinished));
 			break;

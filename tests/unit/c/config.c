@@ -1,19 +1,22 @@
 /* Reading CBOR maps as JavaScript writes them, and log files cut where a unit ends. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "common/frame.h"
+#include "profile.h"
 #include "vmm/cbor_map.h"
-#include "vmm/frame.h"
+#include "vmm/config.h"
 #include "vmm/log.h"
 
 struct thing {
 	const char *text;
 	uint64_t number;
 	bool truth;
-	struct cbor_bytes bytes;
+	struct span bytes;
 };
 
 static struct failure why;
@@ -27,13 +30,10 @@ static int read_thing(struct thing *thing, const void *bytes, size_t len)
 		{.key = "b", .kind = CBOR_KIND_BOOL, .offset = offsetof(struct thing, truth)},
 		{.key = "d", .kind = CBOR_KIND_BYTES, .offset = offsetof(struct thing, bytes)},
 	};
-	CborParser parser;
-	CborValue value;
 	struct cbor_reader reader = {.pool = pool, .left = len + 1, .why = &why};
 	*thing = (struct thing){.text = NULL};
 	CHECK(len + 1 <= sizeof(pool));
-	CHECK_EQ(cbor_parser_init(bytes, len, 0, &parser, &value), CborNoError);
-	return cbor_map__read(&reader, &value, fields, 4, true, thing, "");
+	return cbor_message__read(&reader, bytes, len, fields, 4, true, thing);
 }
 
 #define READ(thing, literal) read_thing(thing, literal, sizeof(literal) - 1)
@@ -49,7 +49,7 @@ static void what_javascript_writes_is_read(void)
 	CHECK_STR(thing.text, "hi");
 	CHECK(thing.number == 1ULL << 32);
 	CHECK(thing.truth);
-	CHECK_EQ(thing.bytes.len, 3);
+	CHECK_EQ(thing.bytes.length, 3);
 	CHECK(memcmp(thing.bytes.at, "xyz", 3) == 0);
 	CHECK_EQ(READ(&thing, "\xa1\x61n\x1b\x00\x00\x00\x01\x00\x00\x00\x00"), 0);
 	CHECK(thing.number == 1ULL << 32);
@@ -65,7 +65,7 @@ static void what_is_wrong_is_refused_by_name(void)
 		const char *words;
 	} list[] = {
 #define ENTRY(literal, words) {literal, sizeof(literal) - 1, words}
-		ENTRY("\x01", "must be a map"),
+		ENTRY("\x01", "not a map"),
 		ENTRY("\xa1\x61n\xfb\x40\x09\x21\xfb\x54\x44\x2d\x18", "n must be an unsigned integer"),
 		ENTRY("\xa1\x61n\x20", "n must be an unsigned integer"),
 		ENTRY("\xa1\x61n\xfb\x7f\xf0\x00\x00\x00\x00\x00\x00", "n must be an unsigned integer"),
@@ -83,8 +83,8 @@ static void what_is_wrong_is_refused_by_name(void)
 		      "d\x61x",
 		      "d must be a byte string"),
 		ENTRY("\xa1\x61x\x01", "\"x\""),
-		ENTRY("\xa1\x01\x01", "a key"),
-		ENTRY("\xa2\x61n\x01\x61n\x02", "n is given twice"),
+		ENTRY("\xa1\x01\x01", "key that is not text"),
+		ENTRY("\xa2\x61n\x01\x61n\x02", "same key twice"),
 		ENTRY("\xa2\x61n\x01", "well-formed"),
 		ENTRY("\xa1\x61t\x7a\xff\xff\xff\xff", "well-formed"),
 #undef ENTRY
@@ -98,29 +98,74 @@ static void what_is_wrong_is_refused_by_name(void)
 	}
 }
 
+static void what_breaks_the_profile_is_refused(void)
+{
+	for (size_t i = 0; i < sizeof(violations) / sizeof(violations[0]); i++) {
+		const struct violation *violation = &violations[i];
+		struct vmm_config config;
+		struct thing thing;
+		CHECK(read_thing(&thing, violation->bytes, violation->length) < 0);
+		CHECK(strstr(why.message, violation->words));
+		CHECK(vmm_config__read(&config, (const uint8_t *)violation->bytes, violation->length, &why) < 0);
+		if (!strstr(why.message, violation->words))
+			printf("# \"%s\" does not say \"%s\"\n", why.message, violation->words);
+		CHECK(strstr(why.message, violation->words));
+	}
+}
+
 static void frames_hold_what_was_put_in(void)
 {
-	struct frame frame;
-	frame__begin(&frame, 256);
-	frame__uint(&frame, "a", 1);
-	frame__open(&frame, "m");
-	frame__text(&frame, "b", "c");
-	frame__open(&frame, "n");
-	frame__close(&frame);
-	frame__close(&frame);
-	frame__bool(&frame, "t", true);
-	CHECK(frame__end(&frame));
-	static const char want[] = "\x00\x00\x00\x12\xa3\x61"
+	struct buffer queue = {NULL};
+	struct writer out = frame__begin(&queue);
+	writer__uint(&out, "a", 1);
+	writer__open(&out, "m");
+	writer__text(&out, "b", "c");
+	writer__open(&out, "n");
+	writer__close(&out);
+	writer__close(&out);
+	writer__bool(&out, "t", true);
+	CHECK_EQ(frame__end(&out), 0);
+	static const char want[] = "\x00\x00\x00\x11\xa3\x61"
 				   "a\x01\x61m\xa2\x61"
 				   "b\x61"
 				   "c\x61n\xa0\x61t\xf5";
-	CHECK_EQ(frame.len, sizeof(want) - 1);
-	CHECK(memcmp(frame.bytes + 4, want + 4, frame.len - 4) == 0);
-	CHECK_EQ(frame__length(frame.bytes), frame.len - 4);
-	free(frame.bytes);
-	frame__begin(&frame, 8); /* what does not fit is noticed at the end */
-	frame__bytes(&frame, "d", pool, sizeof(pool));
-	CHECK(!frame__end(&frame));
+	CHECK_EQ(buffer__pending(&queue), sizeof(want) - 1);
+	CHECK(memcmp(buffer__head(&queue), want, sizeof(want) - 1) == 0);
+	CHECK_EQ(frame__length(buffer__head(&queue)), sizeof(want) - 5);
+	buffer__free(&queue);
+}
+
+static void a_frame_that_is_too_large_is_not_queued(void)
+{
+	struct buffer queue = {NULL};
+	uint8_t *much = calloc(1, FRAME_LIMIT);
+	CHECK(much);
+	struct writer out = frame__begin(&queue);
+	writer__bytes(&out, "d", much, FRAME_LIMIT);
+	CHECK_EQ(frame__end(&out), -EMSGSIZE);
+	CHECK_EQ(buffer__pending(&queue), 0);
+	out = frame__begin(&queue); /* the count of pairs has one byte */
+	for (unsigned i = 0; i < 24; i++)
+		writer__bool(&out, "more", true);
+	CHECK_EQ(frame__end(&out), -EMSGSIZE);
+	CHECK_EQ(buffer__pending(&queue), 0);
+	out = frame__begin(&queue);
+	for (unsigned i = 0; i < WRITER_DEPTH; i++)
+		writer__open(&out, "deeper");
+	CHECK_EQ(frame__end(&out), -EMSGSIZE);
+	CHECK_EQ(buffer__pending(&queue), 0);
+	out = frame__begin(&queue); /* one that is forgotten */
+	writer__bytes(&out, "d", much, 5000);
+	out = frame__begin(&queue);
+	writer__uint(&out, "e", 7);
+	CHECK_EQ(frame__end(&out), 0);
+	CHECK_EQ(buffer__pending(&queue), 8);
+	CHECK(memcmp(buffer__head(&queue),
+		     "\0\0\0\x04\xa1\x61"
+		     "e\x07",
+		     8) == 0);
+	buffer__free(&queue);
+	free(much);
 }
 
 static char dir[] = "/tmp/capsa-log-XXXXXX";
@@ -172,7 +217,9 @@ int main(void)
 {
 	CASE(what_javascript_writes_is_read);
 	CASE(what_is_wrong_is_refused_by_name);
+	CASE(what_breaks_the_profile_is_refused);
 	CASE(frames_hold_what_was_put_in);
+	CASE(a_frame_that_is_too_large_is_not_queued);
 	CASE(logs_are_cut_between_units);
 	return check__done();
 }

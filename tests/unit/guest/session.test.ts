@@ -88,6 +88,7 @@ describe("a host that breaks the protocol is told why and let go:", () => {
     ],
     ["an array of 2^63 items", frame(0xa1, 0x61, 0x61, 0x9b, 0x80, 0, 0, 0, 0, 0, 0, 0), /./],
     ["9 levels", nested(8), /8 deep/],
+    ["a key twice", frame(0xa2, 0x62, 0x69, 0x64, 1, 0x62, 0x69, 0x64, 2), /same key twice/],
     ["no id", encode({ op: "ping" }), /id/],
     ["the id 0", encode({ id: 0, op: "ping" }), /id/],
     ["a negative id", encode({ id: -1, op: "ping" }), /id/],

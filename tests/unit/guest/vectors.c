@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../c/check.h"
+#include "../c/profile.h"
 #include "init/events.h"
 #include "init/plan.h"
 
@@ -71,12 +72,12 @@ static void output_is_framed_as_recorded_however_much_room_there_was(void)
 
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
 		struct events events = {.watch = {.fd = -1}};
-		struct data_frame frame;
-		uint8_t *payload = data_frame__begin(&frame, &events.out, 0, "main-stdout", rooms[i]);
+		struct writer out;
+		uint8_t *payload = data_frame__begin(&out, &events.out, 0, "main-stdout", rooms[i]);
 
 		CHECK(payload != NULL);
 		memcpy(payload, "one\n", 4);
-		data_frame__end(&frame, 4);
+		data_frame__end(&out, 4);
 		check_event(&events, "main-stdout");
 	}
 }
@@ -254,35 +255,42 @@ static void a_plan_with_private_networks(void)
 /* A plan of one mount, with the given name and target, none longer than 23 bytes. */
 static int parse_mount(const char *name, const char *target)
 {
-	uint8_t bytes[512];
-	struct writer writer = {.at = bytes, .limit = bytes + sizeof(bytes)};
+	struct buffer bytes = {0};
+	struct writer out = writer__begin(&bytes);
+	writer__open(&out, NULL);
+	writer__uint(&out, "version", 1);
+	writer__text(&out, "hostname", "box");
+	writer__uint(&out, "agentPort", 1);
+	writer__uint(&out, "eventsPort", 2);
+	writer__text(&out, "fsTag", "capsa");
+	writer__list(&out, "mounts", 1);
+	writer__open(&out, NULL);
+	writer__text(&out, "name", name);
+	writer__text(&out, "target", target);
+	writer__bool(&out, "readOnly", true);
+	writer__close(&out);
+	writer__close(&out);
+	CHECK_EQ(writer__end(&out), 0);
 	struct plan plan;
 	const char *why = "";
-	int error;
-
-	writer__map(&writer, 6);
-	writer__text(&writer, "version");
-	writer__uint(&writer, 1);
-	writer__text(&writer, "hostname");
-	writer__text(&writer, "box");
-	writer__text(&writer, "agentPort");
-	writer__uint(&writer, 1);
-	writer__text(&writer, "eventsPort");
-	writer__uint(&writer, 2);
-	writer__text(&writer, "fsTag");
-	writer__text(&writer, "capsa");
-	writer__text(&writer, "mounts");
-	writer__array(&writer, 1);
-	writer__map(&writer, 3);
-	writer__text(&writer, "name");
-	writer__text(&writer, name);
-	writer__text(&writer, "target");
-	writer__text(&writer, target);
-	writer__text(&writer, "readOnly");
-	writer__bool(&writer, true);
-	error = plan__parse(&plan, bytes, (size_t)(writer.at - bytes), &why);
+	int err = plan__parse(&plan, buffer__head(&bytes), buffer__pending(&bytes), &why);
 	plan__free(&plan);
-	return error;
+	buffer__free(&bytes);
+	return err;
+}
+
+static void what_breaks_the_profile_is_no_plan(void)
+{
+	for (size_t i = 0; i < sizeof(violations) / sizeof(*violations); i++) {
+		const struct violation *violation = &violations[i];
+		struct plan plan;
+		const char *why = "";
+		CHECK_EQ(plan__parse(&plan, (const uint8_t *)violation->bytes, violation->length, &why), -EPROTO);
+		if (!strstr(why, violation->words))
+			printf("# \"%s\" does not say \"%s\"\n", why, violation->words);
+		CHECK(strstr(why, violation->words));
+		plan__free(&plan);
+	}
 }
 
 static void mounts_that_would_leave_their_place_are_refused(void)
@@ -310,6 +318,7 @@ int main(void)
 	CASE(a_plan_with_private_networks);
 	CASE(a_plan_with_an_end);
 	CASE(broken_plans_are_survived);
+	CASE(what_breaks_the_profile_is_no_plan);
 	CASE(mounts_that_would_leave_their_place_are_refused);
 	return check__done();
 }
