@@ -2,9 +2,9 @@
 
 import type { Place } from "../host/place.ts";
 import { alone } from "./alone.ts";
-import type { ApplyOptions, Change } from "./api.ts";
+import type { ApplyOptions } from "./api.ts";
 import { noteApplied } from "./applied.ts";
-import { choose, collect, conflictOf, type Found } from "./collect.ts";
+import { choose, collect, type Found } from "./collect.ts";
 import { type Delta, why } from "./compare.ts";
 import {
   dropJournal,
@@ -17,7 +17,7 @@ import {
   writeJournal,
 } from "./journal.ts";
 import { enterAbove, isMissing, openLower, openUpper } from "./layers.ts";
-import { renamedIn } from "./renamed.ts";
+import type { Renamed } from "./renamed.ts";
 import { Settled } from "./settled.ts";
 import { identity, look, type Side } from "./side.ts";
 import { Sources } from "./sources.ts";
@@ -28,13 +28,15 @@ import { Turns } from "./turns.ts";
 export interface Taken {
   readonly applied: readonly Found[];
   readonly refused: readonly Found[];
+  /** None is left. */
+  readonly all: boolean;
 }
 
 const nobody: Observer = () => {};
 
 /**
  * Make the chosen changes in the shared directories. A process that dies in between leaves a journal, and whoever applies,
- * discards or lists next finishes what it was about; until then both sides are whole.
+ * discards or lists next finishes what it was about; until then both sides are whole. Throws what `choose` throws.
  */
 export async function apply(
   staging: Staging,
@@ -44,40 +46,47 @@ export async function apply(
 ): Promise<Taken> {
   using _alone = await alone(staging);
   await finish(staging, observe);
-  const all = await collect(staging);
-  const chosen = choose(all, paths);
-  const settled = new Settled(staging);
-  const blocked = (found: Found) =>
-    found.deltas.some(
-      (delta) => delta.obstacle !== undefined || (!force && conflictOf(delta, settled) !== undefined),
-    );
+  const { found, renamed } = await collect(staging);
+  const chosen = choose(found, paths);
+  const blocked = ({ change, deltas }: Found) =>
+    force ? deltas.some(({ obstacle }) => obstacle !== undefined) : change.conflict !== undefined;
   const refused = chosen.filter(blocked);
   const wanted = chosen.filter((found) => !refused.includes(found));
   const { done, failed } = await carryOut(
     staging,
     wanted.flatMap(({ deltas }) => deltas),
-    all.flatMap(({ deltas }) => deltas),
+    { deltas: found.flatMap(({ deltas }) => deltas), renamed },
     force,
     observe,
   );
   const applied = wanted.filter(({ deltas }) => deltas.every((delta) => done.has(delta)));
-  const failures = wanted.flatMap((found) => {
-    const reason = found.deltas.map((delta) => failed.get(delta)).find((one) => one !== undefined);
-    return reason === undefined ? [] : [{ ...found, change: { ...found.change, conflict: reason } }];
+  const failures = wanted.flatMap((one) => {
+    const reason = one.deltas.map((delta) => failed.get(delta)).find((why) => why !== undefined);
+    return reason === undefined ? [] : [{ ...one, change: { ...one.change, conflict: reason } }];
   });
-  return { applied, refused: [...refused, ...failures] };
+  return { applied, refused: [...refused, ...failures], all: applied.length === found.length };
 }
 
-/** Have the chosen changes be none any more. */
-export async function discard(staging: Staging, paths: readonly string[] | undefined): Promise<Change[]> {
+/** Have the chosen changes be none any more. Throws what `choose` throws. */
+export async function discard(
+  staging: Staging,
+  paths: readonly string[] | undefined,
+): Promise<{ discarded: readonly Found[]; all: boolean }> {
   using _alone = await alone(staging);
   await finish(staging);
-  const found = await collect(staging);
-  const chosen = choose(found, paths);
+  const { found } = await collect(staging);
+  const discarded = choose(found, paths);
   const settled = new Settled(staging);
-  for (const { deltas } of chosen) for (const delta of deltas) settled.add(delta, delta.before);
-  settled.write();
-  return chosen.map(({ change }) => change);
+  for (const { deltas } of discarded) for (const delta of deltas) settled.add(delta, delta.before);
+  if (discarded.length > 0) settled.write();
+  return { discarded, all: discarded.length === found.length };
+}
+
+/** Complete an apply whose process died in the middle. */
+export async function recover(staging: Staging): Promise<void> {
+  if (readJournal(staging) === undefined) return;
+  using _alone = await alone(staging);
+  await finish(staging);
 }
 
 interface Outcome {
@@ -89,14 +98,14 @@ interface Outcome {
 async function carryOut(
   staging: Staging,
   chosen: readonly Delta[],
-  all: readonly Delta[],
+  all: { readonly deltas: readonly Delta[]; readonly renamed: readonly Renamed[] },
   force: boolean,
   observe: Observer,
 ): Promise<Outcome> {
   const done = new Map<Delta, Side | undefined>();
   const failed = new Map<Delta, string>();
   if (chosen.length === 0) return { done, failed };
-  const sources = new Sources(staging, renamedIn(staging), all);
+  const sources = new Sources(staging, all.renamed, all.deltas);
   const deltas = sources.ordered(chosen);
   const journal = journalOf(deltas);
   writeJournal(staging, journal);
@@ -124,17 +133,18 @@ async function carryOut(
   return { done, failed };
 }
 
-/** Complete an apply whose process died. What this machine has changed since then stays a change, to be decided on. */
-export async function finish(staging: Staging, observe: Observer = nobody): Promise<void> {
+/** What this machine has changed since the process died stays a change, to be decided on. */
+async function finish(staging: Staging, observe: Observer = nobody): Promise<void> {
   const journal = readJournal(staging);
   if (journal === undefined) return;
   const made = readMade(staging);
   for (const entry of journal.entries) tidyEntry(staging, entry, made.get(entry.aside));
-  const open = (await collect(staging)).flatMap(({ deltas }) => deltas);
+  const { found, renamed } = await collect(staging);
+  const open = found.flatMap(({ deltas }) => deltas);
   const wanted = open.filter((delta) =>
     journal.entries.some((entry) => isAt(entry, delta) && entry.before === identity(delta.before)),
   );
-  await carryOut(staging, wanted, open, false, observe);
+  await carryOut(staging, wanted, { deltas: open, renamed }, false, observe);
   markDone(staging, journal.entries, open);
   dropJournal(staging);
 }

@@ -2,15 +2,12 @@
 
 import { existsSync } from "node:fs";
 import { guard, guardMethods } from "../errors/edge.ts";
-import { ArgumentError, CapsaError } from "../errors/errors.ts";
-import { shown } from "../errors/printable.ts";
+import { CapsaError } from "../errors/errors.ts";
 import type { ShareSpec } from "../spec/spec.ts";
-import { alone } from "./alone.ts";
 import type { ApplyOptions, ApplyResult, Change, Changes } from "./api.ts";
-import { apply, discard, finish } from "./apply.ts";
-import { choose, collect, type Found } from "./collect.ts";
+import { apply, discard, recover } from "./apply.ts";
+import { choose, collect, type Found, hasChanges } from "./collect.ts";
 import { contents, summary } from "./diff.ts";
-import { readJournal } from "./journal.ts";
 import {
   createStaging,
   dropStaging,
@@ -98,7 +95,7 @@ export class StagedChanges implements Changes {
 
   /** The same in parts: `text` is the unified difference, where there is one that can be shown. */
   async inspect(paths?: readonly string[]): Promise<{ change: Change; text?: string; reason?: string }[]> {
-    const chosen = named(await this.#found(), paths);
+    const chosen = choose(await this.#found(), paths);
     const parts = [];
     for (const found of chosen)
       parts.push({ change: found.change, ...(await contents(this.#staging, found)) });
@@ -106,9 +103,9 @@ export class StagedChanges implements Changes {
   }
 
   async apply(paths?: readonly string[], options: ApplyOptions = {}): Promise<ApplyResult> {
-    named(await this.#found(), paths);
-    const { applied, refused } = await apply(this.#staging, paths, options);
-    await this.dropIfSettled();
+    this.#refuseIfDropped();
+    const { applied, refused, all } = await apply(this.#staging, paths, options);
+    if (all && !this.#runs) this.drop();
     return { applied: applied.map(({ change }) => change), refused: refused.map(({ change }) => change) };
   }
 
@@ -118,10 +115,10 @@ export class StagedChanges implements Changes {
       this.drop();
       return all;
     }
-    named(await this.#found(), paths);
-    const discarded = await discard(this.#staging, paths);
-    await this.dropIfSettled();
-    return discarded;
+    this.#refuseIfDropped();
+    const { discarded, all } = await discard(this.#staging, paths);
+    if (all && !this.#runs) this.drop();
+    return discarded.map(({ change }) => change);
   }
 
   /** From now on they outlive the sandbox. */
@@ -132,7 +129,10 @@ export class StagedChanges implements Changes {
   /** The sandbox has ended: forget what is not to be kept, and where nothing is left all of it. */
   async end(): Promise<void> {
     const { keep } = this.#staging.record;
-    if (keep && (await this.#found()).length > 0) return;
+    if (keep && openStaging(this.id) !== undefined) {
+      await this.recover();
+      if (hasChanges(this.#staging)) return;
+    }
     this.#dropped = !keep;
     this.drop();
   }
@@ -154,34 +154,21 @@ export class StagedChanges implements Changes {
 
   /** Complete an apply whose process died in the middle. */
   async recover(): Promise<void> {
-    if (readJournal(this.#staging) === undefined) return;
-    using _alone = await alone(this.#staging);
-    await finish(this.#staging);
+    await recover(this.#staging);
   }
 
-  async #found(): Promise<Found[]> {
-    if (this.#dropped) {
-      throw new CapsaError("NO_CHANGES_KEPT", `the changes of sandbox ${this.name} have ended with it`, {
-        hint: "apply them while it runs, or start it with `keepChanges: true`",
-      });
-    }
-    if (openStaging(this.id) === undefined) return []; // the last of them has been settled
+  async #found(): Promise<readonly Found[]> {
+    this.#refuseIfDropped();
     await this.recover();
-    return collect(this.#staging);
+    return (await collect(this.#staging)).found;
+  }
+
+  #refuseIfDropped(): void {
+    if (!this.#dropped) return;
+    throw new CapsaError("NO_CHANGES_KEPT", `the changes of sandbox ${this.name} have ended with it`, {
+      hint: "apply them while it runs, or start it with `keepChanges: true`",
+    });
   }
 }
 
 guardMethods(StagedChanges.prototype);
-
-/** Each path is of a change. Throws `CapsaError` `NO_SUCH_CHANGE`. */
-function named(found: readonly Found[], paths?: readonly string[]): Found[] {
-  if (paths !== undefined && !Array.isArray(paths))
-    throw new ArgumentError(`paths should be a list, such as ["/project/src"], not ${shown(paths)}`);
-  for (const path of paths ?? []) {
-    if (choose(found, [path]).length > 0) continue;
-    throw new CapsaError("NO_SUCH_CHANGE", `nothing has changed at ${path}`, {
-      hint: "paths are absolute, and the guest's: those that `capsa diff` shows",
-    });
-  }
-  return choose(found, paths);
-}

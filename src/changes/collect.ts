@@ -1,13 +1,16 @@
 /** From differences to changes that somebody has to decide about: what is settled is left out, renames are found. */
 
+import { ArgumentError, CapsaError } from "../errors/errors.ts";
+import { shown } from "../errors/printable.ts";
 import type { Change } from "./api.ts";
 import { compare, type Delta, leaves, openAfter, openFile, sameBytes } from "./compare.ts";
 import { enterAbove, enterIfThere, openLower } from "./layers.ts";
 import { mayRun } from "./may_run.ts";
 import { isWithin, shownName, shownPath } from "./names.ts";
+import type { Renamed } from "./renamed.ts";
 import { Settled } from "./settled.ts";
 import type { Side } from "./side.ts";
-import type { Staging } from "./staging.ts";
+import { openStaging, type Staging } from "./staging.ts";
 import { Turns } from "./turns.ts";
 
 /** A change, and the differences it is made of: a rename's are that of its new name and that of its old one. */
@@ -16,23 +19,58 @@ export interface Found {
   readonly deltas: readonly [Delta, ...Delta[]];
 }
 
-/** In the order of the paths. Throws `HostFileError`. */
-export async function collect(staging: Staging): Promise<Found[]> {
+export interface Collected {
+  /** In the order of the paths. */
+  readonly found: readonly Found[];
+  /** All directories that the guest has renamed, as far as its layer can be read. */
+  readonly renamed: readonly Renamed[];
+}
+
+/** On one walk; nothing once the last of them has been settled, and all is dropped. Throws `HostFileError`. */
+export async function collect(staging: Staging): Promise<Collected> {
+  if (openStaging(staging.record.id) === undefined) return { found: [], renamed: [] };
   const settled = new Settled(staging);
   const turns = new Turns();
   const deltas: Delta[] = [];
-  for (const delta of compare(staging, (share, path, after) => settled.has({ share, path }, after))) {
+  const renamed: Renamed[] = [];
+  for (const delta of walk(staging, settled, (one) => renamed.push(one))) {
     deltas.push(delta);
     await turns.take();
   }
-  return renames(staging, deltas).map((pair) => ({ deltas: pair, change: describe(pair, settled) }));
+  const found = renames(staging, deltas).map((pair) => ({ deltas: pair, change: describe(pair, settled) }));
+  return { found, renamed };
 }
 
-/** Those at or below the paths, and the new directories that these are in; all without a list, none of an empty one. */
+/** Whether there is any: it looks no further than to the first. Throws `HostFileError`. */
+export function hasChanges(staging: Staging): boolean {
+  for (const _first of walk(staging, new Settled(staging))) return true;
+  return false;
+}
+
+function walk(staging: Staging, settled: Settled, onRenamed?: (renamed: Renamed) => void): Generator<Delta> {
+  return compare(staging, {
+    isSettled: (share, path, after) => settled.has({ share, path }, after),
+    ...(onRenamed === undefined ? {} : { onRenamed }),
+  });
+}
+
+/**
+ * Those at or below the paths, and the new directories that these are in; all without a list, none of an empty one. Throws
+ * `CapsaError` `NO_SUCH_CHANGE` where a path has none.
+ */
 export function choose(found: readonly Found[], paths: readonly string[] | undefined): Found[] {
   if (paths === undefined) return [...found];
-  const named = (path: string | undefined) => path !== undefined && paths.some((one) => isWithin(path, one));
-  const chosen = found.filter(({ change }) => named(change.path) || named(change.from));
+  if (!Array.isArray(paths))
+    throw new ArgumentError(`paths should be a list, such as ["/project/src"], not ${shown(paths)}`);
+  const isAt = ({ change }: Found, path: string) =>
+    isWithin(change.path, path) || (change.from !== undefined && isWithin(change.from, path));
+  const missed = paths.find((path) => !found.some((one) => isAt(one, path)));
+  if (missed !== undefined) {
+    throw new CapsaError("NO_SUCH_CHANGE", `nothing has changed at ${missed}`, {
+      hint: "paths are absolute, and the guest's: those that `capsa diff` shows",
+    });
+  }
+  const chosen = found.filter((one) => paths.some((path) => isAt(one, path)));
   const needed = ({ change }: Found) =>
     change.type === "directory" &&
     (change.kind === "created" || change.kind === "type") &&
@@ -76,7 +114,8 @@ function sameFile({ directory }: Staging, old: Delta, made: Delta): boolean {
 
 function describe([delta, old]: readonly [Delta, ...Delta[]], settled: Settled): Change {
   const { share, path, kind, before, after } = delta;
-  const conflict = conflictOf(delta, settled) ?? (old === undefined ? undefined : conflictOf(old, settled));
+  const judged = judge(delta, settled);
+  const conflict = judged.conflict ?? (old && judge(old, settled).conflict);
   const shown = after ?? before!;
   const reason = [delta, old].map(whyMayRun).find((one) => one !== undefined);
   return {
@@ -86,7 +125,7 @@ function describe([delta, old]: readonly [Delta, ...Delta[]], settled: Settled):
     type: shown.type as Change["type"],
     ...(kind === "type" ? { typeBefore: before!.type } : {}),
     ...(after === undefined ? {} : { size: sizeOf(after), mode: after.mode }),
-    ...(before === undefined ? {} : { sizeBefore: sizeBefore(delta, before), modeBefore: before.mode }),
+    ...(before === undefined ? {} : { sizeBefore: judged.size, modeBefore: before.mode }),
     ...(old?.before === undefined ? {} : { modeBefore: old.before.mode }),
     ...(shown.target === undefined ? {} : { target: shownName(shown.target) }),
     ...(reason === undefined ? {} : { mayRun: reason }),
@@ -108,29 +147,24 @@ function sizeOf(side: Side): number {
   return side.type === "directory" ? 0 : side.size;
 }
 
-function sizeBefore({ share, path, after }: Delta, before: Side): number {
-  if (before.type !== "directory") return before.size;
-  if (after?.type === "directory") return 0;
-  let size = 0;
-  for (const { side } of below(share, path)) if (side.type === "file") size += side.size;
-  return size;
-}
-
-/** Why it must not be applied as it is. */
-export function conflictOf(delta: Delta, settled: Settled): string | undefined {
+/** Of what the shared directory has there: bytes, and why the guest's side must not take its place as it is. */
+function judge(delta: Delta, settled: Settled): { size: number; conflict: string | undefined } {
   const { share, path, before, after, obstacle } = delta;
-  if (obstacle !== undefined) return obstacle;
-  if (before === undefined) return undefined;
+  if (before === undefined) return { size: 0, conflict: obstacle };
   if (before.type !== "directory") {
-    if (!settled.isForeign(delta, before)) return undefined;
-    return "this machine has changed it since the sandbox started";
+    const isForeign = settled.isForeign(delta, before);
+    const conflict = isForeign ? "this machine has changed it since the sandbox started" : undefined;
+    return { size: before.size, conflict: obstacle ?? conflict };
   }
-  if (after?.type === "directory") return undefined;
+  let size = 0;
+  let conflict = obstacle;
+  if (after?.type === "directory") return { size, conflict };
   for (const { path: inner, side } of below(share, path)) {
-    if (settled.isForeign({ share, path: inner }, side))
-      return `this machine has changed ${shownPath(share, inner)} since the sandbox started`;
+    if (side.type === "file") size += side.size;
+    if (conflict === undefined && settled.isForeign({ share, path: inner }, side))
+      conflict = `this machine has changed ${shownPath(share, inner)} since the sandbox started`;
   }
-  return undefined;
+  return { size, conflict };
 }
 
 /** What is in a directory of the share that the guest has removed. */

@@ -9,7 +9,7 @@ import { errorCode } from "../host/file_errors.ts";
 import { attribute } from "../host/libc.ts";
 import { type Place, TREE_DEPTH } from "../host/place.ts";
 import { enterAbove, enterIfThere, isMissing, type Opened, openLower, openUpper } from "./layers.ts";
-import { type Through, throughOf } from "./renamed.ts";
+import { type Renamed, type Through, throughOf } from "./renamed.ts";
 import { identity, look, type Side, sideOf } from "./side.ts";
 import type { StagedShare, Staging } from "./staging.ts";
 
@@ -35,8 +35,13 @@ export interface Delta {
   readonly obstacle?: string;
 }
 
-/** Whether it is known to be no change any more, by `after` or `instead`: large contents need not be compared then. */
-export type IsSettled = (share: StagedShare, path: readonly Buffer[], after: Side | undefined) => boolean;
+/** What is asked, and what is found besides, on one walk through all shares. */
+export interface Walk {
+  /** Whether it is known to be no change any more, by `after` or `instead`: large contents need not be compared then. */
+  isSettled(share: StagedShare, path: readonly Buffer[], after: Side | undefined): boolean;
+  /** A directory that the guest has renamed. */
+  onRenamed?(renamed: Renamed): void;
+}
 
 interface Pair {
   readonly upper: Place | undefined;
@@ -49,34 +54,29 @@ interface Pair {
   readonly through: Through | undefined;
   /** What directories of the share have shown through others so far: each does so once, or a stranger's marks had no end. */
   readonly shown: Set<string>;
-  readonly isSettled: IsSettled;
+  readonly walk: Walk;
 }
 
 /** Directories before what is in them, names in the order of their bytes. Throws `HostFileError`. */
-export function* compare({ directory, record }: Staging, isSettled: IsSettled): Generator<Delta> {
+export function* compare({ directory, record }: Staging, walk: Walk): Generator<Delta> {
   for (const share of record.shares) {
     using upper = openUpper(directory, share);
     using lower = openLower(share);
-    yield* compareShare(share, upper.place, lower.place, isSettled);
+    yield* compareShare(share, upper.place, lower.place, walk);
   }
 }
 
-function* compareShare(
-  share: StagedShare,
-  upper: Place,
-  lower: Place,
-  isSettled: IsSettled,
-): Generator<Delta> {
+function* compareShare(share: StagedShare, upper: Place, lower: Place, walk: Walk): Generator<Delta> {
   const before = sideOf(fstatSync(lower.fd, { bigint: true }));
   const after = sideOf(fstatSync(upper.fd, { bigint: true }));
-  if (before.mode !== after.mode && !isSettled(share, [], after))
+  if (before.mode !== after.mode && !walk.isSettled(share, [], after))
     yield { share, path: [], kind: "mode", before, after };
-  const rest = { through: undefined, shown: new Set<string>(), isSettled };
+  const rest = { through: undefined, shown: new Set<string>(), walk };
   yield* compareIn({ share, upper, lower, path: [], opaque: isOpaque(upper), ...rest });
 }
 
 function* compareIn(pair: Pair): Generator<Delta> {
-  const { share, upper, lower, opaque, through, isSettled } = pair;
+  const { share, upper, lower, opaque, through, walk } = pair;
   const names = [
     ...(upper === undefined ? [] : namesIn(upper)),
     ...(through === undefined ? [] : namesIn(through.place)),
@@ -93,7 +93,7 @@ function* compareIn(pair: Pair): Generator<Delta> {
     const source = own === undefined && after !== undefined ? { source: [...through!.path, name] } : {};
     if (after?.type === "directory") {
       yield* compareDirectory(pair, path, before, { after, ...source });
-    } else if (!isSettled(share, path, there ?? before)) {
+    } else if (!walk.isSettled(share, path, there ?? before)) {
       const kind = difference(pair, name, before, after);
       const sides = {
         ...(before === undefined ? {} : { before }),
@@ -112,11 +112,11 @@ function* compareDirectory(
   before: Side | undefined,
   seen: { readonly after: Side; readonly source?: readonly Buffer[] },
 ): Generator<Delta> {
-  const { share, lower, shown, isSettled } = pair;
+  const { share, lower, shown, walk } = pair;
   const { after } = seen;
   const name = path.at(-1)!;
   const merged = before?.type === "directory";
-  const inner = enterSeen(pair, name, path.length, seen.source !== undefined);
+  const inner = enterSeen(pair, path, seen.source !== undefined);
   if (inner === undefined) return; // gone meanwhile
   const obstacle = typeof inner === "string" ? { obstacle: inner } : {};
   const kind = merged ? "mode" : before === undefined ? "created" : "type";
@@ -129,14 +129,14 @@ function* compareDirectory(
     ...seen,
     ...obstacle,
   } as const;
-  const settled = isSettled(share, path, after);
+  const settled = walk.isSettled(share, path, after);
   if (differs && !settled) yield own;
   if (typeof inner === "string") return;
   const below = merged ? enterIfThere(lower!, name) : undefined;
   try {
     const opaque =
       below !== undefined && (pair.opaque || inner.through !== undefined || isOpaque(inner.upper!));
-    const changes = compareIn({ share, ...inner, lower: below, path, opaque, shown, isSettled });
+    const changes = compareIn({ share, ...inner, lower: below, path, opaque, shown, walk });
     const first = changes.next();
     if (first.done) return;
     if (settled && !merged) yield own; // this machine has removed it since, and it takes a place for what is in it
@@ -151,11 +151,11 @@ function* compareDirectory(
 
 /** What the guest sees in a directory: what is in the layer, and what shows through that where it has renamed it. */
 function enterSeen(
-  { share, upper, through, shown }: Pair,
-  name: Buffer,
-  depth: number,
+  { share, upper, through, shown, walk }: Pair,
+  path: readonly Buffer[],
   elsewhere: boolean,
 ): Pick<Pair, "upper" | "through"> | string | undefined {
+  const name = path.at(-1)!;
   const below = (): Through | undefined => {
     const place =
       through && look(through.place, name)?.type === "directory"
@@ -164,13 +164,15 @@ function enterSeen(
     return place && { place, path: [...through!.path, name] };
   };
   if (elsewhere) {
-    if (depth >= TREE_DEPTH) return TOO_DEEP;
+    if (path.length >= TREE_DEPTH) return TOO_DEEP;
     const inner = below();
     return inner && { upper: undefined, through: inner };
   }
-  const inner = enterUpper(upper!, name, depth);
+  const inner = enterUpper(upper!, name, path.length);
   if (typeof inner !== "object") return inner;
-  return { upper: inner, through: throughOf(share, inner, shown) ?? (isOpaque(inner) ? undefined : below()) };
+  const from = throughOf(share, inner, shown);
+  if (from !== undefined) walk.onRenamed?.({ share, path, from: from.path, mark: from.mark });
+  return { upper: inner, through: from ?? (isOpaque(inner) ? undefined : below()) };
 }
 
 /** Or why not: it is the guest's, and no reason to leave the rest unread. */

@@ -3,13 +3,12 @@
  * mark on the one in the layer says where (ffi/virtio/fs/redirect.c); it may say anything, so names are entered one at a time.
  */
 
-import { fstatSync, readdirSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { lastingIdentity } from "../host/identity.ts";
 import { attribute, removeAttribute } from "../host/libc.ts";
-import { type Place, TREE_DEPTH } from "../host/place.ts";
+import type { Place } from "../host/place.ts";
 import { enterAbove, openLower, openUpper } from "./layers.ts";
-import { look } from "./side.ts";
-import type { StagedShare, Staging } from "./staging.ts";
+import type { StagedShare } from "./staging.ts";
 
 const MARK = "user.overlay.redirect";
 const HERE = Buffer.from(".");
@@ -37,8 +36,13 @@ export interface Renamed {
  * What shows through `inner`, a directory of the layer, for it was renamed; undefined where nothing does, any more. It is noted
  * in `shown`.
  */
-export function throughOf(share: StagedShare, inner: Place, shown: Set<string>): Through | undefined {
-  const [who, ...names] = markOf(inner)?.split("/") ?? [];
+export function throughOf(
+  share: StagedShare,
+  inner: Place,
+  shown: Set<string>,
+): (Through & Pick<Renamed, "mark">) | undefined {
+  const mark = markOf(inner) ?? "";
+  const [who, ...names] = mark.split("/");
   if (names.length === 0 || !names.every(isName)) return undefined;
   const path = names.map((name) => Buffer.from(name, "latin1"));
   try {
@@ -47,56 +51,13 @@ export function throughOf(share: StagedShare, inner: Place, shown: Set<string>):
     const found = lastingIdentity(fstatSync(place.fd, { bigint: true }));
     if (found === who && !shown.has(found)) {
       shown.add(found);
-      return { place, path };
+      return { place, path, mark };
     }
     place.close();
   } catch {
     // it is somewhere else by now, or gone
   }
   return undefined;
-}
-
-/** All that the guest has renamed, as far as its layer can be read. Throws `HostFileError`. */
-export function renamedIn({ directory, record }: Staging): Renamed[] {
-  return record.shares.flatMap((share) => {
-    using upper = openUpper(directory, share);
-    return [...renamedBelow(share, upper.place, [])];
-  });
-}
-
-function* renamedBelow(share: StagedShare, place: Place, path: readonly Buffer[]): Generator<Renamed> {
-  if (path.length >= TREE_DEPTH) return;
-  for (const name of directoriesIn(place)) {
-    const inner = entered(place, name);
-    if (inner === undefined) continue;
-    try {
-      const at = [...path, name];
-      const through = throughOf(share, inner, new Set());
-      through?.place.close();
-      if (through !== undefined) yield { share, path: at, from: through.path, mark: markOf(inner)! };
-      yield* renamedBelow(share, inner, at);
-    } finally {
-      inner.close();
-    }
-  }
-}
-
-function directoriesIn(place: Place): Buffer[] {
-  try {
-    const names = place.try(HERE, (here) => readdirSync(here, { encoding: "buffer" }));
-    return names.filter((name) => look(place, name)?.type === "directory");
-  } catch {
-    return []; // it is gone meanwhile
-  }
-}
-
-/** Undefined where the guest has closed it, or it is gone: then nothing of it becomes a change, either. */
-function entered(place: Place, name: Buffer): Place | undefined {
-  try {
-    return place.enter(name);
-  } catch {
-    return undefined;
-  }
 }
 
 /**

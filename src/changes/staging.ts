@@ -31,7 +31,6 @@ import { lastingIdentity } from "../host/identity.ts";
 import { lockFile, makeWhiteout, renameOut, setAttribute } from "../host/libc.ts";
 import { identify, isAlive, type ProcessIdentity } from "../host/process.ts";
 import { removeTree } from "../host/remove.ts";
-import { pathBelow } from "../sandbox/validate.ts";
 import type { ShareSpec } from "../spec/spec.ts";
 
 /** A share whose changes are staged. */
@@ -140,7 +139,7 @@ export function createStaging(
             identity: lastingIdentity(statusOf(host)),
             guest,
             owned: ownership.mode !== "root",
-            protect: protect.map((path) => pathBelow(`shares[${index}].protect`, path)),
+            protect,
           },
         ]
       : [],
@@ -269,9 +268,18 @@ function write(directory: string, record: StagingRecord): void {
   writeWhole(join(directory, RECORD), record, { flush: true });
 }
 
-/** Waits until no other process is at work on these changes; it ends with the scope, and with this process. */
+/**
+ * Waits until no other process is at work on these changes; it ends with the scope, and with this process. Nobody is where they
+ * have been dropped.
+ */
 export async function lockStaging({ directory }: Staging): Promise<Disposable> {
-  const fd = openSync(join(directory, LOCK), "w", 0o600);
+  let fd: number;
+  try {
+    fd = openSync(join(directory, LOCK), "w", 0o600);
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return { [Symbol.dispose]: () => {} };
+    throw error;
+  }
   while (!lockFile(fd)) await Bun.sleep(LOCK_POLL_MS);
   return { [Symbol.dispose]: () => closeSync(fd) };
 }

@@ -19,7 +19,7 @@ import { lookUpHosts } from "./host_places.ts";
 import { type GuestAddition, guestPlan, vmmConfig, withImage } from "./plan.ts";
 import { noticesOfProtection, protections } from "./protect.ts";
 import { SandboxHandle } from "./running.ts";
-import { validateSpec } from "./validate.ts";
+import { pathBelow, validateSpec } from "./validate.ts";
 
 /**
  * Boot what `spec` says; resolves once the vCPUs run (`vm.ready` tells when the agent listens). Throws `SpecError` for
@@ -126,7 +126,11 @@ async function stage(
 ): Promise<StagedChanges | undefined> {
   if (!shares.some(({ mode }) => mode === "transaction")) return undefined;
   const { stageChanges } = await import("../changes/changes.ts");
-  return stageChanges(place, name, shares, keepChanges);
+  const plain = shares.map(({ protect = [], ...share }, index) => ({
+    ...share,
+    protect: protect.map((path) => pathBelow(`shares[${index}].protect`, path)),
+  }));
+  return stageChanges(place, name, plain, keepChanges);
 }
 
 interface StartedSecrets {

@@ -46,7 +46,7 @@ beforeAll(async () => {
   vm = await Capsa.sandbox()
     .name(name)
     .memoryMb(256)
-    .share(project, "/project", MountMode.Transaction)
+    .share(project, "/project", { mode: MountMode.Transaction, protect: ["./old//other"] })
     .run("/bin/sleep", ["infinity"])
     .build({ keepChanges: true });
   agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
@@ -107,6 +107,8 @@ test("the guest sees what it does, this machine sees nothing, and the changes te
     "mode /project/tool",
     "deleted /project/tree",
   ]);
+  const marked = (await vm.changes()).filter(({ mayRun }) => mayRun !== undefined);
+  expect(marked).toMatchObject([{ path: "/project/old/other", mayRun: "`protect` names it" }]);
 });
 
 test("the difference, for people, programs and patch(1)", async () => {

@@ -19,6 +19,7 @@ import { dirname, join } from "node:path";
 import { apply } from "../../../src/changes/apply.ts";
 import { headline } from "../../../src/changes/diff.ts";
 import { sideOf, signature } from "../../../src/changes/side.ts";
+import { lockStaging } from "../../../src/changes/staging.ts";
 import { mkfifo, ownState, runs, staged } from "./staged.ts";
 
 ownState();
@@ -324,6 +325,21 @@ test.skipIf(process.geteuid?.() !== 0)(
     }
   },
 );
+
+test("paths are chosen of what there is once nobody else is at work", async () => {
+  const one = await staged({ a: "1" });
+  using _running = runs(one);
+  for (const what of ["apply", "discard"] as const) {
+    const other = await lockStaging(one.staging);
+    const work = one.changes[what](["/s/late"]);
+    await Bun.sleep(0);
+    one.put("late", what);
+    other[Symbol.dispose]();
+    await work;
+    expect(await one.changes.list()).toEqual([]);
+  }
+  expect(one.seen()).toEqual({ a: "1", late: "apply" });
+});
 
 test("two at once do it once", async () => {
   const one = await staged({ a: "1" });

@@ -151,7 +151,7 @@ test("a directory that goes while it is looked at is gone, and no failure", asyn
   one.put("made/x", "x");
   one.put("kept/a", "b");
   const seen: string[] = [];
-  for (const { path } of compare(one.staging, () => false)) {
+  for (const { path } of compare(one.staging, { isSettled: () => false })) {
     const name = path.join("/");
     seen.push(name);
     if (name === "both") rmSync(join(one.lower, name), { recursive: true }); // before it is entered

@@ -96,7 +96,7 @@ test("what a share protects is, with all below it", () => {
 });
 
 test("a change has its reason: of a file by either of its names, of a directory when it is gone", async () => {
-  const one = await staged({ ".npmrc": "some text\n", ".vscode/x": "1", "conf/a": "1" }, "root", ["./conf/"]);
+  const one = await staged({ ".npmrc": "some text\n", ".vscode/x": "1", "conf/a": "1" }, "root", ["conf"]);
   one.put("npmrc", "some text\n");
   one.remove(".npmrc");
   one.remove(".vscode");
