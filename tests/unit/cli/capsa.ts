@@ -79,7 +79,7 @@ export function ownRuntimeDirectory(): string {
 
 /** Names in a runtime directory: there is one directory a sandbox. */
 export async function sandboxesIn(path: string): Promise<string[]> {
-  return (await readdir(path)).filter((name) => name !== ".lock");
+  return (await readdir(path)).filter((name) => !name.startsWith("."));
 }
 
 /** A `capsa` that goes on: the caller waits for its end. */
