@@ -1,7 +1,7 @@
 /* The shares stand while somebody changes the directories of transactions behind the file server's back.
  *
- * The devices' workers never wait: they leave requests where they are. So a machine whose shares stand can be paused
- * and ended as any other.
+ * The devices' workers never wait: they put requests for transactions by, and serve all others. So a machine whose
+ * shares stand can be paused and ended as any other.
  */
 #include "vmm/share_hold.h"
 

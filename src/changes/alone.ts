@@ -1,5 +1,6 @@
 /**
- * Work on changes that neither another process nor the guest disturbs: while it lasts, the guest's programs wait at the shares.
+ * Work on changes that neither another process nor the guest disturbs: while it lasts, the guest's programs wait at its
+ * transactional shares.
  * What they made and removed meanwhile would else come back, and they would see what an apply only makes in passing.
  */
 

@@ -15,6 +15,7 @@ enum {
 	BATCH = 64,                     /* requests served before others on the loop get their turn */
 	NOTIFY_BYTES = 256 * 1024,      /* bytes moved before the guest is told, though more requests wait */
 	SYNCS_MAX = VIRTQUEUE_MAX_SIZE, /* that wait; more, which no honest driver has, are refused */
+	PARKED_MAX = VIRTQUEUE_MAX_SIZE,
 	LOCKS_PART = 4, /* of a queue, which is for what gives locks up as well, they may take one part */
 };
 
@@ -35,7 +36,9 @@ struct virtio_fs {
 	struct virtio_device dev;
 	struct fs_config config;
 	struct fs_session *session;
-	atomic_bool stands;  /* requests are left where they are */
+	atomic_bool stands; /* requests for shares of two layers are not served: */
+	struct held parked[PARKED_MAX];
+	unsigned parked_count;
 	bool listening;      /* to the session's inotify */
 	struct held waiting; /* is answered when there are changes; vq NULL: there is none */
 	struct held syncs[SYNCS_MAX];
@@ -190,6 +193,42 @@ static void hold(struct virtio_fs *fs, const struct held *held)
 		end(fs, held, -EBUSY);
 }
 
+/* A request that was taken; `chain` NULL: it is no chain any more. */
+static void handle(struct virtio_fs *fs, struct held *held, const struct virtqueue_chain *chain)
+{
+	uint32_t len = chain ? session__handle(fs->session, chain, &held->wait) : 0;
+	if (len == FS_WAITS)
+		hold(fs, held);
+	else
+		virtqueue__push(held->vq, held->head, len);
+}
+
+/* Those that came while it stood, in their order, but no more than BATCH; returns how many. */
+static unsigned serve_parked(struct virtio_fs *fs)
+{
+	struct virtqueue_chain chain;
+	unsigned count = 0;
+	for (; count < fs->parked_count && count < BATCH && !atomic_load(&fs->stands); count++) {
+		struct held *held = &fs->parked[count];
+		if (!held->vq->enabled) /* goes on when it runs again */
+			break;
+		handle(fs, held, virtqueue__find(held->vq, held->head, &chain) ? &chain : NULL);
+		virtqueue__notify(held->vq);
+	}
+	fs->parked_count -= count;
+	memmove(fs->parked, fs->parked + count, fs->parked_count * sizeof(*fs->parked));
+	return count;
+}
+
+/* Whether the request is to wait until the device stands no more, which it does then; there is room for one. */
+static bool park(struct virtio_fs *fs, const struct held *held, const struct virtqueue_chain *chain)
+{
+	bool waits = atomic_load(&fs->stands) && session__is_layered(fs->session, chain);
+	if (waits)
+		fs->parked[fs->parked_count++] = *held;
+	return waits;
+}
+
 static void host_changed(void *arg, int fd, unsigned ready)
 {
 	(void)fd;
@@ -211,15 +250,13 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 	struct virtqueue_chain chain;
 	struct held held = {.vq = vq};
 	size_t moved = 0;
-	unsigned count = 0;
-	while (count < BATCH && !atomic_load(&fs->stands) && virtqueue__pop(vq, &chain) == 1) {
+	unsigned count = serve_parked(fs);
+	/* a full one is for no honest guest: what comes next is left where it is */
+	while (count < BATCH && fs->parked_count < PARKED_MAX && virtqueue__pop(vq, &chain) == 1) {
 		moved += chain.readable_bytes + chain.writable_bytes;
 		held.head = chain.head;
-		uint32_t len = session__handle(fs->session, &chain, &held.wait);
-		if (len == FS_WAITS)
-			hold(fs, &held);
-		else
-			virtqueue__push(vq, chain.head, len);
+		if (!park(fs, &held, &chain))
+			handle(fs, &held, &chain);
 		count++;
 		if (moved >= NOTIFY_BYTES) {
 			virtqueue__notify(vq);
@@ -298,6 +335,7 @@ static void fs_reset(struct virtio_device *dev)
 	loop__timer_cancel(dev->loop, fs->lock_timer);
 	fs->lock_timer = 0;
 	fs->lock_count = 0;
+	fs->parked_count = 0;
 	lock__end(fs->session);
 	fs->waiting.vq = NULL;
 	fs->session->changes.waiting = false;

@@ -259,6 +259,8 @@ struct fs_wait {
 	struct fs_waiter *waiter; /* for a lock */
 };
 uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain, struct fs_wait *wait);
+/* Whether the request is about a file in a share of two layers, and wants an answer. */
+bool session__is_layered(const struct fs_session *s, const struct virtqueue_chain *chain);
 
 /* Whether there is something to tell the request that waits for changes. */
 bool session__has_changes(struct fs_session *s);

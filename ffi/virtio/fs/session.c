@@ -401,14 +401,32 @@ static uint32_t reply(struct fs_session *s, struct fuse_out_header head, size_t 
 	return head.len;
 }
 
+/* The header of a request, and what is asked for, NULL where that is unknown; false where it is none. */
+static bool read_header(const struct virtqueue_chain *chain, struct fuse_in_header *header, const struct op **op)
+{
+	if (iov__read(chain->readable, chain->readable_count, 0, header, sizeof(*header)) != sizeof(*header) ||
+	    header->len < sizeof(*header) || header->len > chain->readable_bytes)
+		return false;
+	*op = header->opcode < sizeof(ops) / sizeof(*ops) ? &ops[header->opcode] : NULL;
+	return true;
+}
+
+bool session__is_layered(const struct fs_session *s, const struct virtqueue_chain *chain)
+{
+	struct fuse_in_header header;
+	const struct op *op;
+	if (!read_header(chain, &header, &op) || !op || op->flags & (NODELESS | SILENT))
+		return false;
+	const struct fs_inode *inode = slots__get(&s->inodes, header.nodeid);
+	return inode && inode->share && inode->share->layer;
+}
+
 uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *chain, struct fs_wait *wait)
 {
 	struct fs_request req = {.session = s, .chain = chain};
-	if (iov__read(chain->readable, chain->readable_count, 0, &req.header, sizeof(req.header)) !=
-		    sizeof(req.header) ||
-	    req.header.len < sizeof(req.header) || req.header.len > chain->readable_bytes)
+	const struct op *op;
+	if (!read_header(chain, &req.header, &op))
 		return 0; /* not a request: there is nothing to address a reply to */
-	const struct op *op = req.header.opcode < sizeof(ops) / sizeof(*ops) ? &ops[req.header.opcode] : NULL;
 	bool silent = op && op->flags & SILENT;
 	if (!silent && chain->writable_bytes < sizeof(struct fuse_out_header))
 		return 0;

@@ -1,4 +1,4 @@
-/* virtio-fs: a device that stands leaves requests where they are, and takes them when it is to look again. */
+/* virtio-fs: requests for transactions wait while a device stands, and are served when it is to look again. */
 #include "fs_guest.h"
 
 #define ROOT FUSE_ROOT_ID
@@ -43,6 +43,57 @@ static void what_is_asked_while_it_stands_is_answered_afterwards(void)
 	guest__stop();
 }
 
+/* A LOOKUP with buffers of its own. */
+static void ask(unsigned serial, uint64_t node, const char *name)
+{
+	uint64_t at = guest.request_gpa + 4096 + (uint64_t)serial * 1024;
+	struct fuse_in_header *in = driver__at(&guest.d, at);
+	struct driver_buf bufs[2] = {{at, (uint32_t)(sizeof(*in) + strlen(name) + 1)}, {at + 512, 512}};
+	*in = (struct fuse_in_header){
+		.len = bufs[0].len, .opcode = FUSE_LOOKUP, .unique = 7000 + serial, .nodeid = node};
+	memcpy(in + 1, name, strlen(name) + 1);
+	CHECK(driver_queue__add(&guest.requests, bufs, 1, 1) >= 0);
+	driver_device__kick(&guest.dd, 1);
+}
+
+static const struct fuse_out_header *answer_of(unsigned serial)
+{
+	return driver__at(&guest.d, guest.request_gpa + 4096 + (uint64_t)serial * 1024 + 512);
+}
+
+static void shares_of_one_layer_do_not_stand(void)
+{
+	enum { MANY = 100 }; /* more than are served at once */
+	static struct fs_root roots[2];
+	uint32_t used;
+	roots[0] = (struct fs_root){.name = "0", .layered = true};
+	roots[1] = (struct fs_root){.name = "1"};
+	guest__start(roots, 2, false);
+	uint64_t layered = guest__lookup(ROOT, "0"), plain = guest__lookup(ROOT, "1");
+	virtio_fs__stand(guest.dd.dev, true);
+	for (unsigned i = 0; i < MANY; i++)
+		ask(i, layered, "later");
+	CHECK_EQ(guest__mkdir(plain, "dir", 0755), 0);
+	CHECK(guest__lookup(plain, "dir") != 0);
+	guest__forget(guest__lookup(plain, "dir"), 1);
+	CHECK_EQ(mkdir(host("0/later"), 0755), 0);
+	for (unsigned i = 0; i < MANY; i++)
+		CHECK_EQ(answer_of(i)->len, 0);
+	go_on();
+	for (eventfd_t kicks; !eventfd_read(guest.requests.kick_fd, &kicks);) /* the device's own, for the rest */
+		driver_device__kick(&guest.dd, 1);
+	for (unsigned i = 0; i < MANY; i++) {
+		CHECK(driver_queue__wait(&guest.requests, &used, 5000) >= 0);
+		CHECK_EQ(used, sizeof(struct fuse_out_header) + sizeof(struct fuse_entry_out));
+	}
+	for (unsigned i = 0; i < MANY; i++) {
+		CHECK_EQ(answer_of(i)->unique, 7000 + i);
+		CHECK_EQ(answer_of(i)->error, 0);
+	}
+	CHECK(guest__lookup(layered, "later") != 0);
+	guest__stop();
+}
+
 static void what_an_apply_has_made_goes_when_the_guest_removes_it(void)
 {
 	static struct fs_root root;
@@ -82,6 +133,7 @@ static void one_that_stands_can_be_ended(void)
 int main(void)
 {
 	CASE(what_is_asked_while_it_stands_is_answered_afterwards);
+	CASE(shares_of_one_layer_do_not_stand);
 	CASE(what_an_apply_has_made_goes_when_the_guest_removes_it);
 	CASE(one_that_stands_can_be_ended);
 	return check__done();
