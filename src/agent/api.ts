@@ -1,21 +1,13 @@
 /** What a sandbox's agent can do, as its callers see it. */
 
 import type { Input, OutputStream } from "../wire/streams.ts";
-import type { AgentFiles } from "./files_api.ts";
+import type { AgentFiles, CallOptions } from "./files_api.ts";
 
 export type { Input, OutputStream } from "../wire/streams.ts";
 export type * from "./files_api.ts";
 
 /** Environment variables by name. Names that are also names of exec options go in `{ env: { … } }`. */
 export type Environment = Readonly<Record<string, string>> & { readonly [K in keyof ExecOptions]?: never };
-
-/** Limits that every call takes. */
-export interface CallOptions {
-  /** Aborting ends the call with the signal's reason: an exec is killed, a write leaves the old file. */
-  readonly signal?: AbortSignal;
-  /** How long the agent may stay silent, milliseconds (30,000 for short calls, 60,000 without progress for files). */
-  readonly timeoutMs?: number;
-}
 
 /** Limits of one program, below those of its sandbox. */
 export interface Limits {

@@ -1,6 +1,14 @@
 /** What a sandbox's agent can do with files, as its callers see it. */
 
-import type { CallOptions, Input } from "./api.ts";
+import type { Input } from "../wire/streams.ts";
+
+/** Limits that every call takes. */
+export interface CallOptions {
+  /** Aborting ends the call with the signal's reason: an exec is killed, a write leaves the old file. */
+  readonly signal?: AbortSignal;
+  /** How long the agent may stay silent, milliseconds (30,000 for short calls, 60,000 without progress for files). */
+  readonly timeoutMs?: number;
+}
 
 export type FileType = "file" | "dir" | "symlink" | "fifo" | "socket" | "char" | "block";
 

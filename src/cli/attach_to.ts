@@ -9,7 +9,7 @@ import { showOutput, showTerminal, tellEnd, withAgent } from "./run_program.ts";
 /** Ctrl-], as telnet and virsh have it: a key that programs have no use for. */
 const LEAVE = 0x1d;
 
-export interface AttachMode {
+interface AttachMode {
   readonly interactive: true | undefined;
   readonly tty: true | undefined;
 }

@@ -26,7 +26,7 @@ export interface Booted {
   readonly timings: BootTimings;
 }
 
-export interface BootOptions {
+interface BootOptions {
   readonly signal: AbortSignal;
   readonly detached: boolean;
   /** Changes in transactional shares are somebody's to decide about, and outlive the sandboxes. */

@@ -37,7 +37,7 @@ export class RefusedError extends CapsaError {
   }
 }
 
-export interface Failure {
+interface Failure {
   readonly exitCode: number;
   /** For `--json`. */
   readonly document: { readonly error: Readonly<Record<string, unknown>> };

@@ -8,7 +8,7 @@ import type {
 } from "../sandbox/api.ts";
 
 /** "example.org:443", "[2001:db8::1]:53/udp", "192.0.2.1/icmp". */
-export function describePlace({ host, protocol, port }: NetworkPlace): string {
+function describePlace({ host, protocol, port }: NetworkPlace): string {
   if (port === undefined) return `${host}/${protocol}`;
   return `${host.includes(":") ? `[${host}]` : host}:${port}${protocol === "tcp" ? "" : `/${protocol}`}`;
 }

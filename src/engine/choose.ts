@@ -8,7 +8,7 @@ export type Engine = "kvm" | "qemu";
 /** Enough for a true KVM to run the probe's guest many times over. */
 const PROBE_BUDGET_MS = 50;
 
-export interface Choice {
+interface Choice {
   readonly engine: Engine;
   /** One line for the user, where the choice costs something. */
   readonly notice?: string;

@@ -55,7 +55,7 @@ export function checkAbi(version: number, path: string): void {
 }
 
 /** A started monitor: its process id, and a descriptor of its control channel, which the caller takes over. */
-export interface StartedVmm {
+interface StartedVmm {
   readonly pid: number;
   readonly control: number;
 }

@@ -1,6 +1,6 @@
 /** A cpio archive in the "newc" form, as the kernel unpacks it after the base initramfs. */
 
-export interface CpioFile {
+interface CpioFile {
   /** Path without a leading slash. */
   readonly path: string;
   /** Type and permission bits: `0o100600` a file, `0o040755` a directory. */

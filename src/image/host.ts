@@ -9,7 +9,7 @@ import * as fs from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { HostError } from "../errors/errors.ts";
 import { errorCode } from "../host/file_errors.ts";
-import type { Source } from "./source.ts";
+import type { Source } from "./root.ts";
 
 export const host: Source<"host"> = async (_rootfs, kept) => ({
   lowers: [await hostSkeleton(kept)],

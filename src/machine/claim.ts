@@ -218,7 +218,7 @@ function makeRoom(base: string): void {
 const FILE = "sandbox.json";
 const LIMIT = 64 << 20; // bytes
 
-export interface SandboxRecord {
+interface SandboxRecord {
   readonly version: 1;
   readonly id: string;
   readonly name: string;

@@ -30,7 +30,7 @@ export interface Identity {
 }
 
 /** Told as it comes; nothing is kept for who listens later. */
-export interface MachineListener {
+interface MachineListener {
   onStarted?(ports: readonly PublishedPort[]): void;
   /** By whomever. */
   onPause?(what: "paused" | "resumed"): void;

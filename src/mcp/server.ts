@@ -28,7 +28,7 @@ const CALL = RequestSchema.extend({ method: CallToolRequestSchema.shape.method }
 /** Of messages that cannot be read, how many are told of: who sends them may not read what is told. */
 const TOLD = 20;
 
-export interface ServeOptions {
+interface ServeOptions {
   /** Aborting it ends the server. */
   readonly signal: AbortSignal;
   /** Lines for the operator: stdout belongs to the protocol. */

@@ -33,7 +33,7 @@ export interface Lan {
   readonly peers: readonly LanMember[];
 }
 
-export const MOST_NETWORKS = 4; // a sandbox
+const MOST_NETWORKS = 4; // a sandbox
 const MOST_MEMBERS = 32;
 const NAME_SERVER = 1;
 const FIRST_MEMBER = 2;

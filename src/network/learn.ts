@@ -5,7 +5,7 @@ import { printableToml } from "../errors/printable.ts";
 import type { NetworkAccess } from "./spec.ts";
 
 /** What one has learned from a run. */
-export interface Learned {
+interface Learned {
   /** The smallest list for `allow`, sorted. */
   readonly allow: readonly string[];
   /** Names that were asked for and led to nothing that was reached: no rule is made of them. */

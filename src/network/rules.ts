@@ -17,7 +17,7 @@ export interface Target {
   readonly lastPort?: number;
 }
 
-export interface Rule extends Target {
+interface Rule extends Target {
   readonly allow: boolean;
   /** Of what it allows somebody is told. */
   readonly log?: true;

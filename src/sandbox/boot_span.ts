@@ -17,7 +17,7 @@ export function recordBoot({ name, cpus, memoryMb, rootfs }: SandboxSpec): BootS
   return recording === undefined ? undefined : new BootSpan(recording, from);
 }
 
-export class BootSpan {
+class BootSpan {
   readonly #recording: Recording;
   readonly #from: number;
 

@@ -6,7 +6,7 @@ import type { SandboxEvent } from "./api.ts";
 const KEPT = 1024;
 
 /** An event as it is made: when is added here, and what is missing at each reader. */
-export type Happening = Without<Exclude<SandboxEvent, { readonly type: "dropped" }>, "at">;
+type Happening = Without<Exclude<SandboxEvent, { readonly type: "dropped" }>, "at">;
 /** `Omit` of each of a union. */
 type Without<Union, Key extends PropertyKey> = Union extends unknown ? Omit<Union, Key> : never;
 

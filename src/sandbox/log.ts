@@ -7,7 +7,7 @@ import { ProtocolError } from "../wire/framing.ts";
 import type { LogEntry, SandboxExit } from "./api.ts";
 import { type BootMoments, GuestEvents } from "./guest_events.ts";
 
-export interface EventLog {
+interface EventLog {
   readonly output: LogEntry[];
   /** Set once the agent listened. */
   readonly moments: BootMoments | undefined;

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { Engine } from "../engine/choose.ts";
 import type { Identity } from "../host/identity.ts";
-import type { RootImage } from "../image/source.ts";
+import type { RootImage } from "../image/root.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
 import { netDevice, type Service } from "../network/device.ts";
 import type { HostNames } from "../network/host.ts";
@@ -34,7 +34,7 @@ function commandLine(cpus: number): string {
 }
 
 /** What the machine is started with besides the specification. */
-export interface Placement {
+interface Placement {
   readonly engine: Engine;
   readonly kernel: string;
   /** Base initramfs with the guest's plan behind it. */

@@ -9,7 +9,7 @@ import { readPlainFile } from "../host/files.ts";
 import { directoriesIn, readRecord, withRunning } from "../machine/claim.ts";
 import type { EndedSandbox, LogEntry, RunningSandbox, SandboxEntry } from "./api.ts";
 import { readEventLog } from "./log.ts";
-import { SandboxHandle } from "./running.ts";
+import { type LivingEntry, SandboxHandle } from "./running.ts";
 
 /**
  * Sandboxes that run, oldest first; raw VMs are not among them. What dead ones left behind is removed on the way.
@@ -17,11 +17,6 @@ import { SandboxHandle } from "./running.ts";
  */
 export async function list(): Promise<SandboxEntry[]> {
   return guard("list", [], async () => (await living()).map(({ start, ...entry }) => entry));
-}
-
-/** Of a sandbox that runs, and since when its VMM does, see `ProcessIdentity`. */
-export interface LivingEntry extends SandboxEntry {
-  readonly start: string;
 }
 
 function living(): Promise<LivingEntry[]> {

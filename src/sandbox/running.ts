@@ -26,6 +26,7 @@ import type {
   Notice,
   PublishedPort,
   RunningSandbox,
+  SandboxEntry,
   SandboxEvent,
   SandboxExit,
   SandboxMetrics,
@@ -41,7 +42,6 @@ import { readEventLog } from "./log.ts";
 import type { SetMemoryOptions } from "./memory.ts";
 import { AGENT_PORT, shareRoot } from "./plan.ts";
 import { agentOf, whileItRuns } from "./ready.ts";
-import type { LivingEntry } from "./registry.ts";
 
 const GRACE_MS = 5000;
 /** Of events that come in one piece with the reply after which they are sent, bytes. */
@@ -56,6 +56,11 @@ interface MainExit {
 
 /** Who is told what the network refused, what it tells of, and what the user should know. */
 type Listener = Pick<StartOptions, "onRefusal" | "onAccess" | "onNotice">;
+
+/** Of a sandbox that runs, and since when its VMM does, see `ProcessIdentity`. */
+export interface LivingEntry extends SandboxEntry {
+  readonly start: string;
+}
 
 export class SandboxHandle extends WithAgent implements RunningSandbox {
   readonly id: string;

@@ -19,11 +19,11 @@ const START_MS = 60_000;
 type Child = Bun.Subprocess<"pipe", "pipe", "ignore">;
 
 /** A host and the Unix socket where the proxy speaks for it. */
-export interface SecretService extends SecretHost {
+interface SecretService extends SecretHost {
   readonly socket: string;
 }
 
-export interface ProxyOptions {
+interface ProxyOptions {
   readonly secrets: Secrets;
   /** What the guest has for each. */
   readonly placeholders: Readonly<Record<string, string>>;

@@ -8,7 +8,7 @@ const MAX_OUTPUT = 16 << 20;
  * The marks around the output are put together by the shell, of halves: the line that asks for them, which the terminal
  * echoes and may wrap anywhere, does not have them in it.
  */
-export interface ShellLines {
+interface ShellLines {
   /** Each but the last shows its mark when the shell has read it, and the next may be typed. */
   readonly lines: readonly { readonly text: string; readonly mark: string }[];
   readonly begin: string;

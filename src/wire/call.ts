@@ -5,7 +5,7 @@ import { failure, uint } from "./fields.ts";
 import { encodeDataFrame, encodeFrame, type Message, ProtocolError } from "./framing.ts";
 
 /** Payload bytes that may be under way without credit, unless a request says otherwise. */
-export const DEFAULT_WINDOW = 262_144;
+const DEFAULT_WINDOW = 262_144;
 /** What one program may have under way. The guest keeps standard input that a program has not read: not too much. */
 export const PROGRAM_WINDOW = 1_048_576;
 /** The most there is: for files, which wait for nobody. */

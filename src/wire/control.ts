@@ -7,7 +7,7 @@ import { encodeFrame, type Message } from "./framing.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 
-export interface ControlHandler {
+interface ControlHandler {
   /** A throw ends the channel. */
   onEvent(event: Message): void;
   /** The channel has ended: told once. Every open request is rejected with it. */

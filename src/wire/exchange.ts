@@ -11,7 +11,7 @@ export interface InFlight {
   lost(error: Error): void;
 }
 
-export interface ExchangeHandler {
+interface ExchangeHandler {
   /** Number of the call that a frame is for; undefined for one that is for none, and is done with. */
   callOf(frame: Message): number | undefined;
   /** What the calls that are not over are told when the socket has ended, with what went wrong, if anything did. */

@@ -5,7 +5,7 @@ import { Encoder } from "cbor-x/index-no-eval";
 import { ArgumentError, CapsaError } from "../errors/errors.ts";
 
 /** Largest body of a frame, bytes. */
-export const MAX_FRAME = 1 << 20;
+const MAX_FRAME = 1 << 20;
 
 /** A decoded frame; nothing is known of its values until a reader of fields.ts has looked at them. */
 export type Message = { readonly [key: string]: unknown };
@@ -136,7 +136,7 @@ const TYPED_UINT8 = 64; // RFC 8746
  * Throws {@link ProtocolError} unless `bytes` is exactly one well-formed map of the profile in guest/protocol.cddl:
  * definite lengths, text keys, nesting at most 8 deep, no tag but 64 on a byte string, no count beyond the bytes there.
  */
-export function checkProfile(bytes: Uint8Array): void {
+function checkProfile(bytes: Uint8Array): void {
   if (bytes.length === 0 || bytes[0]! >> 5 !== 5) throw new ProtocolError("a frame is not a CBOR map");
   const end = new Scan(bytes).item(0, 1);
   if (end !== bytes.length) throw new ProtocolError("bytes follow a frame's map");

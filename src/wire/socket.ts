@@ -3,7 +3,7 @@
 import { withSocket } from "../host/socket_path.ts";
 import { FrameDecoder, type Message } from "./framing.ts";
 
-export interface FrameHandler {
+interface FrameHandler {
   /** One message, and the length of its body. A throw ends the connection with that error. */
   onFrame(message: Message, length: number): void;
   /** The connection has ended: told once, with what went wrong, if anything did. */

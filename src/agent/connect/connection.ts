@@ -17,7 +17,7 @@ const END_MS = 10_000;
 const BROKEN_MS = 1000;
 
 /** How a sandbox has ended, for those whose calls end with it; `detached`: nobody here knows. */
-export interface SandboxEnd {
+interface SandboxEnd {
   readonly reason: string;
   readonly failure?: { readonly message: string };
 }
@@ -152,10 +152,7 @@ function reason(error: Error | undefined): string {
  * Begin the span of a call, if it is to have one: those of programs and of paths. `sandbox`: the id, where it is known. A
  * watch goes on as long as its reader likes, which is no work of the guest's.
  */
-export function recordCall(
-  { op, path, request }: CallSetup,
-  sandbox: string | undefined,
-): Recording | undefined {
+function recordCall({ op, path, request }: CallSetup, sandbox: string | undefined): Recording | undefined {
   const common: Attributes = sandbox === undefined ? {} : { "capsa.sandbox.id": sandbox };
   if (op === "exec") {
     // Arguments and environment are nobody's business: they may hold secrets
@@ -172,12 +169,12 @@ export function recordCall(
 }
 
 /** A program has started. */
-export function recordEvent(recording: Recording, { ev, pid }: Message): void {
+function recordEvent(recording: Recording, { ev, pid }: Message): void {
   if (ev === "started" && typeof pid === "number") recording.set({ "process.pid": pid });
 }
 
 /** The span ends as the call does. */
-export function recordEnd(recording: Recording, { response }: Call): void {
+function recordEnd(recording: Recording, { response }: Call): void {
   response.then(
     ({ exitCode, signal, timedOut, oomKilled }) => {
       if (typeof signal === "number") recording.set({ "capsa.process.signal": signal });

@@ -10,7 +10,7 @@ import type { DirEntry, FileStat, GlobOptions, ListOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
 
 /** Bytes that the guest tells. */
-export const MAX_LIST = 16 << 20;
+const MAX_LIST = 16 << 20;
 
 export async function listDir(
   connection: Connection,
@@ -54,7 +54,7 @@ const MAX_NAME = 255; // NAME_MAX, bytes
 const MAX_TIME = 8.64e15; // of a Date, milliseconds
 
 /** Throws {@link ProtocolError} on anything a directory cannot hold: a name with a slash would reach elsewhere. */
-export function readEntry(entry: Message): DirEntry {
+function readEntry(entry: Message): DirEntry {
   const raw = entry.name;
   if (typeof raw !== "string" && !(raw instanceof Uint8Array))
     throw new ProtocolError("an entry has no name");
@@ -117,7 +117,7 @@ const MAGIC = /[*?[\]{}!\\]/;
 const MATCH = 64;
 
 /** A pattern cut where its first wildcard is. */
-export interface Pattern {
+interface Pattern {
   /** Directory to look through, "" for `cwd` itself, with its slash else. */
   readonly base: string;
   /** What is to match below it. */
@@ -126,7 +126,7 @@ export interface Pattern {
   readonly depth: number | undefined;
 }
 
-export function parsePattern(pattern: string): Pattern {
+function parsePattern(pattern: string): Pattern {
   const segments = pattern.split("/");
   const found = segments.findIndex((segment) => MAGIC.test(segment));
   const first = found === -1 ? segments.length - 1 : found;

@@ -26,7 +26,7 @@ const MIB = 1024 ** 2;
 /** The least share of a processor that the guest's kernel can give, thousandths. */
 const LEAST_CPU = 10;
 
-export interface ProgramRequest extends Message {
+interface ProgramRequest extends Message {
   readonly op: "exec";
   readonly argv: readonly string[];
 }
@@ -293,7 +293,7 @@ function silent(path: string): AgentError {
 }
 
 /** `ending`: it was killed because the sandbox ends. Throws as {@link exitStatus}. */
-export function readEnd(told: Message): { readonly status: ExitStatus; readonly ending: boolean } {
+function readEnd(told: Message): { readonly status: ExitStatus; readonly ending: boolean } {
   return { status: exitStatus(told), ending: told.ending !== undefined && flag(told, "ending") };
 }
 

@@ -27,7 +27,7 @@ const MODE = 0o1777;
 
 type Stats = ReturnType<typeof statOf>;
 
-export interface PackOptions {
+interface PackOptions {
   /** Told of what is left out, by its path here. */
   readonly onSkip?: ((path: string, type: SpecialType) => void) | undefined;
 }

@@ -52,7 +52,7 @@ interface OpenFile {
   size: number;
 }
 
-export interface UnpackOptions {
+interface UnpackOptions {
   /** Told of what is left out, by its path here. */
   readonly onSkip?: ((path: string, type: SpecialType) => void) | undefined;
 }

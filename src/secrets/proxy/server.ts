@@ -26,7 +26,7 @@ const IDLE_MS = 60_000;
 /** In a header, RFC 9110 section 5.5. */
 const UNSAYABLE = /[^\t\x20-\x7e\x80-\xff]/;
 
-export interface HostOptions {
+interface HostOptions {
   readonly name: string;
   readonly port: number;
   readonly secrets: readonly ProxySecret[];
