@@ -10,7 +10,7 @@
 #include <netinet/udp.h>
 #include <string.h>
 
-#include "net/checksum.h"
+#include "common/checksum.h"
 
 #define IPV4_MIN 20
 #define IPV6_MIN 40

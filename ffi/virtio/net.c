@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#include "net/checksum.h"
+#include "common/checksum.h"
 
 #define RX 0
 #define TX 1

@@ -3,21 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "confine/linux/internal.h"
-
-void detail__say(struct confine_detail detail, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	vsnprintf(detail.text, detail.size, format, args);
-	va_end(args);
-}
 
 /* Each layer takes away what the ones before it needed. */
 static const struct {

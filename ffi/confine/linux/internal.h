@@ -4,9 +4,11 @@
 
 #include <fcntl.h>
 #include <seccomp.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "confine/confine.h"
 
@@ -65,6 +67,13 @@ int filter__unix_pairs(scmp_filter_ctx filter);
 /* Nothing that a VMM or QEMU ever does, but for executing: whoever tries is neither any more. */
 extern const char *const filter__fatal[];
 
-__attribute__((format(printf, 2, 3))) void detail__say(struct confine_detail detail, const char *format, ...);
+__attribute__((format(printf, 2, 3))) static inline void detail__say(struct confine_detail detail, const char *format,
+								     ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(detail.text, detail.size, format, args);
+	va_end(args);
+}
 
 #endif

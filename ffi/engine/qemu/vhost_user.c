@@ -11,13 +11,6 @@
 
 #define MESSAGES_A_TURN 16 /* then other sources of the loop have theirs */
 
-void fd__drop(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 static void drop_fds(struct vhost_user *vu)
 {
 	for (unsigned i = 0; i < vu->fd_count; i++)

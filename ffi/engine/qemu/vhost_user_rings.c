@@ -8,6 +8,13 @@
 #include "common/errno_name.h"
 #include "engine/qemu/vhost_user_parts.h"
 
+void fd__drop(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 /* Rings */
 
 static void kicked(void *arg, int fd, unsigned ready)

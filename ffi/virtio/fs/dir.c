@@ -15,14 +15,6 @@ struct fs_listing {
 	_Alignas(struct dirent64) char data[4096]; /* as much as the guest asks for at once */
 };
 
-void listing__free(struct fs_session *s, struct fs_handle *handle)
-{
-	s->listings -= handle->listing != NULL;
-	free(handle->listing);
-	handle->listing = NULL;
-	merged__free(s, handle);
-}
-
 int op__opendir(struct fs_request *req)
 {
 	struct fuse_open_out *out = req->out;

@@ -33,6 +33,14 @@ struct fs_handle *handle__get(const struct fs_request *req, uint64_t id, bool di
 	return handle && handle->inode == req->inode && handle->directory == directory ? handle : NULL;
 }
 
+void listing__free(struct fs_session *s, struct fs_handle *handle)
+{
+	s->listings -= handle->listing != NULL;
+	free(handle->listing);
+	handle->listing = NULL;
+	merged__free(s, handle);
+}
+
 void handle__free(struct fs_session *s, struct fs_handle *handle)
 {
 	struct fs_inode *inode = handle->inode;

@@ -3,8 +3,8 @@
 
 #include <errno.h>
 
+#include "common/checksum.h"
 #include "driver.h"
-#include "net/checksum.h"
 
 #define HDR 12
 #define MTU 1500

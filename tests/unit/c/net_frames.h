@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 #include "check.h"
+#include "common/checksum.h"
 #include "net/address.h"
-#include "net/checksum.h"
 #include "net/packet.h"
 
 #define GUEST4 "10.0.2.15"

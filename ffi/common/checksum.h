@@ -1,6 +1,6 @@
 /* The Internet checksum (RFC 1071). */
-#ifndef CAPSA_NET_CHECKSUM_H
-#define CAPSA_NET_CHECKSUM_H
+#ifndef CAPSA_COMMON_CHECKSUM_H
+#define CAPSA_COMMON_CHECKSUM_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* The Internet checksum, four bytes at a time: carries are folded in at the end. */
-#include "net/checksum.h"
+#include "common/checksum.h"
 
 #include <string.h>
 
