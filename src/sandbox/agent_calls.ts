@@ -1,7 +1,7 @@
 /** The calls of an agent on the sandbox itself: one connection, made at the first call and again after a loss. */
 
 import type { Agent, ReadOptions, Watcher, WatchOptions } from "../agent/api.ts";
-import type { AgentClient } from "../agent/client.ts";
+import { AgentClient } from "../agent/client.ts";
 import { guardMethods } from "../errors/edge.ts";
 
 /** What of an agent can be asked of its sandbox; `vm.stop()` is its `shutdown`. */
@@ -17,15 +17,11 @@ export interface AgentCalls
   agent(): Promise<Agent>;
 }
 
-const CALLS = [
-  ...(["exec", "spawn", "attachProcess", "processes", "info", "ping"] as const),
-  ...(["readFile", "readTextFile", "writeFile", "exists", "listDir", "stat", "mkdir", "remove"] as const),
-  ...(["glob", "rename", "copy", "chmod", "chown", "symlink", "readLink", "upload", "download"] as const),
-] satisfies readonly (keyof AgentCalls)[];
-
-/** Those that give something at once, for which the connection is not waited here. */
-type AtOnce = "agent" | "readFileStream" | "watch";
-type Forgotten = Exclude<keyof AgentCalls, (typeof CALLS)[number] | AtOnce>;
+/** Of the client, what is not asked of the agent, and what gives something at once, before there is a connection. */
+const OWN: ReadonlySet<string> = new Set<Extract<keyof AgentClient, string> | "constructor">([
+  ...(["constructor", "version", "isConnected", "shutdown", "close"] as const),
+  ...(["readFileStream", "watch"] as const),
+]);
 
 export interface WithAgent extends AgentCalls {}
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: its prototype gets the calls of the interface below
@@ -88,15 +84,11 @@ export abstract class WithAgent {
   }
 }
 
-/** Compiles only while no call is forgotten. */
-const none: Forgotten extends never ? true : Forgotten = true;
-void none;
-
-for (const name of CALLS)
+for (const name of Object.getOwnPropertyNames(AgentClient.prototype).filter((key) => !OWN.has(key)))
   Object.defineProperty(WithAgent.prototype, name, {
     value: async function (this: WithAgent, ...args: unknown[]): Promise<unknown> {
       const agent = await this.agent();
-      return (agent[name] as (...args: unknown[]) => Promise<unknown>).apply(agent, args);
+      return (Reflect.get(agent, name) as (...args: unknown[]) => Promise<unknown>).apply(agent, args);
     },
     writable: true,
     configurable: true,
