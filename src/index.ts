@@ -15,6 +15,8 @@ export type {
   CopyOptions,
   DetachOptions,
   DirEntry,
+  DiskUsage,
+  DiskUsageOptions,
   DownloadOptions,
   Environment,
   ExecOptions,

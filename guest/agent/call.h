@@ -98,7 +98,7 @@ void call__break(struct call *call);
 	each(hello) each(ping) each(info) each(shutdown) each(exec) each(attach) each(processes) each(read_file) \
 	each(write_file) each(exists) each(list_dir) each(stat) each(chmod) each(chown) each(mkdir) each(rename) \
 	each(symlink) each(read_link) each(remove) each(copy) each(read_tree) each(list_tree) each(write_tree) \
-	each(watch) each(connect) each(listen) each(accept)
+	each(disk_usage) each(watch) each(connect) each(listen) each(accept)
 /* clang-format on */
 
 #define OPERATION_DECLARED(name) extern const struct operation operation__##name;

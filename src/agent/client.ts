@@ -9,6 +9,7 @@ import { ProtocolError } from "../wire/framing.ts";
 import { Collector, Outlet, pieces } from "../wire/streams.ts";
 import type * as api from "./api.ts";
 import { Connection, type ConnectOptions } from "./connect/connection.ts";
+import { diskUsage } from "./files/disk_usage.ts";
 import { listDir } from "./files/list.ts";
 import * as paths from "./files/paths.ts";
 import { watch } from "./files/watch.ts";
@@ -167,6 +168,10 @@ export class AgentClient implements api.Agent {
 
   async stat(path: string, options: api.StatOptions = {}): Promise<api.FileStat> {
     return paths.stat(this.#connection, path, options);
+  }
+
+  async diskUsage(path: string, options: api.DiskUsageOptions = {}): Promise<api.DiskUsage> {
+    return diskUsage(this.#connection, path, options);
   }
 
   async mkdir(path: string, options: api.MkdirOptions = {}): Promise<void> {

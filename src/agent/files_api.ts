@@ -58,6 +58,23 @@ export interface StatOptions extends CallOptions {
   readonly followSymlinks?: boolean;
 }
 
+export interface DiskUsageOptions extends CallOptions {
+  /** Also count what is at the path and all below it. */
+  readonly tree?: boolean;
+}
+
+/** A file system of the guest. */
+export interface DiskUsage {
+  /** Bytes; `free` is what programs without privileges can still have, and may be less than the rest. */
+  readonly total: number;
+  readonly used: number;
+  readonly free: number;
+  /** How many files, directories and the like there can be; all 0 where nobody counts. */
+  readonly inodes: { readonly total: number; readonly used: number; readonly free: number };
+  /** With `tree`: the bytes that it takes, and the names in it, the path itself included. */
+  readonly tree?: { readonly bytes: number; readonly entries: number };
+}
+
 export interface MkdirOptions extends CallOptions {
   /** Make missing directories above it too (0755), and be content with one that is there. */
   readonly recursive?: boolean;
@@ -222,6 +239,16 @@ export interface AgentFiles {
    * @example const isLink = (await agent.stat("/app", { followSymlinks: false })).type === "symlink";
    */
   stat(path: string, options?: StatOptions): Promise<FileStat>;
+
+  /**
+   * How full the file system is that holds what a path leads to. With `tree` also what the path and all below it take, as
+   * `du -x` counts: links are not followed, other file systems are left out, a file with several names counts once. A tree
+   * of any size is counted; `ENAMETOOLONG` for one nested deeper than 256 directories.
+   * @example
+   * const { free, tree } = await agent.diskUsage("/project", { tree: true });
+   * if (tree!.bytes > free) console.error("there is no room for a second one");
+   */
+  diskUsage(path: string, options?: DiskUsageOptions): Promise<DiskUsage>;
 
   /**
    * Make a directory. `EEXIST` where something is, `ENOENT` where the one above is missing.

@@ -20,6 +20,7 @@ const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
   ["apply", async () => (await import("./verbs/apply.ts")).apply],
   ["discard", async () => (await import("./verbs/discard.ts")).discard],
   ["ps", async () => (await import("./verbs/ps.ts")).ps],
+  ["df", async () => (await import("./verbs/df.ts")).df],
   ["metrics", async () => (await import("./verbs/metrics.ts")).metrics],
   ["logs", async () => (await import("./verbs/logs.ts")).logs],
   ["network", async () => (await import("./verbs/network.ts")).network],

@@ -237,6 +237,24 @@ describe("a sandbox that stays", () => {
     expect(await exec(["cat", "/tmp/made"])).toEqual({ exitCode: 0, stdout: "made\n", stderr: "" });
   });
 
+  test("tells how full it is, and what a tree takes", async () => {
+    await exec(["sh", "-c", "mkdir -p /tmp/tree && head -c 300000 /dev/zero >/tmp/tree/data"]);
+    const table = await capsa(["df", name, "--tree", "/tmp/tree", "/"]);
+    expect(table.stdout).toMatch(/^NAME +PATH +SIZE +USED +FREE +USE +INODES +TREE\n/);
+    const row = new RegExp(`^${name} +/tmp/tree +([\\d.]+ MiB +){3}\\d+ % +(\\d+ %|-) +0.3 MiB$`, "m");
+    expect(table.stdout).toMatch(row);
+    const json = JSON.parse((await capsa(["df", "--json"])).stdout) as { name: string; path: string }[];
+    expect(json.find((one) => one.name === name)).toMatchObject({
+      path: "/",
+      total: expect.any(Number),
+      inodes: { total: expect.any(Number) },
+    });
+    expect(await capsa(["df", name, "/none"])).toMatchObject({
+      exitCode: 125,
+      stderr: expect.stringContaining("diskUsage /none: "),
+    });
+  });
+
   test("cannot be started twice", async () => {
     const { exitCode, stderr } = await capsa(["up", "-d"], { cwd: dir });
     expect(exitCode).toBe(2);

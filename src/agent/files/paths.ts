@@ -116,7 +116,7 @@ export function short(
 }
 
 /** One that takes its time, and says now and then that it is at work. */
-function long(
+export function long(
   op: string,
   request: Message & { readonly op: string },
   path: string,
