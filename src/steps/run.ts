@@ -24,6 +24,9 @@ export interface RunResult {
   readonly durationMs: number;
 }
 
+/** Codes of {@link GuestLostError}: its steps have nowhere to run any more. */
+const LOST: ReadonlySet<string> = new Set(["GUEST_LOST", "SANDBOX_ENDED"]);
+
 /** Told of a run as it goes on. */
 export interface RunObserver {
   readonly onStart?: (step: Step, index: number) => void;
@@ -57,7 +60,7 @@ export async function runSteps(
     const result: StepResult = stopped
       ? skipped(step)
       : await runStep(step, agents.get(step.sandbox)!, options);
-    if (result.status === "failed") stopped ||= !options.keepGoing || result.error?.code === "GUEST_LOST";
+    if (result.status === "failed") stopped ||= !options.keepGoing || LOST.has(result.error?.code ?? "");
     results.push(result);
     options.onEnd?.(result, index);
   }

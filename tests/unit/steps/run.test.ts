@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pico from "picocolors";
-import { AgentError, GuestLostError } from "../../../src/errors/errors.ts";
+import { AgentError, GuestLostError, SandboxEndedError } from "../../../src/errors/errors.ts";
 import type { AssertStep } from "../../../src/steps/assert.ts";
 import type { ExecStep } from "../../../src/steps/exec.ts";
 import type { Step } from "../../../src/steps/index.ts";
@@ -254,11 +254,13 @@ describe("a run", () => {
     expect(result).toMatchObject({ passed: 1, failed: 2, skipped: 0 });
   });
 
-  test("stops when the sandbox is gone, whatever was asked", async () => {
-    const programs = { dies: { error: new GuestLostError("the sandbox ended") } };
-    const result = await run([exec("dies"), exec("b")], programs, { keepGoing: true });
+  test.each([
+    ["GUEST_LOST", new GuestLostError("it hung up")],
+    ["SANDBOX_ENDED", new SandboxEndedError("ttl")],
+  ])("stops when the sandbox is gone, whatever was asked (%s)", async (code, error) => {
+    const result = await run([exec("dies"), exec("b")], { dies: { error } }, { keepGoing: true });
     expect(result.steps.map(({ status }) => status)).toEqual(["failed", "skipped"]);
-    expect(result.steps[0]?.error?.code).toBe("GUEST_LOST");
+    expect(result.steps[0]?.error?.code).toBe(code);
   });
 
   test("ends with the reason it is aborted for, in the middle of a step and between two", async () => {
