@@ -28,11 +28,18 @@ struct start {
 	int error;
 };
 
+static char *const *environment_of(const struct program *program)
+{
+	static char *const empty[] = {NULL};
+
+	return program->environment.list ? program->environment.list : empty;
+}
+
 /* The first entry of the path that can be executed; like the shells, "not permitted" is told before "not found". */
 static int search(struct start *start)
 {
 	char *const *argv = start->program->argv.list;
-	char *const *environment = start->program->environment.list;
+	char *const *environment = environment_of(start->program);
 	size_t name = strlen(argv[0]);
 	int error = ENOENT;
 
@@ -107,7 +114,7 @@ static int child(void *arg)
 		if (start->path) {
 			start->error = search(start);
 		} else {
-			execve(program->argv.list[0], program->argv.list, program->environment.list);
+			execve(program->argv.list[0], program->argv.list, environment_of(program));
 			start->error = errno;
 		}
 	}
@@ -116,25 +123,21 @@ static int child(void *arg)
 
 pid_t program__start(const struct program *program, enum spawn_stage *stage)
 {
-	static char *const empty[] = {NULL};
-	struct program whole = *program;
-	struct start start = {.program = &whole, .stage = SPAWN_PROCESS};
+	struct start start = {.program = program, .stage = SPAWN_PROCESS};
 	sigset_t all, before;
 	pid_t pid;
 	char *stack;
 
 	*stage = SPAWN_PROCESS;
-	if (!whole.environment.list)
-		whole.environment.list = (char **)empty;
-	if (!*whole.argv.list[0]) {
+	if (!*program->argv.list[0]) {
 		*stage = SPAWN_PROGRAM;
 		return -ENOENT;
 	}
-	if (!strchr(whole.argv.list[0], '/')) {
+	if (!strchr(program->argv.list[0], '/')) {
 		start.path = environment__get(&program->environment, "PATH");
 		if (!start.path)
 			start.path = spawn__default_path;
-		start.candidate = malloc(strlen(start.path) + strlen(whole.argv.list[0]) + 2);
+		start.candidate = malloc(strlen(start.path) + strlen(program->argv.list[0]) + 2);
 		if (!start.candidate)
 			return -ENOMEM;
 	}

@@ -36,8 +36,8 @@ export async function exec(
   options: ExecOptions,
 ): Promise<ExecResult> {
   const started = performance.now();
-  const { onStdout, onStderr, maxOutput = MAX_OUTPUT, ...spawnOptions } = options;
-  const child = await spawn(connection, command, spawnOptions);
+  const { onStdout, onStderr, maxOutput = MAX_OUTPUT } = options;
+  const child = await spawn(connection, command, options);
   let room = maxOutput;
   const gather = async (
     stream: ReadableStream<Uint8Array>,
@@ -79,7 +79,7 @@ export async function exec(
 export async function spawn(
   connection: Connection,
   command: string | readonly string[],
-  options: SpawnOptions,
+  options: SpawnOptions | ExecOptions,
 ): Promise<RunningProcess> {
   const { request, window } = programRequest(command, options);
   const { stdin, signal, timeoutMs } = options;

@@ -82,7 +82,7 @@ function words(command: unknown): readonly unknown[] {
   if (!Array.isArray(command))
     throw new ArgumentError(`a command should be a string or a list of strings, not ${shown(command)}`);
   if (command.length === 0) throw new ArgumentError("a command is a list that is not empty");
-  return [...command];
+  return command;
 }
 
 function checkTexts(
