@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vmm/handover.h"
+#include "vmm/build/handover.h"
 
 #define MAX_CONFIG (1U << 20)
 

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "common/errno_name.h"
+#include "net/explain.h"
 #include "net/own.h"
-#include "vmm/config.h"
-#include "vmm/explain.h"
+#include "vmm/build/config.h"
 
 #define MOST 2000000 /* bytes of a question */
 

@@ -8,7 +8,7 @@
 
 #define VSOCK_HOST_CID 2
 
-/* Makes the sockets (virtio/vsock_ports.h says which), as a confined VMM cannot. Each returns a descriptor or -errno.
+/* Makes the sockets (virtio/vsock/ports.h says which), as a confined VMM cannot. Each returns a descriptor or -errno.
  */
 struct vsock_ports_ops {
 	int (*connect)(void *owner, uint32_t port);

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "common/errno_name.h"
-#include "vmm/cleanup.h"
-#include "vmm/handover.h"
-#include "vmm/keeper.h"
+#include "vmm/build/handover.h"
+#include "vmm/keeper/cleanup.h"
+#include "vmm/keeper/keeper.h"
 #include "vmm/probe.h"
 #include "vmm/vmm.h"
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "confine/confine.h"
-#include "vmm/hold.h"
+#include "vmm/keeper/hold.h"
 
 #define SYSTEMD_MS 1500
 

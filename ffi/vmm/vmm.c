@@ -10,8 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "vmm/share_use.h"
-#include "vmm/trap.h"
+#include "vmm/control/share_use.h"
+#include "vmm/keeper/trap.h"
 
 #define DELIVER_MS 10000 /* for the starter to take what the guest sent before it ended */
 

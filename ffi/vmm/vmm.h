@@ -9,16 +9,16 @@
 #include "common/clock.h"
 #include "confine/confine.h"
 #include "engine/engine.h"
-#include "vmm/config.h"
-#include "vmm/console.h"
-#include "vmm/control.h"
-#include "vmm/devices.h"
-#include "vmm/doors.h"
-#include "vmm/guest_stream.h"
-#include "vmm/host_clock.h"
-#include "vmm/keeper.h"
-#include "vmm/log.h"
-#include "vmm/share_hold.h"
+#include "vmm/build/config.h"
+#include "vmm/build/devices.h"
+#include "vmm/build/doors.h"
+#include "vmm/control/console.h"
+#include "vmm/control/control.h"
+#include "vmm/control/guest_stream.h"
+#include "vmm/control/host_clock.h"
+#include "vmm/control/log.h"
+#include "vmm/control/share_hold.h"
+#include "vmm/keeper/keeper.h"
 
 enum vmm_state { VMM_STARTING, VMM_RUNNING, VMM_PAUSED, VMM_ENDING };
 
@@ -57,7 +57,7 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 /* End with this reason ("stopped", "shutdown", "expired", "failed"); the first one counts. Returns at once. */
 void vmm__end(struct vmm *vmm, const char *reason);
 
-/* vmm/build.c, in this order; each 0, or -errno with *why. What was made until then is taken down as always. */
+/* vmm/build/build.c, in this order; each 0, or -errno with *why. What was made until then is taken down as always. */
 /* What lives in the runtime directory: logs and sockets. */
 __attribute__((warn_unused_result)) int build__runtime(struct vmm *vmm, struct failure *why);
 /* Kernel and initrd: they are those that were looked at, and fit into memory. */
@@ -73,18 +73,20 @@ void vmm__guest_said(void *arg, const void *data, size_t len);
 void vmm__console_said(void *arg, const void *data, size_t len);
 void vmm__machine_ended(struct machine *machine, enum machine_end end, const struct failure *why);
 
-/* vmm/network.c: the net device refused something, or let it through and tells of it; on its worker. `arg`: the VMM. */
+/* vmm/control/network.c: the net device refused something, or let it through and tells of it; on its worker. `arg`: the
+ * VMM. */
 void network__notice(void *arg, const struct gate_notice *notice);
-/* vmm/notice.c: the file system device watches no more files, see fs_notice_fn; on its worker. `arg`: the VMM. */
+/* vmm/control/notice.c: the file system device watches no more files, see fs_notice_fn; on its worker. `arg`: the VMM.
+ */
 void notice__watches(void *arg, int error, unsigned count);
-/* vmm/notice.c: which layers of confinement this machine lacks, with confine = "auto", and what that opens. */
+/* vmm/control/notice.c: which layers of confinement this machine lacks, with confine = "auto", and what that opens. */
 void notice__confinement(struct vmm *vmm);
-/* vmm/notice.c: the shares have stood long enough. */
+/* vmm/control/notice.c: the shares have stood long enough. */
 void notice__hold_over(struct vmm *vmm);
-/* vmm/network.c: add "ports": what was published, where anything was. */
+/* vmm/control/network.c: add "ports": what was published, where anything was. */
 void network__add_ports(struct writer *out, const struct device_set *devices);
 
-/* control_ops.request: vmm/requests.c */
+/* control_ops.request: vmm/control/requests.c */
 void vmm__request(void *owner, struct control_channel *from, const struct control_request *request);
 
 #endif

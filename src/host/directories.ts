@@ -169,5 +169,5 @@ export const EVENTS_LOG = "events.log";
 export const NETWORK_LOG = "network.log";
 /** Of the proxy of the secrets. */
 export const SECRETS_LOG = "secrets.log";
-/** Bytes that a log may have, as ffi/vmm/config.h says it. */
+/** Bytes that a log may have, as ffi/vmm/build/config.h says it. */
 export const LOG_LIMIT = 16 << 20;

@@ -9,7 +9,7 @@
 
 #include "deeds.h"
 #include "engine/kvm/kvm.h"
-#include "vmm/trap.h"
+#include "vmm/keeper/trap.h"
 
 enum { AT = 0xcafe0000, ORDER_ADDRESS = 0, ORDER_LENGTH = 4, RESULT = 8 };
 

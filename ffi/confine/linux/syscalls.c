@@ -1,5 +1,5 @@
 /* seccomp: the system calls that the VMM makes, and of each of its threads fewer still. Whoever makes another is not
- * the VMM any more: the kernel sends SIGSYS, which ends the process (vmm/trap.c). */
+ * the VMM any more: the kernel sends SIGSYS, which ends the process (vmm/keeper/trap.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>

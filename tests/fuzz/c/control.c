@@ -7,8 +7,8 @@
 
 #include "capsa.h"
 #include "input.h"
-#include "vmm/config.h"
-#include "vmm/control.h"
+#include "vmm/build/config.h"
+#include "vmm/control/control.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "input.h"
-#include "virtio/vsock_ports.h"
-#include "virtio/vsock_stream.h"
+#include "virtio/vsock/ports.h"
+#include "virtio/vsock/stream.h"
 
 #define CID 3
 #define GUEST_PORT 5 /* listened on */

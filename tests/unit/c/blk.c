@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "driver.h"
-#include "vmm/disk.h"
+#include "virtio/blk/disk.h"
 
 #define SECTORS 64
 

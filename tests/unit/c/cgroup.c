@@ -1,5 +1,5 @@
 /* Cgroups: where one is made, what it is told, what is left of it; by a kernel made up here, and by this machine's. */
-#include "vmm/cgroup.h"
+#include "vmm/keeper/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #include "check.h"
-#include "vmm/cleanup.h"
+#include "vmm/keeper/cleanup.h"
 
 #define MIB (1ULL << 20)
 #define NAME "capsa-1"

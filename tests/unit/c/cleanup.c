@@ -1,6 +1,6 @@
 /* What a VMM leaves behind: its logs go to the archive where they are logs, and the directory goes whatever is in it.
  */
-#include "vmm/cleanup.h"
+#include "vmm/keeper/cleanup.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,9 +8,9 @@
 #include "check.h"
 #include "common/frame.h"
 #include "profile.h"
+#include "vmm/build/config.h"
 #include "vmm/cbor_map.h"
-#include "vmm/config.h"
-#include "vmm/log.h"
+#include "vmm/control/log.h"
 
 struct thing {
 	const char *text;

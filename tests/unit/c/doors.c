@@ -1,5 +1,5 @@
 /* Doors: what a process opens for the confined VMM, by a number; links that the VMM has put there lead nowhere. */
-#include "vmm/doors.h"
+#include "vmm/build/doors.h"
 
 #include <errno.h>
 #include <fcntl.h>

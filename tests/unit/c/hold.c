@@ -1,5 +1,5 @@
 /* What is told of a hold for which the user's systemd was asked in vain; that one is made up here. */
-#include "vmm/hold.h"
+#include "vmm/keeper/hold.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* The host's clock as the VMM tells it to a guest: answers, what comes unasked, and a guest that does as it likes. */
-#include "vmm/host_clock.h"
+#include "vmm/control/host_clock.h"
 
 #include <endian.h>
 #include <errno.h>

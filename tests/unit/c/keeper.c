@@ -1,5 +1,5 @@
 /* A VMM that was taken over, seen by its keeper: it is ended whatever it says and whatever it does not. */
-#include "vmm/keeper.h"
+#include "vmm/keeper/keeper.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "vmm/handover.h"
-#include "vmm/link.h"
+#include "vmm/build/handover.h"
+#include "vmm/keeper/link.h"
 
 #define STEP_US 20000
 #define PATIENCE (6000000 / STEP_US) /* steps: beyond the keeper's */

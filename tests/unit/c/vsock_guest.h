@@ -9,8 +9,8 @@
 #include <sys/un.h>
 
 #include "driver.h"
-#include "virtio/vsock_ports.h"
-#include "virtio/vsock_stream.h"
+#include "virtio/vsock/ports.h"
+#include "virtio/vsock/stream.h"
 
 #define GUEST_CID 3
 #define GUEST_RX_BUF 4096 /* as Linux offers: header and payload in one buffer */

@@ -11,7 +11,7 @@
 #include "net/gate.h"
 #include "net/own.h"
 #include "net_frames.h"
-#include "vmm/config.h"
+#include "vmm/build/config.h"
 
 #define MOST 2000000 /* bytes of a question */
 

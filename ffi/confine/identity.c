@@ -1,0 +1,33 @@
+/* The identity of a file: its device and its inode. */
+#include "confine/identity.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_identity__check(const struct file_identity *identity, int fd)
+{
+	struct stat st;
+	if (!identity->known)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return st.st_dev == identity->dev && st.st_ino == identity->ino ? 0 : -ESTALE;
+}
+
+int file_identity__open(const struct file_identity *identity, const char *path, int flags)
+{
+	char same[32];
+	int at = open(path, O_PATH | O_CLOEXEC);
+	if (at < 0)
+		return -errno;
+	snprintf(same, sizeof(same), "/proc/self/fd/%d", at);
+	int err = file_identity__check(identity, at);
+	int fd = err ? err : open(same, flags | O_CLOEXEC);
+	if (!err && fd < 0)
+		fd = -errno;
+	close(at);
+	return fd;
+}
