@@ -1,11 +1,11 @@
 /** Where everything begins. */
 
 import { guardMethods } from "./errors/edge.ts";
-import type { PrivateNetwork } from "./network/lan.ts";
 import type { RunningSandbox } from "./sandbox/api.ts";
 import { type RunnableSandbox, type SandboxBuilder, sandboxBuilder } from "./sandbox/builder.ts";
 import { type PoolOptions, type SandboxPool, sandboxPool } from "./sandbox/pool.ts";
 import { attach } from "./sandbox/registry.ts";
+import type { PrivateNetwork } from "./spec/spec.ts";
 import type { RawVm, VmOptions } from "./vm/api.ts";
 import { Vm } from "./vm/vm.ts";
 

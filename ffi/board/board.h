@@ -15,6 +15,10 @@
 
 /* ---- the layout ---- */
 
+/* Bytes of memory: the least is MEMORY of src/spec/machine.ts, which says why; a kernel and an initrd can need more. */
+#define BOARD_MEMORY_MIN (40ULL << 20)
+#define BOARD_MEMORY_MAX (1ULL << 40)
+
 /* Fill in the regions (gpa and size; `host` follows in the same order) for `memory` bytes, of which a board has a least
  * and a most. 0, or -EINVAL with *why. */
 __attribute__((warn_unused_result)) int board__split(uint64_t memory, struct guest_memory *mem, struct failure *why);

@@ -48,11 +48,30 @@ export function hasChanges(staging: Staging): boolean {
 }
 
 function walk(staging: Staging, settled: Settled, onRenamed?: (renamed: Renamed) => void): Generator<Delta> {
-  return compare(staging, {
+  const deltas = compare(staging, {
     isSettled: (share, path, after) => settled.has({ share, path }, after),
     ...(onRenamed === undefined ? {} : { onRenamed }),
   });
+  return withoutPlaces(deltas);
 }
+
+/** Places of other shares are made for these, not by programs of the guest: with nothing else in them they are no changes. */
+function* withoutPlaces(deltas: Iterable<Delta>): Generator<Delta> {
+  let held: Delta[] = [];
+  for (const delta of deltas) {
+    const name = delta.path.join("/");
+    if (delta.kind === "created" && delta.share.places?.some((place) => isBelow(place, name))) {
+      held.push(delta);
+      continue;
+    }
+    const isNeeded = ({ share, path }: Delta) => share === delta.share && isBelow(name, path.join("/"));
+    yield* held.filter(isNeeded); // directories come before what is in them
+    held = held.filter((one) => !isNeeded(one));
+    yield delta;
+  }
+}
+
+const isBelow = (path: string, above: string) => `${path}/`.startsWith(`${above}/`);
 
 /**
  * Those at or below the paths, and the new directories that these are in; all without a list, none of an empty one. Throws

@@ -31,6 +31,7 @@ import { lastingIdentity } from "../host/identity.ts";
 import { lockFile, makeWhiteout, renameOut, setAttribute } from "../host/libc.ts";
 import { identify, isAlive, type ProcessIdentity } from "../host/process.ts";
 import { removeTree } from "../host/remove.ts";
+import { outerOf, placeIn } from "../spec/shares.ts";
 import type { ShareSpec } from "../spec/spec.ts";
 
 /** A share whose changes are staged. */
@@ -46,6 +47,8 @@ export interface StagedShare {
   readonly owned: boolean;
   /** Paths below it that somebody wants to stay as they are. */
   readonly protect?: readonly string[];
+  /** Paths below it at which other shares are. */
+  readonly places?: readonly string[];
 }
 
 export interface StagingRecord {
@@ -130,27 +133,33 @@ export function createStaging(
   shares: readonly ShareSpec[],
   keep: boolean,
 ): Staging {
-  const staged = shares.flatMap(({ mode, host, guest, ownership, protect = [] }, index): StagedShare[] =>
-    mode === "transaction"
-      ? [
-          {
-            index,
-            host,
-            identity: lastingIdentity(statusOf(host)),
-            guest,
-            owned: ownership.mode !== "root",
-            protect,
-          },
-        ]
-      : [],
-  );
+  const staged = shares.flatMap((share, index): StagedShare[] => {
+    const { mode, host, guest, ownership, protect = [] } = share;
+    if (mode !== "transaction") return [];
+    const inner = shares.filter((other) => outerOf(other, shares) === share);
+    return [
+      {
+        index,
+        host,
+        identity: lastingIdentity(statusOf(host)),
+        guest,
+        owned: ownership.mode !== "root",
+        protect,
+        places: inner.map((other) => placeIn(other, share).join("/")),
+      },
+    ];
+  });
   sweepStagings();
   const base = changesBase();
   for (const { host, index } of staged) {
     if (base === host || base.startsWith(host === "/" ? host : `${host}/`)) {
-      throw new SpecError(`shares[${index}].host`, `changes to ${host} would be kept within it, in ${base}`, {
-        hint: "share a smaller directory, or set XDG_STATE_HOME to one outside of it",
-      });
+      throw new SpecError(
+        ["shares", index, "host"],
+        `changes to ${host} would be kept within it, in ${base}`,
+        {
+          hint: "share a smaller directory, or set XDG_STATE_HOME to one outside of it",
+        },
+      );
     }
   }
   const directory = join(base, id);

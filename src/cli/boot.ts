@@ -12,7 +12,7 @@ import type {
 import { describeExit } from "../sandbox/describe.ts";
 import { readEventLog } from "../sandbox/log.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
-import { startSandbox } from "../sandbox/start.ts";
+import { startChecked } from "../sandbox/start.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { Step } from "../steps/index.ts";
 import type { RunOptions } from "../steps/run.ts";
@@ -115,7 +115,7 @@ async function startUnderFreeName(spec: SandboxSpec, options: StartOptions): Pro
     const suffix = number === 1 ? "" : `-${number}`;
     const name = spec.name.slice(0, LONGEST_NAME - suffix.length).replace(/-+$/, "") + suffix;
     try {
-      return await startSandbox({ ...spec, name }, options);
+      return await startChecked({ ...spec, name }, options);
     } catch (error) {
       const taken = error instanceof SpecError && error.code === "NAME_IN_USE";
       if (!taken || options.detached || number === MOST_OF_A_NAME) throw error;

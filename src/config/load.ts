@@ -1,22 +1,20 @@
 /** `capsa.toml` from disk to sandboxes and steps, or to the list of everything that is wrong with it. */
 import { readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
-import { CapsaError, SpecError } from "../errors/errors.ts";
+import { CapsaError } from "../errors/errors.ts";
 import { hold, isGuests } from "../host/hold.ts";
-import { type McpLimits, validateLimits } from "../mcp/limits.ts";
-import { validateSpec } from "../sandbox/validate.ts";
 import { readSecret } from "../secrets/value.ts";
-import { isTable, validate } from "../spec/check.ts";
-import type { Path, Reporter } from "../spec/forms.ts";
+import { check, isTable, unfitTexts } from "../spec/check.ts";
+import type { Context } from "../spec/key.ts";
+import { checkLimits, type McpLimits, resolveLimits } from "../spec/mcp.ts";
+import { type Path, type Report, reporter, reporting } from "../spec/problem.ts";
+import { checkSandbox, checkSecrets, resolveSandbox } from "../spec/sandbox.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import { resolveSteps, type Step } from "../steps/index.ts";
 import type { StepSandbox } from "../steps/kind.ts";
-import { resolveMcp } from "./mcp.ts";
 import { checkNetworks } from "./networks.ts";
 import { scanPositions } from "./positions.ts";
-import { ConfigError, formatProblems, type Problem, sortProblems } from "./problem.ts";
-import { reporter } from "./reporter.ts";
-import { resolveSandbox } from "./sandbox.ts";
+import { ConfigError, formatProblems, type PlacedProblem, placed, sortProblems } from "./problem.ts";
 import { type ConfigFile, FileSchema } from "./schema.ts";
 import { parseToml } from "./toml.ts";
 
@@ -53,7 +51,7 @@ export function loadConfig(file: string, options: LoadOptions = {}): Config {
  * @throws ConfigError `CONFIG_INVALID`
  */
 export function parseConfig(text: string, path: string, { values = "read" }: LoadOptions = {}): Config {
-  const fail = (problems: readonly Problem[]) => {
+  const fail = (problems: readonly PlacedProblem[]) => {
     const sorted = sortProblems(problems);
     return new ConfigError("CONFIG_INVALID", path, formatProblems(shown(path), text, sorted), {
       problems: sorted,
@@ -62,34 +60,46 @@ export function parseConfig(text: string, path: string, { values = "read" }: Loa
   const parsed = parseToml(text);
   if (parsed.problem) throw fail([parsed.problem]);
   const positions = scanPositions(text);
-  const problems = validate(FileSchema, parsed.value, positions);
-  const report = reporter(positions, problems);
+  const problems = [...check(FileSchema, parsed.value)];
+  const report = reporter(problems);
   const base = dirname(path);
   // checked as far as it has the right shape, so that one run shows everything
-  const { sandbox, steps, mcp = {} } = parsed.value as Partial<ConfigFile>;
+  const { sandbox, steps, mcp } = parsed.value as Partial<ConfigFile>;
   const tables = isTable(sandbox) ? sandbox : {};
+  const within = (...outer: Path): Context => ({
+    side: "toml",
+    report: (at, ...what) => report([...outer, ...at], ...what),
+    base,
+  });
+  const sandboxes = Object.entries(tables).flatMap(([name, table]) => {
+    if (!isTable(table)) return [];
+    const context = within("sandbox", name);
+    for (const { path: at, message } of unfitTexts(table)) context.report(at, message);
+    return resolveSandbox(table, { ...context, file: path, name });
+  });
+  const limits = resolveLimits(isTable(mcp) ? mcp : {}, within("mcp"));
   const config = {
     file: path,
-    sandboxes: Object.entries(tables).flatMap(([name, table]) =>
-      isTable(table) ? resolveSandbox(name, table, { base, file: path }, report) : [],
-    ),
+    sandboxes,
     steps: resolveSteps(Array.isArray(steps) ? steps : [], {
       sandboxes: Object.entries(tables).map(([name, table]) => forSteps(name, table)),
       base,
-      lineOf: (path) => positions.nearest(path).line,
+      lineOf: (at) => positions.nearest(at).line,
       report,
     }),
-    mcp: resolveMcp(mcp, base, report),
+    mcp: limits,
   };
-  checkNetworks(config.sandboxes, report);
-  if (problems.length === 0) {
-    for (const spec of config.sandboxes)
-      check(["sandbox", spec.name], () => validateSpec(spec, config.sandboxes), report);
-    check(["mcp"], () => validateLimits(config.mcp), report);
+  checkNetworks(sandboxes, report);
+  const isWhole = problems.length === 0;
+  for (const spec of sandboxes) {
+    const context = within("sandbox", spec.name);
+    checkSandbox(spec, context, sandboxes);
+    if (isWhole) checkSecrets(spec, context.report);
   }
+  checkLimits(limits, within("mcp"));
   if (problems.length === 0 && values === "read")
-    for (const spec of config.sandboxes) checkSecrets(spec, report);
-  if (problems.length > 0) throw fail(problems);
+    for (const spec of sandboxes) readSecrets(spec, within("sandbox", spec.name).report);
+  if (problems.length > 0) throw fail(problems.map((problem) => placed(problem, positions)));
   return config;
 }
 
@@ -107,22 +117,9 @@ function forSteps(name: string, table: unknown): StepSandbox {
 }
 
 /** All values that cannot be had. */
-function checkSecrets(spec: SandboxSpec, report: Reporter): void {
-  for (const [name, { from }] of Object.entries(spec.secrets ?? {}))
-    check(["sandbox", spec.name], () => readSecret(`secrets.${name}.from`, from), report);
-}
-
-/** What those would refuse that use it, told with its place, which is below `path`. */
-function check(path: Path, validate: () => unknown, report: Reporter): void {
-  try {
-    validate();
-  } catch (error) {
-    if (!(error instanceof SpecError)) throw error;
-    const keys = [...error.field.matchAll(/[^.[\]]+/g)].map(([key]) =>
-      /^\d+$/.test(key) ? Number(key) : key,
-    );
-    report([...path, ...keys], error.message.slice(error.field.length + 2), error.hint);
-  }
+function readSecrets({ secrets = {} }: SandboxSpec, report: Report): void {
+  for (const [name, { from }] of Object.entries(secrets))
+    reporting(report, [], () => readSecret(["secrets", name, "from"], from));
 }
 
 function readText(path: string): string {

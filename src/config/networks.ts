@@ -1,11 +1,10 @@
 /** The private networks of a file: who is on them. */
-
-import type { Reporter } from "../spec/forms.ts";
+import type { Report } from "../spec/problem.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import { suggest } from "../spec/suggest.ts";
 
 /** A network that only one sandbox is on joins nothing: mostly its name is another's, misspelt. */
-export function checkNetworks(sandboxes: readonly SandboxSpec[], report: Reporter): void {
+export function checkNetworks(sandboxes: readonly SandboxSpec[], report: Report): void {
   const joined = sandboxes.flatMap(({ name, networks = [] }) =>
     networks.map((network, index) => ({ network: network.name, sandbox: name, index })),
   );

@@ -1,5 +1,6 @@
 /** Where in a TOML text each key and each value stands, which the parser itself does not tell. */
-import type { Path } from "../spec/forms.ts";
+
+import type { Path } from "../spec/problem.ts";
 
 /** 1-based; columns count UTF-16 units, as editors do. */
 export interface Position {

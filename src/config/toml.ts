@@ -1,9 +1,11 @@
 /** TOML text into a value, with every complaint of the parser turned into a problem in capsa's words. */
 import toml from "toml";
 import type { Position } from "./positions.ts";
-import type { Problem } from "./problem.ts";
+import type { PlacedProblem } from "./problem.ts";
 
-export type Parsed = { readonly value: unknown; readonly problem?: never } | { readonly problem: Problem };
+export type Parsed =
+  | { readonly value: unknown; readonly problem?: never }
+  | { readonly problem: PlacedProblem };
 
 export function parseToml(text: string): Parsed {
   try {
@@ -21,7 +23,7 @@ interface ParserError extends Error {
   readonly found?: string | null;
 }
 
-function describe(error: ParserError): Problem {
+function describe(error: ParserError): PlacedProblem {
   const place = error.location?.start ?? { line: error.line ?? 1, column: error.column ?? 1 };
   return {
     line: place.line,
@@ -31,7 +33,7 @@ function describe(error: ParserError): Problem {
   };
 }
 
-function syntax(error: ParserError): Pick<Problem, "message" | "hint"> {
+function syntax(error: ParserError): Pick<PlacedProblem, "message" | "hint"> {
   const found = error.found;
   if (found === null || found === undefined) return { message: "the file ends in the middle of something" };
   if (found === "\n" || found === "\r")
@@ -45,7 +47,7 @@ function syntax(error: ParserError): Pick<Problem, "message" | "hint"> {
   };
 }
 
-function meaning(error: ParserError): Pick<Problem, "message" | "hint"> {
+function meaning(error: ParserError): Pick<PlacedProblem, "message" | "hint"> {
   const key = /'(.*)'/.exec(error.message)?.[1];
   if (key !== undefined && /redefine/.test(error.message)) {
     return {

@@ -45,18 +45,28 @@ export class SpecError extends CapsaError {
   override readonly name = "SpecError";
   /** Where in the specification: `"shares[1].host"`, `"cpus"`, … */
   readonly field: string;
+  /** The same by keys, from the outermost on: `["shares", 1, "host"]`. */
+  readonly path: readonly (string | number)[];
+  /** The message without the field. */
+  readonly why: string;
 
   constructor(
-    field: string,
-    message: string,
+    field: string | readonly (string | number)[],
+    why: string,
     options: {
       code?: "SPEC_INVALID" | "NAME_IN_USE" | "NOT_SUPPORTED" | "GUEST_LINK";
       hint?: string | undefined;
       cause?: unknown;
     } = {},
   ) {
-    super(options.code ?? "SPEC_INVALID", `${field}: ${message}`, options);
-    this.field = field;
+    const path = typeof field === "string" ? [field] : field;
+    const written = path.map((key, at) =>
+      typeof key === "number" ? `[${key}]` : `${at > 0 ? "." : ""}${key}`,
+    );
+    super(options.code ?? "SPEC_INVALID", `${written.join("")}: ${why}`, options);
+    this.field = written.join("");
+    this.path = path;
+    this.why = why;
   }
 }
 

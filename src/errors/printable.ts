@@ -31,6 +31,16 @@ export function shown(value: unknown): string {
   return String(value).slice(0, 100);
 }
 
+/** Any value in a message: a table or a list as JSON, the rest as `shown` has it. */
+export function quote(value: unknown): string {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return shown(value);
+  try {
+    return printableJson(value).slice(0, 200);
+  } catch {
+    return shown(value);
+  }
+}
+
 /** A basic string of TOML, whose escapes are whole characters'. */
 export function printableToml(text: string): string {
   return replaceHidden(JSON.stringify(text.toWellFormed()), (char) => {

@@ -1,9 +1,9 @@
 /** What a tool is: a file in `tools` and a line in its index. */
 
 import { type Static, type TObject, type TSchema, Type } from "@sinclair/typebox";
-import { Positions } from "../config/positions.ts";
+import { dotted } from "../config/problem.ts";
 import { CapsaError } from "../errors/errors.ts";
-import { validate } from "../spec/check.ts";
+import { check } from "../spec/check.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 
 /** What one call has at hand. */
@@ -46,9 +46,11 @@ export const encoding = Type.Optional(
 
 /** Throws `CapsaError` `ARGUMENTS` with all that is wrong with what the model gave. */
 export function checkArguments(tool: Tool, args: unknown): void {
-  // below the tool's name, so that messages begin with it
-  const problems = validate(Type.Object({ [tool.name]: tool.input }), { [tool.name]: args }, new Positions());
+  const problems = [...check(tool.input, args, [tool.name])];
   if (problems.length === 0) return;
-  const told = problems.map(({ message, hint }) => (hint ? `${message} (${hint})` : message));
+  const told = problems.map(({ path, message, hint }) => {
+    const said = `${dotted(path)}: ${message}`;
+    return hint ? `${said} (${hint})` : said;
+  });
   throw new CapsaError("ARGUMENTS", told.join("\n"));
 }

@@ -1,10 +1,11 @@
 /** The network of a sandbox that runs, by its VMM's control channel: the rules, others, and what they say. */
 
 import { guardMethods } from "../errors/edge.ts";
+import { validateRules } from "../spec/rules.ts";
 import { flag, list, map, oneOf, uint, words } from "../wire/fields.ts";
 import type { Message } from "../wire/framing.ts";
 import { readPorts } from "./ports.ts";
-import { compileRules, validateRules } from "./rules.ts";
+import { compileRules } from "./rules.ts";
 import type {
   EnforcedRule,
   NetworkCounters,

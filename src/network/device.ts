@@ -1,9 +1,9 @@
 /** From a network's specification to the device that the VMM makes of it. */
 
 import { parsePublish } from "../spec/publish.ts";
+import type { UserNetwork } from "../spec/spec.ts";
 import { IPV4, IPV6, MAC, MTU, type Side, serviceAddress } from "./addresses.ts";
 import { compileRules } from "./rules.ts";
-import type { UserNetwork } from "./spec.ts";
 
 /** A port of a host for which whoever listens on a Unix socket speaks. */
 export interface Service {
@@ -38,7 +38,7 @@ export function netDevice(
     maxConnections: network.maxConnections,
     bandwidth: network.bytesPerSecond,
     services: services.length > 0 ? services.map(addressed) : undefined,
-    publish: network.publish.map((text, index) => parsePublish(`network.publish[${index}]`, text)),
+    publish: network.publish.map((text, index) => parsePublish(["network", "publish", index], text)),
   };
 }
 

@@ -1,20 +1,8 @@
 /** Private networks: cables between sandboxes of this user, and the addresses on them. */
 
 import { SpecError } from "../errors/errors.ts";
+import type { JoinedNetwork, PrivateNetwork } from "../spec/spec.ts";
 import { MTU } from "./addresses.ts";
-
-/** Sandboxes that have joined the same one are on one cable, and nothing else is. */
-export interface PrivateNetwork {
-  /** Up to 32 small letters, digits and inner dashes. */
-  readonly name: string;
-  /** Where the name holds: a file's path, or a text that nobody else has. */
-  readonly scope: string;
-}
-
-/** A network to join, and the name that the sandbox has there for the others. */
-export interface JoinedNetwork extends PrivateNetwork {
-  readonly as: string;
-}
 
 /** A sandbox's place on a network, as the registry keeps it. */
 export interface LanMember extends JoinedNetwork {
@@ -33,33 +21,15 @@ export interface Lan {
   readonly peers: readonly LanMember[];
 }
 
-const MOST_NETWORKS = 4; // a sandbox
 const MOST_MEMBERS = 32;
 const NAME_SERVER = 1;
 const FIRST_MEMBER = 2;
-const NAME = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
 
 const ipv4 = (subnet: number, number: number) => `10.202.${subnet}.${number}`;
 const ipv6 = (subnet: number, number: number) =>
   `fd63:6170:7361:${subnet.toString(16)}::${number.toString(16)}`;
 /** Locally administered; its letters are those of "cpn". */
 const mac = ({ subnet, number }: LanMember) => Uint8Array.of(0x02, 0x63, 0x70, 0x6e, subnet, number);
-
-/** Throws {@link SpecError}. */
-export function validateNetworks(field: string, networks: readonly JoinedNetwork[]): void {
-  if (!Array.isArray(networks)) throw new SpecError(field, "it should be a list of networks");
-  if (networks.length > MOST_NETWORKS)
-    throw new SpecError(field, `${networks.length} are more than ${MOST_NETWORKS}`);
-  networks.forEach(({ name, scope, as }, index) => {
-    if (!NAME.test(name) || !NAME.test(as))
-      throw new SpecError(
-        `${field}[${index}]`,
-        `${JSON.stringify(NAME.test(name) ? as : name)} is not up to 32 small letters, digits and inner dashes`,
-      );
-    const before = networks.slice(0, index).findIndex((other) => isSame(other, { name, scope }));
-    if (before >= 0) throw new SpecError(`${field}[${index}]`, `it is ${field}[${before}] again`);
-  });
-}
 
 function isSame(one: PrivateNetwork, other: PrivateNetwork): boolean {
   return one.name === other.name && one.scope === other.scope;

@@ -1,30 +1,6 @@
-/** The network of a sandbox as plain data: what it is to be, and what it tells. */
+/** What the network of a sandbox tells, and takes, while it runs. */
 
-/** The host's network by user-mode NAT: the sandbox's connections are sockets of its VMM. */
-export interface UserNetwork {
-  readonly mode: "user";
-  /**
-   * What may be reached, and nothing else: `"registry.example:443"`, `"*.example.org:443"`, `"10.0.0.0/8:5432"`,
-   * `"192.0.2.1:53/udp"`. Absent: everything but the host itself, link-local and metadata addresses.
-   */
-  readonly allow?: readonly string[];
-  /** What may not be reached, whatever is allowed; as above. */
-  readonly deny: readonly string[];
-  /** What is let through, as by `allow`, and told of; where everything is allowed this closes nothing. */
-  readonly log: readonly string[];
-  /** Ports of the host that lead to ports of the guest: `"8080:80"`, `"0:80"`, `"0.0.0.0:53:53/udp"`. */
-  readonly publish: readonly string[];
-  /** At most three name servers to ask, by address; absent: the host's. */
-  readonly nameServers?: readonly string[];
-  /** Connections at a time, 1 to 4096: TCP, either way, and at most 256 ports that send datagrams; absent: 4096. */
-  readonly maxConnections?: number;
-  /** Bytes per second that may cross the guest's cable, each way, 8000 or more; absent: as many as can. */
-  readonly bytesPerSecond?: number;
-  /** The guest's gateway, 10.0.2.2, leads to the host's loopback. */
-  readonly hostLoopback: boolean;
-}
-
-export type NetworkSpec = "none" | UserNetwork;
+import type { UserNetwork } from "../spec/spec.ts";
 
 /** A port of the host that leads into the sandbox. */
 export interface PublishedPort {

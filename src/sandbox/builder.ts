@@ -3,12 +3,13 @@
 import { guardMethods } from "../errors/edge.ts";
 import { SpecError } from "../errors/errors.ts";
 import { absolutePath } from "../host/written.ts";
+import { USER_NETWORK } from "../spec/network.ts";
+import { toSpec } from "../spec/sandbox.ts";
 import type {
   NetworkSpec,
   Ownership,
   PrivateNetwork,
   ProcessSpec,
-  RootfsSpec,
   SandboxSpec,
   SecretSpec,
   Secrets,
@@ -35,12 +36,9 @@ export const NetworkMode = {
    * @example Capsa.sandbox().network(NetworkMode.UserNat({ allow: ["registry.npmjs.org:443"], publish: ["8080:80"] }))
    */
   UserNat: (options: UserNatOptions = {}): UserNetwork => ({
+    ...USER_NETWORK,
+    ...(options as Partial<UserNetwork>),
     mode: "user",
-    deny: [],
-    log: [],
-    publish: [],
-    hostLoopback: false,
-    ...options,
   }),
 } as const;
 export type NetworkMode = NetworkSpec;
@@ -48,10 +46,14 @@ export type NetworkMode = NetworkSpec;
 guardMethods(NetworkMode);
 
 /** What {@link UserNetwork} says, all of it optional. */
-export type UserNatOptions = Partial<Omit<UserNetwork, "mode">>;
+export interface UserNatOptions extends Partial<Omit<UserNetwork, "mode" | "bytesPerSecond">> {
+  /** Bytes per second that may cross the guest's cable, each way, or a text with its unit: `"10Mbit"`. */
+  readonly bytesPerSecond?: number | string;
+}
 
 export interface ShareOptions {
-  readonly mode: MountMode;
+  /** Read-only without. */
+  readonly mode?: MountMode;
   /** Who the guest sees as owner: `root` for all files, unless this says otherwise. */
   readonly ownership?: Ownership | "root" | "caller" | "passthrough";
   /** How long the guest may trust its cache: `auto` one second, `always` for good, `never`. */
@@ -75,38 +77,15 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
+/** What was said so far, as it was given. */
 interface Draft {
-  readonly name?: string;
-  readonly cpus: number;
-  readonly memoryMb: number;
-  readonly engine: SandboxSpec["engine"];
-  readonly confine: SandboxSpec["confine"];
-  readonly rootfs: RootfsSpec;
-  readonly shares: readonly ShareSpec[];
-  readonly network: NetworkSpec;
+  readonly shares: readonly object[];
   readonly networks: readonly (PrivateNetwork & { readonly as?: string })[];
   readonly env: Readonly<Record<string, string>>;
   readonly secrets?: Secrets;
-  readonly kernel?: string;
-  readonly initrd?: string;
-  readonly bootTimeoutMs: number;
-  readonly ttlMs?: number;
-  readonly idleTimeoutMs?: number;
   readonly main?: { readonly run: ProcessSpec } | { readonly oci: string };
+  readonly [field: string]: unknown;
 }
-
-const DEFAULTS: Draft = {
-  cpus: 1,
-  memoryMb: 512,
-  engine: "auto",
-  confine: "auto",
-  rootfs: { kind: "base" },
-  shares: [],
-  network: "none",
-  networks: [],
-  env: {},
-  bootTimeoutMs: 30_000,
-};
 
 /**
  * What can be said of a sandbox before and after its main process is chosen; each call gives a new builder. `Self` is
@@ -124,10 +103,11 @@ interface Settings<Self> {
    */
   cpus(count: number): Self;
   /**
-   * Memory, MiB (512).
+   * Memory, MiB or a text with its unit (512).
    * @example Capsa.sandbox().memoryMb(2048)
+   * @example Capsa.sandbox().memoryMb("2G")
    */
-  memoryMb(mb: number): Self;
+  memoryMb(mb: number | string): Self;
   /**
    * Show a directory of the host, or one regular file and nothing else of its directory, in the guest, mounted before
    * the main process starts. A relative host path is taken from the working directory. A file is the one that was there
@@ -138,7 +118,7 @@ interface Settings<Self> {
    * @example Capsa.sandbox().share("./project", "/project", MountMode.Transaction)
    * @example Capsa.sandbox().share("./project", "/project", { mode: MountMode.ReadWrite, protect: [".git/hooks"] })
    */
-  share(host: string, guest: string, mode: MountMode | ShareOptions): Self;
+  share(host: string, guest: string, mode?: MountMode | ShareOptions): Self;
   /**
    * The root file system: busybox (`"base"`), this machine's /usr below a writable layer (`"host"`), or a directory.
    * @example Capsa.sandbox().rootfs("host")
@@ -194,22 +174,24 @@ interface Settings<Self> {
    */
   confine(confine: SandboxSpec["confine"]): Self;
   /**
-   * Limit from start to a listening agent, milliseconds (30,000).
+   * Limit from start to a listening agent, milliseconds or a text with its unit (30,000).
    * @example Capsa.sandbox().bootTimeout(5_000)
+   * @example Capsa.sandbox().bootTimeout("5s")
    */
-  bootTimeout(ms: number): Self;
+  bootTimeout(ms: number | string): Self;
   /**
-   * End it so long after its start, milliseconds, whoever started it and whatever became of them. The main process has
+   * End it so long after its start, milliseconds or a text with its unit, whoever started it and whatever became of them. The main process has
    * five seconds then.
-   * @example Capsa.sandbox().ttl(3_600_000)
+   * @example Capsa.sandbox().ttl("1h")
    */
-  ttl(ms: number): Self;
+  ttl(ms: number | string): Self;
   /**
-   * End it in the same way when no call of the agent and no forwarded stream was open for so long, milliseconds.
+   * End it in the same way when no call of the agent and no forwarded stream was open for so long, milliseconds or a text with
+   * its unit.
    * Programs in the background, and the main process, do not count.
-   * @example Capsa.sandbox().idleTimeout(600_000)
+   * @example Capsa.sandbox().idleTimeout("10m")
    */
-  idleTimeout(ms: number): Self;
+  idleTimeout(ms: number | string): Self;
 }
 
 /** A sandbox whose main process is not chosen yet: `run` or `oci` comes, once. */
@@ -260,34 +242,19 @@ class Builder implements SandboxBuilder, RunnableSandbox {
     return this.#with({ cpus });
   }
 
-  memoryMb(memoryMb: number): this {
+  memoryMb(memoryMb: number | string): this {
     return this.#with({ memoryMb });
   }
 
-  share(host: string, guest: string, options: MountMode | ShareOptions): this {
-    const {
-      mode,
-      ownership = "root",
-      cache = "auto",
-      locks,
-      protect,
-    } = typeof options === "string" ? { mode: options } : options;
-    const share: ShareSpec = {
-      host: absolutePath("shares.host", host),
-      guest,
-      mode,
-      cache,
-      ownership: typeof ownership === "string" ? { mode: ownership } : ownership,
-      ...(locks === undefined ? {} : { locks }),
-      ...(protect === undefined ? {} : { protect }),
-    };
+  share(host: string, guest: string, options: MountMode | ShareOptions = {}): this {
+    const more = typeof options === "string" ? { mode: options } : options;
+    const share = { ...more, host: absolutePath("shares.host", host), guest };
     return this.#with({ shares: [...this.#draft.shares, share] });
   }
 
   rootfs(rootfs: string | { readonly directory: string }): this {
-    if (rootfs === "base" || rootfs === "host") return this.#with({ rootfs: { kind: rootfs } });
-    const path = absolutePath("rootfs", typeof rootfs === "string" ? rootfs : rootfs.directory);
-    return this.#with({ rootfs: { kind: "directory", path } });
+    if (typeof rootfs === "string") return this.#with({ rootfs });
+    return this.#with({ rootfs: { kind: "directory", path: absolutePath("rootfs", rootfs.directory) } });
   }
 
   env(variables: Readonly<Record<string, string>>): this {
@@ -331,15 +298,15 @@ class Builder implements SandboxBuilder, RunnableSandbox {
     return this.#with({ confine });
   }
 
-  bootTimeout(ms: number): this {
+  bootTimeout(ms: number | string): this {
     return this.#with({ bootTimeoutMs: ms });
   }
 
-  ttl(ms: number): this {
+  ttl(ms: number | string): this {
     return this.#with({ ttlMs: ms });
   }
 
-  idleTimeout(ms: number): this {
+  idleTimeout(ms: number | string): this {
     return this.#with({ idleTimeoutMs: ms });
   }
 
@@ -373,7 +340,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
       });
     }
     const joined = networks.map(({ as = name, ...network }) => ({ ...network, as }));
-    return { ...rest, name, run: main.run, ...(joined.length === 0 ? {} : { networks: joined }) };
+    return toSpec({ ...rest, name, run: main.run, ...(joined.length === 0 ? {} : { networks: joined }) });
   }
 
   async build(options: StartOptions = {}): Promise<RunningSandbox> {
@@ -385,5 +352,5 @@ guardMethods(Builder.prototype);
 
 /** A sandbox of one virtual processor and 512 MiB with busybox and no network, to be described further. */
 export function sandboxBuilder(): SandboxBuilder {
-  return new Builder(DEFAULTS);
+  return new Builder({ shares: [], networks: [], env: {} });
 }

@@ -5,10 +5,10 @@ import { guard } from "../errors/edge.ts";
 import { VmmError } from "../errors/errors.ts";
 import { placeFields, readExplanation } from "../network/control.ts";
 import { netDevice } from "../network/device.ts";
-import type { NetworkExplanation, NetworkPlace, UserNetwork } from "../network/spec.ts";
+import type { NetworkExplanation, NetworkPlace } from "../network/spec.ts";
 import { secretNetwork } from "../secrets/guest.ts";
-import type { Secrets } from "../secrets/spec.ts";
-import { hostsOf } from "../secrets/validate.ts";
+import { hostsOf } from "../spec/secret_host.ts";
+import type { Secrets, UserNetwork } from "../spec/spec.ts";
 import { failure, map } from "../wire/fields.ts";
 import { decodeCbor, encodeCbor } from "../wire/framing.ts";
 

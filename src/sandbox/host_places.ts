@@ -1,31 +1,11 @@
-/** The paths of this machine in a specification: where its guest may write, and what each leads to at a start. */
+/** The paths of this machine in a specification: what each leads to at a start. */
 
-import { statSync } from "node:fs";
 import type { Notice } from "../errors/errors.ts";
-import { type GuestDirectories, rememberGuestDirectory } from "../host/guest_directories.ts";
+import { rememberGuestDirectory } from "../host/guest_directories.ts";
 import { hold } from "../host/hold.ts";
-import { type Identity, lastingIdentity } from "../host/identity.ts";
+import type { Identity } from "../host/identity.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-
-/** Directories that guests of these specifications may write, now or once somebody has said yes. */
-export function writableIn(specs: readonly SandboxSpec[]): GuestDirectories {
-  const found = specs.flatMap(({ name, shares }) =>
-    shares.flatMap(({ host, mode }) => {
-      const status = mode === "ro" ? undefined : statusAt(host);
-      return status?.isDirectory() ? [[lastingIdentity(status), { path: host, sandbox: name }] as const] : [];
-    }),
-  );
-  return new Map(found);
-}
-
-/** Undefined too for what a later check refuses in words. */
-function statusAt(path: string) {
-  try {
-    return statSync(path, { bigint: true });
-  } catch {
-    return undefined;
-  }
-}
+import { writableIn } from "../spec/writable.ts";
 
 /**
  * Look up what a sandbox is about to be given, and remember where its guest may write. Gives what the monitor has to find, by

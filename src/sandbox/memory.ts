@@ -2,13 +2,13 @@
 
 import { SpecError, VmmError } from "../errors/errors.ts";
 import { shown } from "../errors/printable.ts";
+import { MEMORY } from "../spec/machine.ts";
+import { MEBIBYTES } from "../spec/units.ts";
 import { uint } from "../wire/fields.ts";
 import type { Message } from "../wire/framing.ts";
 
 const PAGE = 4096;
 const MIB = 1 << 20;
-/** As that of a start. */
-const LEAST = 32 * MIB;
 const TIMEOUT_MS = 10_000;
 /** Between questions how far the guest has come. */
 const FIRST_PAUSE_MS = 5;
@@ -23,10 +23,12 @@ export interface SetMemoryOptions {
 
 /** Bytes, or "512M" or "2G", in whole pages. Throws `SpecError`. */
 export function memorySize(size: number | string): number {
-  const [, digits, unit] = typeof size === "string" ? (/^(\d+)([MG])$/.exec(size) ?? []) : [];
-  const bytes = typeof size === "number" ? size : Number(digits) * (unit === "G" ? 1024 * MIB : MIB);
-  if (!Number.isSafeInteger(bytes) || bytes < LEAST)
-    throw new SpecError("memory", `${shown(size)} is no size of at least 32 MiB: bytes, "512M" or "2G"`);
+  const bytes = typeof size === "string" ? (MEBIBYTES.parse(size) ?? 0) * MIB : size;
+  if (!Number.isSafeInteger(bytes) || bytes < MEMORY.least * MIB)
+    throw new SpecError(
+      "memory",
+      `${shown(size)} is no size of at least ${MEMORY.least} MiB: bytes, "512M" or "2G"`,
+    );
   return bytes - (bytes % PAGE);
 }
 

@@ -11,7 +11,6 @@ import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
 import { secretNetwork } from "../secrets/guest.ts";
 import type { Ownership, SandboxSpec, ShareSpec } from "../spec/spec.ts";
 import type { Protection } from "./protect.ts";
-import { guestPath } from "./validate.ts";
 
 /** Guest vsock port of the agent. */
 export const AGENT_PORT = 52;
@@ -45,10 +44,6 @@ interface Placement {
   readonly archive?: string;
   /** What paths lead to, and the monitor has to find. */
   readonly identities?: ReadonlyMap<string, Identity>;
-  /** Where shares have changes staged. */
-  readonly staging?: string;
-  /** What in read-write shares stays as it is, by their order. */
-  readonly protections?: readonly Protection[];
   /** This machine's, where the sandbox has a network. */
   readonly nameServers?: readonly string[];
   /** Its places on private networks. */
@@ -65,15 +60,13 @@ export interface GuestAddition {
   readonly trust: string;
 }
 
-interface FsRoot {
+interface FsRoot extends Pick<ShareSpec, "cache" | "protect"> {
   readonly name: string;
   readonly path: string;
   readonly readOnly: boolean;
   readonly hostLocks?: true;
-  /** Of a transaction: where what is changed goes. */
+  /** Of a transaction, where what is changed goes; of a read-only share, which has places for others that it lacks. */
   readonly layer?: string;
-  readonly protect?: readonly string[];
-  readonly cache: "auto" | "always" | "never";
   readonly ownership: Ownership["mode"];
   readonly uidMap?: readonly (readonly [guest: number, host: number, count: number])[];
   readonly gidMap?: readonly (readonly [guest: number, host: number, count: number])[];
@@ -87,15 +80,15 @@ interface Mount {
 }
 
 /** Host directories by the name the guest finds them under, and where it mounts them, outer ones first. */
-interface Layout {
+export interface Layout {
   readonly roots: readonly FsRoot[];
   readonly lower: readonly string[];
   readonly mounts: readonly Mount[];
 }
 
 /** `vmm-config` of ffi/vmm.cddl. */
-export function vmmConfig(spec: SandboxSpec, root: RootImage, placement: Placement) {
-  const roots = layout(spec, root, placement).roots.map((root) => ({
+export function vmmConfig(spec: SandboxSpec, layout: Layout, placement: Placement) {
+  const roots = layout.roots.map((root) => ({
     ...root,
     identity: placement.identities?.get(root.path),
   }));
@@ -132,12 +125,11 @@ export function vmmConfig(spec: SandboxSpec, root: RootImage, placement: Placeme
 /** `plan` of guest/protocol.cddl. */
 export function guestPlan(
   spec: SandboxSpec,
-  root: RootImage,
+  { roots, lower, mounts }: Layout,
   lans: readonly Lan[] = [],
   addition?: GuestAddition,
   names?: HostNames,
 ): object {
-  const { roots, lower, mounts } = layout(spec, root);
   return {
     version: 1,
     hostname: spec.name,
@@ -189,11 +181,21 @@ export function shareRoot(index: number): string {
   return `share${index}`;
 }
 
-/** The guest finds what is there by name, and is not told what it is: that takes a place of the machine. */
-function layout(
+/** Of shares, by their order in the specification, what is not in it. */
+export interface SharePlaces {
+  /** Where shares have changes staged. */
+  readonly staging?: string;
+  /** What in read-write shares stays as it is. */
+  readonly protections?: readonly Protection[];
+  /** Directories of what read-only shares show above their own, if that is anything. */
+  readonly places?: readonly (string | undefined)[];
+}
+
+/** Of the shares and the root. The guest finds what is there by name, and is not told what it is. */
+export function layOut(
   spec: SandboxSpec,
   root: RootImage,
-  { staging = "", protections = [] }: Pick<Placement, "staging" | "protections"> = {},
+  { staging = "", protections = [], places = [] }: SharePlaces = {},
 ): Layout {
   const roots: FsRoot[] = [];
   const mounts: Mount[] = [];
@@ -208,7 +210,7 @@ function layout(
     mounts.push({ name: system(host), target, readOnly: true, overlay: true });
   }
   const ordered = spec.shares
-    .map((share, index) => ({ ...share, index, guest: guestPath("guest", share.guest) }))
+    .map((share, index) => ({ ...share, index }))
     .sort((one, other) => depth(one.guest) - depth(other.guest)); // stable: otherwise in the order given
   for (const share of ordered) {
     const readOnly = share.mode === "ro";
@@ -221,8 +223,15 @@ function layout(
       const { whole = false, paths = [] } = protections[share.index] ?? {};
       const protect = paths.length === 0 ? {} : { protect: paths };
       const locks = hostLocks(share.locks, readOnly || whole);
+      const layer = places[share.index];
       const name = add(
-        { ...shared, ...protect, ...locks, readOnly: readOnly || whole },
+        {
+          ...shared,
+          ...protect,
+          ...locks,
+          ...(layer === undefined ? {} : { layer }),
+          readOnly: readOnly || whole,
+        },
         shareRoot(share.index),
       );
       mounts.push({ name, target: share.guest, readOnly });

@@ -2,13 +2,13 @@
 
 import { guardMethods } from "../errors/edge.ts";
 import { ArgumentError, CapsaError } from "../errors/errors.ts";
+import { validateSpec } from "../spec/sandbox.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, SandboxExit, StartOptions } from "./api.ts";
 import type { RunnableSandbox } from "./builder.ts";
 import { madeUpName } from "./name.ts";
 import { endOf } from "./ready.ts";
 import { startSandbox } from "./start.ts";
-import { validateSpec } from "./validate.ts";
 
 const FIRST_RETRY_MS = 200;
 const LAST_RETRY_MS = 30_000;

@@ -8,7 +8,6 @@ import { dirname, join } from "node:path";
 import type { Notice } from "../errors/errors.ts";
 import { ancestors, neededPackages, ownFiles, realPath } from "../host/own_files.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import { pathBelow } from "./validate.ts";
 
 /** Of one share. */
 export interface Protection {
@@ -29,10 +28,8 @@ export function protections(spec: SandboxSpec, files: readonly string[]): Protec
   const roots = spec.shares.map(({ mode, host }) => (mode === "rw" ? realPath(host) : undefined));
   const writable = roots.filter((root) => root !== undefined);
   if (writable.length === 0) return roots.map(() => ({ whole: false, paths: [] }));
-  const said = spec.shares.flatMap(({ mode, host, protect = [] }, index) =>
-    mode === "rw"
-      ? protect.map((path, at) => join(host, pathBelow(`shares[${index}].protect[${at}]`, path)))
-      : [],
+  const said = spec.shares.flatMap(({ mode, host, protect = [] }) =>
+    mode === "rw" ? protect.map((path) => join(host, path)) : [],
   );
   const secrets = Object.values(spec.secrets ?? {}).flatMap(({ from }) =>
     from.startsWith("file:") ? [from.slice("file:".length)] : [],

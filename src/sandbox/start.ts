@@ -13,14 +13,15 @@ import { launch } from "../machine/launch.ts";
 import { type HostNames, hostNames } from "../network/host.ts";
 import { makePlaceholders, secretEnvironment } from "../secrets/guest.ts";
 import type { SecretProxy } from "../secrets/proxy.ts";
+import { toSpec, validateSpec } from "../spec/sandbox.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { recordBoot } from "./boot_span.ts";
 import { lookUpHosts } from "./host_places.ts";
-import { type GuestAddition, guestPlan, vmmConfig, withImage } from "./plan.ts";
+import { makePlaces } from "./places.ts";
+import { type GuestAddition, guestPlan, layOut, vmmConfig, withImage } from "./plan.ts";
 import { noticesOfProtection, protections } from "./protect.ts";
 import { SandboxHandle } from "./running.ts";
-import { pathBelow, validateSpec } from "./validate.ts";
 
 /**
  * Boot what `spec` says; resolves once the vCPUs run (`vm.ready` tells when the agent listens). Throws `SpecError` for
@@ -30,13 +31,18 @@ import { pathBelow, validateSpec } from "./validate.ts";
  * await using vm = await startSandbox(spec, { onNotice: ({ message }) => console.error(message) });
  */
 export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}): Promise<RunningSandbox> {
-  return guard("startSandbox", [options], () => start(spec, options));
+  return guard("startSandbox", [options], async () => {
+    options.signal?.throwIfAborted();
+    const asked = toSpec(spec);
+    validateSpec(asked);
+    return startChecked(asked, options);
+  });
 }
 
-async function start(asked: SandboxSpec, options: StartOptions): Promise<SandboxHandle> {
+/** The same of a specification that was checked just now. */
+export async function startChecked(asked: SandboxSpec, options: StartOptions): Promise<SandboxHandle> {
   const began = performance.now();
   options.signal?.throwIfAborted();
-  validateSpec(asked);
   const root = await prepare(asked);
   options.signal?.throwIfAborted();
   const spec = withImage(asked, root);
@@ -60,11 +66,16 @@ async function start(asked: SandboxSpec, options: StartOptions): Promise<Sandbox
       const used = [spec.kernel ? undefined : await kernel, spec.initrd ? undefined : base, choice.qemu];
       const given = protections(spec, [dirname(place.runtimeDir), ...used.flatMap((path) => path ?? [])]);
       for (const notice of noticesOfProtection(spec, given)) options.onNotice?.(notice);
-      return vmmConfig(spec, root, {
+      const layout = layOut(spec, root, {
+        ...(staged === undefined ? {} : { staging: staged.directory }),
+        protections: given,
+        places: makePlaces(spec.shares, given, place.runtimeDir),
+      });
+      return vmmConfig(spec, layout, {
         ...choice,
         kernel: await kernel,
         initrd: writingIn(dirname(place.runtimeDir), () =>
-          writeInitrd(place.runtimeDir, base, guestPlan(spec, root, place.lans, addition, names)),
+          writeInitrd(place.runtimeDir, base, guestPlan(spec, layout, place.lans, addition, names)),
         ),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
@@ -73,8 +84,6 @@ async function start(asked: SandboxSpec, options: StartOptions): Promise<Sandbox
         ...(proxy === undefined ? {} : { services: proxy.services }),
         ...(place.lans.length === 0 ? {} : { lans: place.lans }),
         ...(place.archive === undefined ? {} : { archive: place.archive }),
-        ...(staged === undefined ? {} : { staging: staged.directory }),
-        protections: given,
       });
     },
     async (identity, control) => {
@@ -127,11 +136,7 @@ async function stage(
 ): Promise<StagedChanges | undefined> {
   if (!shares.some(({ mode }) => mode === "transaction")) return undefined;
   const { stageChanges } = await import("../changes/changes.ts");
-  const plain = shares.map(({ protect = [], ...share }, index) => ({
-    ...share,
-    protect: protect.map((path) => pathBelow(`shares[${index}].protect`, path)),
-  }));
-  return stageChanges(place, name, plain, keepChanges);
+  return stageChanges(place, name, shares, keepChanges);
 }
 
 interface StartedSecrets {

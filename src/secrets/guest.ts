@@ -1,8 +1,7 @@
 /** What a sandbox with secrets sees of them: placeholders, an authority to trust, and hosts that may be reached. */
 
-import type { UserNetwork } from "../network/spec.ts";
-import type { Secrets } from "./spec.ts";
-import { hostsOf } from "./validate.ts";
+import { hostsOf } from "../spec/secret_host.ts";
+import type { Secrets, UserNetwork } from "../spec/spec.ts";
 
 /** Where init puts the authority's certificate (guest/protocol.cddl): beside those of the root file system, and alone. */
 const BUNDLE = "/etc/ssl/certs/ca-certificates.crt";

@@ -7,10 +7,10 @@ import { controlSocket, SECRETS_LOG, secretSocket, vmmDirectory } from "../host/
 import { absolute } from "../host/homes.ts";
 import { BUN, packagePath } from "../host/installation.ts";
 import type { NetworkRefusal } from "../network/spec.ts";
+import { hostsOf, parseHost, type SecretHost } from "../spec/secret_host.ts";
+import type { Secrets } from "../spec/spec.ts";
 import { outsideProxy } from "./proxy/outside.ts";
 import { lines, PROXY, type ProxySecret, type ProxyTask, type ProxyWord } from "./proxy/talk.ts";
-import type { Secrets } from "./spec.ts";
-import { hostsOf, parseHost, type SecretHost } from "./validate.ts";
 import { readSecret } from "./value.ts";
 
 /** From its start to its first word, which takes a tenth of a second where nothing is emulated. */
@@ -117,13 +117,13 @@ function makeTask(options: ProxyOptions, services: readonly SecretService[]): Pr
   const { secrets, placeholders, runtimeDir, nameServers } = options;
   const outside = outsideProxy(process.env);
   const all = Object.entries(secrets).map(([name, { from, hosts, header }]) => {
-    const value = readSecret(`secrets.${name}.from`, from);
+    const value = readSecret(["secrets", name, "from"], from);
     const secret: ProxySecret = {
       placeholder: placeholders[name]!,
       value,
       ...(header === undefined ? {} : { header: header.toLowerCase() }),
     };
-    return { secret, hosts: hosts.map((host) => parseHost(`secrets.${name}.hosts`, host)) };
+    return { secret, hosts: hosts.map((host) => parseHost(["secrets", name, "hosts"], host)) };
   });
   const isOf = (service: SecretService) => (host: SecretHost) =>
     host.name === service.name && host.port === service.port;

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { type HostFileError, SpecError } from "../errors/errors.ts";
 import { hold } from "../host/hold.ts";
+import type { Field } from "../spec/problem.ts";
 
 /** Less would be found in all kinds of text, and be starred out there. */
 const MIN_BYTES = 8;
@@ -15,7 +16,7 @@ const VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
  * Read it; the newline that ends a file is not part of it. `field` is the `from` of the specification. Throws
  * {@link SpecError}, never with the value in it.
  */
-export function readSecret(field: string, from: string): string {
+export function readSecret(field: Field, from: string): string {
   const place = from.slice(from.indexOf(":") + 1);
   const value = from.startsWith("env:") ? fromEnvironment(field, place) : fromFile(field, place);
   const wrong = (why: string) => new SpecError(field, `the value in ${from} ${why}`);
@@ -28,7 +29,7 @@ export function readSecret(field: string, from: string): string {
   return value;
 }
 
-function fromEnvironment(field: string, name: string): string {
+function fromEnvironment(field: Field, name: string): string {
   const value = process.env[name];
   if (value !== undefined) return value;
   throw new SpecError(field, `there is no ${name} in the environment`, {
@@ -36,7 +37,7 @@ function fromEnvironment(field: string, name: string): string {
   });
 }
 
-function fromFile(field: string, path: string): string {
+function fromFile(field: Field, path: string): string {
   try {
     using held = hold(path);
     const { status } = held;

@@ -1,11 +1,7 @@
 /** The forms that values of a table may have: TypeBox schemas, with the words in which a wrong value is refused. */
 import { type TLiteral, type TSchema, type TUnion, Type } from "@sinclair/typebox";
 
-/** Where in a table a value is. */
-export type Path = readonly (string | number)[];
-
-/** Told of what is wrong with the value at `path`, and what to do about it. */
-export type Reporter = (path: Path, message: string, hint?: string) => void;
+export type { Path, Report as Reporter } from "./problem.ts";
 
 /** Words for error messages: what a refused value, or a refused name in a table, should have been. */
 declare module "@sinclair/typebox" {
@@ -16,6 +12,20 @@ declare module "@sinclair/typebox" {
 }
 
 export const closed = { additionalProperties: false } as const;
+
+/** Of a sandbox, a VM or a private network: as a host name, a directory entry and an argument of the command line. */
+export const NAME = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$";
+export const NAME_WORDS = "up to 32 small letters, digits and inner dashes";
+/** Of a variable that a shell can name. */
+export const VARIABLE = "^[A-Za-z_][A-Za-z0-9_]*$";
+
+export const name = (description: string) =>
+  Type.String({ description, pattern: NAME, expected: `a name of ${NAME_WORDS}` });
+
+export const texts = (description: string, of: string, example: string) =>
+  Type.Array(Type.String({ expected: of }), { description, expected: `a list such as ${example}` });
+
+export const flag = (description: string) => Type.Boolean({ description, expected: "true or false" });
 
 export const words = <const T extends readonly string[]>(
   values: T,

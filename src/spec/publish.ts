@@ -2,6 +2,7 @@
 
 import { isIP } from "node:net";
 import { SpecError } from "../errors/errors.ts";
+import { below, type Field } from "./problem.ts";
 
 /** `net-publish` of ffi/vmm.cddl. */
 export interface Publish {
@@ -20,7 +21,7 @@ const MAX_PORTS = 16;
  * `[ADDRESS:]PORT:GUEST_PORT[/udp]`: of this machine's loopback unless an address is given; port 0 is any that is free.
  * Throws {@link SpecError}.
  */
-export function parsePublish(field: string, text: string): Publish {
+export function parsePublish(field: Field, text: string): Publish {
   const found = FORM.exec(text)?.groups;
   const wrong = (why: string) =>
     new SpecError(field, `${JSON.stringify(text)} ${why}`, {
@@ -38,16 +39,19 @@ export function parsePublish(field: string, text: string): Publish {
 }
 
 /** Throws {@link SpecError} for the first that is none, or that takes another's place. */
-export function validatePublish(field: string, ports: readonly string[]): void {
+export function validatePublish(field: Field, ports: readonly string[]): void {
   if (ports.length > MAX_PORTS)
     throw new SpecError(field, `${ports.length} published ports are more than ${MAX_PORTS}`);
   const taken = new Map<string, number>();
   ports.forEach((text, index) => {
-    const { protocol, address, port } = parsePublish(`${field}[${index}]`, text);
+    const { protocol, address, port } = parsePublish(below(field, index), text);
     const place = `${address} ${port} ${protocol}`;
     const other = taken.get(place);
     if (port !== 0 && other !== undefined)
-      throw new SpecError(`${field}[${index}]`, `${field}[${other}] has the same port of this machine`);
+      throw new SpecError(
+        below(field, index),
+        `${JSON.stringify(ports[other])} has the same port of this machine`,
+      );
     taken.set(place, index);
   });
 }

@@ -1,12 +1,56 @@
 /** What a sandbox is to be, as plain data: the one form that `capsa.toml` and the builder both end in. */
 
-import type { JoinedNetwork } from "../network/lan.ts";
-import type { NetworkSpec } from "../network/spec.ts";
-import type { Secrets } from "../secrets/spec.ts";
+/** The host's network by user-mode NAT: the sandbox's connections are sockets of its VMM. */
+export interface UserNetwork {
+  readonly mode: "user";
+  /**
+   * What may be reached, and nothing else: `"registry.example:443"`, `"*.example.org:443"`, `"10.0.0.0/8:5432"`,
+   * `"192.0.2.1:53/udp"`. Absent: everything but the host itself, link-local and metadata addresses.
+   */
+  readonly allow?: readonly string[];
+  /** What may not be reached, whatever is allowed; as above. */
+  readonly deny: readonly string[];
+  /** What is let through, as by `allow`, and told of; where everything is allowed this closes nothing. */
+  readonly log: readonly string[];
+  /** Ports of the host that lead to ports of the guest: `"8080:80"`, `"0:80"`, `"0.0.0.0:53:53/udp"`. */
+  readonly publish: readonly string[];
+  /** At most three name servers to ask, by address; absent: the host's. */
+  readonly nameServers?: readonly string[];
+  /** Connections at a time, 1 to 4096: TCP, either way, and at most 256 ports that send datagrams; absent: 4096. */
+  readonly maxConnections?: number;
+  /** Bytes per second that may cross the guest's cable, each way, 8000 or more; absent: as many as can. */
+  readonly bytesPerSecond?: number;
+  /** The guest's gateway, 10.0.2.2, leads to the host's loopback. */
+  readonly hostLoopback: boolean;
+}
 
-export type { JoinedNetwork, PrivateNetwork } from "../network/lan.ts";
-export type { NetworkSpec, UserNetwork } from "../network/spec.ts";
-export type { SecretSpec, Secrets } from "../secrets/spec.ts";
+export type NetworkSpec = "none" | UserNetwork;
+
+/** Sandboxes that have joined the same one are on one cable, and nothing else is. */
+export interface PrivateNetwork {
+  /** Up to 32 small letters, digits and inner dashes. */
+  readonly name: string;
+  /** Where the name holds: a file's path, or a text that nobody else has. */
+  readonly scope: string;
+}
+
+/** A network to join, and the name that the sandbox has there for the others. */
+export interface JoinedNetwork extends PrivateNetwork {
+  readonly as: string;
+}
+
+/** A value of this machine's that programs in the sandbox use without having it. */
+export interface SecretSpec {
+  /** Where the value is: `"env:TOKEN"`, a variable of this process's environment, or `"file:/absolute/path"`. */
+  readonly from: string;
+  /** Who is given it: `"api.example:443"`; without a port 443. By name, over TLS. */
+  readonly hosts: readonly string[];
+  /** The one header of a request that it may be in; absent: any. */
+  readonly header?: string;
+}
+
+/** By name, which is that of the variable that has the placeholder in the guest. */
+export type Secrets = Readonly<Record<string, SecretSpec>>;
 
 /** Who the guest sees as owner of a share's files; see `capsa.toml.example`. */
 export type Ownership =

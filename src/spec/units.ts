@@ -1,4 +1,55 @@
-/** The units of `capsa.toml`, read into the numbers the rest of the program uses; and durations as people read them. */
+/** Units of sizes, times and rates as people write them, read into the numbers that the rest of the program uses; and times as people read them. */
+
+export interface Unit {
+  /** What a text of it looks like. */
+  readonly pattern: string;
+  readonly parse: (text: string) => number | undefined;
+  readonly show: (value: number) => string;
+  /** What a plain number counts. */
+  readonly counts: string;
+}
+
+export const MEBIBYTES: Unit = {
+  pattern: "^[0-9]+[MG]$",
+  parse: parseMemory,
+  show: (mb) => (mb % 1024 === 0 ? `${mb / 1024}G` : `${mb}M`),
+  counts: "MiB",
+};
+
+export const BYTES: Unit = {
+  pattern: "^[0-9]+[KMG]$",
+  parse: parseSize,
+  show: (bytes) =>
+    bytes % 2 ** 30 === 0
+      ? `${bytes / 2 ** 30}G`
+      : bytes % 2 ** 20 === 0
+        ? `${bytes / 2 ** 20}M`
+        : bytes % 1024 === 0
+          ? `${bytes / 1024}K`
+          : String(bytes),
+  counts: "bytes",
+};
+
+export const TIME: Unit = {
+  pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h)$",
+  parse: parseDuration,
+  show: (ms) =>
+    ms < 1000
+      ? `${ms}ms`
+      : ms < 60_000
+        ? `${ms / 1000}s`
+        : ms < 3_600_000
+          ? `${ms / 60_000}m`
+          : `${Math.floor(ms / 3_600_000)}h`,
+  counts: "milliseconds",
+};
+
+export const BANDWIDTH: Unit = {
+  pattern: "^[0-9]+(\\.[0-9]+)?(kbit|Mbit|Gbit|kB|MB|GB)$",
+  parse: parseBandwidth,
+  show: (rate) => (rate % 1e9 === 0 ? `${rate / 1e9}GB` : `${rate / 125}kbit`),
+  counts: "bytes per second",
+};
 
 const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 
@@ -17,13 +68,13 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, "0")} s`;
 }
 
-const BYTES = { kbit: 125, Mbit: 125_000, Gbit: 125_000_000, kB: 1000, MB: 1_000_000, GB: 1e9 } as const;
+const RATES = { kbit: 125, Mbit: 125_000, Gbit: 125_000_000, kB: 1000, MB: 1_000_000, GB: 1e9 } as const;
 
 /** Bits ("10Mbit") or bytes ("1.5MB"), of a second, in bytes, or undefined for anything else. */
 export function parseBandwidth(text: string): number | undefined {
   const match = /^([0-9]+(?:\.[0-9]+)?)(kbit|Mbit|Gbit|kB|MB|GB)$/.exec(text);
   if (!match) return undefined;
-  return Math.round(Number(match[1]) * BYTES[match[2] as keyof typeof BYTES]);
+  return Math.round(Number(match[1]) * RATES[match[2] as keyof typeof RATES]);
 }
 
 /** Size such as "512M" or "2G" in MiB, or undefined for anything else. */

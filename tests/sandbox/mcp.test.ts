@@ -264,7 +264,7 @@ describe("what a model may not have is refused with what it may", () => {
       'of kind "small" this server\'s operator allows 128 MiB',
     ],
     ["another kind", "create", () => ({ kind: "huge" }), '"small" or "large", not "huge"'],
-    ["a network", "create", () => ({ network: "user" }), 'unknown key "network" in create'],
+    ["a network", "create", () => ({ network: "user" }), "create.network: unknown key"],
     [
       "time",
       "exec",

@@ -7,10 +7,10 @@
 
 int board__split(uint64_t memory, struct guest_memory *mem, struct failure *why)
 {
-	if (memory < LAYOUT_MEMORY_MIN || memory > LAYOUT_MEMORY_MAX || memory % 4096)
+	if (memory < BOARD_MEMORY_MIN || memory > BOARD_MEMORY_MAX || memory % 4096)
 		return failure__set(why, EINVAL, NULL,
 				    "a machine has %llu MiB to %llu GiB of memory in whole pages, not %llu bytes",
-				    LAYOUT_MEMORY_MIN >> 20, LAYOUT_MEMORY_MAX >> 30, (unsigned long long)memory);
+				    BOARD_MEMORY_MIN >> 20, BOARD_MEMORY_MAX >> 30, (unsigned long long)memory);
 	uint64_t low = memory < LAYOUT_HOLE ? memory : LAYOUT_HOLE;
 	mem->count = 1;
 	mem->regions[0] = (struct guest_region){.gpa = 0, .size = low};

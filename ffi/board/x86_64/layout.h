@@ -28,10 +28,8 @@
 #define LAYOUT_RESET 0xffff0       /* where a processor begins, and a BIOS */
 #define LAYOUT_KERNEL_MIN 0x100000 /* kernels and initrds lie above the first megabyte */
 
-#define LAYOUT_CMDLINE_MAX 2047         /* bytes without the NUL: what x86 kernels keep (COMMAND_LINE_SIZE) */
-#define LAYOUT_CPUS_MAX 254             /* APIC IDs are bytes, 255 is everyone's, and the I/O APIC has one as well */
-#define LAYOUT_MEMORY_MIN (16ULL << 20) /* bytes; less holds no kernel */
-#define LAYOUT_MEMORY_MAX (1ULL << 40)
+#define LAYOUT_CMDLINE_MAX 2047 /* bytes without the NUL: what x86 kernels keep (COMMAND_LINE_SIZE) */
+#define LAYOUT_CPUS_MAX 254     /* APIC IDs are bytes, 255 is everyone's, and the I/O APIC has one as well */
 
 #define LAYOUT_E820_MAX 3
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "board/board.h"
 #include "capsa.h"
 #include "net/config.h"
 #include "net/lan_config.h"
@@ -192,9 +193,9 @@ static int read_root(struct cbor_reader *reader, const CborValue *value, void *a
 	for (unsigned i = 0; i < index; i++)
 		if (strcmp(fs->roots[i].name, root->name) == 0)
 			return failure__set(reader->why, EINVAL, NULL, "%s.name \"%.40s\" is taken", where, root->name);
-	if (root->layer && (root->read_only || root->protect_count))
+	if (root->layer && root->protect_count)
 		return failure__set(reader->why, EINVAL, NULL,
-				    "%s.layer takes what is changed: nothing is readOnly or in protect", where);
+				    "%s.layer takes what is changed: nothing is in protect", where);
 	err = absolute(reader, root->path, where);
 	return err ? err : absolute(reader, root->layer, where);
 }
@@ -363,8 +364,8 @@ static int read_all(struct cbor_reader *reader, const uint8_t *from, size_t len,
 		 .kind = CBOR_KIND_UINT,
 		 .required = true,
 		 .offset = MEMBER(memory),
-		 .min = 4096,
-		 .max = 1ULL << 46},
+		 .min = BOARD_MEMORY_MIN,
+		 .max = BOARD_MEMORY_MAX},
 		{.key = "runtimeDir", .kind = CBOR_KIND_TEXT, .required = true, .offset = MEMBER(runtime_dir)},
 		{.key = "detached", .kind = CBOR_KIND_BOOL, .required = true, .offset = MEMBER(detached)},
 		{.key = "fs", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_fs},

@@ -4,9 +4,10 @@ import { type Command, InvalidArgumentError } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import { printableLine } from "../../errors/printable.ts";
 import { isTerminal } from "../../host/libc.ts";
-import { DEFAULT_LIMITS, type McpLimits, type Operator, validateLimits } from "../../mcp/limits.ts";
-import { validateSpec } from "../../sandbox/validate.ts";
-import type { RootfsSpec, SandboxSpec, ShareSpec } from "../../spec/spec.ts";
+import type { Operator } from "../../mcp/limits.ts";
+import { type McpLimits, toLimits } from "../../spec/mcp.ts";
+import { toSpec, validateSpec } from "../../spec/sandbox.ts";
+import type { RootfsSpec } from "../../spec/spec.ts";
 import { choose } from "../choose.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
@@ -18,7 +19,7 @@ interface KindOptions {
   readonly memory?: number;
   readonly cpus?: number;
   readonly ttl?: number;
-  readonly share?: readonly ShareSpec[];
+  readonly share?: readonly object[];
   readonly allow?: readonly string[];
 }
 
@@ -71,7 +72,6 @@ export function mcp(program: Command, cli: Cli): void {
 async function run(names: readonly string[], options: Options, { terminal, signal }: Cli): Promise<void> {
   const operator =
     options.file === undefined ? fromOptions(names, options) : fromFile(options.file, names, options);
-  validateLimits(operator.limits);
   const { serve } = await import("../../mcp/server.ts");
   if (isTerminal(0)) await terminal.say("capsa mcp: waits for a client's messages on stdin; Ctrl-C ends it");
   await serve(operator, { signal, tell: (line) => void terminal.say(printableLine(`capsa mcp: ${line}`)) });
@@ -95,52 +95,36 @@ function fromOptions(names: readonly string[], options: Options): Operator {
       `"${names[0]}" is to be a sandbox of a file, and there is none`,
       "name it with --file",
     );
-  const kind: SandboxSpec = {
+  const kind = toSpec({
     name: "sandbox",
-    cpus: options.cpus ?? 1,
-    memoryMb: options.memory ?? 512,
-    engine: "auto",
-    confine: "auto",
-    rootfs: options.rootfs ?? { kind: "host" },
-    shares: options.share ?? [],
-    network:
-      options.allow === undefined
-        ? "none"
-        : { mode: "user", allow: options.allow, deny: [], log: [], publish: [], hostLoopback: false },
-    env: {},
-    bootTimeoutMs: 30_000,
+    cpus: options.cpus,
+    memoryMb: options.memory,
+    rootfs: options.rootfs ?? "host",
+    shares: options.share,
+    network: options.allow && { mode: "user", allow: options.allow },
     ttlMs: options.ttl ?? TTL_MS,
-  };
+  });
   validateSpec(kind);
-  return { limits: limitsOf(DEFAULT_LIMITS, options), kinds: [kind] };
+  return { limits: limitsOf({}, options), kinds: [kind] };
 }
 
 /** `before`, but for what the command line says. */
-function limitsOf(before: McpLimits, options: Options): McpLimits {
-  const { maxSandboxes, execTimeout, maxOutput, downloads, maxDownload } = options;
-  return {
+function limitsOf(before: Partial<McpLimits>, options: Options): McpLimits {
+  const { maxSandboxes, execTimeout: execTimeoutMs, maxOutput, downloads, maxDownload } = options;
+  const said = { maxSandboxes, execTimeoutMs, maxOutput, downloads, maxDownload };
+  return toLimits({
     ...before,
-    ...(maxSandboxes !== undefined && { maxSandboxes }),
-    ...(execTimeout !== undefined && { execTimeoutMs: execTimeout }),
-    ...(maxOutput !== undefined && { maxOutput }),
-    ...(downloads !== undefined && { downloads: resolve(downloads) }),
-    ...(maxDownload !== undefined && { maxDownload }),
-  };
+    ...Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined)),
+  });
 }
 
 function parseRootfs(text: string): RootfsSpec {
   return text === "host" || text === "base" ? { kind: text } : { kind: "directory", path: resolve(text) };
 }
 
-function parseShare(text: string): ShareSpec {
-  const [, host, guest, mode = "ro"] = /^(.+?):(\/[^:]*)(?::(ro|rw))?$/.exec(text) ?? [];
+function parseShare(text: string): object {
+  const [, host, guest, mode] = /^(.+?):(\/[^:]*)(?::(ro|rw))?$/.exec(text) ?? [];
   if (host === undefined || guest === undefined)
     throw new InvalidArgumentError("HOST:GUEST or HOST:GUEST:rw is wanted, where GUEST begins with a slash.");
-  return {
-    host: resolve(host),
-    guest,
-    mode: mode as "ro" | "rw",
-    ownership: { mode: "root" },
-    cache: "auto",
-  };
+  return { host, guest, mode };
 }

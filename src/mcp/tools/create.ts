@@ -2,29 +2,19 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { CapsaError } from "../../errors/errors.ts";
+import type { Quantity } from "../../spec/key.ts";
+import { CPUS, MEMORY } from "../../spec/machine.ts";
+import { tellSpec } from "../../spec/sandbox.ts";
 import type { Operator } from "../limits.ts";
 import type { OwnSandbox } from "../sandboxes.ts";
 import { inputs, type Tool } from "../tool.ts";
 
-/** A guest needs that to start, as capsa.toml has it. */
-const LEAST_MEMORY_MB = 64;
-
 export function create(kinds: Operator["kinds"]): Tool {
-  const mostMemory = Math.max(...kinds.map(({ memoryMb }) => memoryMb));
-  const mostCpus = Math.max(...kinds.map(({ cpus }) => cpus));
-  const size = (what: string, unit: string, least: number, most: number) =>
-    Type.Optional(
-      Type.Integer({
-        description: `${what}; as much as is allowed (${most}${unit}) without.`,
-        minimum: Math.min(least, most),
-        maximum: most,
-        expected: `a whole number from ${Math.min(least, most)} to ${most}${unit}, which is what this server's operator allows`,
-      }),
-    );
+  const most = (key: "memoryMb" | "cpus") => Math.max(...kinds.map((kind) => kind[key]));
   const names = kinds.map(({ name }) => name);
   const input = inputs({
-    memoryMb: size("Memory", " MiB", LEAST_MEMORY_MB, mostMemory),
-    cpus: size("Processors", "", 1, mostCpus),
+    memoryMb: size(MEMORY, most("memoryMb"), "Memory", " MiB"),
+    cpus: size(CPUS, most("cpus"), "Processors"),
     kind: Type.Optional(
       Type.Union(
         names.map((name) => Type.Literal(name)),
@@ -56,21 +46,20 @@ export function create(kinds: Operator["kinds"]): Tool {
   };
 }
 
-/** What a model should know of one; paths of this machine are not among that. */
+/** As much of it as this server's operator allows. */
+function size(key: Quantity, most: number, what: string, unit = "") {
+  const least = Math.min(key.least, most);
+  return Type.Optional(
+    Type.Integer({
+      description: `${what}; as much as is allowed (${most}${unit}) without.`,
+      minimum: least,
+      maximum: most,
+      expected: `a whole number from ${least} to ${most}${unit}, which is what this server's operator allows`,
+    }),
+  );
+}
+
+/** What a model should know of one. */
 export function describeSandbox({ spec, kind, created }: OwnSandbox): Record<string, unknown> {
-  const { name, memoryMb, cpus, network, networks, rootfs, shares, ttlMs, idleTimeoutMs } = spec;
-  return {
-    sandbox: name,
-    kind,
-    memoryMb,
-    cpus,
-    rootfs: rootfs.kind,
-    network:
-      network === "none" ? "none" : { allow: network.allow ?? "everything outside", deny: network.deny },
-    ...(networks === undefined ? {} : { privateNetworks: networks.map((one) => one.name) }),
-    shares: shares.map(({ guest, mode, protect }) => ({ path: guest, mode, readOnlyPaths: protect })),
-    created: created.toISOString(),
-    ...(ttlMs === undefined ? {} : { endsAt: new Date(created.getTime() + ttlMs).toISOString() }),
-    ...(idleTimeoutMs === undefined ? {} : { endsWhenIdleForSeconds: idleTimeoutMs / 1000 }),
-  };
+  return { sandbox: spec.name, kind, ...tellSpec(spec, created), created: created.toISOString() };
 }

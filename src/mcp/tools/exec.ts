@@ -1,8 +1,8 @@
 /** `exec`: run a command to its end, within the operator's time. */
 
 import { type Static, Type } from "@sinclair/typebox";
+import type { McpLimits } from "../../spec/mcp.ts";
 import { Excerpt } from "../excerpt.ts";
-import type { McpLimits } from "../limits.ts";
 import { guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
 
 export function exec({ execTimeoutMs, maxOutput }: McpLimits): Tool {

@@ -2,8 +2,8 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { CapsaError } from "../../errors/errors.ts";
+import type { McpLimits } from "../../spec/mcp.ts";
 import { wholeCharacters } from "../excerpt.ts";
-import type { McpLimits } from "../limits.ts";
 import { encoding, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
 
 export function read({ maxOutput }: McpLimits): Tool {

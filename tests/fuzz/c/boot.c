@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	struct guest_memory mem;
 	struct failure why;
-	if (board__split(LAYOUT_MEMORY_MIN + ((uint64_t)data[len - 1] << 20), &mem, &why))
+	if (board__split(BOARD_MEMORY_MIN + ((uint64_t)data[len - 1] << 20), &mem, &why))
 		abort();
 	size_t size = mem.regions[0].size;
 	/* with a page on either side that nothing may touch */

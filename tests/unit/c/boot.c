@@ -444,9 +444,9 @@ static void memory_goes_around_the_hole(void)
 	CHECK_EQ(layout__e820(&mem, e820), 3);
 	CHECK_EQ(e820[1].addr + e820[1].size, 3ULL << 30);
 	CHECK_EQ(e820[2].addr + e820[2].size, 301ULL << 30);
-	CHECK_EQ(board__split(LAYOUT_MEMORY_MIN - 4096, &mem, &why), -EINVAL);
-	CHECK_EQ(board__split(LAYOUT_MEMORY_MAX + 4096, &mem, &why), -EINVAL);
-	CHECK_EQ(board__split(LAYOUT_MEMORY_MIN + 1, &mem, &why), -EINVAL);
+	CHECK_EQ(board__split(BOARD_MEMORY_MIN - 4096, &mem, &why), -EINVAL);
+	CHECK_EQ(board__split(BOARD_MEMORY_MAX + 4096, &mem, &why), -EINVAL);
+	CHECK_EQ(board__split(BOARD_MEMORY_MIN + 1, &mem, &why), -EINVAL);
 }
 
 int main(void)

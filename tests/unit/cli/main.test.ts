@@ -217,7 +217,7 @@ describe("check", () => {
     await writeFile(join(dir.path, "capsa.toml"), wrong);
     const { exitCode, stderr, stdout } = await capsa(["check"], { cwd: dir.path });
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
-    expect(stderr).toContain('capsa.toml:2:1: unknown key "memroy"');
+    expect(stderr).toContain("capsa.toml:2:1: sandbox.box.memroy: unknown key");
     expect(stderr).toContain("capsa.toml:3:8: sandbox.box.cpus");
     const { error } = JSON.parse((await capsa(["check", "--json"], { cwd: dir.path })).stdout);
     expect(

@@ -130,7 +130,7 @@ describe("a right file", () => {
             },
             cache: "never",
             locks: "guest",
-            protect: [".git/hooks", "./a/"],
+            protect: [".git/hooks", "a"],
           },
           {
             host: join(dir, "link"),
@@ -264,7 +264,7 @@ describe("a wrong file", () => {
       "unknown key",
       `${box}memroy = "1G"`,
       ["2:1 sandbox.box.memroy"],
-      'unknown key "memroy" in sandbox.box',
+      "sandbox.box.memroy: unknown key",
       'did you mean "memory"?',
     ],
     [
@@ -286,7 +286,7 @@ describe("a wrong file", () => {
       ["2:1 sandbox.box.constructor"],
       "unknown key",
     ],
-    ["no sandbox", "", ["1:1 sandbox"], "the file lacks sandbox"],
+    ["no sandbox", "", ["1:1 sandbox"], "sandbox: is missing"],
     ["empty sandbox table", "[sandbox]", ["1:2 sandbox"], "not an empty table"],
     ["sandbox that is no table", "sandbox = 3", ["1:11 sandbox"], "must be [sandbox.NAME] tables, not 3"],
     [
@@ -297,15 +297,15 @@ describe("a wrong file", () => {
     ],
     ["bad name", '[sandbox."My Box"]', ['1:10 sandbox."My Box"'], "cannot be a name", "small letters"],
     [
-      "number where text belongs",
-      `${box}memory = 512`,
+      "list where text belongs",
+      `${box}memory = []`,
       ["2:10 sandbox.box.memory"],
-      'with its unit: "512M"',
-      "not 512",
+      'such as "512M"',
+      "not an empty list",
     ],
     ["size without a unit", `${box}memory = "512"`, ["2:10 sandbox.box.memory"], 'not "512"'],
-    ["too little memory", `${box}memory = "8M"`, ["2:10 sandbox.box.memory"], "at least 64M"],
-    ["too much memory", `${box}memory = "9999G"`, ["2:10 sandbox.box.memory"], "at most 1024G"],
+    ["too little memory", `${box}memory = "8M"`, ["2:10 sandbox.box.memory"], 'from "40M"'],
+    ["too much memory", `${box}memory = "9999G"`, ["2:10 sandbox.box.memory"], 'to "1024G"'],
     ["too many CPUs", `${box}cpus = 256`, ["2:8 sandbox.box.cpus"], "a whole number from 1 to 255, not 256"],
     ["half a CPU", `${box}cpus = 0.5`, ["2:8 sandbox.box.cpus"], "not 0.5"],
     [
@@ -352,7 +352,7 @@ describe("a wrong file", () => {
       "private network twice",
       `${box}networks = ["backend", "backend"]\n[sandbox.db]\nnetworks = ["backend"]`,
       ["2:24 sandbox.box.networks[2]"],
-      "it is networks[0] again",
+      "is there already",
     ],
     [
       "name that no private network can have",
@@ -361,27 +361,17 @@ describe("a wrong file", () => {
       "the name of a network",
     ],
     ["duration without a unit", `${box}bootTimeout = "30"`, ["2:15 sandbox.box.bootTimeout"], '"30s"'],
-    ["no time to live", `${box}ttl = "0s"`, ["2:7 sandbox.box.ttl"], "longer than no time"],
-    [
-      "a limit that is none",
-      `${box}idleTimeout = "2000h"`,
-      ["2:15 sandbox.box.idleTimeout"],
-      "at most 1193h",
-    ],
-    ["no time at all", `${box}bootTimeout = "0s"`, ["2:15 sandbox.box.bootTimeout"], "longer than no time"],
+    ["no time to live", `${box}ttl = "0s"`, ["2:7 sandbox.box.ttl"], 'from "1ms"'],
+    ["a limit that is none", `${box}idleTimeout = "2000h"`, ["2:15 sandbox.box.idleTimeout"], 'to "1193h"'],
+    ["no time at all", `${box}bootTimeout = "0s"`, ["2:15 sandbox.box.bootTimeout"], 'from "1ms"'],
     ["number in env", `${box}env = { A = 1 }`, ["2:13 sandbox.box.env.A"], "text in quotes"],
     ["name in env", `${box}env = { "A=B" = "1" }`, ['2:9 sandbox.box.env."A=B"'], "any text without ="],
     ["empty run", `${box}run = []`, ["2:7 sandbox.box.run"], "not an empty list"],
     ["number in run", `${box}run = ["a", 1]`, ["2:13 sandbox.box.run[2]"], "not 1"],
     ["relative cwd", `${box}cwd = "work"`, ["2:7 sandbox.box.cwd"], "an absolute path in the guest"],
     ["rootfs word", `${box}rootfs = "debian"`, ["2:10 sandbox.box.rootfs"], '"base", "host" or a directory'],
-    ["missing rootfs", `${box}rootfs = "./none"`, ["2:10 sandbox.box.rootfs"], "there is no directory"],
-    [
-      "rootfs below a file",
-      `${box}rootfs = "./data.bin/x"`,
-      ["2:10 sandbox.box.rootfs"],
-      "there is no directory",
-    ],
+    ["missing rootfs", `${box}rootfs = "./none"`, ["2:10 sandbox.box.rootfs"], "is not there"],
+    ["rootfs below a file", `${box}rootfs = "./data.bin/x"`, ["2:10 sandbox.box.rootfs"], "is not there"],
     ["rootfs in a circle", `${box}rootfs = "./circle"`, ["2:10 sandbox.box.rootfs"], "lead in a circle"],
     ["kernel with a long name", `${box}kernel = "${"n".repeat(256)}"`, ["2:10 sandbox.box.kernel"], "longer"],
     ["NUL in a path", `${box}initrd = "a\\u0000"`, ["2:10 sandbox.box.initrd"], "a path on the host"],
@@ -417,14 +407,14 @@ describe("a wrong file", () => {
       ],
       'a change such as "created /project/a.txt", not "creatd /a"',
     ],
-    ["missing kernel", `${box}kernel = "none"`, ["2:10 sandbox.box.kernel"], "there is no file"],
-    ["initrd that is a directory", `${box}initrd = "src"`, ["2:10 sandbox.box.initrd"], "there is no file"],
+    ["missing kernel", `${box}kernel = "none"`, ["2:10 sandbox.box.kernel"], "is not there"],
+    ["initrd that is a directory", `${box}initrd = "src"`, ["2:10 sandbox.box.initrd"], "is a directory"],
     [
       "missing host path",
       `${box}[[sandbox.box.shares]]\nhost = "none"\nguest = "/a"`,
       ["3:8 sandbox.box.shares[1].host"],
-      "there is no ",
-      "relative paths start",
+      "/none is not there",
+      "relative paths start at /",
     ],
     [
       "paths that a shell would expand",
@@ -473,7 +463,7 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
     [
       "protected paths that are not below the share",
       `${share("/a")}protect = ["a/b", "../c", "/d"]`,
-      ["4:19 sandbox.box.shares[1].protect[2]"],
+      ["4:19 sandbox.box.shares[1].protect[2]", "4:27 sandbox.box.shares[1].protect[3]"],
       "no path below the directory",
       "share it read-only",
     ],
@@ -488,25 +478,13 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       "share without guest",
       `${box}[[sandbox.box.shares]]\nhost = "src"`,
       ["2:15 sandbox.box.shares[1].guest"],
-      "sandbox.box.shares[1] lacks guest",
+      "sandbox.box.shares[1].guest: is missing",
     ],
     [
       "same guest path",
       box + share("/a") + share("/a/"),
       ["7:9 sandbox.box.shares[2].guest"],
       "two shares are mounted on /a",
-    ],
-    [
-      "guest path within another",
-      box + share("/a") + share("/a/b"),
-      ["7:9 sandbox.box.shares[2].guest"],
-      "/a/b lies inside another share, /a",
-    ],
-    [
-      "guest path around another",
-      box + share("/a/b") + share("/a"),
-      ["7:9 sandbox.box.shares[2].guest"],
-      "/a/b lies inside another share, /a",
     ],
     [
       "guest path hidden by dots",
@@ -692,17 +670,12 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       "absolute path",
     ],
     ["date", `${box}cpus = 2024-01-01T00:00:00Z`, ["2:8 sandbox.box.cpus"], "not a date"],
-    [
-      "a limit of nothing",
-      `${box}[mcp]\nmaxOutput = "0K"`,
-      ["3:13 mcp.maxOutput"],
-      "0 is not a whole number from 1",
-    ],
+    ["a limit of nothing", `${box}[mcp]\nmaxOutput = "0K"`, ["3:13 mcp.maxOutput"], 'from "1"'],
     [
       "a limit without an end",
       `${box}[mcp]\nexecTimeout = "25h"`,
       ["3:15 mcp.execTimeout"],
-      "from 1ms to 24h",
+      'from "1ms" to "24h"',
     ],
     [
       "downloads into nowhere",
@@ -733,7 +706,7 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
 
   test("shows the line and marks the place, tabs and all", () => {
     expect(problems("[sandbox.box]\n\tcpus = 0").said).toBe(
-      `${file}:2:9: sandbox.box.cpus must be a whole number from 1 to 255, not 0\n  2 | \tcpus = 0\n    | \t       ^`,
+      `${file}:2:9: sandbox.box.cpus: must be a whole number from 1 to 255, not 0\n  2 | \tcpus = 0\n    | \t       ^`,
     );
   });
 });

@@ -10,9 +10,10 @@ import { join } from "node:path";
 import { explainNetwork } from "../../../src/index.ts";
 import { placeFields } from "../../../src/network/control.ts";
 import { netDevice } from "../../../src/network/device.ts";
-import { parseTarget, type Target } from "../../../src/network/rules.ts";
-import type { NetworkPlace, UserNetwork } from "../../../src/network/spec.ts";
+import type { NetworkPlace } from "../../../src/network/spec.ts";
 import { secretNetwork } from "../../../src/secrets/guest.ts";
+import { parseTarget, type Target } from "../../../src/spec/rules.ts";
+import type { UserNetwork } from "../../../src/spec/spec.ts";
 import { encodeFrame } from "../../../src/wire/framing.ts";
 
 const root = join(import.meta.dir, "../../..");

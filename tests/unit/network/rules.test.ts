@@ -5,9 +5,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostNames } from "../../../src/network/host.ts";
-import { compileRules, parseTarget, validateRules } from "../../../src/network/rules.ts";
-import type { UserNetwork } from "../../../src/network/spec.ts";
+import { compileRules } from "../../../src/network/rules.ts";
 import { parsePublish, validatePublish } from "../../../src/spec/publish.ts";
+import { parseTarget, validateRules } from "../../../src/spec/rules.ts";
+import type { UserNetwork } from "../../../src/spec/spec.ts";
 
 const OPEN: UserNetwork = { mode: "user", deny: [], log: [], publish: [], hostLoopback: false };
 
@@ -173,7 +174,7 @@ test("a published port is of loopback unless it says otherwise", () => {
   for (const text of wrong) expect(() => parsePublish("publish[0]", text)).toThrow("publish[0]: ");
   validatePublish("publish", ["80:80", "80:80/udp", "0:1", "0:1", "127.0.0.2:80:80"]);
   expect(() => validatePublish("publish", ["80:80", "127.0.0.1:80:81"])).toThrow(
-    "publish[0] has the same port",
+    'publish[1]: "80:80" has the same port',
   );
   expect(() => validatePublish("publish", Array(17).fill("0:80"))).toThrow(
     "17 published ports are more than 16",

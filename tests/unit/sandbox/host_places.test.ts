@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig, parseConfig } from "../../../src/config/load.ts";
 import { lookUpHosts } from "../../../src/sandbox/host_places.ts";
-import { validateSpec } from "../../../src/sandbox/validate.ts";
+import { validateSpec } from "../../../src/spec/sandbox.ts";
 import type { SandboxSpec, ShareSpec } from "../../../src/spec/spec.ts";
 import { specOf } from "../../../src/vm/options.ts";
 import { validateVm } from "../../../src/vm/validate.ts";

@@ -2,11 +2,28 @@
 
 import { expect, test } from "bun:test";
 import { takeLan } from "../../../src/network/lan.ts";
-import { guestPlan, vmmConfig, withImage } from "../../../src/sandbox/plan.ts";
+import {
+  vmmConfig as configOfVmm,
+  layOut,
+  guestPlan as planOfGuest,
+  type SharePlaces,
+  withImage,
+} from "../../../src/sandbox/plan.ts";
 import { makePlaceholders, secretEnvironment } from "../../../src/secrets/guest.ts";
-import { hostsOf } from "../../../src/secrets/validate.ts";
+import { hostsOf } from "../../../src/spec/secret_host.ts";
+import type { SandboxSpec } from "../../../src/spec/spec.ts";
 import { decodeCbor, encodeCbor } from "../../../src/wire/framing.ts";
 import { SPEC, share } from "./spec.ts";
+
+type Root = Parameters<typeof layOut>[1];
+type Placement = Parameters<typeof configOfVmm>[2];
+const vmmConfig = (spec: SandboxSpec, root: Root, placement: Placement & SharePlaces) =>
+  configOfVmm(spec, layOut(spec, root, placement), placement);
+const guestPlan = (
+  spec: SandboxSpec,
+  root: Root,
+  ...rest: Parameters<typeof planOfGuest> extends [unknown, unknown, ...infer Rest] ? Rest : never
+) => planOfGuest(spec, layOut(spec, root), ...rest);
 
 const PLACEMENT = {
   engine: "qemu",
