@@ -1,9 +1,18 @@
 /** A machine from start to end: events, agent, console, logs, shares, several at once. */
 
 import { expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
-import { alive, commandOf, Machine, scratch } from "./machine.ts";
+import { MEMORY } from "../../../src/spec/machine.ts";
+import { alive, commandOf, Machine, makeConfig, scratch } from "./machine.ts";
 
 test("boots, answers, and leaves nothing", async () => {
   const machine = await Machine.start();
@@ -150,14 +159,19 @@ test("a share is mounted, and read-only where it is said", async () => {
   await machine.gone();
 });
 
-test("the least memory that is said to do does", async () => {
-  const small = await Machine.start({ memory: 4 << 20 });
-  const { message } = await small.event("failed");
+test("the least memory that is said to do for a large initrd does", async () => {
+  const { runtimeDir } = await makeConfig({});
+  const initrd = join(runtimeDir, "initrd.cpio"); // with a plan
+  appendFileSync(initrd, Buffer.alloc(16 << 20));
+  const small = await Machine.start({ memory: MEMORY.least << 20, initrd });
+  const { code, message } = await small.event("failed");
+  expect(code).toBe("MEMORY_TOO_SMALL");
   await small.gone();
   const enough = Number(/give the machine (\d+) MiB or more/.exec(String(message))![1]);
-  const machine = await Machine.start({ memory: enough << 20 });
+  const machine = await Machine.start({ memory: enough << 20, initrd });
   await machine.ready();
   await machine.stop();
+  rmSync(runtimeDir, { recursive: true });
 });
 
 test("two vCPUs run", async () => {
