@@ -46,10 +46,10 @@ export type NetworkMode = NetworkSpec;
 guardMethods(NetworkMode);
 
 /** What {@link UserNetwork} says, all of it optional. */
-export interface UserNatOptions extends Partial<Omit<UserNetwork, "mode" | "bytesPerSecond">> {
+export type UserNatOptions = Partial<Omit<UserNetwork, "mode" | "bytesPerSecond">> & {
   /** Bytes per second that may cross the guest's cable, each way, or a text with its unit: `"10Mbit"`. */
   readonly bytesPerSecond?: number | string;
-}
+};
 
 export interface ShareOptions {
   /** Read-only without. */

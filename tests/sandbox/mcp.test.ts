@@ -255,7 +255,7 @@ describe("what a model may not have is refused with what it may", () => {
       "memory",
       "create",
       () => ({ memoryMb: 4096 }),
-      "from 64 to 256 MiB, which is what this server's operator allows, not 4096",
+      "from 40 to 256 MiB, which is what this server's operator allows, not 4096",
     ],
     [
       "memory of a kind",
@@ -271,7 +271,7 @@ describe("what a model may not have is refused with what it may", () => {
       () => ({ sandbox: box, command: "true", timeoutSeconds: 100 }),
       "up to 20, which is what",
     ],
-    ["no command", "exec", () => ({ sandbox: box }), "exec lacks command"],
+    ["no command", "exec", () => ({ sandbox: box }), "exec.command: is missing"],
     ["a sandbox of another", "exec", () => ({ sandbox: "other", command: "true" }), `it has: ${"mcp-"}`],
     ["no program", "exec", () => ({ sandbox: box, command: ["/none"] }), "/none"],
     ["a relative path", "read", () => ({ sandbox: box, path: "a" }), "an absolute path"],
