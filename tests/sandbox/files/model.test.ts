@@ -28,8 +28,8 @@ import { type Deed, Model, program, type Seen, type Step } from "./model.ts";
 
 const PROGRAMS = soaking ? 100 : 20;
 const DEEDS = soaking ? 1000 : 500;
-/** Several programs at once, each in a directory of its own, are for a soak: they try more, and cannot be had again. */
-const AT_ONCE = soaking ? 4 : 1;
+/** Programs that run at once, each in a directory of its own. */
+const AT_ONCE = 4;
 /** Turns from one look at both sides to the next. */
 const BETWEEN_LOOKS = 20;
 
