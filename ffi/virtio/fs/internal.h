@@ -17,7 +17,10 @@
 /* Newer than the oldest <linux/fuse.h> we build with (7.38). */
 #define FS_DIRECT_IO_ALLOW_MMAP (1ULL << 36) /* FUSE_DIRECT_IO_ALLOW_MMAP, protocol 7.39 */
 
-/* Of capsa's own kernel, kernel/patches/0005: which inodes are watched, and what others change in them. */
+/* Of capsa's own kernel, kernel/patches/0009: no attributes but "user." ones are asked for. */
+#define FS_USER_XATTR (1ULL << 60)
+
+/* The same, kernel/patches/0005: which inodes are watched, and what others change in them. */
 #define FS_HAS_WATCH (1ULL << 62)
 enum { FS_OP_WATCH = 120, FS_OP_UNWATCH = 121, FS_OP_CHANGES = 122 };
 

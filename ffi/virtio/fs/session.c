@@ -261,7 +261,8 @@ static int op__init(struct fs_request *req)
 	static const uint64_t always = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
 				       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
 				       FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS |
-				       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FS_DIRECT_IO_ALLOW_MMAP | FS_HAS_WATCH;
+				       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FS_DIRECT_IO_ALLOW_MMAP | FS_USER_XATTR |
+				       FS_HAS_WATCH;
 	const struct fuse_init_in *in = req->in;
 	struct fuse_init_out *out = req->out;
 	uint64_t offered = in->flags, wanted = always | wanted_locks(req->session);
