@@ -4,9 +4,9 @@
  * file or link where a directory should be. Above: a directory on the way to a protected path; its entries may change,
  * but those that lead on cannot be replaced, and where there is none only a directory can be made. Free: all the rest.
  *
- * A name leads to a protected path if it is the path's own, or is that of the same file: so it is where a file system
- * takes "A" for "a". A file that has several names, or is seen through another mount, is looked for at the protected
- * paths of all shares. All this is asked of what the guest wants to change, and of nothing else.
+ * A name leads to a protected path if it is the path's own, or is like it and that of the same file: so it is where a
+ * file system takes "A" for "a". A file that has several names, or is seen through another mount, is looked for at the
+ * protected paths of all shares. All this is asked of what the guest wants to change, and of nothing else.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -104,6 +104,30 @@ static bool same_file(const struct statx *a, const struct statx *b)
 	return a->stx_ino == b->stx_ino && stat__dev(a) == stat__dev(b);
 }
 
+static int plain(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A' + 'a';
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : 0;
+}
+
+/* Whether some file system may take the one name for the other: it folds case, normalizes, or has short names for long
+ * ones. None changes two plain characters that a name begins with, behind dots and spaces: most names differ there, and
+ * no file has to be looked at. */
+static bool may_be_one(const char *a, const char *b)
+{
+	a += strspn(a, ". ");
+	b += strspn(b, ". ");
+	for (unsigned i = 0; i < 2; i++) {
+		int one = plain(a[i]), other = plain(b[i]);
+		if (!one || !other)
+			return true;
+		if (one != other)
+			return false;
+	}
+	return true;
+}
+
 /* Which of the paths below `node`, which `dir` is at, go on by `name`; NULL: none. */
 static const struct fs_protected *match(int dir, const struct fs_protected *node, const char *name)
 {
@@ -111,8 +135,12 @@ static const struct fs_protected *match(int dir, const struct fs_protected *node
 	for (const struct fs_protected *child = node->children; child; child = child->next)
 		if (!strcmp(child->name, name))
 			return child;
-	bool missing = stat__at(dir, name, &stx) != 0;
+	bool looked = false, missing = false;
 	for (const struct fs_protected *child = node->children; child; child = child->next) {
+		if (!may_be_one(child->name, name))
+			continue;
+		missing = looked ? missing : stat__at(dir, name, &stx) != 0;
+		looked = true;
 		int err = stat__at(dir, child->name, &other);
 		/* Of two names of which there is neither, nobody can say whether they are one. */
 		if (missing ? err && !strcasecmp(child->name, name) : !err && same_file(&stx, &other))

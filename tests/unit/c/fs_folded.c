@@ -24,8 +24,11 @@ static const char *folded(const char *path)
 	return name;
 }
 
+static _Atomic unsigned looks;
+
 int statx(int dir, const char *path, int flags, unsigned mask, struct statx *stx)
 {
+	looks++;
 	return (int)syscall(SYS_statx, dir, folded(path), flags, mask, stx);
 }
 
@@ -95,8 +98,35 @@ static void a_name_in_other_letters_is_the_same(void)
 	guest__stop();
 }
 
+static unsigned looks_of_entries(unsigned protect_count)
+{
+	static const char *const protect[] = {"capsa.toml", "capsa.lock", ".git/hooks"};
+	struct fs_root root = {.name = "0", .protect = protect, .protect_count = protect_count};
+	uint64_t node, fh;
+	guest__start(&root, 1, true);
+	host__write(host("capsa.toml"), "protected");
+	CHECK_EQ(mkdir(host("src"), 0755), 0);
+	uint64_t src = guest__lookup(ROOT, "src");
+	unsigned before = looks;
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t dir = i ? src : ROOT;
+		CHECK_EQ(guest__create(dir, "new", O_RDWR, 0644, &node, &fh), 0);
+		CHECK_EQ(guest__rename(dir, "new", dir, "other", 0), 0);
+		CHECK_EQ(guest__op(FUSE_UNLINK, dir, NULL, 0, "other", NULL), 0);
+	}
+	unsigned took = looks - before;
+	guest__stop();
+	return took;
+}
+
+static void what_begins_otherwise_costs_no_look(void)
+{
+	CHECK_EQ(looks_of_entries(3), looks_of_entries(0));
+}
+
 int main(void)
 {
 	CASE(a_name_in_other_letters_is_the_same);
+	CASE(what_begins_otherwise_costs_no_look);
 	return check__done();
 }
