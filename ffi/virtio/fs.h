@@ -42,6 +42,7 @@ struct fs_root {
 	 * goes on as before. */
 	const char *const *protect; /* copied */
 	unsigned protect_count;
+	uint64_t size;   /* bytes that the guest may add, as fs/quota.c counts them; 0: any number */
 	bool host_locks; /* what the guest locks is locked on the host, too */
 	enum fs_cache cache;
 	enum fs_ownership ownership;

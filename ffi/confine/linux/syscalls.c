@@ -2,6 +2,7 @@
  * the VMM any more: the kernel sends SIGSYS, which ends the process (vmm/keeper/trap.c). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
@@ -312,7 +313,7 @@ static int allow_files(scmp_filter_ctx filter, const struct confine_work *work)
 {
 	/* of what is open here, and never waiting */
 	static const unsigned long locks[] = {F_OFD_GETLK, F_OFD_SETLK};
-	static const unsigned long requests[] = {FICLONE};
+	static const unsigned long requests[] = {FICLONE, FS_IOC_FIEMAP};
 	int error = filter__all(filter, files, SCMP_ACT_ALLOW);
 	if (!error)
 		error = filter__each(filter, SCMP_SYS(fcntl), 1, locks, sizeof(locks) / sizeof(locks[0]));

@@ -122,11 +122,11 @@ static int truncate_inode(struct fs_request *req, const struct fuse_setattr_in *
 	if (req->inode->type != S_IFREG)
 		return req->inode->type == S_IFDIR ? -EISDIR : -EINVAL;
 	if (handle && handle->writable)
-		return ftruncate(handle->fd, (off_t)in->size) ? -errno : 0;
+		return quota__resize(req->session, req->inode, handle->fd, in->size);
 	int fd = inode__open(req->session, req->inode, O_WRONLY);
 	if (fd < 0)
 		return fd;
-	int err = ftruncate(fd, (off_t)in->size) ? -errno : 0;
+	int err = quota__resize(req->session, req->inode, fd, in->size);
 	close(fd);
 	return err;
 }
@@ -193,6 +193,7 @@ int op__statfs(struct fs_request *req)
 		.namelen = (uint32_t)st.f_namelen,
 		.frsize = (uint32_t)st.f_frsize,
 	};
+	quota__show(req->session, req->share, &out->st);
 	return 0;
 }
 

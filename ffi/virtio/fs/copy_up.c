@@ -216,8 +216,12 @@ static int fill_file(struct fs_session *s, struct copy *copy, int from, bool emp
 	int err = stat__at(from, "", &copy->stx);
 	bool indexed = !err && needs_origin(copy, origin);
 	int32_t links = indexed ? (int32_t)copy->stx.stx_nlink + inode->links - (copy->to < 0 ? 1 : 2) : 0;
+	if (!err)
+		err = quota__admit(s, inode->share, empty ? 0 : quota__weight(inode->share, &copy->stx));
 	if (!err && !empty)
 		err = copy_data(from, copy->fd, (off_t)copy->stx.stx_size);
+	if (!err)
+		err = quota__admit(s, inode->share, quota__weigh(inode->share, copy->fd));
 	if (!err)
 		err = copy_attributes(from, copy->fd);
 	if (!err)
@@ -261,6 +265,8 @@ static int copy_file(struct fs_session *s, struct copy *copy, bool empty)
 		err = stat__at(copy->fd, "", &made);
 	if (!err)
 		err = inode__raise(s, inode, &made);
+	if (!err)
+		quota__changed(s, inode, 0, quota__weight(inode->share, &made));
 	if (!err)
 		err = hand_over(inode, copy->fd);
 	if (copy->fd >= 0)
@@ -328,6 +334,8 @@ static int copy_other(struct fs_session *s, struct copy *copy)
 	struct statx made;
 	int from = inode->type == S_IFDIR ? inode__open(s, inode, O_RDONLY | O_DIRECTORY) : -1;
 	int err = inode__stat(s, inode, &copy->stx);
+	if (!err && inode->type != S_IFDIR) /* nothing could be removed without directories */
+		err = quota__admit(s, inode->share, QUOTA_LEAST);
 	layer__aside(layer, copy->aside);
 	if (!err)
 		err = make_aside(s, copy);
@@ -344,6 +352,8 @@ static int copy_other(struct fs_session *s, struct copy *copy)
 		close(from);
 	if (!err)
 		err = inode__raise(s, inode, &made);
+	if (!err)
+		quota__changed(s, inode, 0, quota__weight(inode->share, &made));
 	return err || inode->type != S_IFDIR ? err : reopen_handles(s, inode);
 }
 

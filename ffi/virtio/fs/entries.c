@@ -20,8 +20,11 @@ int spot__find(struct fs_session *s, struct fs_inode *dir, const char *name, str
 	int fd = inode__fd(s, dir);
 	*spot = (struct fs_spot){.dir = fd, .name = name};
 	if (fd < 0 || !dir->share->layer)
-		return fd < 0 ? fd : 0;
-	int err = stat__at(fd, name, &stx);
+		return fd < 0 ? fd : quota__admit(s, dir->share, QUOTA_LEAST);
+	int err = quota__admit(s, dir->share, QUOTA_LEAST);
+	if (err)
+		return err;
+	err = stat__at(fd, name, &stx);
 	if (!err && !union__is_whiteout(&stx))
 		return -EEXIST;
 	if (err == -ENOENT) {

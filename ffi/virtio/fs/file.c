@@ -93,6 +93,9 @@ static int open_inode(struct fs_request *req, struct fs_inode *inode, uint32_t f
 	if (inode->type != S_IFREG)
 		return inode->type == S_IFDIR ? -EISDIR : inode->type == S_IFLNK ? -ELOOP : -ENXIO;
 	err = writes ? union__own(req->session, inode, flags & O_TRUNC) : 0;
+	uint64_t before = 0;
+	if (!err && flags & O_TRUNC && req->share->quota.size && !inode__stat(req->session, inode, &stx))
+		before = quota__weight(req->share, &stx);
 	int fd = err ? err : inode__open(req->session, inode, host_flags(flags));
 	if (fd < 0)
 		return fd;
@@ -104,6 +107,8 @@ static int open_inode(struct fs_request *req, struct fs_inode *inode, uint32_t f
 		close(fd);
 		return err;
 	}
+	if (before)
+		quota__changed(req->session, inode, before, quota__weight(req->share, &stx));
 	return reply_open(req, inode, fd, flags, &stx, out);
 }
 
@@ -135,9 +140,12 @@ static int reply_created(struct fs_request *req, int fd, const char *name, const
 		close(fd);
 		return err;
 	}
+	uint64_t weight = quota__weight(req->share, &stx);
+	quota__changed(req->session, inode, 0, weight);
 	err = owner__created(req, inode, fd, in->mode, &stx);
 	if (err) {
 		close(fd);
+		quota__changed(req->session, inode, weight, 0);
 		if (name)
 			union__unmake(req->session, req->inode, name, false);
 	} else {
@@ -200,7 +208,8 @@ int op__create(struct fs_request *req)
 int op__tmpfile(struct fs_request *req)
 {
 	const struct fuse_create_in *in = req->in;
-	int dir = inode__fd(req->session, req->inode);
+	int err = quota__admit(req->session, req->share, QUOTA_LEAST);
+	int dir = err ? err : inode__fd(req->session, req->inode);
 	if (dir < 0)
 		return dir;
 	int flags = (host_flags(in->flags) & ~O_TRUNC) | O_TMPFILE | (int)(in->flags & O_EXCL);
@@ -286,6 +295,19 @@ int op__read(struct fs_request *req)
 	return err;
 }
 
+/* What comes from the guest's page cache, or past it, is written whole or not at all: nobody would hear of a part, or
+ * as of EIO. */
+static int admit_write(struct fs_request *req, const struct fs_handle *handle, bool append, size_t *len)
+{
+	const struct fuse_write_in *in = req->in;
+	uint64_t offset = in->offset;
+	struct statx stx;
+	if (append && !stat__at(handle->fd, "", &stx))
+		offset = stx.stx_size;
+	return quota__admit_range(req->session, req->share, handle->fd, offset, len,
+				  in->write_flags & FUSE_WRITE_CACHE || in->flags & O_DIRECT);
+}
+
 int op__write(struct fs_request *req)
 {
 	const struct fuse_write_in *in = req->in;
@@ -298,8 +320,14 @@ int op__write(struct fs_request *req)
 	if (in->size > FS_WRITE_MAX || in->size > req->header.len - before || in->offset > INT64_MAX - FS_WRITE_MAX)
 		return -EINVAL;
 	bool append = in->flags & O_APPEND && !(in->write_flags & FUSE_WRITE_CACHE);
-	unsigned count = slice(req->session->iov, chain->readable, chain->readable_count, before, in->size);
-	int err = transfer(req->session, pwritev2, handle->fd, count, in->offset, append ? RWF_APPEND : 0, &done);
+	uint64_t held = quota__weigh(req->share, handle->fd);
+	size_t len = in->size;
+	int err = held ? admit_write(req, handle, append, &len) : 0;
+	unsigned count = slice(req->session->iov, chain->readable, chain->readable_count, before, len);
+	if (!err)
+		err = transfer(req->session, pwritev2, handle->fd, count, in->offset, append ? RWF_APPEND : 0, &done);
+	if (held)
+		quota__changed(req->session, req->inode, held, quota__weigh(req->share, handle->fd));
 	if (!err)
 		req->session->written += done;
 	if (!err && in->write_flags & FUSE_WRITE_KILL_SUIDGID)
@@ -330,7 +358,18 @@ int op__fallocate(struct fs_request *req)
 		return -EBADF;
 	if (in->mode & ~(uint32_t)(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
-	return fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length) ? -errno : 0;
+	if (in->offset > INT64_MAX || in->length > INT64_MAX - in->offset)
+		return -EFBIG;
+	uint64_t held = quota__weigh(req->share, handle->fd);
+	size_t len = in->length;
+	int err = held && !(in->mode & FALLOC_FL_PUNCH_HOLE)
+			  ? quota__admit_range(req->session, req->share, handle->fd, in->offset, &len, true)
+			  : 0;
+	if (!err && fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length))
+		err = -errno;
+	if (held)
+		quota__changed(req->session, req->inode, held, quota__weigh(req->share, handle->fd));
+	return err;
 }
 
 int op__lseek(struct fs_request *req)
@@ -364,9 +403,17 @@ int op__copy_file_range(struct fs_request *req)
 		return -EINVAL;
 	off_t from_at = (off_t)in->off_in, to_at = (off_t)in->off_out;
 	size_t len = in->len < COPY_MAX ? in->len : COPY_MAX;
-	ssize_t n = copy_file_range(from->fd, &from_at, to->fd, &to_at, len, 0);
+	if (in->off_out > INT64_MAX - len)
+		return -EFBIG;
+	uint64_t held = quota__weigh(to->inode->share, to->fd);
+	int err = held ? quota__admit_range(req->session, to->inode->share, to->fd, in->off_out, &len, false) : 0;
+	ssize_t n = err ? 0 : copy_file_range(from->fd, &from_at, to->fd, &to_at, len, 0);
 	if (n < 0)
-		return -errno;
+		err = -errno;
+	if (held)
+		quota__changed(req->session, to->inode, held, quota__weigh(to->inode->share, to->fd));
+	if (err)
+		return err;
 	to->inode->share->unsynced = true;
 	*out = (struct fuse_write_out){.size = (uint32_t)n};
 	req->out_len = sizeof(*out);

@@ -50,8 +50,10 @@ void handle__free(struct fs_session *s, struct fs_handle *handle)
 	*link = handle->next;
 	lock__closed(s, handle);
 	slots__remove(&s->handles, handle->id);
-	if (handle->fd >= 0)
+	if (handle->fd >= 0) {
+		quota__closed(s, inode, handle->fd);
 		close(handle->fd);
+	}
 	listing__free(s, handle);
 	free(handle);
 	inode->refs--;

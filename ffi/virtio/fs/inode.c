@@ -383,6 +383,7 @@ void inode__put(struct fs_session *s, struct fs_inode *inode)
 		struct fs_inode *parent = inode->parent;
 		if (inode->doomed)
 			owner__forget(s, inode);
+		quota__forgotten(s, inode);
 		changes__unwatch(s, inode);
 		hash_out(s, inode);
 		fd__close(s, inode);

@@ -98,6 +98,8 @@ struct fs_inode {
 	unsigned locked;                      /* locks that the host knows, of files in it */
 	struct fs_handle *handles;
 	struct fs_lock *locks; /* each goes with a handle */
+	uint64_t charge;       /* bytes that count for it in its share's quota: what the guest added */
+	bool kept;             /* by a reference, for that */
 	struct fs_inode *next; /* in its hash bucket */
 	struct {
 		int64_t sec;
@@ -147,6 +149,14 @@ struct fs_layer {
 	struct timespec since; /* what was born later may have an inode number that another file had before */
 };
 
+/* See quota.c. */
+struct fs_quota {
+	uint64_t size; /* bytes that the guest may add; 0: any number */
+	uint64_t used;
+	uint64_t look_again; /* for what the host has removed: a time of the monotonic clock */
+	bool by_size;        /* blocks tell nothing */
+};
+
 struct fs_share {
 	uint32_t index;
 	char *name;
@@ -159,8 +169,9 @@ struct fs_share {
 	unsigned uid_map_count, gid_map_count;
 	struct fs_inode *root;
 	struct fs_protected *protected; /* NULL: nothing of it */
-	_Atomic bool used, written;     /* by the guest, or it has tried */
-	bool unsynced;                  /* written since all of it was synced */
+	struct fs_quota quota;
+	_Atomic bool used, written;    /* by the guest, or it has tried */
+	bool unsynced;                 /* written since all of it was synced */
 	char wrote[FS_ROOT_WROTE_MAX]; /* names of entries of its root in and below which it wrote, each with its NUL */
 	_Atomic size_t wrote_end;
 	_Atomic bool wrote_more; /* than there was room for */
@@ -211,6 +222,8 @@ struct fs_session {
 	unsigned listings;     /* that are kept */
 	size_t merged_bytes;   /* of all `merged` */
 	unsigned pinned_count; /* descriptors of inodes that have no known place; at most lru_max */
+	unsigned kept;         /* inodes, for what they count */
+	bool loose;            /* some of them are to be let go */
 
 	struct fs_changes changes;
 	struct fs_locks locks;
@@ -317,6 +330,38 @@ void use__look(struct fs_share *share);
 void use__write(struct fs_session *s, struct fs_share *share, const struct fs_inode *dir, const char *name);
 /* Of one share, from any thread; false where there is none of that index. */
 bool use__get(const struct fs_session *s, unsigned index, struct fs_use *use);
+
+/* quota.c: nothing of it does anything in a share that has no size. */
+enum {
+	QUOTA_LEAST = 4096, /* bytes that anything takes */
+	QUOTA_NAME = 1024,  /* and another name, or an attribute besides its value */
+};
+/* The share, with its layer if it has one, is opened: count what that holds already. */
+int quota__begin(struct fs_session *s, struct fs_share *share, uint64_t size);
+/* Bytes that a file counts for; of an open one: 0 where nothing is counted. */
+uint64_t quota__weight(const struct fs_share *share, const struct statx *stx);
+uint64_t quota__weigh(const struct fs_share *share, int fd);
+/* 0, or -ENOSPC where there is no room for so much more. */
+int quota__admit(struct fs_session *s, struct fs_share *share, uint64_t bytes);
+/* The same of a range of an open file that is to be written, as far as it has no blocks; without `all`, *len may become
+ * less. */
+int quota__admit_range(struct fs_session *s, struct fs_share *share, int fd, uint64_t offset, size_t *len, bool all);
+/* The guest has changed what the inode, or a directory, counts for. */
+void quota__changed(struct fs_session *s, struct fs_inode *inode, uint64_t before, uint64_t after);
+/* A file that goes on has a name more, or fewer. */
+void quota__named(struct fs_session *s, struct fs_inode *inode, bool more);
+/* ftruncate() of an open file of the inode, and all of the above. */
+int quota__resize(struct fs_session *s, struct fs_inode *inode, int fd, uint64_t size);
+/* What was `stx` has lost a name, its last one maybe; `inode` is NULL where it is not known. */
+void quota__removed(struct fs_session *s, struct fs_share *share, struct fs_inode *inode, const struct statx *stx);
+/* `fd`, of a handle that it has no more, is about to be closed. */
+void quota__closed(struct fs_session *s, struct fs_inode *inode, int fd);
+/* It is about to be freed. */
+void quota__forgotten(struct fs_session *s, const struct fs_inode *inode);
+/* A request has ended: let go of inodes that were known for what they counted for, and count for nothing. */
+void quota__sweep(struct fs_session *s);
+/* What the guest is told of the share's room. */
+void quota__show(struct fs_session *s, struct fs_share *share, struct fuse_kstatfs *st);
 
 /* protect.c */
 /* The caller owns *out, NULL without paths. 0, -EINVAL (a path is not as fs_root has them), -ENOMEM. */

@@ -24,8 +24,11 @@ static int reply_made(struct fs_request *req, struct fs_spot *spot, mode_t mode)
 		err = union__intern(req->session, req->inode, req->name[0], &found, &inode);
 	if (err)
 		return err;
+	uint64_t weight = quota__weight(req->share, &found.stx);
+	quota__changed(req->session, inode, 0, weight);
 	err = owner__created(req, inode, -1, mode, &found.stx);
 	if (err) {
+		quota__changed(req->session, inode, weight, 0);
 		union__unmake(req->session, req->inode, req->name[0], S_ISDIR(mode));
 		inode__put(req->session, inode);
 		return err;
@@ -111,6 +114,7 @@ int op__link(struct fs_request *req)
 		err = stat__at(inode__fd(req->session, inode), "", &stx);
 	if (err)
 		return err;
+	quota__named(req->session, inode, true);
 	inode__moved(req->session, inode, req->inode, req->name[0]);
 	attr__entry(req, inode, &stx, req->out);
 	req->out_len = sizeof(struct fuse_entry_out);
@@ -150,6 +154,7 @@ static void gone(struct fs_request *req, struct fs_inode *inode, const struct fs
 	else if (req->share->layer && !inode->upper) /* the host goes on counting it */
 		inode->links--;
 	inode__unlinked(req->session, inode, dir, name);
+	quota__removed(req->session, req->share, inode, stx);
 }
 
 /* Of an entry that is seen. */
@@ -182,6 +187,8 @@ static int remove_entry(struct fs_request *req, int flags)
 	err = remove_found(req, inode, &found, flags);
 	if (!err && inode)
 		gone(req, inode, req->inode, req->name[0], &found.stx);
+	else if (!err)
+		quota__removed(req->session, req->share, NULL, &found.stx);
 	let_go(req, inode);
 	return err;
 }
@@ -275,8 +282,12 @@ static int rename_entry(struct fs_request *req, uint64_t newdir, unsigned flags)
 	if (err)
 		return err;
 	err = hold(req, to, req->name[1], &to_found, &replaced);
+	uint64_t before = req->share->quota.size && to != req->inode ? quota__weigh(req->share, inode__fd(s, to)) : 0;
 	if (!err)
 		err = rename_held(req, moved, to, replaced, &to_found.stx, flags);
+	uint64_t after = before ? quota__weigh(req->share, inode__fd(s, to)) : 0;
+	if (after)
+		quota__changed(s, to, before, after);
 	let_go(req, replaced);
 	let_go(req, moved);
 	return err;

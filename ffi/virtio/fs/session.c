@@ -135,6 +135,8 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 		err = inode__new_root(s, share, root->fd, &share->root);
 	if (!err && root->layered)
 		err = union__open(s, share, root->layer);
+	if (!err)
+		err = quota__begin(s, share, root->size);
 	s->protects = s->protects || share->protected;
 	return err ? err : share->protected && share->root->type != S_IFDIR ? -ENOTDIR : 0;
 }
@@ -261,8 +263,8 @@ static int op__init(struct fs_request *req)
 	static const uint64_t always = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
 				       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
 				       FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_SUBMOUNTS |
-				       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FS_DIRECT_IO_ALLOW_MMAP | FS_USER_XATTR |
-				       FS_HAS_WATCH;
+				       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FS_DIRECT_IO_ALLOW_MMAP |
+				       FS_USER_XATTR | FS_HAS_WATCH;
 	const struct fuse_init_in *in = req->in;
 	struct fuse_init_out *out = req->out;
 	uint64_t offered = in->flags, wanted = always | wanted_locks(req->session);
@@ -344,6 +346,18 @@ static int check_protected(struct fs_request *req, const struct op *op)
 	return protect__inode(req->session, req->inode);
 }
 
+/* A directory grows by its entries. */
+static int perform(struct fs_request *req, const struct op *op)
+{
+	bool counted = op->components && op->flags & MODIFY && req->share->quota.size;
+	uint64_t before = counted ? quota__weigh(req->share, inode__fd(req->session, req->inode)) : 0;
+	int err = op->fn(req);
+	uint64_t after = before ? quota__weigh(req->share, inode__fd(req->session, req->inode)) : 0;
+	if (after)
+		quota__changed(req->session, req->inode, before, after);
+	return err;
+}
+
 static int run(struct fs_request *req, const struct op *op)
 {
 	struct fs_session *s = req->session;
@@ -382,10 +396,10 @@ static int run(struct fs_request *req, const struct op *op)
 	if (err)
 		return err;
 	if (!(op->flags & (MODIFY | TOUCH)) || !s->changes.count)
-		return op->fn(req);
+		return perform(req, op);
 	req->inode->refs++; /* what it is about stays until it has been told apart */
 	changes__read(s, NULL);
-	err = op->fn(req);
+	err = perform(req, op);
 	changes__read(s, req);
 	req->inode->refs--;
 	inode__put(s, req->inode);
@@ -438,6 +452,7 @@ uint32_t session__handle(struct fs_session *s, const struct virtqueue_chain *cha
 	if (req.out_room > FS_REPLY_MAX)
 		req.out_room = FS_REPLY_MAX;
 	head.error = op && op->fn ? run(&req, op) : -ENOSYS;
+	quota__sweep(s);
 	lock__retry(s); /* before whoever gave it up can ask for it again */
 	if (silent)
 		return 0;

@@ -148,6 +148,7 @@ static bool drop_overtaken(struct fs_session *s, struct fs_inode *dir, const cha
 	(void)layer__restore_times(fd, &before);
 	if (inode)
 		inode__unlinked(s, inode, dir, name);
+	quota__removed(s, dir->share, inode, own);
 	return true;
 }
 

@@ -85,6 +85,21 @@ int op__listxattr(struct fs_request *req)
 	return reply_value(req, in->size, kept);
 }
 
+/* Some file systems count attributes in no file's blocks. */
+static uint64_t weight_of(const struct fs_request *req, int fd)
+{
+	ssize_t n = req->share->quota.size ? fgetxattr(fd, req->name[0], NULL, 0) : -1;
+	return n < 0 ? 0 : (uint64_t)n + QUOTA_NAME;
+}
+
+static void count(struct fs_request *req, int fd, uint64_t before, uint64_t blocks)
+{
+	uint64_t after = weight_of(req, fd), grown = quota__weigh(req->share, fd);
+	if (grown > blocks && after < before + (grown - blocks))
+		after = before + (grown - blocks);
+	quota__changed(req->session, req->inode, before, after);
+}
+
 int op__setxattr(struct fs_request *req)
 {
 	const struct fuse_setxattr_in *in = req->in; /* its first half: FUSE_SETXATTR_EXT is not offered */
@@ -95,7 +110,15 @@ int op__setxattr(struct fs_request *req)
 	int fd = attribute_fd(req);
 	if (fd < 0)
 		return fd;
-	return done(req, fd, fsetxattr(fd, req->name[0], req->data, in->size, (int)in->flags));
+	uint64_t before = weight_of(req, fd), blocks = quota__weigh(req->share, fd);
+	int err = quota__admit(req->session, req->share,
+			       in->size + QUOTA_NAME > before ? in->size + QUOTA_NAME - before : 0);
+	ssize_t n = err ? err : fsetxattr(fd, req->name[0], req->data, in->size, (int)in->flags);
+	if (err)
+		errno = -err;
+	else if (!n)
+		count(req, fd, before, blocks);
+	return done(req, fd, n);
 }
 
 int op__removexattr(struct fs_request *req)
@@ -105,5 +128,9 @@ int op__removexattr(struct fs_request *req)
 	int fd = attribute_fd(req);
 	if (fd < 0)
 		return fd;
-	return done(req, fd, fremovexattr(fd, req->name[0]));
+	uint64_t before = weight_of(req, fd);
+	int n = fremovexattr(fd, req->name[0]);
+	if (!n)
+		quota__changed(req->session, req->inode, before < req->inode->charge ? before : req->inode->charge, 0);
+	return done(req, fd, n);
 }

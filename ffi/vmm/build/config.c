@@ -175,6 +175,7 @@ static int read_root(struct cbor_reader *reader, const CborValue *value, void *a
 		{.key = "hostLocks", .kind = CBOR_KIND_BOOL, .offset = ROOT(host_locks)},
 		{.key = "layer", .kind = CBOR_KIND_TEXT, .offset = ROOT(layer)},
 		{.key = "protect", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_protect},
+		{.key = "size", .kind = CBOR_KIND_UINT, .offset = ROOT(size), .min = 1, .max = INT64_MAX},
 		{.key = "cache", .kind = CBOR_KIND_OTHER, .offset = ROOT(cache), .read = read_cache},
 		{.key = "ownership", .kind = CBOR_KIND_OTHER, .offset = ROOT(ownership), .read = read_ownership},
 		{.key = "uidMap", .kind = CBOR_KIND_OTHER, .offset = 0, .read = read_uid_map},

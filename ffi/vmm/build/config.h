@@ -33,6 +33,7 @@ struct config_root {
 	const char *layer; /* NULL: none */
 	const char **protect;
 	unsigned protect_count;
+	uint64_t size; /* 0: any */
 	enum fs_cache cache;
 	enum fs_ownership ownership;
 	struct fs_id_range *uids, *gids;

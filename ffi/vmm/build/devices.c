@@ -88,6 +88,7 @@ static int open_root(const struct config_root *root, struct fs_root *out, struct
 		.layer = layer,
 		.protect = root->protect,
 		.protect_count = root->protect_count,
+		.size = root->size,
 		.cache = root->cache,
 		.ownership = root->ownership,
 		.uid_map = root->uids,

@@ -151,6 +151,7 @@ CHECK__UNUSED static int guest__init(void)
 /* Of the devices that are started from then on. */
 static fs_notice_fn guest__notice;
 static uint64_t guest__memory;
+static void (*guest__prepare)(void); /* or NULL: of the host's files, before the device is made */
 
 /* A root that is to be a file, with its name in it, not a directory: what its `fd` says before. */
 enum { GUEST_FILE = -1 };
@@ -201,6 +202,8 @@ CHECK__UNUSED static void guest__start(struct fs_root *roots, unsigned count, bo
 		if (roots[i].layered)
 			roots[i].layer = guest__make_layer();
 	}
+	if (guest__prepare)
+		guest__prepare();
 	struct fs_options options = {.tag = "capsa",
 				     .single = single,
 				     .roots = roots,
