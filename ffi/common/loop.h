@@ -2,6 +2,7 @@
 #ifndef CAPSA_COMMON_LOOP_H
 #define CAPSA_COMMON_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -23,8 +24,8 @@ typedef void (*loop_call_fn)(void *arg);
 __attribute__((warn_unused_result)) int loop__new(struct loop **out);
 void loop__free(struct loop *loop);
 
-/* One handler per fd. events may be 0 (parked: only hang-up is told). -EEXIST when fd has one, -ENOENT for mod without.
- */
+/* One handler per fd. events may be 0 (parked: only hang-up is told, once). -EEXIST when fd has one, -ENOENT for mod
+ * without. */
 __attribute__((warn_unused_result)) int loop__add(struct loop *loop, int fd, unsigned events, loop_fn fn, void *arg);
 __attribute__((warn_unused_result)) int loop__mod(struct loop *loop, int fd, unsigned events);
 void loop__del(struct loop *loop, int fd);
@@ -42,6 +43,9 @@ __attribute__((warn_unused_result)) int loop__post(struct loop *loop, loop_call_
 /* From now on calls wait for the thread that is about to run the loop: where it has less rights than others, or more,
  * no other does its work. */
 void loop__await(struct loop *loop);
+/* In a process of one thread, in place of loop__run: wait for events (not at all without `wait`) and handle them, once.
+ * Returns 0 or -errno. */
+__attribute__((warn_unused_result)) int loop__step(struct loop *loop, bool wait);
 /* Handle events until loop__stop. Returns 0 or -errno. */
 int loop__run(struct loop *loop);
 void loop__stop(struct loop *loop);

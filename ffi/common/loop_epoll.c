@@ -119,7 +119,8 @@ void loop__free(struct loop *loop)
 
 static uint32_t epoll_bits(unsigned events)
 {
-	return (events & LOOP_READ ? EPOLLIN : 0U) | (events & LOOP_WRITE ? EPOLLOUT : 0U);
+	/* a hang-up cannot be left out, but told once */
+	return events ? (events & LOOP_READ ? EPOLLIN : 0U) | (events & LOOP_WRITE ? EPOLLOUT : 0U) : (uint32_t)EPOLLET;
 }
 
 static struct source *find(struct loop *loop, int fd)
@@ -321,6 +322,28 @@ static bool stop_asked(struct loop *loop)
 	return stop;
 }
 
+int loop__step(struct loop *loop, bool wait)
+{
+	struct epoll_event events[BATCH];
+	int n = epoll_wait(loop->epoll, events, BATCH, wait ? timers__wait_ms(&loop->timers) : 0);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < n; i++) {
+		if (events[i].data.ptr) {
+			dispatch(events[i].data.ptr, events[i].events);
+			continue;
+		}
+		uint64_t count;
+		ssize_t ignored = read(loop->wake, &count, sizeof(count)); /* non-blocking; empty is fine */
+		(void)ignored;
+		run_calls(loop);
+	}
+	bury(loop);
+	timers__run(&loop->timers);
+	bury(loop);
+	return 0;
+}
+
 void loop__await(struct loop *loop)
 {
 	pthread_mutex_lock(&loop->lock);
@@ -346,27 +369,8 @@ int loop__run(struct loop *loop)
 	pthread_mutex_unlock(&loop->lock);
 
 	int err = 0;
-	while (!stop_asked(loop)) {
-		struct epoll_event events[BATCH];
-		int n = epoll_wait(loop->epoll, events, BATCH, timers__wait_ms(&loop->timers));
-		if (n < 0 && errno != EINTR) {
-			err = -errno;
-			break;
-		}
-		for (int i = 0; i < n; i++) {
-			if (events[i].data.ptr) {
-				dispatch(events[i].data.ptr, events[i].events);
-				continue;
-			}
-			uint64_t count;
-			ssize_t ignored = read(loop->wake, &count, sizeof(count)); /* non-blocking; empty is fine */
-			(void)ignored;
-			run_calls(loop);
-		}
-		bury(loop);
-		timers__run(&loop->timers);
-		bury(loop);
-	}
+	while (!err && !stop_asked(loop))
+		err = loop__step(loop, true);
 
 	/* every call that was accepted runs; none is accepted from here on */
 	pthread_mutex_lock(&loop->lock);

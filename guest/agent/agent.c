@@ -18,26 +18,25 @@
 
 enum { ACCEPT_PAUSE_MS = 100, IDLE_GRACE_MS = 5000 };
 
-static void accept_again(struct timer *timer)
+static void accept_again(void *arg)
 {
-	struct agent *agent = container_of(timer, struct agent, accept_again);
-
-	agent->listener.events = POLLIN;
+	const struct agent *agent = arg;
+	(void)!loop__mod(agent->loop, agent->listener, LOOP_READ);
 }
 
-static void accept_ready(struct watch *watch, short revents)
+static void accept_ready(void *arg, int listener, unsigned ready)
 {
-	struct agent *agent = container_of(watch, struct agent, listener);
-	int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	(void)revents;
+	struct agent *agent = arg;
+	uint64_t again;
+	(void)ready;
+	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0 && connection__open(agent, fd) == 0 && agent->connection_count < AGENT_CONNECTIONS)
 		return;
 	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
 		return;
 	/* out of descriptors, memory or places: those who wait are served later */
-	agent->listener.events = 0;
-	timer__set(&agent->loop, &agent->accept_again, ACCEPT_PAUSE_MS);
+	if (loop__timer(agent->loop, ACCEPT_PAUSE_MS, accept_again, agent, &again) == 0)
+		(void)!loop__mod(agent->loop, listener, 0);
 }
 
 static void reap(struct agent *agent)
@@ -49,13 +48,13 @@ static void reap(struct agent *agent)
 		job__ended(agent, pid, status);
 }
 
-static void signals_ready(struct watch *watch, short revents)
+static void signals_ready(void *arg, int fd, unsigned ready)
 {
-	struct agent *agent = container_of(watch, struct agent, signals);
+	struct agent *agent = arg;
 	struct signalfd_siginfo info;
 
-	(void)revents;
-	while (read(watch->fd, &info, sizeof(info)) == sizeof(info))
+	(void)ready;
+	while (read(fd, &info, sizeof(info)) == sizeof(info))
 		if (info.ssi_signo == SIGTERM)
 			agent->ending = true;
 	reap(agent);
@@ -74,10 +73,11 @@ void agent__shutdown(struct agent *agent, uint64_t grace_ms)
 	ask_for_end(agent, (struct shutdown_request){.grace_ms = grace_ms});
 }
 
-static void idle_for_long(struct timer *timer)
+static void idle_for_long(void *arg)
 {
-	ask_for_end(container_of(timer, struct agent, idle),
-		    (struct shutdown_request){.grace_ms = IDLE_GRACE_MS, .idle = true});
+	struct agent *agent = arg;
+	agent->idle = 0;
+	ask_for_end(agent, (struct shutdown_request){.grace_ms = IDLE_GRACE_MS, .idle = true});
 }
 
 /* After every round of events: whether the sandbox is in use, and since when it is not. */
@@ -87,10 +87,13 @@ static void watch_use(struct agent *agent)
 
 	if (!agent->idle_ms)
 		return;
-	if (in_use || agent->used || agent->ending)
-		timer__clear(&agent->idle);
-	if (!in_use && !agent->ending && !agent->idle.loop)
-		timer__set(&agent->loop, &agent->idle, agent->idle_ms);
+	if (in_use || agent->used || agent->ending) {
+		loop__timer_cancel(agent->loop, agent->idle);
+		agent->idle = 0;
+	}
+	if (!in_use && !agent->ending && !agent->idle &&
+	    loop__timer(agent->loop, agent->idle_ms, idle_for_long, agent, &agent->idle))
+		agent->idle = 0; /* no memory: the next round asks again */
 	agent->used = false;
 }
 
@@ -114,7 +117,7 @@ static bool settle(struct agent *agent)
 	}
 	/* one may have ended calls of another that had its turn before */
 	for (struct connection *connection = agent->connections; connection; connection = connection->next)
-		if (buffer__pending(&connection->out) && !connection->parted && !(connection->watch.events & POLLOUT))
+		if (buffer__pending(&connection->out) && !connection->parted && !connection->awaits_room)
 			more = true;
 	return more;
 }
@@ -122,10 +125,7 @@ static bool settle(struct agent *agent)
 int agent__run(int listener, int control, const struct strings *environment, uint64_t idle_ms)
 {
 	struct agent agent = {
-		.listener = {.fd = listener, .events = POLLIN, .ready = accept_ready},
-		.signals = {.events = POLLIN, .ready = signals_ready},
-		.accept_again = {.fire = accept_again},
-		.idle = {.fire = idle_for_long},
+		.listener = listener,
 		.idle_ms = idle_ms,
 		.environment = environment,
 		.control = control,
@@ -144,38 +144,42 @@ int agent__run(int listener, int control, const struct strings *environment, uin
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
-	agent.signals.fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
-	if (agent.signals.fd < 0) {
+	agent.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (agent.signals < 0) {
 		perror("capsa-agent: signalfd");
 		return 1;
 	}
+	error = loop__new(&agent.loop);
+	if (error) {
+		fprintf(stderr, "capsa-agent: event loop: %s\n", strerror(-error));
+		return 1;
+	}
 	fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK);
-	loop__add(&agent.loop, &agent.listener);
-	loop__add(&agent.loop, &agent.signals);
+	error = loop__add(agent.loop, agent.listener, LOOP_READ, accept_ready, &agent);
+	if (!error)
+		error = loop__add(agent.loop, agent.signals, LOOP_READ, signals_ready, &agent);
 
 	while (!error && !(agent.ending && agent.call_count == agent.passive_count && !job__any_running(&agent) &&
 			   all_sent(&agent))) {
 		watch_use(&agent);
-		error = loop__step(&agent.loop, more);
+		error = loop__step(agent.loop, !more);
 		more = settle(&agent);
 	}
-	watch__remove(&agent.listener);
+	loop__del(agent.loop, agent.listener);
 	while (agent.relays)
 		relay__close(agent.relays);
 	for (struct connection *connection = agent.connections; connection; connection = connection->next)
 		connection__part(connection);
 	while (!error && agent.connections) {
-		error = loop__step(&agent.loop, false);
+		error = loop__step(agent.loop, true);
 		settle(&agent);
 	}
 	if (error)
-		fprintf(stderr, "capsa-agent: poll: %s\n", strerror(-error));
+		fprintf(stderr, "capsa-agent: event loop: %s\n", strerror(-error));
 	while (agent.connections)
 		connection__close(agent.connections);
 	job__end_all(&agent);
-	timer__clear(&agent.accept_again);
-	timer__clear(&agent.idle);
-	close(agent.signals.fd);
-	loop__free(&agent.loop);
+	close(agent.signals);
+	loop__free(agent.loop);
 	return error ? 1 : 0;
 }

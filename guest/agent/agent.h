@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 
-#include "loop/loop.h"
+#include "common/loop.h"
 #include "process/strings.h"
 
 enum { AGENT_CONNECTIONS = 128, AGENT_CALLS = 1024, AGENT_RELAYS = 512 };
@@ -16,14 +16,13 @@ struct listening;
 struct relay;
 
 struct agent {
-	struct loop loop;
-	struct watch listener, signals;
-	struct timer accept_again;
+	struct loop *loop;
+	int listener, signals;
 	struct connection *connections;
 	size_t connection_count, call_count;
 	size_t passive_count; /* of the calls, those whose operation is passive */
 	bool used;            /* a call that is not has begun since the loop last looked */
-	struct timer idle;    /* set while nothing uses the sandbox, where there is a limit to that */
+	uint64_t idle;        /* timer, set while nothing uses the sandbox, where there is a limit to that */
 	uint64_t idle_ms;     /* 0: there is none */
 	struct relay *relays;
 	size_t relay_count;

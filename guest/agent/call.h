@@ -14,6 +14,8 @@
 /* The largest payload of one frame. */
 #define CHUNK 262144
 
+#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
 struct call;
 
 /* One per operation. A call is `size` bytes that begin with struct call, zeroed before `start`. Whatever a function

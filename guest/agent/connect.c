@@ -25,8 +25,8 @@ struct target {
 
 struct connect {
 	struct call call;
-	struct watch socket; /* fd -1: there is none */
-	struct timer again;
+	int socket;     /* -1: there is none */
+	uint64_t again; /* timer; 0: none */
 	struct target targets[TARGETS];
 	int count, at;
 	int error; /* of the first target */
@@ -35,20 +35,25 @@ struct connect {
 
 static void attempt(struct connect *connect);
 
+static struct loop *loop_of(const struct connect *connect)
+{
+	return connect->call.connection->agent->loop;
+}
+
 static void close_socket(struct connect *connect)
 {
-	watch__remove(&connect->socket);
-	if (connect->socket.fd >= 0)
-		close(connect->socket.fd);
-	connect->socket.fd = -1;
+	if (connect->socket < 0)
+		return;
+	loop__del(loop_of(connect), connect->socket);
+	close(connect->socket);
+	connect->socket = -1;
 }
 
 static void connected(struct connect *connect)
 {
-	int fd = connect->socket.fd;
-
-	watch__remove(&connect->socket);
-	connect->socket.fd = -1;
+	int fd = connect->socket;
+	loop__del(loop_of(connect), fd);
+	connect->socket = -1;
 	call__become(&connect->call, fd);
 }
 
@@ -63,50 +68,41 @@ static void refused(struct connect *connect, int error)
 		call__fail(&connect->call, connect->error, "%s: %s", connect->name, strerror(connect->error));
 }
 
-static void socket_ready(struct watch *watch, short revents)
+static void socket_ready(void *arg, int fd, unsigned ready)
 {
-	struct connect *connect = container_of(watch, struct connect, socket);
-	int error = 0;
-	socklen_t size = sizeof(error);
-
-	(void)revents;
-	if (getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &size))
-		error = errno;
-	if (error)
-		refused(connect, error);
+	struct connect *connect = arg;
+	int err = 0;
+	socklen_t size = sizeof(err);
+	(void)ready;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size))
+		err = errno;
+	if (err)
+		refused(connect, err);
 	else
 		connected(connect);
 }
 
-static void again(struct timer *timer)
+static void again(void *arg)
 {
-	attempt(container_of(timer, struct connect, again));
+	struct connect *connect = arg;
+	connect->again = 0;
+	attempt(connect);
 }
 
 static void attempt(struct connect *request)
 {
-	struct loop *loop = &request->call.connection->agent->loop;
 	const struct target *target = &request->targets[request->at];
-
-	int error;
-
 	close_socket(request);
-	request->socket = (struct watch){.ready = socket_ready, .events = POLLOUT};
-	request->socket.fd = socket(target->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	error = request->socket.fd < 0 || connect(request->socket.fd, &target->any, target->size) ? errno : 0;
-	switch (error) {
-	case 0:
+	request->socket = socket(target->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err = request->socket < 0 || connect(request->socket, &target->any, target->size) ? errno : 0;
+	if (err == EINPROGRESS)
+		err = -loop__add(loop_of(request), request->socket, LOOP_WRITE, socket_ready, request);
+	else if (err == EAGAIN)
+		err = -loop__timer(loop_of(request), AGAIN_MS, again, request, &request->again);
+	else if (!err)
 		connected(request);
-		break;
-	case EINPROGRESS:
-		loop__add(loop, &request->socket);
-		break;
-	case EAGAIN:
-		timer__set(loop, &request->again, AGAIN_MS);
-		break;
-	default:
-		refused(request, error);
-	}
+	if (err)
+		refused(request, err);
 }
 
 /* Returns 0, or -1 after call__fail. */
@@ -149,8 +145,7 @@ static void start(struct call *call, const CborValue *request)
 	uint64_t port = 0;
 	int found = reader__uint(request, "port", &port);
 
-	connect->socket.fd = -1;
-	connect->again.fire = again;
+	connect->socket = -1;
 	if (found < 0 || (found == 1 && (port == 0 || port > UINT16_MAX))) {
 		call__refuse(call, "port");
 		return;
@@ -173,7 +168,7 @@ static void release(struct call *call)
 {
 	struct connect *connect = container_of(call, struct connect, call);
 
-	timer__clear(&connect->again);
+	loop__timer_cancel(loop_of(connect), connect->again);
 	close_socket(connect);
 }
 

@@ -163,7 +163,7 @@ static void await(struct connection *connection)
 	if (frame__peek(&connection->in, &body, &length, &missing) == 0 && missing >= AWAITED_MIN)
 		awaited = missing < AWAITED_MAX ? (int)missing : AWAITED_MAX;
 	if (awaited != connection->awaited &&
-	    setsockopt(connection->watch.fd, SOL_SOCKET, SO_RCVLOWAT, &awaited, sizeof(awaited)) == 0)
+	    setsockopt(connection->fd, SOL_SOCKET, SO_RCVLOWAT, &awaited, sizeof(awaited)) == 0)
 		connection->awaited = awaited;
 }
 
@@ -181,7 +181,7 @@ static void receive(struct connection *connection)
 		connection->broken = true;
 		return;
 	}
-	n = read(connection->watch.fd, room, missing + READ_SIZE);
+	n = read(connection->fd, room, missing + READ_SIZE);
 	if (n > 0)
 		buffer__commit(&connection->in, (size_t)n);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -191,21 +191,27 @@ static void receive(struct connection *connection)
 static void discard(struct connection *connection)
 {
 	uint8_t scrap[4096];
-	ssize_t n = read(connection->watch.fd, scrap, sizeof(scrap));
+	ssize_t n = read(connection->fd, scrap, sizeof(scrap));
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		connection->broken = true;
 }
 
-static void ready(struct watch *watch, short revents)
+static void ready(void *arg, int fd, unsigned what)
 {
-	struct connection *connection = container_of(watch, struct connection, watch);
-
+	struct connection *connection = arg;
+	(void)fd;
 	if (connection->parted)
 		discard(connection);
-	else if (revents & POLLIN)
+	else if (what & LOOP_READ)
 		receive(connection);
-	else if (revents & (POLLHUP | POLLERR | POLLNVAL))
+}
+
+/* What the loop is to watch; a hang-up is read as the end. */
+static void watch(struct connection *connection, bool room, bool more)
+{
+	connection->awaits_room = room;
+	if (loop__mod(connection->agent->loop, connection->fd, (room ? LOOP_WRITE : 0U) | (more ? LOOP_READ : 0U)))
 		connection->broken = true;
 }
 
@@ -224,7 +230,7 @@ static bool produce(struct connection *connection)
 
 static void flush(struct connection *connection)
 {
-	int error = buffer__flush(&connection->out, connection->watch.fd);
+	int error = buffer__flush(&connection->out, connection->fd);
 
 	if (error && error != -EAGAIN)
 		connection->broken = true;
@@ -240,14 +246,14 @@ void connection__become(struct connection *connection, int fd)
 /* Once the host has been told. What it sends from then on is not for us. */
 static void become_stream(struct connection *connection)
 {
-	int host = connection->watch.fd, guest = connection->stream;
+	int host = connection->fd, guest = connection->stream;
 
 	if (buffer__pending(&connection->out)) {
-		connection->watch.events = POLLOUT;
+		watch(connection, true, false);
 		return;
 	}
-	watch__remove(&connection->watch);
-	connection->watch.fd = connection->stream = -1;
+	loop__del(connection->agent->loop, host);
+	connection->fd = connection->stream = -1;
 	if (relay__open(connection->agent, host, guest, &connection->in))
 		fprintf(stderr, "capsa-agent: no memory for a stream\n");
 	connection__close(connection);
@@ -286,35 +292,33 @@ bool connection__settle(struct connection *connection)
 		agent__shutdown(agent, connection->grace_ms);
 	}
 	await(connection);
-	connection->watch.events = (short)((buffer__pending(&connection->out) ? POLLOUT : 0) |
-					   (connection->refused || connection__congested(connection) ? 0 : POLLIN));
+	watch(connection, buffer__pending(&connection->out) > 0,
+	      !connection->refused && !connection__congested(connection));
 	return more && !connection__congested(connection);
 }
 
-static void parting_over(struct timer *timer)
+static void parting_over(void *arg)
 {
-	container_of(timer, struct connection, parting)->broken = true;
+	struct connection *connection = arg;
+	connection->parting = 0;
+	connection->broken = true;
 }
 
 int connection__open(struct agent *agent, int fd)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
-
-	if (!connection) {
+	int err = connection ? loop__add(agent->loop, fd, LOOP_READ, ready, connection) : -ENOMEM;
+	if (err) {
+		free(connection);
 		close(fd);
-		return -ENOMEM;
+		return err;
 	}
-	connection->agent = agent;
-	connection->awaited = 1;
-	connection->stream = -1;
-	connection->watch = (struct watch){.fd = fd, .events = POLLIN, .ready = ready};
-	connection->parting.fire = parting_over;
-	connection->next = agent->connections;
+	*connection =
+		(struct connection){.agent = agent, .fd = fd, .awaited = 1, .stream = -1, .next = agent->connections};
 	if (connection->next)
 		connection->next->prev = connection;
 	agent->connections = connection;
 	agent->connection_count++;
-	loop__add(&agent->loop, &connection->watch);
 	return 0;
 }
 
@@ -324,10 +328,11 @@ void connection__close(struct connection *connection)
 
 	while (connection->calls)
 		call__drop(connection->calls);
-	watch__remove(&connection->watch);
-	timer__clear(&connection->parting);
-	if (connection->watch.fd >= 0)
-		close(connection->watch.fd);
+	loop__timer_cancel(agent->loop, connection->parting);
+	if (connection->fd >= 0) {
+		loop__del(agent->loop, connection->fd);
+		close(connection->fd);
+	}
 	if (connection->stream >= 0)
 		close(connection->stream);
 	buffer__free(&connection->in);
@@ -349,7 +354,8 @@ void connection__part(struct connection *connection)
 	while (connection->calls)
 		call__drop(connection->calls);
 	connection->parted = true;
-	connection->watch.events = POLLIN;
-	shutdown(connection->watch.fd, SHUT_WR);
-	timer__set(&connection->agent->loop, &connection->parting, PARTING_MS);
+	watch(connection, false, true);
+	shutdown(connection->fd, SHUT_WR);
+	if (loop__timer(connection->agent->loop, PARTING_MS, parting_over, connection, &connection->parting))
+		connection->broken = true;
 }

@@ -9,7 +9,8 @@ struct call;
 
 struct connection {
 	struct agent *agent;
-	struct watch watch;
+	int fd; /* -1: handed on */
+	bool awaits_room;
 	struct buffer in, out;
 	int awaited; /* bytes that the socket must have before it is ready to be read: its SO_RCVLOWAT */
 	struct call *calls;
@@ -17,13 +18,13 @@ struct connection {
 	bool broken;          /* to be freed as soon as no handler is at work on it */
 	bool refused;         /* the host broke the protocol: what is queued goes out, then we part */
 	bool parted;          /* nothing more is sent; what still comes is thrown away */
-	struct timer parting; /* until the host has closed its side too */
+	uint64_t parting;     /* timer, until the host has closed its side too */
 	bool shutdown_wanted; /* once what is queued has gone out */
 	uint64_t grace_ms;
 	int stream; /* what the connection becomes once what is queued has gone out; -1: nothing */
 };
 
-/* Take over the socket `fd`. Returns 0 or -ENOMEM (fd is then closed). */
+/* Take over the socket `fd`, which is closed on failure, too. Returns 0 or -errno. */
 __attribute__((warn_unused_result)) int connection__open(struct agent *agent, int fd);
 /* End all calls, close the socket. */
 void connection__close(struct connection *connection);

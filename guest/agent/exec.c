@@ -262,7 +262,7 @@ static void tell_started(struct call *call, const struct job *job)
 
 	writer__uint(&out, "pid", (uint64_t)job->pid);
 	if (job->number) {
-		writer__bool(&out, "stdin", job->input.fd >= 0);
+		writer__bool(&out, "stdin", job->input >= 0);
 		writer__bool(&out, "pty", job->has_terminal);
 	}
 	call__tell(call, &out);

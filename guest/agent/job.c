@@ -24,18 +24,19 @@ static void kill_all(const struct job *job)
 	limits__kill(&job->limits);
 }
 
-static void timeout(struct timer *timer)
+static void timeout(void *arg)
 {
-	struct job *job = container_of(timer, struct job, timeout);
-
+	struct job *job = arg;
+	job->timeout = 0;
 	job->timed_out = true;
 	kill_all(job);
 }
 
 /* Out of patience: with what still holds the outputs of an ended program, or with one that was hung up on. */
-static void grace_over(struct timer *timer)
+static void grace_over(void *arg)
 {
-	struct job *job = container_of(timer, struct job, grace);
+	struct job *job = arg;
+	job->grace = 0;
 
 	if (!job->ended) {
 		kill_all(job);
@@ -64,11 +65,17 @@ static void unlink_job(struct job *job)
 		job->next->prev = job->prev;
 }
 
+static void forget_timeout(struct job *job)
+{
+	loop__timer_cancel(job->agent->loop, job->timeout);
+	job->timeout = 0;
+}
+
 /* Of one that could not be started too. */
 static void free_job(struct job *job)
 {
-	timer__clear(&job->timeout);
-	timer__clear(&job->grace);
+	forget_timeout(job);
+	loop__timer_cancel(job->agent->loop, job->grace);
 	job__close_streams(job);
 	limits__end(&job->limits, job->agent->cgroups);
 	strings__free(&job->argv);
@@ -144,6 +151,8 @@ static int start(struct job *job, struct program *program, const struct job_opti
 			return -EOPNOTSUPP;
 		}
 	}
+	if (!error && options->has_timeout)
+		error = loop__timer(job->agent->loop, options->timeout_ms, timeout, job, &job->timeout);
 	if (!error)
 		error = job->pid = program__start(program, &stage);
 	if (program->limit_procs > 0)
@@ -167,10 +176,8 @@ int job__start(struct job **started, struct call *call, struct program *program,
 	job->agent = agent;
 	job->call = call;
 	link_job(job);
-	job->timeout.fire = timeout;
-	job->grace.fire = grace_over;
-	job->limits.fd = job->terminal = job->input.fd = -1;
-	job->outputs[JOB_STDOUT].watch.fd = job->outputs[JOB_STDERR].watch.fd = -1;
+	job->limits.fd = job->terminal = job->input = -1;
+	job->outputs[JOB_STDOUT].fd = job->outputs[JOB_STDERR].fd = -1;
 	program->open_files = &agent->open_files;
 	program->dies_with_parent = true;
 	for (int i = 0; i < 3; i++)
@@ -183,8 +190,6 @@ int job__start(struct job **started, struct call *call, struct program *program,
 		free_job(job);
 		return error;
 	}
-	if (options->has_timeout)
-		timer__set(&agent->loop, &job->timeout, options->timeout_ms);
 	*started = job;
 	return 0;
 }
@@ -259,9 +264,10 @@ void job__let_go(struct job *job, const struct call *call)
 		return;
 	}
 	/* as when the line of a terminal is cut: its programs may put things in order */
-	timer__clear(&job->timeout);
+	forget_timeout(job);
 	job__close_streams(job);
-	timer__set(&job->agent->loop, &job->grace, HANGUP_GRACE_MS);
+	if (loop__timer(job->agent->loop, HANGUP_GRACE_MS, grace_over, job, &job->grace))
+		kill_all(job);
 }
 
 void job__ended(struct agent *agent, pid_t pid, int status)
@@ -278,16 +284,19 @@ void job__ended(struct agent *agent, pid_t pid, int status)
 	job->cut_short = agent->ending && WIFSIGNALED(status) && !job->timed_out;
 	job->out_of_memory = limits__ran_out_of_memory(&job->limits);
 	limits__end(&job->limits, agent->cgroups);
-	timer__clear(&job->timeout);
+	forget_timeout(job);
 	if (!job->call && !job->number) { /* it was hung up on */
 		free_job(job);
 		return;
 	}
 	job__close_input(job);
 	job__take_output(job);
-	if (!job__is_over(job))
-		timer__set(&agent->loop, &job->grace, OUTPUT_GRACE_MS);
-	job__advance(job);
+	loop__timer_cancel(agent->loop, job->grace);
+	job->grace = 0;
+	if (!job__is_over(job) && loop__timer(agent->loop, OUTPUT_GRACE_MS, grace_over, job, &job->grace))
+		grace_over(job);
+	else
+		job__advance(job);
 }
 
 void job__signal(struct job *job, int signal)

@@ -37,7 +37,7 @@ struct job {
 	struct call *call;       /* its output goes to and its input comes from; NULL: nobody is there */
 	pid_t pid;
 	struct output outputs[JOB_OUTPUTS]; /* of a terminal the first alone */
-	struct watch input;                 /* write end of the program's stdin; fd -1: closed */
+	int input;                          /* write end of the program's stdin; -1: closed */
 	struct buffer queued;               /* for stdin */
 	size_t inherited;                   /* of it, from calls that have gone */
 	size_t taken;                       /* of the call's, by the program, and not yet credited */
@@ -47,7 +47,7 @@ struct job {
 	struct limit_group limits;
 	int status; /* wait(2)'s */
 	bool ended, timed_out, out_of_memory, cut_short;
-	struct timer timeout, grace;
+	uint64_t timeout, grace; /* timers; 0: none */
 
 	/* in the background only */
 	uint64_t number; /* 1 and up; 0: not in the background */

@@ -101,21 +101,15 @@ bool job__replay(struct job *job)
 	return true;
 }
 
-static void stdout_ready(struct watch *watch, short revents)
+/* Nobody knows in which order they were written to; errors first, so that they are told before what may follow them. */
+static void output_ready(void *arg, int fd, unsigned ready)
 {
-	struct job *job = container_of(watch, struct job, outputs[JOB_STDOUT].watch);
-
-	(void)revents;
-	pass_on(job, JOB_STDOUT);
-	job__advance(job);
-}
-
-static void stderr_ready(struct watch *watch, short revents)
-{
-	struct job *job = container_of(watch, struct job, outputs[JOB_STDERR].watch);
-
-	(void)revents;
+	struct job *job = arg;
+	(void)ready;
+	bool is_stdout = fd == job->outputs[JOB_STDOUT].fd;
 	pass_on(job, JOB_STDERR);
+	if (is_stdout)
+		pass_on(job, JOB_STDOUT);
 	job__advance(job);
 }
 
@@ -139,7 +133,7 @@ void job__await(struct job *job)
 static void feed(struct job *job)
 {
 	size_t before = buffer__pending(&job->queued), given, inherited;
-	int error = buffer__flush(&job->queued, job->input.fd);
+	int error = buffer__flush(&job->queued, job->input);
 	size_t left = buffer__pending(&job->queued);
 
 	if (error && error != -EAGAIN)
@@ -155,13 +149,13 @@ static void feed(struct job *job)
 	if ((error && error != -EAGAIN) || (!left && job->input_ending && !job->has_terminal))
 		job__close_input(job);
 	else
-		job->input.events = left ? POLLOUT : 0;
+		(void)!loop__mod(job->agent->loop, job->input, left ? LOOP_WRITE : 0);
 }
 
-static void input_ready(struct watch *watch, short revents)
+static void input_ready(void *arg, int fd, unsigned ready)
 {
-	(void)revents;
-	feed(container_of(watch, struct job, input));
+	(void)fd, (void)ready;
+	feed(arg);
 }
 
 void job__write(struct job *job, struct span data)
@@ -169,7 +163,7 @@ void job__write(struct job *job, struct span data)
 	struct call *call = job->call;
 	uint8_t *room;
 
-	if (job->input.fd < 0) { /* closed, by the program or its end */
+	if (job->input < 0) { /* closed, by the program or its end */
 		call__credit(call, data.length);
 		return;
 	}
@@ -196,7 +190,7 @@ void job__end_input(struct job *job)
 {
 	uint8_t *room;
 
-	if (job->input.fd < 0 || job->input_ending)
+	if (job->input < 0 || job->input_ending)
 		return;
 	job->input_ending = true;
 	if (!job->has_terminal) {
@@ -210,7 +204,7 @@ void job__end_input(struct job *job)
 		call__break(job->call);
 		return;
 	}
-	*room = terminal__end_of_input(job->input.fd);
+	*room = terminal__end_of_input(job->input);
 	buffer__commit(&job->queued, 1);
 	job->inherited++;
 	feed(job);
@@ -226,8 +220,8 @@ void job__disown_input(struct job *job)
 
 void job__resize(struct job *job, struct terminal_size size)
 {
-	if (job->has_terminal && job->input.fd >= 0)
-		terminal__resize(job->input.fd, size);
+	if (job->has_terminal && job->input >= 0)
+		terminal__resize(job->input, size);
 }
 
 void job__close_input(struct job *job)
@@ -235,11 +229,11 @@ void job__close_input(struct job *job)
 	if (job->terminal >= 0)
 		close(job->terminal);
 	job->terminal = -1;
-	if (job->input.fd < 0)
+	if (job->input < 0)
 		return;
-	watch__remove(&job->input);
-	close(job->input.fd);
-	job->input.fd = -1;
+	loop__del(job->agent->loop, job->input);
+	close(job->input);
+	job->input = -1;
 	job->inherited = 0;
 	buffer__free(&job->queued);
 }
@@ -251,10 +245,14 @@ void job__close_streams(struct job *job)
 	output__close(&job->outputs[JOB_STDERR]);
 }
 
-static void take_input(struct job *job, int fd)
+static int take_input(struct job *job, int fd)
 {
-	job->input = (struct watch){.fd = fd, .ready = input_ready};
-	loop__add(&job->agent->loop, &job->input);
+	int err = loop__add(job->agent->loop, fd, 0, input_ready, job);
+	if (err)
+		close(fd);
+	else
+		job->input = fd;
+	return err;
 }
 
 static int open_terminal(struct job *job, const struct job_options *options, struct program *program)
@@ -266,12 +264,13 @@ static int open_terminal(struct job *job, const struct job_options *options, str
 		return -ENODEV;
 	job->has_terminal = program->terminal = true;
 	job->terminal = program->fds[0] = program->fds[1] = program->fds[2] = terminal.program;
-	output__take(&job->outputs[JOB_STDOUT], &job->agent->loop, stdout_ready, terminal.host);
+	error = output__take(&job->outputs[JOB_STDOUT], job->agent->loop, output_ready, job, terminal.host);
+	if (error)
+		return error;
 	input = fcntl(terminal.host, F_DUPFD_CLOEXEC, 3);
 	if (input < 0)
 		return -errno;
-	take_input(job, input);
-	return 0;
+	return take_input(job, input);
 }
 
 static int open_input(struct job *job, bool has_input, int *end)
@@ -285,7 +284,9 @@ static int open_input(struct job *job, bool has_input, int *end)
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 	*end = ends[0];
-	take_input(job, ends[1]);
+	int err = take_input(job, ends[1]);
+	if (err)
+		return err;
 	/* a larger pipe saves switches between writer and reader; the default also works */
 	fcntl(ends[1], F_SETPIPE_SZ, INPUT_PIPE_SIZE);
 	return fcntl(ends[1], F_SETFL, O_WRONLY | O_NONBLOCK) ? -errno : 0;
@@ -293,13 +294,13 @@ static int open_input(struct job *job, bool has_input, int *end)
 
 int job__open_streams(struct job *job, const struct job_options *options, struct program *program)
 {
-	struct loop *loop = &job->agent->loop;
+	struct loop *loop = job->agent->loop;
 	int error;
 
 	if (options->has_terminal)
 		return open_terminal(job, options, program);
 	error = open_input(job, options->has_input, &program->fds[0]);
 	if (!error)
-		error = output__open(&job->outputs[JOB_STDOUT], loop, stdout_ready, &program->fds[1]);
-	return error ? error : output__open(&job->outputs[JOB_STDERR], loop, stderr_ready, &program->fds[2]);
+		error = output__open(&job->outputs[JOB_STDOUT], loop, output_ready, job, &program->fds[1]);
+	return error ? error : output__open(&job->outputs[JOB_STDERR], loop, output_ready, job, &program->fds[2]);
 }

@@ -24,14 +24,20 @@ struct listening {
 	struct call call;
 	struct listening *next;
 	uint64_t number;
-	struct watch sockets[SOCKETS]; /* fd -1: there is none. Parked while nobody accepts: who connects waits */
-	struct accept *first, **end;   /* the one that has waited longest is served first */
+	int sockets[SOCKETS];        /* -1: there is none. Parked while nobody accepts: who connects waits */
+	struct accept *first, **end; /* the one that has waited longest is served first */
 };
+
+static struct loop *loop_of(const struct listening *listening)
+{
+	return listening->call.connection->agent->loop;
+}
 
 static void await(struct listening *listening)
 {
 	for (int i = 0; i < SOCKETS; i++)
-		listening->sockets[i].events = listening->first ? POLLIN : 0;
+		if (listening->sockets[i] >= 0)
+			(void)!loop__mod(loop_of(listening), listening->sockets[i], listening->first ? LOOP_READ : 0);
 }
 
 static void unlink_accept(struct accept *accept)
@@ -48,27 +54,19 @@ static void unlink_accept(struct accept *accept)
 	await(listening);
 }
 
-static void take(struct listening *listening, int listener)
+static void ready(void *arg, int listener, unsigned events)
 {
+	struct listening *listening = arg;
 	struct accept *accept = listening->first;
+	(void)events;
+	if (!accept)
+		return;
 	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd >= 0)
 		call__become(&accept->call, fd);
 	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 		call__fail(&accept->call, errno, "accept: %s", strerror(errno));
-}
-
-static void ipv4_ready(struct watch *watch, short revents)
-{
-	(void)revents;
-	take(container_of(watch, struct listening, sockets[0]), watch->fd);
-}
-
-static void ipv6_ready(struct watch *watch, short revents)
-{
-	(void)revents;
-	take(container_of(watch, struct listening, sockets[1]), watch->fd);
 }
 
 static int open_socket(const struct sockaddr *address, socklen_t size)
@@ -91,10 +89,11 @@ static int open_socket(const struct sockaddr *address, socklen_t size)
 static void close_sockets(struct listening *listening)
 {
 	for (int i = 0; i < SOCKETS; i++) {
-		watch__remove(&listening->sockets[i]);
-		if (listening->sockets[i].fd >= 0)
-			close(listening->sockets[i].fd);
-		listening->sockets[i].fd = -1;
+		if (listening->sockets[i] < 0)
+			continue;
+		loop__del(loop_of(listening), listening->sockets[i]);
+		close(listening->sockets[i]);
+		listening->sockets[i] = -1;
 	}
 }
 
@@ -110,13 +109,13 @@ static int open_sockets(struct listening *listening, uint16_t *port)
 
 	if (fd < 0)
 		return fd;
-	listening->sockets[0].fd = fd;
+	listening->sockets[0] = fd;
 	if (getsockname(fd, (struct sockaddr *)&ipv4, &size))
 		return -errno;
 	*port = ntohs(ipv4.sin_port);
 	ipv6.sin6_port = ipv4.sin_port;
 	fd = open_socket((struct sockaddr *)&ipv6, sizeof(ipv6));
-	listening->sockets[1].fd = fd < 0 ? -1 : fd;
+	listening->sockets[1] = fd < 0 ? -1 : fd;
 	/* a kernel without IPv6 has one address less */
 	return fd < 0 && fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL ? fd : 0;
 }
@@ -140,8 +139,7 @@ static void start_listening(struct call *call, const CborValue *request)
 	int error = -EADDRINUSE;
 
 	listening->end = &listening->first;
-	listening->sockets[0] = (struct watch){.fd = -1, .ready = ipv4_ready};
-	listening->sockets[1] = (struct watch){.fd = -1, .ready = ipv6_ready};
+	listening->sockets[0] = listening->sockets[1] = -1;
 	if (reader__uint(request, "port", &asked) != 1 || asked > UINT16_MAX) {
 		call__refuse(call, "port");
 		return;
@@ -151,13 +149,13 @@ static void start_listening(struct call *call, const CborValue *request)
 		port = (uint16_t)asked;
 		error = open_sockets(listening, &port);
 	}
+	for (int i = 0; !error && i < SOCKETS; i++)
+		if (listening->sockets[i] >= 0)
+			error = loop__add(agent->loop, listening->sockets[i], 0, ready, listening);
 	if (error) {
 		call__fail(call, error, "port %u: %s", (unsigned)asked, strerror(-error));
 		return;
 	}
-	for (int i = 0; i < SOCKETS; i++)
-		if (listening->sockets[i].fd >= 0)
-			loop__add(&agent->loop, &listening->sockets[i]);
 	listening->number = ++agent->listening_count;
 	listening->next = agent->listenings;
 	agent->listenings = listening;

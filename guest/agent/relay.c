@@ -19,15 +19,16 @@ static void await(struct relay *relay)
 	for (int i = 0; i < RELAY_SIDES; i++) {
 		struct relay_side *side = &relay->sides[i], *other = &relay->sides[!i];
 
-		side->watch.events = (short)((buffer__pending(&side->queued) ? POLLOUT : 0) |
-					     (side->silent || buffer__pending(&other->queued) ? 0 : POLLIN));
+		side->awaited = (buffer__pending(&side->queued) ? LOOP_WRITE : 0U) |
+				(side->silent || buffer__pending(&other->queued) ? 0U : LOOP_READ);
+		(void)!loop__mod(relay->agent->loop, side->fd, side->awaited);
 	}
 }
 
 /* Returns 0, or -errno when the side has broken. */
 static int flush(struct relay_side *side)
 {
-	int error = buffer__flush(&side->queued, side->watch.fd);
+	int error = buffer__flush(&side->queued, side->fd);
 
 	if (!buffer__pending(&side->queued))
 		buffer__free(&side->queued);
@@ -49,12 +50,12 @@ static int keep(struct relay_side *side, const uint8_t *bytes, size_t length)
 static ssize_t pass_on(struct relay_side *from, struct relay_side *to)
 {
 	uint8_t bytes[READ_SIZE];
-	ssize_t n = read(from->watch.fd, bytes, sizeof(bytes)), written;
+	ssize_t n = read(from->fd, bytes, sizeof(bytes)), written;
 	int error;
 
 	if (n <= 0)
 		return n < 0 ? -errno : 0;
-	written = write(to->watch.fd, bytes, (size_t)n);
+	written = write(to->fd, bytes, (size_t)n);
 	if (written < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
@@ -84,7 +85,7 @@ static int pass_end(const struct relay_side *from, const struct relay_side *to)
 {
 	if (!from->silent || buffer__pending(&to->queued))
 		return 0;
-	return shutdown(to->watch.fd, SHUT_WR) && errno != ENOTCONN ? -errno : 0;
+	return shutdown(to->fd, SHUT_WR) && errno != ENOTCONN ? -errno : 0;
 }
 
 /* Whoever is left is not to take what it has for the whole. */
@@ -93,7 +94,7 @@ static void break_off(struct relay *relay)
 	const struct linger at_once = {.l_onoff = 1};
 
 	for (int i = 0; i < RELAY_SIDES; i++)
-		setsockopt(relay->sides[i].watch.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+		setsockopt(relay->sides[i].fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	relay__close(relay);
 }
 
@@ -105,18 +106,20 @@ static bool is_over(const struct relay *relay)
 	return true;
 }
 
-static void advance(struct relay *relay, int ready, short revents)
+static void ready(void *arg, int fd, unsigned what)
 {
-	struct relay_side *side = &relay->sides[ready], *other = &relay->sides[!ready];
+	struct relay *relay = arg;
+	int which = fd == relay->sides[RELAY_GUEST].fd ? RELAY_GUEST : RELAY_HOST;
+	struct relay_side *side = &relay->sides[which], *other = &relay->sides[!which];
 	bool told = side->silent, was_empty = !buffer__pending(&side->queued);
 	int error = 0;
 
-	if (!was_empty && (revents & (POLLOUT | POLLERR | POLLHUP))) {
+	if (!was_empty && (what & LOOP_WRITE)) {
 		error = flush(side);
 		if (!error && !buffer__pending(&side->queued))
 			error = pass_end(other, side);
 	}
-	if (!error && (side->watch.events & POLLIN))
+	if (!error && (side->awaited & LOOP_READ))
 		error = move(side, other);
 	if (!error && !told && side->silent)
 		error = pass_end(side, other);
@@ -128,41 +131,34 @@ static void advance(struct relay *relay, int ready, short revents)
 		await(relay);
 }
 
-static void host_ready(struct watch *watch, short revents)
-{
-	advance(container_of(watch, struct relay, sides[RELAY_HOST].watch), RELAY_HOST, revents);
-}
-
-static void guest_ready(struct watch *watch, short revents)
-{
-	advance(container_of(watch, struct relay, sides[RELAY_GUEST].watch), RELAY_GUEST, revents);
-}
-
 int relay__open(struct agent *agent, int host, int guest, struct buffer *received)
 {
 	struct relay *relay = calloc(1, sizeof(*relay));
 	const int yes = 1;
-
-	if (!relay) {
+	int err = relay ? loop__add(agent->loop, host, 0, ready, relay) : -ENOMEM;
+	if (!err) {
+		err = loop__add(agent->loop, guest, 0, ready, relay);
+		if (err)
+			loop__del(agent->loop, host);
+	}
+	if (err) {
+		free(relay);
 		close(host);
 		close(guest);
-		return -ENOMEM;
+		return err;
 	}
 	/* what is small is not to wait for more; of a Unix socket there is no such thing */
 	setsockopt(guest, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	setsockopt(host, SOL_SOCKET, SO_RCVLOWAT, &yes, sizeof(yes));
 	relay->agent = agent;
-	relay->sides[RELAY_HOST].watch = (struct watch){.fd = host, .ready = host_ready};
-	relay->sides[RELAY_GUEST].watch = (struct watch){.fd = guest, .ready = guest_ready};
-	relay->sides[RELAY_GUEST].queued = *received;
+	relay->sides[RELAY_HOST].fd = host;
+	relay->sides[RELAY_GUEST] = (struct relay_side){.fd = guest, .queued = *received};
 	*received = (struct buffer){0};
 	relay->next = agent->relays;
 	if (relay->next)
 		relay->next->prev = relay;
 	agent->relays = relay;
 	agent->relay_count++;
-	for (int i = 0; i < RELAY_SIDES; i++)
-		loop__add(&agent->loop, &relay->sides[i].watch);
 	await(relay);
 	return 0;
 }
@@ -170,8 +166,8 @@ int relay__open(struct agent *agent, int host, int guest, struct buffer *receive
 void relay__close(struct relay *relay)
 {
 	for (int i = 0; i < RELAY_SIDES; i++) {
-		watch__remove(&relay->sides[i].watch);
-		close(relay->sides[i].watch.fd);
+		loop__del(relay->agent->loop, relay->sides[i].fd);
+		close(relay->sides[i].fd);
 		buffer__free(&relay->sides[i].queued);
 	}
 	if (relay->prev)

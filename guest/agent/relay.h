@@ -6,7 +6,8 @@
 #include "common/buffer.h"
 
 struct relay_side {
-	struct watch watch;
+	int fd;
+	unsigned awaited;     /* loop_events */
 	struct buffer queued; /* for this side, from the other; memory is held only while there is something */
 	bool silent;          /* nothing more comes from this side */
 };
@@ -21,7 +22,7 @@ struct relay {
 };
 
 /* Takes both sockets over, which are not to block, and the bytes in `received`, which came from the host. Returns 0 or
- * -ENOMEM (both are closed). */
+ * -errno (both are closed). */
 __attribute__((warn_unused_result)) int relay__open(struct agent *agent, int host, int guest, struct buffer *received);
 void relay__close(struct relay *relay);
 

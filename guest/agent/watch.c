@@ -120,7 +120,7 @@ static bool produce(struct call *call)
 			more = more ? more : 1;
 		}
 	}
-	watching->ready.events = room && !more ? POLLIN : 0;
+	watching__await(watching, room && !more);
 	if (more < 0) {
 		fail(watching, more);
 		return true;
@@ -137,15 +137,33 @@ static bool produce(struct call *call)
 }
 
 /* produce() is called after every round of the loop, or once the connection is congested no more. */
-static void ready(struct watch *watch, short revents)
+static void ready(void *arg, int fd, unsigned events)
 {
-	(void)revents;
-	watch->events = 0;
+	(void)fd, (void)events;
+	watching__await(arg, false);
 }
 
-static void lose_patience(struct timer *timer)
+int watching__hear(struct watching *watching)
 {
-	(void)timer;
+	int err = loop__add(watching->call.connection->agent->loop, watching->watched.fd, 0, ready, watching);
+	watching->heard = !err;
+	return err;
+}
+
+void watching__deafen(struct watching *watching)
+{
+	struct loop *loop = watching->call.connection->agent->loop;
+	if (watching->heard)
+		loop__del(loop, watching->watched.fd);
+	watching->heard = false;
+	loop__timer_cancel(loop, watching->patience);
+	watching->patience = 0;
+}
+
+void watching__await(struct watching *watching, bool events)
+{
+	if (watching->heard)
+		(void)!loop__mod(watching->call.connection->agent->loop, watching->watched.fd, events ? LOOP_READ : 0);
 }
 
 /* A link to something is that; of a file, the directory it is in is watched, so that its name may come and go. Returns
@@ -176,8 +194,6 @@ static void start(struct call *call, const CborValue *request)
 	int error;
 
 	watching->watched.fd = -1;
-	watching->ready = (struct watch){.fd = -1, .ready = ready};
-	watching->patience.fire = lose_patience;
 	if (call__take_path(call, request, "path", watching->path) || call__take_window(call, request) ||
 	    call__take_bool(call, request, "recursive", &watching->recursive) ||
 	    call__take_bool(call, request, "attributes", &attributes))
@@ -185,11 +201,10 @@ static void start(struct call *call, const CborValue *request)
 	error = resolve(watching);
 	if (!error)
 		error = watched__begin(&watching->watched, ALWAYS | (attributes ? IN_ATTRIB : 0));
-	if (!error) {
-		watching->ready.fd = watching->watched.fd;
-		loop__add(&call->connection->agent->loop, &watching->ready);
+	if (!error)
+		error = watching__hear(watching);
+	if (!error)
 		error = watching__search(watching, SEARCH_FIRST, NULL, "");
-	}
 	if (error)
 		fail(watching, error);
 }
@@ -205,8 +220,7 @@ static void release(struct call *call)
 {
 	struct watching *watching = watching_of(call);
 
-	timer__clear(&watching->patience);
-	watch__remove(&watching->ready);
+	watching__deafen(watching);
 	watched__end(&watching->watched);
 	walk__end(&watching->walk);
 	tree_path__free(&watching->place);

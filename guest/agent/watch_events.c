@@ -101,7 +101,8 @@ static int part(struct watching *watching, struct inotify_event *from)
 	struct watched_dir *dir = watched__find(&watching->watched, from->wd);
 
 	watching->parted = NULL;
-	timer__clear(&watching->patience);
+	loop__timer_cancel(watching->call.connection->agent->loop, watching->patience);
+	watching->patience = 0;
 	if (!to)
 		return dir ? go(watching, from->mask & IN_ISDIR, dir, from->name) : 0;
 	to->mask = 0;
@@ -135,6 +136,12 @@ static int change_of_mounted(struct watching *watching, const struct inotify_eve
 	return what ? watching__put(watching, what, false, NULL, "", NULL, "") : 0;
 }
 
+static void lose_patience(void *arg)
+{
+	struct watching *watching = arg;
+	watching->patience = 0;
+}
+
 static int handle(struct watching *watching, struct inotify_event *event)
 {
 	struct watched_dir *dir = watched__find(&watching->watched, event->wd);
@@ -164,8 +171,8 @@ static int handle(struct watching *watching, struct inotify_event *event)
 	if (second_half(watching, event->cookie) || watching->at < watching->end)
 		return part(watching, event);
 	watching->parted = event;
-	timer__set(&watching->call.connection->agent->loop, &watching->patience, PATIENCE);
-	return 0;
+	return loop__timer(watching->call.connection->agent->loop, PATIENCE, lose_patience, watching,
+			   &watching->patience);
 }
 
 /* Events behind the half of a rename that waits at the start of the buffer, if one does. Returns 1, 0 (there are none
@@ -198,7 +205,7 @@ int watching__event_next(struct watching *watching)
 	int error;
 
 	if (watching->at == watching->end) {
-		bool patient = watching->parted && watching->patience.loop;
+		bool patient = watching->parted && watching->patience;
 		int more = read_events(watching);
 
 		if (more < 0 || (!more && (patient || !watching->parted)))

@@ -30,17 +30,16 @@ int watching__search_again(struct watching *watching)
 
 	walk__end(&watching->walk);
 	watching->walk = (struct walk){.depth = 0};
-	watch__remove(&watching->ready);
+	watching__deafen(watching);
 	watched__end(&watching->watched);
-	timer__clear(&watching->patience);
 	buffer__consume(&watching->told, buffer__pending(&watching->told));
 	watching->at = watching->end = 0;
 	watching->parted = NULL;
 	error = watched__begin(&watching->watched, mask);
+	if (!error)
+		error = watching__hear(watching);
 	if (error)
 		return error;
-	watching->ready.fd = watching->watched.fd;
-	loop__add(&watching->call.connection->agent->loop, &watching->ready);
 	error = watching__search(watching, SEARCH_AGAIN, NULL, "");
 	if (error != -ENOENT && error != -ENOTDIR)
 		return error;

@@ -21,8 +21,8 @@ enum search {
 struct watching {
 	struct call call;
 	struct watched watched;
-	struct watch ready;
-	struct timer patience;
+	bool heard;          /* watched.fd is in the loop */
+	uint64_t patience;   /* timer; 0: none */
 	char path[PATH_MAX]; /* of the directory */
 	char *only;          /* of a file: its name in that; NULL: the directory is meant */
 	int only_wd;         /* of that file, where it is a mount point: its directory does not hear of it; 0 */
@@ -50,6 +50,11 @@ struct watching {
 __attribute__((warn_unused_result)) int watching__put(struct watching *watching, const char *change, bool directory,
 						      const struct watched_dir *dir, const char *name,
 						      const struct watched_dir *to, const char *to_name);
+/* Have watched.fd in the loop, parked. Returns 0 or -errno. Then not, and no patience either. */
+__attribute__((warn_unused_result)) int watching__hear(struct watching *watching);
+void watching__deafen(struct watching *watching);
+/* Whether to be told once there are events. */
+void watching__await(struct watching *watching, bool events);
 /* What is watched is no more, or not where it was. Returns 0 or -errno. */
 __attribute__((warn_unused_result)) int watching__end(struct watching *watching);
 /* Everything that is there is watched now. */

@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <linux/vm_sockets.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,11 +58,13 @@ static int64_t own_lead(void)
 
 static void lose(struct clock *clock)
 {
-	watch__remove(&clock->watch);
-	timer__clear(&clock->next);
-	if (clock->watch.fd >= 0)
-		close(clock->watch.fd);
-	clock->watch.fd = -1;
+	loop__timer_cancel(clock->loop, clock->next);
+	clock->next = 0;
+	if (clock->fd < 0)
+		return;
+	loop__del(clock->loop, clock->fd);
+	close(clock->fd);
+	clock->fd = -1;
 }
 
 /* ---- the kernel's side ---- */
@@ -120,21 +123,22 @@ static void ask(struct clock *clock)
 	clock->number = (uint8_t)(clock->number % 255 + 1);
 	clock->questions++;
 	clock->asked = now(CLOCK_MONOTONIC);
-	if (send(clock->watch.fd, &clock->number, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+	if (send(clock->fd, &clock->number, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
 		lose(clock);
 }
 
 static void look(struct clock *clock)
 {
-	timer__clear(&clock->next);
+	loop__timer_cancel(clock->loop, clock->next);
+	clock->next = 0;
 	clock->lead = LEAD_UNKNOWN;
 	clock->questions = 0;
 	ask(clock);
 }
 
-static void look_again(struct timer *timer)
+static void look_again(void *arg)
 {
-	look(container_of(timer, struct clock, next));
+	look(arg);
 }
 
 static void conclude(struct clock *clock)
@@ -155,7 +159,10 @@ static void conclude(struct clock *clock)
 		else
 			slew(clock, &correction);
 	}
-	timer__set(clock->watch.loop, &clock->next, clock->pause_ms);
+	if (loop__timer(clock->loop, clock->pause_ms, look_again, clock, &clock->next)) {
+		lose(clock);
+		return;
+	}
 	clock->pause_ms = clock->pause_ms * 2 < PAUSE_LAST_MS ? clock->pause_ms * 2 : PAUSE_LAST_MS;
 }
 
@@ -184,27 +191,26 @@ static void hear(struct clock *clock, uint64_t what, int64_t host)
 	}
 }
 
-static void ready(struct watch *watch, short revents)
+static void ready(void *arg, int fd, unsigned events)
 {
-	struct clock *clock = container_of(watch, struct clock, watch);
+	struct clock *clock = arg;
 	ssize_t n;
 
-	(void)revents;
+	(void)events;
 	if (!clock->connected) {
 		int error = 0;
 		socklen_t size = sizeof(error);
 
-		if (getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &size) || error) {
+		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) || error) {
 			lose(clock);
 			return;
 		}
 		clock->connected = true;
-		watch->events = POLLIN;
+		(void)!loop__mod(clock->loop, fd, LOOP_READ);
 		look(clock);
 		return;
 	}
-	n = recv(watch->fd, (uint8_t *)clock->answer + clock->received, sizeof(clock->answer) - clock->received,
-		 MSG_DONTWAIT);
+	n = recv(fd, (uint8_t *)clock->answer + clock->received, sizeof(clock->answer) - clock->received, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -223,22 +229,18 @@ bool clock__start(struct clock *clock, struct loop *loop, uint32_t port)
 	struct sockaddr_vm host = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = port};
 	uint64_t deadline = monotonic_ns() + START_MS * 1000000ULL, time;
 
-	*clock = (struct clock){.watch = {.fd = -1, .events = POLLOUT, .ready = ready},
-				.next = {.fire = look_again},
-				.good = FIRST_NS,
-				.stood = true};
+	*clock = (struct clock){.loop = loop, .fd = -1, .good = FIRST_NS, .stood = true};
 	if (port)
-		clock->watch.fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (clock->watch.fd < 0)
+		clock->fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (clock->fd < 0)
 		return !port;
-	loop__add(loop, &clock->watch);
-	if (connect(clock->watch.fd, (struct sockaddr *)&host, sizeof(host)) && errno != EINPROGRESS)
+	if ((connect(clock->fd, (struct sockaddr *)&host, sizeof(host)) && errno != EINPROGRESS) ||
+	    loop__add(loop, clock->fd, LOOP_WRITE, ready, clock))
 		lose(clock);
-	while (clock->watch.fd >= 0 && clock->stood && (time = monotonic_ns()) < deadline) {
-		struct pollfd polled = {.fd = clock->watch.fd, .events = clock->watch.events};
-
+	while (clock->fd >= 0 && clock->stood && (time = monotonic_ns()) < deadline) {
+		struct pollfd polled = {.fd = clock->fd, .events = clock->connected ? POLLIN : POLLOUT};
 		if (poll(&polled, 1, (int)((deadline - time) / 1000000 + 1)) > 0)
-			ready(&clock->watch, polled.revents);
+			ready(clock, clock->fd, LOOP_READ | LOOP_WRITE);
 	}
 	return !clock->stood;
 }

@@ -4,15 +4,17 @@
 #define CAPSA_INIT_CLOCK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/timex.h>
 
+#include "common/loop.h"
 #include "init/reckon.h"
-#include "loop/loop.h"
 
 struct clock {
-	struct watch watch; /* fd -1: there is no host to ask */
-	struct timer next;  /* look at the clock */
+	struct loop *loop;
+	int fd;             /* -1: there is no host to ask */
+	uint64_t next;      /* timer for a look at the clock; 0: none */
 	struct lead lead;   /* of the look that is under way */
 	uint64_t answer[2]; /* what has come of it */
 	size_t received;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/vm_sockets.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -17,29 +18,30 @@ enum { CONGESTED = 512 * 1024, MESSAGE_SIZE = 1024 };
 static void lose(struct events *events)
 {
 	events->lost = true;
-	watch__remove(&events->watch);
-	if (events->watch.fd >= 0)
-		close(events->watch.fd);
-	events->watch.fd = -1;
+	if (events->fd >= 0) {
+		loop__del(events->loop, events->fd);
+		close(events->fd);
+	}
+	events->fd = -1;
 	buffer__free(&events->out);
 }
 
-static void ready(struct watch *watch, short revents)
+static void ready(void *arg, int fd, unsigned what)
 {
-	struct events *events = container_of(watch, struct events, watch);
+	struct events *events = arg;
 	socklen_t size = sizeof(int);
 	char byte;
 	int error = 0;
 
 	if (!events->connected) {
-		if (getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &size) || error) {
+		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) || error) {
 			lose(events);
 			return;
 		}
 		events->connected = true;
-	} else if (revents & (POLLIN | POLLHUP | POLLERR)) {
+	} else if (what & LOOP_READ) {
 		/* the host says nothing here: only its end can be read */
-		ssize_t n = recv(watch->fd, &byte, 1, MSG_DONTWAIT);
+		ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
 
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 			lose(events);
@@ -54,12 +56,11 @@ void events__connect(struct events *events, struct loop *loop, uint32_t port)
 	struct sockaddr_vm host = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = port};
 	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	*events = (struct events){.watch = {.fd = fd, .events = POLLOUT, .ready = ready}};
-	if (fd < 0) {
-		events->lost = true;
+	*events = (struct events){.loop = loop, .fd = fd};
+	if (fd < 0 || loop__add(loop, fd, LOOP_WRITE, ready, events)) {
+		lose(events);
 		return;
 	}
-	loop__add(loop, &events->watch);
 	if (connect(fd, (struct sockaddr *)&host, sizeof(host)) == 0)
 		events->connected = true;
 	else if (errno != EINPROGRESS)
@@ -77,11 +78,11 @@ void events__flush(struct events *events)
 
 	if (!events->connected || events->lost)
 		return;
-	error = buffer__flush(&events->out, events->watch.fd);
+	error = buffer__flush(&events->out, events->fd);
 	if (error && error != -EAGAIN)
 		lose(events);
 	else
-		events->watch.events = error ? POLLIN | POLLOUT : POLLIN;
+		(void)!loop__mod(events->loop, events->fd, error ? LOOP_READ | LOOP_WRITE : LOOP_READ);
 }
 
 static struct writer begin(struct events *events, const char *ev)
@@ -160,11 +161,11 @@ void events__boot_failed(struct events *events, int error, const char *message)
 /* Let the stream's handler run until it has nothing more to send, or for good. */
 static void step(struct events *events, uint64_t deadline)
 {
+	bool waits = !events->connected || buffer__pending(&events->out);
+	struct pollfd polled = {.fd = events->fd, .events = waits ? POLLIN | POLLOUT : POLLIN};
 	uint64_t now = monotonic_ns();
-	struct pollfd polled = {.fd = events->watch.fd, .events = events->watch.events};
-
 	if (now < deadline && poll(&polled, 1, (int)((deadline - now) / 1000000 + 1)) > 0)
-		ready(&events->watch, polled.revents);
+		ready(events, events->fd, polled.revents & ~POLLOUT ? LOOP_READ | LOOP_WRITE : LOOP_WRITE);
 }
 
 void events__finish(struct events *events, uint64_t ms)
@@ -175,7 +176,7 @@ void events__finish(struct events *events, uint64_t ms)
 		step(events, deadline);
 	if (events->lost || !events->connected)
 		return;
-	shutdown(events->watch.fd, SHUT_WR);
+	shutdown(events->fd, SHUT_WR);
 	while (!events->lost && monotonic_ns() < deadline)
 		step(events, deadline);
 }

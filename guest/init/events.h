@@ -6,12 +6,13 @@
 
 #include "common/buffer.h"
 #include "common/frame.h"
+#include "common/loop.h"
 #include "init/oom.h"
-#include "loop/loop.h"
 
 /* Frames queue up until the host takes them. Once it has gone they are dropped. */
 struct events {
-	struct watch watch;
+	struct loop *loop;
+	int fd; /* -1: there is none */
 	struct buffer out;
 	bool connected, lost;
 };

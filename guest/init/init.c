@@ -42,34 +42,34 @@ enum phase {
 };
 
 struct init {
-	struct loop loop;
+	struct loop *loop;
 	struct plan plan;
 	struct events events;
 	struct clock clock;
 	struct main_process main;
 	struct oom oom;
-	struct watch signals, requests; /* requests: from the agent */
-	int agent_end;                  /* of the pipe `requests` */
-	int listener;                   /* the agent's; init's so that it outlives an agent */
-	int shares;                     /* see mounts__make */
+	int signals, requests; /* requests: from the agent */
+	int agent_end;         /* of the pipe `requests` */
+	int listener;          /* the agent's; init's so that it outlives an agent */
+	int shares;            /* see mounts__make */
 	pid_t agent;
-	struct timer restart, deadline, ttl;
+	uint64_t restart, deadline; /* timers; 0: none */
 	enum phase phase;
 };
 
-static void next_phase(struct timer *timer)
-{
-	struct init *init = container_of(timer, struct init, deadline);
+static void enter(struct init *init, enum phase phase, uint64_t ms);
 
+static void next_phase(void *arg)
+{
+	struct init *init = arg;
+	init->deadline = 0;
 	switch (init->phase) {
 	case ENDING:
-		init->phase = KILLING;
 		kill(-1, SIGKILL);
-		timer__set(&init->loop, timer, KILL_MS);
+		enter(init, KILLING, KILL_MS);
 		break;
 	case KILLING: /* a process in the kernel's hands cannot be waited for */
-		init->phase = DELIVERING;
-		timer__set(&init->loop, timer, DELIVERY_MS);
+		enter(init, DELIVERING, DELIVERY_MS);
 		break;
 	default:
 		init->phase = DONE;
@@ -77,32 +77,46 @@ static void next_phase(struct timer *timer)
 	}
 }
 
+/* For `ms` at most; without memory to wait there is no more to wait for. */
+static void enter(struct init *init, enum phase phase, uint64_t ms)
+{
+	loop__timer_cancel(init->loop, init->deadline);
+	init->phase = loop__timer(init->loop, ms, next_phase, init, &init->deadline) ? DONE : phase;
+}
+
+static void await_restart(struct init *init);
+
 /* In a new process: everything of init but the listener and the pipe is left behind. */
 static void start_agent(struct init *init)
 {
 	init->agent = fork();
 	if (init->agent == 0) {
-		close(init->requests.fd);
-		close(init->signals.fd);
-		if (init->events.watch.fd >= 0)
-			close(init->events.watch.fd);
-		if (init->clock.watch.fd >= 0)
-			close(init->clock.watch.fd);
-		if (init->shares >= 0)
-			close(init->shares);
-		if (init->oom.watch.fd >= 0)
-			close(init->oom.watch.fd);
+		const int own[] = {init->requests, init->signals, init->events.fd,
+				   init->clock.fd, init->shares,  init->oom.fd};
+		for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+			if (own[i] >= 0)
+				close(own[i]);
+		loop__free(init->loop);
 		_exit(agent__run(init->listener, init->agent_end, &init->plan.environment, init->plan.idle_ms));
 	}
 	if (init->agent < 0) {
 		perror("capsa-init: agent");
-		timer__set(&init->loop, &init->restart, AGENT_RESTART_MS);
+		await_restart(init);
 	}
 }
 
-static void restart_agent(struct timer *timer)
+static void restart_agent(void *arg)
 {
-	start_agent(container_of(timer, struct init, restart));
+	struct init *init = arg;
+	init->restart = 0;
+	start_agent(init);
+}
+
+/* Without memory even for that nobody could use the sandbox. */
+static void await_restart(struct init *init)
+{
+	if (loop__timer(init->loop, AGENT_RESTART_MS, restart_agent, init, &init->restart))
+		init->phase = DONE;
 }
 
 static void reap(struct init *init)
@@ -112,16 +126,15 @@ static void reap(struct init *init)
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == init->main.pid && !init->main.ended) {
-			main_process__ended(&init->main, &init->loop, status);
+			main_process__ended(&init->main, status);
 		} else if (pid == init->agent && init->phase == RUNNING) {
 			fprintf(stderr, "capsa-init: the agent ended (status %#x); a new one is started\n", status);
-			timer__set(&init->loop, &init->restart, AGENT_RESTART_MS);
+			await_restart(init);
 		}
 	}
 	if (pid < 0 && errno == ECHILD && (init->phase == ENDING || init->phase == KILLING)) {
 		/* orphans are init's children: without children there is no process left */
-		init->phase = DELIVERING;
-		timer__set(&init->loop, &init->deadline, DELIVERY_MS);
+		enter(init, DELIVERING, DELIVERY_MS);
 	}
 }
 
@@ -130,43 +143,42 @@ static void end_sandbox(struct init *init, uint64_t grace_ms)
 {
 	if (init->phase != RUNNING)
 		return;
-	init->phase = ENDING;
-	timer__clear(&init->restart);
+	loop__timer_cancel(init->loop, init->restart);
+	enter(init, ENDING, grace_ms);
 	/* the agent too: it lets the calls that are open end */
 	kill(-1, SIGTERM);
 	kill(-1, SIGCONT);
-	timer__set(&init->loop, &init->deadline, grace_ms);
 	reap(init); /* there may be no process that could end */
 }
 
-static void signals_ready(struct watch *watch, short revents)
+static void signals_ready(void *arg, int fd, unsigned ready)
 {
-	struct init *init = container_of(watch, struct init, signals);
+	struct init *init = arg;
 	struct signalfd_siginfo info;
 
-	(void)revents;
-	while (read(watch->fd, &info, sizeof(info)) == sizeof(info))
+	(void)ready;
+	while (read(fd, &info, sizeof(info)) == sizeof(info))
 		if (info.ssi_signo != SIGCHLD)
 			end_sandbox(init, GRACE_MS);
 	reap(init);
 }
 
-static void request_ready(struct watch *watch, short revents)
+static void request_ready(void *arg, int fd, unsigned ready)
 {
-	struct init *init = container_of(watch, struct init, requests);
+	struct init *init = arg;
 	struct shutdown_request request;
 
-	(void)revents;
-	if (read(watch->fd, &request, sizeof(request)) != sizeof(request))
+	(void)ready;
+	if (read(fd, &request, sizeof(request)) != sizeof(request))
 		return;
 	if (request.idle && init->phase == RUNNING)
 		events__expired(&init->events, "idle");
 	end_sandbox(init, request.grace_ms);
 }
 
-static void ttl_over(struct timer *timer)
+static void ttl_over(void *arg)
 {
-	struct init *init = container_of(timer, struct init, ttl);
+	struct init *init = arg;
 
 	if (init->phase == RUNNING)
 		events__expired(&init->events, "ttl");
@@ -186,15 +198,13 @@ static int open_ears(struct init *init)
 		sigaddset(&signals, numbers[i]);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	init->signals = (struct watch){
-		.fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), .events = POLLIN, .ready = signals_ready};
-	if (init->signals.fd < 0 || pipe2(ends, O_CLOEXEC))
+	init->signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (init->signals < 0 || pipe2(ends, O_CLOEXEC))
 		return -errno;
-	init->requests = (struct watch){.fd = ends[0], .events = POLLIN, .ready = request_ready};
+	init->requests = ends[0];
 	init->agent_end = ends[1];
-	loop__add(&init->loop, &init->signals);
-	loop__add(&init->loop, &init->requests);
-	return 0;
+	int err = loop__add(init->loop, init->signals, LOOP_READ, signals_ready, init);
+	return err ? err : loop__add(init->loop, init->requests, LOOP_READ, request_ready, init);
 }
 
 /* Tell why there will be no sandbox, then end the machine. */
@@ -237,8 +247,8 @@ static void boot(struct init *init, uint64_t first_line)
 		init->events.lost = true; /* the plan would have told where to */
 		give_up(init, error, "%s: %s: %s", PLAN, why, strerror(-error));
 	}
-	events__connect(&init->events, &init->loop, init->plan.events_port);
-	timely = clock__start(&init->clock, &init->loop, init->plan.clock_port);
+	events__connect(&init->events, init->loop, init->plan.events_port);
+	timely = clock__start(&init->clock, init->loop, init->plan.clock_port);
 	times.init = system__boottime();
 	error = mounts__make(&init->plan, &init->shares, &failure);
 	system__open_console();
@@ -263,12 +273,14 @@ static void boot(struct init *init, uint64_t first_line)
 	init->listener = system__listen(init->plan.agent_port);
 	if (init->listener < 0)
 		give_up(init, init->listener, "vsock port %u: %s", init->plan.agent_port, strerror(-init->listener));
-	oom__watch(&init->oom, &init->loop, &init->events);
+	oom__watch(&init->oom, init->loop, &init->events);
 	start_agent(init);
 	times.agent = system__boottime();
 	events__ready(&init->events, &times);
-	if (init->plan.ttl_ms)
-		timer__set(&init->loop, &init->ttl, init->plan.ttl_ms);
+	uint64_t ttl;
+	error = init->plan.ttl_ms ? loop__timer(init->loop, init->plan.ttl_ms, ttl_over, init, &ttl) : 0;
+	if (error)
+		give_up(init, error, "ttl: %s", strerror(-error));
 }
 
 static void start_main(struct init *init)
@@ -278,7 +290,7 @@ static void start_main(struct init *init)
 
 	if (!init->plan.has_main)
 		return;
-	error = main_process__start(&init->main, &init->loop, &init->events, &init->plan, message, sizeof(message));
+	error = main_process__start(&init->main, init->loop, &init->events, &init->plan, message, sizeof(message));
 	if (!error)
 		return;
 	snprintf(whole, sizeof(whole), "main process: %s", message);
@@ -300,23 +312,24 @@ static void settle(struct init *init)
 noreturn void init__run(void)
 {
 	struct init init = {
-		.restart = {.fire = restart_agent},
-		.deadline = {.fire = next_phase},
 		.shares = -1,
-		.oom = {.watch = {.fd = -1}},
-		.ttl = {.fire = ttl_over},
+		.oom = {.fd = -1},
 	};
 	uint64_t first_line = system__boottime();
 	int error = 0;
 
 	system__hold_standard_streams();
 	system__go_first();
+	if (loop__new(&init.loop)) {
+		fprintf(stderr, "capsa-init: no memory for an event loop\n");
+		system__end();
+	}
 	boot(&init, first_line);
 	start_main(&init);
 	while (init.phase != DONE && !error) {
 		settle(&init);
 		if (init.phase != DONE)
-			error = loop__step(&init.loop, false);
+			error = loop__step(init.loop, true);
 	}
 	events__finish(&init.events, FAREWELL_MS);
 	mounts__undo(&init.plan);

@@ -35,22 +35,17 @@ static bool pass_on(struct main_process *process, int which)
 	return n > 0;
 }
 
-static void stdout_ready(struct watch *watch, short revents)
+static void ready(void *arg, int fd, unsigned events)
 {
-	(void)revents;
-	pass_on(container_of(watch, struct main_process, outputs[STDOUT].watch), STDOUT);
+	struct main_process *process = arg;
+	(void)events;
+	pass_on(process, fd == process->outputs[STDERR].fd ? STDERR : STDOUT);
 }
 
-static void stderr_ready(struct watch *watch, short revents)
+static void grace_over(void *arg)
 {
-	(void)revents;
-	pass_on(container_of(watch, struct main_process, outputs[STDERR].watch), STDERR);
-}
-
-static void grace_over(struct timer *timer)
-{
-	struct main_process *process = container_of(timer, struct main_process, grace);
-
+	struct main_process *process = arg;
+	process->grace = 0;
 	output__seal(&process->outputs[STDOUT]);
 	output__seal(&process->outputs[STDERR]);
 }
@@ -71,15 +66,14 @@ int main_process__start(struct main_process *process, struct loop *loop, struct 
 	enum spawn_stage stage = SPAWN_PROCESS;
 	pid_t pid = 0;
 
-	*process = (struct main_process){.events = events, .grace = {.fire = grace_over}};
-	process->outputs[STDOUT].watch.fd = process->outputs[STDERR].watch.fd = -1;
+	*process = (struct main_process){.events = events, .loop = loop, .outputs = {{.fd = -1}, {.fd = -1}}};
 	program.fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (program.fds[0] < 0)
 		pid = -errno;
 	if (!pid)
-		pid = output__open(&process->outputs[STDOUT], loop, stdout_ready, &program.fds[1]);
+		pid = output__open(&process->outputs[STDOUT], loop, ready, process, &program.fds[1]);
 	if (!pid)
-		pid = output__open(&process->outputs[STDERR], loop, stderr_ready, &program.fds[2]);
+		pid = output__open(&process->outputs[STDERR], loop, ready, process, &program.fds[2]);
 	if (!pid)
 		pid = program__start(&program, &stage);
 	for (int i = 0; i < 3; i++)
@@ -96,15 +90,16 @@ int main_process__start(struct main_process *process, struct loop *loop, struct 
 	return 0;
 }
 
-void main_process__ended(struct main_process *process, struct loop *loop, int status)
+void main_process__ended(struct main_process *process, int status)
 {
 	process->ended = true;
 	process->status = status;
 	for (int which = 0; which < OUTPUTS; which++)
 		while (pass_on(process, which))
 			continue;
-	if (!output__ended(&process->outputs[STDOUT]) || !output__ended(&process->outputs[STDERR]))
-		timer__set(loop, &process->grace, OUTPUT_GRACE_MS);
+	if ((!output__ended(&process->outputs[STDOUT]) || !output__ended(&process->outputs[STDERR])) &&
+	    loop__timer(process->loop, OUTPUT_GRACE_MS, grace_over, process, &process->grace))
+		grace_over(process);
 }
 
 void main_process__settle(struct main_process *process)
@@ -118,7 +113,7 @@ void main_process__settle(struct main_process *process)
 		output__await(&process->outputs[which], room);
 	if (process->ended && output__ended(&process->outputs[STDOUT]) && output__ended(&process->outputs[STDERR])) {
 		process->told = true;
-		timer__clear(&process->grace);
+		loop__timer_cancel(process->loop, process->grace);
 		events__main_exit(process->events, process->status);
 	}
 }

@@ -14,7 +14,8 @@ struct main_process {
 	int status;
 	bool ended, told; /* its end; that its end was told, after the last of its output */
 	struct output outputs[2];
-	struct timer grace;
+	struct loop *loop;
+	uint64_t grace; /* timer; 0: none */
 };
 
 /* Returns 0 or -errno with words; `process` is zeroed first. */
@@ -22,7 +23,7 @@ __attribute__((warn_unused_result)) int main_process__start(struct main_process 
 							    struct events *events, const struct plan *plan,
 							    char *message, size_t size);
 /* It ended, with a wait(2) status. */
-void main_process__ended(struct main_process *process, struct loop *loop, int status);
+void main_process__ended(struct main_process *process, int status);
 /* Await more output if the host can take it, and tell the end once all was passed on. */
 void main_process__settle(struct main_process *process);
 

@@ -55,16 +55,16 @@ bool oom__parse(const char *record, struct oom_kill *kill)
 	return true;
 }
 
-static void ready(struct watch *watch, short revents)
+static void ready(void *arg, int fd, unsigned events)
 {
-	struct oom *oom = container_of(watch, struct oom, watch);
+	const struct oom *oom = arg;
 	char record[RECORD_SIZE];
 	struct oom_kill kill;
 	ssize_t n;
 
-	(void)revents;
+	(void)events;
 	/* one record a read; EPIPE: the next one was overwritten, and the one after that comes next */
-	while ((n = read(watch->fd, record, sizeof(record) - 1)) >= 0 || errno == EPIPE || errno == EINTR) {
+	while ((n = read(fd, record, sizeof(record) - 1)) >= 0 || errno == EPIPE || errno == EINTR) {
 		if (n == 0)
 			break;
 		if (n < 0)
@@ -79,9 +79,12 @@ void oom__watch(struct oom *oom, struct loop *loop, struct events *events)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
-	*oom = (struct oom){.watch = {.fd = fd, .events = POLLIN, .ready = ready}, .events = events};
+	*oom = (struct oom){.fd = fd, .events = events};
 	if (fd < 0)
 		return;
 	lseek(fd, 0, SEEK_END);
-	loop__add(loop, &oom->watch);
+	if (loop__add(loop, fd, LOOP_READ, ready, oom)) {
+		close(fd);
+		oom->fd = -1;
+	}
 }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "loop/loop.h"
+#include "common/loop.h"
 
 struct events;
 
@@ -17,9 +17,9 @@ struct oom_kill {
 	char program[64];
 };
 
-/* Watches /dev/kmsg; watch.fd is -1 where there is none. */
+/* Watches /dev/kmsg; fd is -1 where there is none. */
 struct oom {
-	struct watch watch;
+	int fd;
 	struct events *events;
 };
 

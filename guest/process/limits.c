@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "loop/loop.h"
+#include "common/loop.h"
 
 /* All groups are in this one: a group has processes or groups in it, never both. */
 #define PARENT "capsa"

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -12,49 +13,52 @@ enum {
 	TERMINAL_SIZE = 128 * 1024, /* bytes: more than a terminal holds */
 };
 
-static void pause_over(struct timer *timer)
+static void pause_over(void *arg)
 {
-	struct output *output = container_of(timer, struct output, pause);
-
-	output->watch.events = POLLIN; /* `ready` finds out whether there is room */
+	struct output *output = arg;
+	output->pause = 0;
+	(void)!loop__mod(output->loop, output->fd, LOOP_READ); /* `ready` finds out whether there is room */
 }
 
-static void take(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int fd)
+static int take(struct output *output, struct loop *loop, loop_fn ready, void *arg, int fd)
 {
-	*output = (struct output){.watch = {.fd = fd, .events = POLLIN, .ready = ready}, .pause = {.fire = pause_over}};
-	loop__add(loop, &output->watch);
+	int err = loop__add(loop, fd, LOOP_READ, ready, arg);
+	if (err)
+		close(fd);
+	*output = (struct output){.loop = loop, .fd = err ? -1 : fd};
+	return err;
 }
 
-int output__open(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int *write_end)
+int output__open(struct output *output, struct loop *loop, loop_fn ready, void *arg, int *write_end)
 {
 	int ends[2];
-
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 	/* a larger pipe saves switches between writer and reader; the default also works */
 	fcntl(ends[0], F_SETPIPE_SZ, PIPE_SIZE);
-	if (fcntl(ends[0], F_SETFL, O_RDONLY | O_NONBLOCK)) {
-		int error = -errno;
-
+	int err = fcntl(ends[0], F_SETFL, O_RDONLY | O_NONBLOCK) ? -errno : 0;
+	if (err)
 		close(ends[0]);
+	else
+		err = take(output, loop, ready, arg, ends[0]);
+	if (err)
 		close(ends[1]);
-		return error;
-	}
-	take(output, loop, ready, ends[0]);
-	*write_end = ends[1];
-	return 0;
+	else
+		*write_end = ends[1];
+	return err;
 }
 
-void output__take(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int terminal)
+int output__take(struct output *output, struct loop *loop, loop_fn ready, void *arg, int terminal)
 {
-	take(output, loop, ready, terminal);
+	int err = take(output, loop, ready, arg, terminal);
 	output->terminal = true;
+	return err;
 }
 
 /* Asking the terminal itself: the kernel then first moves over what its program has written. */
 static bool has_more(const struct output *output)
 {
-	struct pollfd asked = {.fd = output->watch.fd, .events = POLLIN};
+	struct pollfd asked = {.fd = output->fd, .events = POLLIN};
 
 	return poll(&asked, 1, 0) == 1 && asked.revents & POLLIN;
 }
@@ -66,11 +70,19 @@ static ssize_t read_some(const struct output *output, uint8_t *bytes, size_t siz
 	ssize_t n;
 
 	do {
-		n = read(output->watch.fd, bytes + got, size - got);
+		n = read(output->fd, bytes + got, size - got);
 		if (n > 0)
 			got += (size_t)n;
 	} while ((n < 0 && errno == EINTR) || (n > 0 && output->terminal && got < size));
 	return got ? (ssize_t)got : n;
+}
+
+/* Without memory for it, it reads on. */
+static void pause_reading(struct output *output)
+{
+	loop__timer_cancel(output->loop, output->pause);
+	if (loop__timer(output->loop, OUTPUT_PAUSE_MS, pause_over, output, &output->pause))
+		output->pause = 0;
 }
 
 ssize_t output__read(struct output *output, uint8_t *bytes, size_t size)
@@ -87,13 +99,14 @@ ssize_t output__read(struct output *output, uint8_t *bytes, size_t size)
 	if (n == 0 || (output->sealed && (!output->due || (output->terminal && !has_more(output)))))
 		output__close(output);
 	else if ((size_t)n < size && n < LITTLE)
-		timer__set(output->watch.loop, &output->pause, OUTPUT_PAUSE_MS);
+		pause_reading(output);
 	return n;
 }
 
 void output__await(struct output *output, bool room)
 {
-	output->watch.events = room && !output->pause.loop ? POLLIN : 0;
+	if (!output__ended(output))
+		(void)!loop__mod(output->loop, output->fd, room && !output->pause ? LOOP_READ : 0);
 }
 
 void output__seal(struct output *output)
@@ -104,7 +117,7 @@ void output__seal(struct output *output)
 		return;
 	if (output->terminal)
 		waiting = has_more(output) ? TERMINAL_SIZE : 0;
-	else if (ioctl(output->watch.fd, FIONREAD, &waiting))
+	else if (ioctl(output->fd, FIONREAD, &waiting))
 		waiting = 0;
 	output->sealed = true;
 	output->due = (size_t)waiting;
@@ -116,8 +129,9 @@ void output__close(struct output *output)
 {
 	if (output__ended(output))
 		return;
-	watch__remove(&output->watch);
-	timer__clear(&output->pause);
-	close(output->watch.fd);
-	output->watch.fd = -1;
+	loop__del(output->loop, output->fd);
+	loop__timer_cancel(output->loop, output->pause);
+	output->pause = 0;
+	close(output->fd);
+	output->fd = -1;
 }

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "loop/loop.h"
+#include "common/loop.h"
 
 /*
  * After a process ended, its outputs are read to their end. A process it left behind may hold them open for as long as
@@ -24,17 +24,19 @@ enum { OUTPUT_GRACE_MS = 100 };
 enum { OUTPUT_PAUSE_MS = 1 };
 
 struct output {
-	struct watch watch; /* fd -1: at its end */
-	struct timer pause;
+	struct loop *loop;
+	int fd;         /* -1: at its end */
+	uint64_t pause; /* timer; 0: none */
 	bool terminal, sealed;
 	size_t due; /* bytes, once sealed */
 };
 
 /* Make a pipe; its write end, close-on-exec, is *write_end and the caller's. Returns 0 or -errno. */
-__attribute__((warn_unused_result)) int output__open(struct output *output, struct loop *loop,
-						     void (*ready)(struct watch *, short), int *write_end);
-/* Take over the host's end of a terminal, which must not block. */
-void output__take(struct output *output, struct loop *loop, void (*ready)(struct watch *, short), int terminal);
+__attribute__((warn_unused_result)) int output__open(struct output *output, struct loop *loop, loop_fn ready, void *arg,
+						     int *write_end);
+/* Take over the host's end of a terminal, which must not block; it is closed on failure, too. Returns 0 or -errno. */
+__attribute__((warn_unused_result)) int output__take(struct output *output, struct loop *loop, loop_fn ready, void *arg,
+						     int terminal);
 /* Read at most `size` (not 0) bytes of an output not yet ended; it is closed with the last of them. Returns their
  * count, 0 at the end, -EAGAIN or -errno. */
 __attribute__((warn_unused_result)) ssize_t output__read(struct output *output, uint8_t *bytes, size_t size);
@@ -43,7 +45,7 @@ void output__await(struct output *output, bool room);
 void output__seal(struct output *output);
 static inline bool output__ended(const struct output *output)
 {
-	return output->watch.fd < 0;
+	return output->fd < 0;
 }
 void output__close(struct output *output);
 

@@ -158,7 +158,7 @@ static void run(struct agent *agent, int host)
 	bool more = true;
 
 	for (int step = 0; step < STEPS && (agent->connections || agent->relays); step++) {
-		if (loop__step(&agent->loop, true))
+		if (loop__step(agent->loop, false))
 			abort();
 		reap(agent, WNOHANG);
 		echo();
@@ -218,7 +218,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	getrlimit(RLIMIT_NOFILE, &agent.open_files);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends))
 		abort();
-	if (connection__open(&agent, ends[1]) < 0)
+	if (loop__new(&agent.loop) || connection__open(&agent, ends[1]) < 0)
 		abort();
 	if (data[0] & 1)
 		send_frames(&agent, ends[0], data + 1, size - 1);
@@ -232,12 +232,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	job__end_all(&agent);
 	reap(&agent, 0);
 	if (agent.call_count || agent.passive_count || agent.connection_count || agent.relay_count || agent.jobs ||
-	    agent.listenings || agent.loop.watches || agent.loop.timers)
+	    agent.listenings || loop__step(agent.loop, false))
 		abort(); /* something outlived its connection */
 	close(ends[0]);
 	if (peer >= 0)
 		close(peer);
 	peer = -1;
-	loop__free(&agent.loop);
+	loop__free(agent.loop);
 	return 0;
 }

@@ -133,6 +133,18 @@ static void a_parked_descriptor_is_told_of_hang_up_alone(void)
 	CHECK_EQ(s.calls, 1);
 	CHECK_EQ(s.ready, LOOP_READ | LOOP_WRITE);
 	loop__free(loop);
+
+	make();
+	CHECK_EQ(loop__add(loop, pair[0], 0, on_ready, &s), 0);
+	CHECK_EQ(loop__step(loop, false), 0);
+	CHECK_EQ(s.calls, 2);
+	CHECK_EQ(loop__step(loop, false), 0); /* or it would never wait again */
+	CHECK_EQ(s.calls, 2);
+	CHECK_EQ(loop__mod(loop, pair[0], LOOP_READ), 0);
+	CHECK_EQ(loop__step(loop, true), 0);
+	CHECK_EQ(loop__step(loop, true), 0);
+	CHECK_EQ(s.calls, 4);
+	loop__free(loop);
 	close(pair[0]);
 }
 

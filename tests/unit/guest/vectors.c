@@ -46,7 +46,7 @@ static void check_event(struct events *events, const char *name)
 static void init_writes_its_events_as_recorded(void)
 {
 	/* not connected: everything stays queued */
-	struct events events = {.watch = {.fd = -1}};
+	struct events events = {.fd = -1};
 	const struct boot_times times = {
 		.kernel = 412000000, .init = 413000000, .mounts = 5000000000, .agent = 5000000001};
 
@@ -71,7 +71,7 @@ static void output_is_framed_as_recorded_however_much_room_there_was(void)
 	static const size_t rooms[] = {4, 23, 24, 255, 256, 65535, 65536, 1000000};
 
 	for (size_t i = 0; i < sizeof(rooms) / sizeof(*rooms); i++) {
-		struct events events = {.watch = {.fd = -1}};
+		struct events events = {.fd = -1};
 		struct writer out;
 		uint8_t *payload = data_frame__begin(&out, &events.out, 0, "main-stdout", rooms[i]);
 
@@ -104,7 +104,7 @@ static void who_was_killed_for_memory_is_read_from_the_kernels_log(void)
 
 static void no_one_to_tell_is_no_failure(void)
 {
-	struct events events = {.watch = {.fd = -1}, .lost = true};
+	struct events events = {.fd = -1, .lost = true};
 
 	events__main_started(&events, 77);
 	CHECK_EQ(buffer__pending(&events.out), 0);
