@@ -20,9 +20,6 @@ static int serve(const char *path)
 	struct strings environment = {0};
 	static const uint64_t by_default[4]; /* the kernel's struct sigaction: SIG_DFL is 0 */
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	sigset_t signals;
-	int code;
-
 	if (strlen(path) >= sizeof(address.sun_path)) {
 		fprintf(stderr, "capsa-agent: %s: too long for a socket's path\n", path);
 		return 2;
@@ -40,12 +37,13 @@ static int serve(const char *path)
 	 * libc's leaves out the signals that it uses itself */
 	for (int number = 1; number < NSIG; number++)
 		syscall(SYS_rt_sigaction, number, by_default, NULL, sizeof(uint64_t));
+	sigset_t signals;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	code = agent__run(listener, -1, &environment, 0);
+	int code = agent__run(listener, -1, &environment, 0);
 	strings__free(&environment);
 	unlink(path);
 	return code;

@@ -12,16 +12,13 @@ enum { SMALLEST = 4096 };
 uint8_t *buffer__reserve(struct buffer *buffer, size_t size)
 {
 	size_t pending = buffer__pending(buffer);
-
 	if (buffer->data && buffer->capacity - buffer->end >= size)
 		return buffer->data + buffer->end;
 	if (!buffer->data || buffer->capacity < pending + size) {
 		size_t capacity = buffer->capacity ? buffer->capacity : SMALLEST;
-		uint8_t *data;
-
 		while (capacity < pending + size)
 			capacity *= 2;
-		data = malloc(capacity);
+		uint8_t *data = malloc(capacity);
 		if (!data)
 			return NULL;
 		if (buffer->data)
@@ -53,7 +50,6 @@ int buffer__flush(struct buffer *buffer, int fd)
 {
 	while (buffer__pending(buffer)) {
 		ssize_t n = write(fd, buffer__head(buffer), buffer__pending(buffer));
-
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;

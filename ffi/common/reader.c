@@ -126,10 +126,10 @@ int message__parse(struct message *message, const uint8_t *bytes, size_t length,
 
 int value__uint(const CborValue *value, uint64_t *out)
 {
-	double number;
-	float single;
 	if (cbor_value_is_unsigned_integer(value))
 		return cbor_value_get_uint64(value, out) ? -EPROTO : 0;
+	double number;
+	float single;
 	/* JavaScript's encoders write whole numbers past 32 bits so */
 	if (cbor_value_is_double(value)) {
 		cbor_value_get_double(value, &number);
@@ -147,7 +147,7 @@ int value__uint(const CborValue *value, uint64_t *out)
 
 int value__string(const CborValue *string, bool text, bool bytes, struct span *out)
 {
-	CborValue value = *string, next;
+	CborValue value = *string;
 	if (bytes && cbor_value_is_tag(&value)) {
 		CborTag tag;
 		if (cbor_value_get_tag(&value, &tag) || tag != TAG_BYTES || cbor_value_skip_tag(&value))
@@ -156,6 +156,7 @@ int value__string(const CborValue *string, bool text, bool bytes, struct span *o
 	}
 	if (!cbor_value_is_length_known(&value))
 		return -EPROTO;
+	CborValue next;
 	/* definite lengths, so the one chunk is the string */
 	if (text && cbor_value_is_text_string(&value)) {
 		const char *at = NULL;
@@ -189,7 +190,6 @@ int reader__int(const CborValue *map, const char *key, int64_t *out)
 {
 	CborValue value;
 	int found = find(map, key, &value);
-
 	if (found != 1)
 		return found;
 	return cbor_value_is_integer(&value) && !cbor_value_get_int64_checked(&value, out) ? 1 : -EPROTO;
@@ -199,7 +199,6 @@ int reader__bool(const CborValue *map, const char *key, bool *out)
 {
 	CborValue value;
 	int found = find(map, key, &value);
-
 	if (found != 1)
 		return found;
 	return cbor_value_is_boolean(&value) && !cbor_value_get_boolean(&value, out) ? 1 : -EPROTO;
@@ -209,7 +208,6 @@ static int find_string(const CborValue *map, const char *key, bool text, bool by
 {
 	CborValue value;
 	int found = find(map, key, &value);
-
 	return found == 1 && value__string(&value, text, bytes, out) ? -EPROTO : found;
 }
 
@@ -231,14 +229,12 @@ int reader__string(const CborValue *map, const char *key, struct span *out)
 int reader__array(const CborValue *map, const char *key, CborValue *out)
 {
 	int found = find(map, key, out);
-
 	return found == 1 && !cbor_value_is_array(out) ? -EPROTO : found;
 }
 
 int reader__map(const CborValue *map, const char *key, CborValue *out)
 {
 	int found = find(map, key, out);
-
 	return found == 1 && !cbor_value_is_map(out) ? -EPROTO : found;
 }
 
@@ -254,19 +250,17 @@ bool span__equals(struct span span, const char *text)
 	return span.length == strlen(text) && memcmp(span.at, text, span.length) == 0;
 }
 
-char *span__copy(struct span span)
+int span__copy(struct span span, char **out)
 {
-	char *copy;
-
-	if (span.length && memchr(span.at, 0, span.length)) {
-		errno = EINVAL;
-		return NULL;
-	}
-	copy = malloc(span.length + 1);
+	*out = NULL;
+	if (span.length && memchr(span.at, 0, span.length))
+		return -EINVAL;
+	char *copy = malloc(span.length + 1);
 	if (!copy)
-		return NULL;
+		return -ENOMEM;
 	if (span.length)
 		memcpy(copy, span.at, span.length);
 	copy[span.length] = '\0';
-	return copy;
+	*out = copy;
+	return 0;
 }

@@ -49,7 +49,7 @@ __attribute__((warn_unused_result)) int reader__map(const CborValue *map, const 
 __attribute__((warn_unused_result)) int cursor__string(CborValue *cursor, struct span *out);
 
 bool span__equals(struct span span, const char *text);
-/* A terminated copy for the caller to free; NULL with errno EINVAL (a NUL inside) or ENOMEM. */
-char *span__copy(struct span span);
+/* A terminated copy for the caller to free. Returns 0, -EINVAL (a NUL inside) or -ENOMEM. */
+__attribute__((warn_unused_result)) int span__copy(struct span span, char **out);
 
 #endif

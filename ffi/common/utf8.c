@@ -12,7 +12,6 @@ static size_t character(const uint8_t *at, size_t size)
 			: at[0] < 0xf0 ? 3
 			: at[0] < 0xf5 ? 4
 				       : 0;
-
 	if (!length || size < length)
 		return 0;
 	for (size_t i = 1; i < length; i++)
@@ -28,7 +27,6 @@ static size_t character(const uint8_t *at, size_t size)
 bool utf8__valid(const char *text, size_t length)
 {
 	const uint8_t *bytes = (const uint8_t *)text;
-
 	for (size_t at = 0, step; at < length; at += step) {
 		step = character(bytes + at, length - at);
 		if (!step)

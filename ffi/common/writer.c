@@ -157,8 +157,8 @@ void writer__failure(struct writer *writer, const char *key, const char *code, c
 
 uint8_t *writer__open_bytes(struct writer *writer, const char *key, size_t max)
 {
-	uint8_t head[HEAD_MAX];
 	put_key(writer, key);
+	uint8_t head[HEAD_MAX];
 	writer->gap = make_head(head, BYTES, max);
 	uint8_t *room = reserve(writer, writer->gap + max);
 	return room ? room + writer->gap : NULL;
@@ -166,9 +166,10 @@ uint8_t *writer__open_bytes(struct writer *writer, const char *key, size_t max)
 
 void writer__close_bytes(struct writer *writer, size_t length)
 {
-	uint8_t *room = reserve(writer, writer->gap + length), head[HEAD_MAX];
+	uint8_t *room = reserve(writer, writer->gap + length);
 	if (!room)
 		return;
+	uint8_t head[HEAD_MAX];
 	size_t size = make_head(head, BYTES, length);
 	if (size != writer->gap)
 		memmove(room + size, room + writer->gap, length);

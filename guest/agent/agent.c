@@ -27,13 +27,13 @@ static void accept_again(void *arg)
 static void accept_ready(void *arg, int listener, unsigned ready)
 {
 	struct agent *agent = arg;
-	uint64_t again;
 	(void)ready;
 	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0 && connection__open(agent, fd) == 0 && agent->connection_count < AGENT_CONNECTIONS)
 		return;
 	if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
 		return;
+	uint64_t again;
 	/* out of descriptors, memory or places: those who wait are served later */
 	if (loop__timer(agent->loop, ACCEPT_PAUSE_MS, accept_again, agent, &again) == 0)
 		(void)!loop__mod(agent->loop, listener, 0);
@@ -43,7 +43,6 @@ static void reap(struct agent *agent)
 {
 	int status;
 	pid_t pid;
-
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		job__ended(agent, pid, status);
 }
@@ -51,9 +50,8 @@ static void reap(struct agent *agent)
 static void signals_ready(void *arg, int fd, unsigned ready)
 {
 	struct agent *agent = arg;
-	struct signalfd_siginfo info;
-
 	(void)ready;
+	struct signalfd_siginfo info;
 	while (read(fd, &info, sizeof(info)) == sizeof(info))
 		if (info.ssi_signo == SIGTERM)
 			agent->ending = true;
@@ -84,7 +82,6 @@ static void idle_for_long(void *arg)
 static void watch_use(struct agent *agent)
 {
 	bool in_use = agent->relay_count || agent->call_count > agent->passive_count;
-
 	if (!agent->idle_ms)
 		return;
 	if (in_use || agent->used || agent->ending) {
@@ -109,7 +106,6 @@ static bool settle(struct agent *agent)
 {
 	struct connection *next;
 	bool more = false;
-
 	for (struct connection *connection = agent->connections; connection; connection = next) {
 		next = connection->next;
 		if (connection__settle(connection))
@@ -132,15 +128,14 @@ int agent__run(int listener, int control, const struct strings *environment, uin
 		/* without an init this is no machine of ours, but a test's */
 		.cgroups = control < 0 ? NULL : "/sys/fs/cgroup",
 	};
-	struct rlimit most;
-	sigset_t signals;
-	int error = 0;
+	int err = 0;
 	bool more = false;
-
 	prctl(PR_SET_NAME, "capsa-agent");
 	getrlimit(RLIMIT_NOFILE, &agent.open_files);
-	most = (struct rlimit){.rlim_cur = agent.open_files.rlim_max, .rlim_max = agent.open_files.rlim_max};
+	struct rlimit most =
+		(struct rlimit){.rlim_cur = agent.open_files.rlim_max, .rlim_max = agent.open_files.rlim_max};
 	setrlimit(RLIMIT_NOFILE, &most);
+	sigset_t signals;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
@@ -149,20 +144,20 @@ int agent__run(int listener, int control, const struct strings *environment, uin
 		perror("capsa-agent: signalfd");
 		return 1;
 	}
-	error = loop__new(&agent.loop);
-	if (error) {
-		fprintf(stderr, "capsa-agent: event loop: %s\n", strerror(-error));
+	err = loop__new(&agent.loop);
+	if (err) {
+		fprintf(stderr, "capsa-agent: event loop: %s\n", strerror(-err));
 		return 1;
 	}
 	fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK);
-	error = loop__add(agent.loop, agent.listener, LOOP_READ, accept_ready, &agent);
-	if (!error)
-		error = loop__add(agent.loop, agent.signals, LOOP_READ, signals_ready, &agent);
+	err = loop__add(agent.loop, agent.listener, LOOP_READ, accept_ready, &agent);
+	if (!err)
+		err = loop__add(agent.loop, agent.signals, LOOP_READ, signals_ready, &agent);
 
-	while (!error && !(agent.ending && agent.call_count == agent.passive_count && !job__any_running(&agent) &&
-			   all_sent(&agent))) {
+	while (!err && !(agent.ending && agent.call_count == agent.passive_count && !job__any_running(&agent) &&
+			 all_sent(&agent))) {
 		watch_use(&agent);
-		error = loop__step(agent.loop, !more);
+		err = loop__step(agent.loop, !more);
 		more = settle(&agent);
 	}
 	loop__del(agent.loop, agent.listener);
@@ -170,16 +165,16 @@ int agent__run(int listener, int control, const struct strings *environment, uin
 		relay__close(agent.relays);
 	for (struct connection *connection = agent.connections; connection; connection = connection->next)
 		connection__part(connection);
-	while (!error && agent.connections) {
-		error = loop__step(agent.loop, true);
+	while (!err && agent.connections) {
+		err = loop__step(agent.loop, true);
 		settle(&agent);
 	}
-	if (error)
-		fprintf(stderr, "capsa-agent: event loop: %s\n", strerror(-error));
+	if (err)
+		fprintf(stderr, "capsa-agent: event loop: %s\n", strerror(-err));
 	while (agent.connections)
 		connection__close(agent.connections);
 	job__end_all(&agent);
 	close(agent.signals);
 	loop__free(agent.loop);
-	return error ? 1 : 0;
+	return err ? 1 : 0;
 }

@@ -11,10 +11,9 @@ static void report_status(struct call *call, const CborValue *request)
 {
 	char path[PATH_MAX];
 	bool follow = true;
-	struct stat status;
-
 	if (call__take_path(call, request, "path", path) || call__take_bool(call, request, "follow", &follow))
 		return;
+	struct stat status;
 	if (fstatat(AT_FDCWD, path, &status, follow ? 0 : AT_SYMLINK_NOFOLLOW)) {
 		call__fail_at(call, errno, path);
 		return;
@@ -32,12 +31,10 @@ static void report_status(struct call *call, const CborValue *request)
 static void change_mode(struct call *call, const CborValue *request)
 {
 	char path[PATH_MAX];
-	mode_t mode;
-	int found;
-
 	if (call__take_path(call, request, "path", path))
 		return;
-	found = call__take_mode(call, request, &mode);
+	mode_t mode;
+	int found = call__take_mode(call, request, &mode);
 	if (found < 0)
 		return;
 	if (!found)
@@ -53,7 +50,6 @@ static void change_owner(struct call *call, const CborValue *request)
 	char path[PATH_MAX];
 	bool follow = true;
 	uint64_t user = UINT32_MAX, group = UINT32_MAX; /* -1: as it is */
-
 	if (call__take_path(call, request, "path", path) || call__take_bool(call, request, "follow", &follow) ||
 	    call__take_uint(call, request, "user", UINT32_MAX - 1, &user) < 0 ||
 	    call__take_uint(call, request, "group", UINT32_MAX - 1, &group) < 0)

@@ -27,7 +27,6 @@ const struct operation *operation__find(struct span op)
 size_t call__room(const struct call *call)
 {
 	size_t room = call->unacknowledged < call->window ? call->window - call->unacknowledged : 0;
-
 	/* small frames cost as much as large ones: when most of the window is under way, wait for credit */
 	return call->unacknowledged && room < call->window / 4 ? 0 : room;
 }
@@ -35,11 +34,8 @@ size_t call__room(const struct call *call)
 int call__take_window(struct call *call, const CborValue *request)
 {
 	uint64_t window = WINDOW_DEFAULT;
-
-	if (reader__uint(request, "window", &window) < 0 || window == 0) {
-		call__refuse(call, "window");
-		return -1;
-	}
+	if (reader__uint(request, "window", &window) < 0 || window == 0)
+		return call__refuse(call, "window");
 	call->window = window > WINDOW_LIMIT ? WINDOW_LIMIT : (size_t)window;
 	return 0;
 }
@@ -47,20 +43,14 @@ int call__take_window(struct call *call, const CborValue *request)
 int call__take_path(struct call *call, const CborValue *request, const char *key, char path[PATH_MAX])
 {
 	struct span span;
-
-	if (reader__string(request, key, &span) != 1) {
-		call__refuse(call, key);
-		return -1;
-	}
-	if (span.length >= PATH_MAX) {
-		call__fail(call, ENAMETOOLONG, "a path of %zu bytes: the limit is %d", span.length, PATH_MAX - 1);
-		return -1;
-	}
-	if (!span.length || span.at[0] != '/' || memchr(span.at, 0, span.length)) {
-		call__fail(call, EINVAL, "%s \"%.*s\" is not absolute, or holds a NUL", key, (int)span.length,
-			   (const char *)span.at);
-		return -1;
-	}
+	if (reader__string(request, key, &span) != 1)
+		return call__refuse(call, key);
+	if (span.length >= PATH_MAX)
+		return call__fail(call, ENAMETOOLONG, "a path of %zu bytes: the limit is %d", span.length,
+				  PATH_MAX - 1);
+	if (!span.length || span.at[0] != '/' || memchr(span.at, 0, span.length))
+		return call__fail(call, EINVAL, "%s \"%.*s\" is not absolute, or holds a NUL", key, (int)span.length,
+				  (const char *)span.at);
 	memcpy(path, span.at, span.length);
 	path[span.length] = '\0';
 	return 0;
@@ -69,11 +59,8 @@ int call__take_path(struct call *call, const CborValue *request, const char *key
 int call__take_uint(struct call *call, const CborValue *request, const char *key, uint64_t most, uint64_t *value)
 {
 	int found = reader__uint(request, key, value);
-
-	if (found < 0 || (found == 1 && *value > most)) {
-		call__refuse(call, key);
-		return -1;
-	}
+	if (found < 0 || (found == 1 && *value > most))
+		return call__refuse(call, key);
 	return found;
 }
 
@@ -81,7 +68,6 @@ int call__take_mode(struct call *call, const CborValue *request, mode_t *mode)
 {
 	uint64_t value = 0;
 	int found = call__take_uint(call, request, "mode", 07777, &value);
-
 	if (found == 1)
 		*mode = (mode_t)value;
 	return found;
@@ -91,8 +77,7 @@ int call__take_bool(struct call *call, const CborValue *request, const char *key
 {
 	if (reader__bool(request, key, value) >= 0)
 		return 0;
-	call__refuse(call, key);
-	return -1;
+	return call__refuse(call, key);
 }
 
 void call__break(struct call *call)
@@ -124,28 +109,30 @@ static struct writer begin(const struct call *call)
 	return out;
 }
 
-void call__fail(struct call *call, int error, const char *format, ...)
+int call__fail(struct call *call, int err, const char *format, ...)
 {
-	char message[MESSAGE_SIZE];
 	va_list arguments;
 	va_start(arguments, format);
+	char message[MESSAGE_SIZE];
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
 	utf8__mend(message, strlen(message));
 	struct writer out = begin(call);
 	writer__bool(&out, "ok", false);
-	writer__failure(&out, "error", errno_name(error), message);
+	writer__failure(&out, "error", errno_name(err), message);
 	call__finish(call, &out);
+	return err < 0 ? err : -err;
 }
 
-void call__refuse(struct call *call, const char *field)
+int call__refuse(struct call *call, const char *field)
 {
-	call__fail(call, EPROTO, "%s: \"%s\" is missing or not as the protocol has it", call->operation->op, field);
+	return call__fail(call, EPROTO, "%s: \"%s\" is missing or not as the protocol has it", call->operation->op,
+			  field);
 }
 
-void call__fail_at(struct call *call, int error, const char *path)
+int call__fail_at(struct call *call, int err, const char *path)
 {
-	call__fail(call, error, "%s: %s", path, strerror(error < 0 ? -error : error));
+	return call__fail(call, err, "%s: %s", path, strerror(err < 0 ? -err : err));
 }
 
 void call__give_up(struct call *call, const char *path)
@@ -203,7 +190,6 @@ void call__succeed_with(struct call *call, const char *field, uint64_t value)
 void call__become(struct call *call, int fd)
 {
 	struct connection *connection = call->connection;
-
 	if (connection->agent->relay_count >= AGENT_RELAYS) {
 		close(fd);
 		call__fail(call, EAGAIN, "%d streams are open: the limit", AGENT_RELAYS);

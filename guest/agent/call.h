@@ -45,26 +45,26 @@ const struct operation *operation__find(struct span op);
 /* Payload bytes that may be sent now; 0 also while so little may that it is better to wait. */
 size_t call__room(const struct call *call);
 
-/* Read "window" of the request. Returns 0, or -1 after call__fail. */
+/* Read "window" of the request. Returns 0, or -errno after call__fail. */
 __attribute__((warn_unused_result)) int call__take_window(struct call *call, const CborValue *request);
-/* Read an absolute path of the request, terminated. Returns 0, or -1 after call__fail. */
+/* Read an absolute path of the request, terminated. Returns 0, or -errno after call__fail. */
 __attribute__((warn_unused_result)) int call__take_path(struct call *call, const CborValue *request, const char *key,
 							char path[PATH_MAX]);
-/* Read a number up to `most`. Returns 1 (found), 0 (absent: *value untouched), or -1 after call__refuse. */
+/* Read a number up to `most`. Returns 1 (found), 0 (absent: *value untouched), or -errno after call__refuse. */
 __attribute__((warn_unused_result)) int call__take_uint(struct call *call, const CborValue *request, const char *key,
 							uint64_t most, uint64_t *value);
 /* Read permission bits; returns as call__take_uint. */
 __attribute__((warn_unused_result)) int call__take_mode(struct call *call, const CborValue *request, mode_t *mode);
-/* Read an optional flag. Returns 0, or -1 after call__refuse. */
+/* Read an optional flag. Returns 0, or -errno after call__refuse. */
 __attribute__((warn_unused_result)) int call__take_bool(struct call *call, const CborValue *request, const char *key,
 							bool *value);
 
-/* The error response, and the end of the call. `error` is an errno, of either sign. */
-__attribute__((format(printf, 3, 4))) void call__fail(struct call *call, int error, const char *format, ...);
+/* The error response, and the end of the call. `err` is an errno, of either sign. Each returns -errno. */
+__attribute__((format(printf, 3, 4))) int call__fail(struct call *call, int err, const char *format, ...);
 /* As call__fail, for a request that is not as the protocol says. */
-void call__refuse(struct call *call, const char *field);
-/* "PATH: what the system calls `error`". */
-void call__fail_at(struct call *call, int error, const char *path);
+int call__refuse(struct call *call, const char *field);
+/* "PATH: what the system calls `err`". */
+int call__fail_at(struct call *call, int err, const char *path);
 /* The end that an "abort" of the host brings. */
 void call__give_up(struct call *call, const char *path);
 

@@ -29,7 +29,7 @@ struct connect {
 	uint64_t again; /* timer; 0: none */
 	struct target targets[TARGETS];
 	int count, at;
-	int error; /* of the first target */
+	int err; /* of the first target */
 	char name[PATH_MAX];
 };
 
@@ -57,15 +57,15 @@ static void connected(struct connect *connect)
 	call__become(&connect->call, fd);
 }
 
-static void refused(struct connect *connect, int error)
+static void refused(struct connect *connect, int err)
 {
 	close_socket(connect);
-	if (!connect->error)
-		connect->error = error;
+	if (!connect->err)
+		connect->err = err;
 	if (++connect->at < connect->count)
 		attempt(connect);
 	else
-		call__fail(&connect->call, connect->error, "%s: %s", connect->name, strerror(connect->error));
+		call__fail(&connect->call, connect->err, "%s: %s", connect->name, strerror(connect->err));
 }
 
 static void socket_ready(void *arg, int fd, unsigned ready)
@@ -105,19 +105,17 @@ static void attempt(struct connect *request)
 		refused(request, err);
 }
 
-/* Returns 0, or -1 after call__fail. */
+/* Returns 0, or -errno after call__fail. */
 static int take_path(struct connect *connect, const CborValue *request)
 {
 	struct target *target = &connect->targets[0];
 	struct sockaddr_un *local = &target->local;
-
-	if (call__take_path(&connect->call, request, "path", connect->name))
-		return -1;
-	if (strlen(connect->name) >= sizeof(local->sun_path)) {
-		call__fail(&connect->call, ENAMETOOLONG, "%s: the path of a socket has at most %zu bytes",
-			   connect->name, sizeof(local->sun_path) - 1);
-		return -1;
-	}
+	int err = call__take_path(&connect->call, request, "path", connect->name);
+	if (err)
+		return err;
+	if (strlen(connect->name) >= sizeof(local->sun_path))
+		return call__fail(&connect->call, ENAMETOOLONG, "%s: the path of a socket has at most %zu bytes",
+				  connect->name, sizeof(local->sun_path) - 1);
 	local->sun_family = AF_UNIX;
 	strcpy(local->sun_path, connect->name); // NOLINT(clang-analyzer-security.insecureAPI.strcpy): measured above
 	target->size = sizeof(*local);
@@ -128,7 +126,6 @@ static int take_path(struct connect *connect, const CborValue *request)
 static void set_port(struct connect *connect, uint16_t port)
 {
 	struct target *ipv4 = &connect->targets[0], *ipv6 = &connect->targets[1];
-
 	ipv4->ipv4 = (struct sockaddr_in){
 		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	ipv4->size = sizeof(ipv4->ipv4);
@@ -144,7 +141,6 @@ static void start(struct call *call, const CborValue *request)
 	struct connect *connect = container_of(call, struct connect, call);
 	uint64_t port = 0;
 	int found = reader__uint(request, "port", &port);
-
 	connect->socket = -1;
 	if (found < 0 || (found == 1 && (port == 0 || port > UINT16_MAX))) {
 		call__refuse(call, "port");
@@ -167,7 +163,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct connect *connect = container_of(call, struct connect, call);
-
 	loop__timer_cancel(loop_of(connect), connect->again);
 	close_socket(connect);
 }

@@ -28,7 +28,6 @@ bool connection__congested(const struct connection *connection)
 /* The host broke the protocol: say so (id 0: no call is meant), then close. */
 static void refuse(struct connection *connection, const char *message)
 {
-
 	connection->refused = true;
 	while (connection->calls)
 		call__drop(connection->calls);
@@ -43,7 +42,6 @@ static void refuse(struct connection *connection, const char *message)
 static struct call *find(const struct connection *connection, uint64_t id)
 {
 	struct call *call = connection->calls;
-
 	while (call && call->id != id)
 		call = call->next;
 	return call;
@@ -56,13 +54,11 @@ static void start(struct connection *connection, uint64_t id, struct span op, co
 {
 	struct agent *agent = connection->agent;
 	const struct operation *operation = operation__find(op);
-	struct call *call;
-
 	if (find(connection, id)) {
 		refuse(connection, "a request under the id of a call that is still open");
 		return;
 	}
-	call = calloc(1, operation ? operation->size : unknown.size);
+	struct call *call = calloc(1, operation ? operation->size : unknown.size);
 	if (!call) {
 		connection->broken = true;
 		return;
@@ -100,19 +96,19 @@ static void acknowledge(struct call *call, uint64_t bytes)
 static void handle(struct connection *connection, const uint8_t *body, size_t length)
 {
 	struct message message;
-	struct call *call;
-	struct span op, ev;
-	uint64_t id = 0, credit;
+	uint64_t id = 0;
 	const char *why;
-	int has_op, has_ev, has_credit;
-
 	if (message__parse(&message, body, length, &why) < 0) {
 		refuse(connection, why);
 		return;
 	}
-	has_op = reader__text(&message.map, "op", &op);
-	has_ev = reader__text(&message.map, "ev", &ev);
-	has_credit = reader__uint(&message.map, "credit", &credit);
+	struct span op;
+	int has_op = reader__text(&message.map, "op", &op);
+	struct span ev;
+	int has_ev = reader__text(&message.map, "ev", &ev);
+	uint64_t credit;
+	int has_credit = reader__uint(&message.map, "credit", &credit);
+	struct call *call;
 	if (reader__uint(&message.map, "id", &id) != 1 || id == 0) {
 		refuse(connection, "a frame without an id of 1 or more");
 	} else if (has_op == 1) {
@@ -136,12 +132,10 @@ static void handle_received(struct connection *connection)
 		const uint8_t *body;
 		size_t length, missing;
 		int found = frame__peek(&connection->in, &body, &length, &missing);
-
 		if (found == 0)
 			return;
 		if (found < 0) {
 			char message[80];
-
 			snprintf(message, sizeof(message), "a frame of %u bytes: they are of 1 to %d",
 				 frame__length(buffer__head(&connection->in)), FRAME_LIMIT);
 			refuse(connection, message);
@@ -159,7 +153,6 @@ static void await(struct connection *connection)
 	const uint8_t *body;
 	size_t length, missing;
 	int awaited = 1;
-
 	if (frame__peek(&connection->in, &body, &length, &missing) == 0 && missing >= AWAITED_MIN)
 		awaited = missing < AWAITED_MAX ? (int)missing : AWAITED_MAX;
 	if (awaited != connection->awaited &&
@@ -171,17 +164,14 @@ static void receive(struct connection *connection)
 {
 	const uint8_t *body;
 	size_t length, missing;
-	uint8_t *room;
-	ssize_t n;
-
 	if (frame__peek(&connection->in, &body, &length, &missing) != 0)
 		return; /* what is there is handled first */
-	room = buffer__reserve(&connection->in, missing + READ_SIZE);
+	uint8_t *room = buffer__reserve(&connection->in, missing + READ_SIZE);
 	if (!room) {
 		connection->broken = true;
 		return;
 	}
-	n = read(connection->fd, room, missing + READ_SIZE);
+	ssize_t n = read(connection->fd, room, missing + READ_SIZE);
 	if (n > 0)
 		buffer__commit(&connection->in, (size_t)n);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -192,7 +182,6 @@ static void discard(struct connection *connection)
 {
 	uint8_t scrap[4096];
 	ssize_t n = read(connection->fd, scrap, sizeof(scrap));
-
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		connection->broken = true;
 }
@@ -219,7 +208,6 @@ static bool produce(struct connection *connection)
 {
 	bool produced = false;
 	struct call *next;
-
 	for (struct call *call = connection->calls; call && !connection__congested(connection); call = next) {
 		next = call->next;
 		if (call->operation->produce && call->operation->produce(call))
@@ -230,9 +218,8 @@ static bool produce(struct connection *connection)
 
 static void flush(struct connection *connection)
 {
-	int error = buffer__flush(&connection->out, connection->fd);
-
-	if (error && error != -EAGAIN)
+	int err = buffer__flush(&connection->out, connection->fd);
+	if (err && err != -EAGAIN)
 		connection->broken = true;
 }
 
@@ -247,7 +234,6 @@ void connection__become(struct connection *connection, int fd)
 static void become_stream(struct connection *connection)
 {
 	int host = connection->fd, guest = connection->stream;
-
 	if (buffer__pending(&connection->out)) {
 		watch(connection, true, false);
 		return;
@@ -263,13 +249,10 @@ bool connection__settle(struct connection *connection)
 {
 	struct agent *agent = connection->agent;
 	bool more = !connection->parted;
-
 	for (int round = 0; more && round < ROUNDS && !connection->broken; round++) {
-		bool congested;
-
 		handle_received(connection);
 		more = produce(connection) && !connection->broken;
-		congested = connection__congested(connection);
+		bool congested = connection__congested(connection);
 		if (!connection->broken)
 			flush(connection);
 		/* calls that were held up have to be asked again: nothing else will wake them */
@@ -325,7 +308,6 @@ int connection__open(struct agent *agent, int fd)
 void connection__close(struct connection *connection)
 {
 	struct agent *agent = connection->agent;
-
 	while (connection->calls)
 		call__drop(connection->calls);
 	loop__timer_cancel(agent->loop, connection->parting);

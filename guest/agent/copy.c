@@ -35,26 +35,24 @@ static struct copy *copy_of(struct call *call)
 static void start(struct call *call, const CborValue *request)
 {
 	struct copy *copy = copy_of(call);
-	char path[PATH_MAX], to[PATH_MAX];
 	bool recursive = false;
-	int error;
-
 	copy->source.fd = copy->plant.fd = copy->plant.levels[0].fd = -1;
+	char path[PATH_MAX], to[PATH_MAX];
 	if (call__take_path(call, request, "path", path) || call__take_path(call, request, "to", to) ||
 	    call__take_bool(call, request, "recursive", &recursive))
 		return;
-	error = walk__begin(&copy->walk, path);
-	if (error) {
-		call__fail_at(call, error, path);
+	int err = walk__begin(&copy->walk, path);
+	if (err) {
+		call__fail_at(call, err, path);
 		return;
 	}
 	if (S_ISDIR(copy->walk.root.st_mode) && !recursive) {
 		call__fail_at(call, EISDIR, path);
 		return;
 	}
-	error = plant__begin(&copy->plant, to);
-	if (error)
-		call__fail_at(call, error, to);
+	err = plant__begin(&copy->plant, to);
+	if (err)
+		call__fail_at(call, err, to);
 	else if (plant__is_within(&copy->plant, &copy->walk.root))
 		call__fail(call, EINVAL, "%s to %s: that is the same, or a place in it", path, to);
 }
@@ -71,11 +69,11 @@ static struct plant_attributes attributes_of(const struct stat *status)
 }
 
 /* Returns 0, -errno of the source, or 1 after call__fail about the target. */
-static int planted(struct copy *copy, int error)
+static int planted(struct copy *copy, int err)
 {
-	if (!error)
+	if (!err)
 		return 0;
-	call__fail_at(&copy->call, error, copy->plant.path.text);
+	call__fail_at(&copy->call, err, copy->plant.path.text);
 	return 1;
 }
 
@@ -83,7 +81,6 @@ static int copy_symlink(struct copy *copy, const struct walk_step *step, const s
 {
 	char target[PATH_MAX];
 	ssize_t length = readlinkat(step->at, step->name, target, sizeof(target) - 1);
-
 	if (length < 0)
 		return errno == EINVAL ? -ENOENT : -errno; /* no link any more */
 	target[length] = '\0';
@@ -94,20 +91,17 @@ static int copy_symlink(struct copy *copy, const struct walk_step *step, const s
 static int copy_leaf(struct copy *copy, struct walk_step *step)
 {
 	struct plant_attributes attributes = attributes_of(&step->status);
-	const char *first;
-	int error;
-
 	if (S_ISLNK(step->status.st_mode))
 		return copy_symlink(copy, step, &attributes);
 	if (!S_ISREG(step->status.st_mode))
 		return planted(copy, plant__node(&copy->plant, step->name, step->status.st_mode & S_IFMT,
 						 step->status.st_rdev, &attributes));
-	first = links__find(&copy->links, &step->status);
+	const char *first = links__find(&copy->links, &step->status);
 	if (first)
 		return planted(copy, plant__link(&copy->plant, step->name, first));
-	error = source__open(&copy->source, step->at, step->name, &copy->status);
-	if (error)
-		return error;
+	int err = source__open(&copy->source, step->at, step->name, &copy->status);
+	if (err)
+		return err;
 	attributes = attributes_of(&copy->status);
 	return planted(copy, plant__open(&copy->plant, step->name, &attributes));
 }
@@ -117,14 +111,12 @@ static ssize_t copy_bytes(struct copy *copy, size_t length)
 {
 	struct source *source = &copy->source;
 	off_t from = source->at;
-	uint8_t block[BLOCK];
-	ssize_t n;
-
 	if (lseek(copy->plant.fd, source->at, SEEK_SET) < 0)
 		return -errno;
-	n = sendfile(copy->plant.fd, source->fd, &from, length);
+	ssize_t n = sendfile(copy->plant.fd, source->fd, &from, length);
 	if (n >= 0 || errno != EINVAL)
 		return n < 0 ? -errno : n;
+	uint8_t block[BLOCK];
 	/* files of /proc and some file systems */
 	n = pread(source->fd, block, length < BLOCK ? length : BLOCK, source->at);
 	if (n > 0)
@@ -138,14 +130,14 @@ static int copy_data(struct copy *copy)
 	struct source *source = &copy->source;
 	off_t length = 0;
 	ssize_t n = 0;
-	int kind = source__next(source, &length), error;
-
+	int kind = source__next(source, &length);
 	if (kind < 0)
 		return kind;
 	if (kind == SOURCE_HOLE) {
 		source->at += length;
 		return planted(copy, plant__skip(&copy->plant, (uint64_t)length));
 	}
+	int err;
 	if (kind == SOURCE_DATA) {
 		if (length > STEP_BYTES)
 			length = STEP_BYTES;
@@ -154,24 +146,22 @@ static int copy_data(struct copy *copy)
 			return n == -EINTR ? 0 : planted(copy, (int)n);
 		source->at += n;
 		copy->bytes += (uint64_t)n;
-		error = plant__skip(&copy->plant, (uint64_t)n);
-		if (n > 0 || error)
-			return planted(copy, error);
+		err = plant__skip(&copy->plant, (uint64_t)n);
+		if (n > 0 || err)
+			return planted(copy, err);
 	}
-	error = plant__close(&copy->plant);
-	if (!error)
-		error = links__add(&copy->links, &copy->status, tree_path__below(&copy->walk.path));
+	err = plant__close(&copy->plant);
+	if (!err)
+		err = links__add(&copy->links, &copy->status, tree_path__below(&copy->walk.path));
 	source__close(source);
-	return planted(copy, error);
+	return planted(copy, err);
 }
 
 /* Returns as planted, or 2 after the last. */
 static int copy_next(struct copy *copy)
 {
 	struct walk_step step;
-	struct plant_attributes attributes;
 	int found = walk__next(&copy->walk, &step);
-
 	if (found <= 0)
 		return found < 0 ? found : 2;
 	copy->entries += step.kind != WALK_LEAVE;
@@ -179,7 +169,7 @@ static int copy_next(struct copy *copy)
 		return copy_leaf(copy, &step);
 	if (step.kind == WALK_LEAVE)
 		return planted(copy, plant__leave(&copy->plant));
-	attributes = attributes_of(&step.status);
+	struct plant_attributes attributes = attributes_of(&step.status);
 	return planted(copy, plant__enter(&copy->plant, step.name, &attributes));
 }
 
@@ -187,11 +177,9 @@ static bool produce(struct call *call)
 {
 	struct copy *copy = copy_of(call);
 	uint64_t enough = copy->bytes + STEP_BYTES;
-
 	for (int i = 0; i < STEPS && copy->bytes < enough; i++) {
 		bool in_file = copy->source.fd >= 0;
 		int done = in_file ? copy_data(copy) : copy_next(copy);
-
 		if (done == 0 || (done < 0 && !in_file && walk__vanished(&copy->walk, done)))
 			continue;
 		if (done == 2)
@@ -214,7 +202,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct copy *copy = copy_of(call);
-
 	source__close(&copy->source);
 	walk__end(&copy->walk);
 	plant__end(&copy->plant);

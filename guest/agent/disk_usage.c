@@ -34,7 +34,6 @@ static void put(struct writer *writer, const char *key, uint64_t count, uint64_t
 {
 	uint64_t product;
 	bool over = __builtin_mul_overflow(count, unit, &product) || product > MOST;
-
 	writer__uint(writer, key, over ? MOST : product);
 }
 
@@ -48,7 +47,6 @@ static void respond(struct disk_usage *usage)
 	const struct statvfs *status = &usage->status;
 	uint64_t unit = status->f_frsize ? status->f_frsize : status->f_bsize;
 	struct writer out = call__respond(&usage->call);
-
 	put(&out, "total", status->f_blocks, unit);
 	put(&out, "used", less(status->f_blocks, status->f_bfree), unit);
 	put(&out, "free", status->f_bavail, unit);
@@ -66,27 +64,24 @@ static void respond(struct disk_usage *usage)
 static int begin(struct disk_usage *usage, const char *path)
 {
 	char *whole = realpath(path, NULL);
-	int error = 0;
-
+	int err = 0;
 	if (!whole || statvfs(whole, &usage->status))
-		error = -errno;
+		err = -errno;
 	else if (usage->counts)
-		error = walk__begin(&usage->walk, whole);
+		err = walk__begin(&usage->walk, whole);
 	free(whole);
-	return error;
+	return err;
 }
 
 static void start(struct call *call, const CborValue *request)
 {
 	struct disk_usage *usage = usage_of(call);
 	char path[PATH_MAX];
-	int error;
-
 	if (call__take_path(call, request, "path", path) || call__take_bool(call, request, "tree", &usage->counts))
 		return;
-	error = begin(usage, path);
-	if (error)
-		call__fail_at(call, error, path);
+	int err = begin(usage, path);
+	if (err)
+		call__fail_at(call, err, path);
 	else if (!usage->counts)
 		respond(usage);
 }
@@ -96,7 +91,6 @@ static void start(struct call *call, const CborValue *request)
 static int count(struct disk_usage *usage, const struct stat *status)
 {
 	bool linked = !S_ISDIR(status->st_mode);
-
 	usage->entries++;
 	if (linked && links__find(&usage->links, status))
 		return 0;
@@ -108,8 +102,7 @@ static int count(struct disk_usage *usage, const struct stat *status)
 static int advance(struct disk_usage *usage)
 {
 	struct walk_step step;
-	int found = walk__next(&usage->walk, &step), error;
-
+	int found = walk__next(&usage->walk, &step);
 	if (found <= 0 || step.kind == WALK_LEAVE)
 		return walk__vanished(&usage->walk, found) ? 1 : found;
 	/* another file system; files of an overlay have devices of their own, its directories one */
@@ -117,15 +110,14 @@ static int advance(struct disk_usage *usage)
 		walk__skip(&usage->walk);
 		return 1;
 	}
-	error = count(usage, &step.status);
-	return error ? error : 1;
+	int err = count(usage, &step.status);
+	return err ? err : 1;
 }
 
 static bool produce(struct call *call)
 {
 	struct disk_usage *usage = usage_of(call);
 	int more = 1;
-
 	for (int i = 0; i < STEPS && more > 0; i++)
 		more = advance(usage);
 	if (more < 0)
@@ -147,7 +139,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct disk_usage *usage = usage_of(call);
-
 	walk__end(&usage->walk);
 	links__free(&usage->links);
 }

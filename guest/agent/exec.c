@@ -37,7 +37,6 @@ static struct job_call *job_call_of(struct call *call)
 static int take_size(const CborValue *map, struct terminal_size *size)
 {
 	uint64_t columns = 0, rows = 0;
-
 	if (reader__uint(map, "columns", &columns) != 1 || reader__uint(map, "rows", &rows) != 1 || !columns || !rows ||
 	    columns > UINT16_MAX || rows > UINT16_MAX)
 		return -EPROTO;
@@ -48,16 +47,13 @@ static int take_size(const CborValue *map, struct terminal_size *size)
 static int take_argv(struct call *call, const CborValue *request, struct strings *argv)
 {
 	CborValue list;
-	int error;
-
 	if (reader__array(request, "argv", &list) != 1)
-		return call__refuse(call, "argv"), -1;
-	error = strings__add_array(argv, &list);
-	if (error == -EPROTO || (!error && !argv->count))
-		return call__refuse(call, "argv"), -1;
-	if (error)
-		return call__fail(call, error, "exec: argv: %s", error == -EINVAL ? "a NUL inside" : strerror(-error)),
-		       -1;
+		return call__refuse(call, "argv");
+	int err = strings__add_array(argv, &list);
+	if (err == -EPROTO || (!err && !argv->count))
+		return call__refuse(call, "argv");
+	if (err)
+		return call__fail(call, err, "exec: argv: %s", err == -EINVAL ? "a NUL inside" : strerror(-err));
 	return 0;
 }
 
@@ -69,12 +65,11 @@ static int take_user(struct call *call, const CborValue *request, struct exec_re
 	struct span name;
 	uint64_t user = 0, group = 0;
 	char text[256];
-	int found = reader__string(request, "user", &name), error;
-
+	int found = reader__string(request, "user", &name), err;
 	if (found == 1) {
-		error = identity__find(name, identity, text, sizeof(text));
-		if (error)
-			return call__fail(call, error, "%s", text), -1;
+		err = identity__find(name, identity, text, sizeof(text));
+		if (err)
+			return call__fail(call, err, "%s", text);
 		program->has_user = program->has_group = true;
 		program->user = identity->user;
 		program->group = identity->group;
@@ -83,13 +78,13 @@ static int take_user(struct call *call, const CborValue *request, struct exec_re
 	} else {
 		found = reader__uint(request, "user", &user);
 		if (found < 0 || user >= UINT32_MAX)
-			return call__refuse(call, "user"), -1;
+			return call__refuse(call, "user");
 		program->has_user = found == 1;
 		program->user = (uid_t)user;
 	}
 	found = reader__uint(request, "group", &group);
 	if (found < 0 || group >= UINT32_MAX)
-		return call__refuse(call, "group"), -1;
+		return call__refuse(call, "group");
 	if (found == 1) {
 		program->has_group = true;
 		program->group = (gid_t)group;
@@ -109,32 +104,30 @@ static int take_environment(struct call *call, const CborValue *request, struct 
 {
 	struct strings *environment = &wanted->program.environment;
 	const struct identity *identity = &wanted->identity;
-	CborValue env;
 	bool clear = false;
-	int found, error = 0;
-
+	int err = 0;
 	if (reader__bool(request, "clearEnv", &clear) < 0)
-		return call__refuse(call, "clearEnv"), -1;
+		return call__refuse(call, "clearEnv");
 	if (!clear)
-		error = strings__add_all(environment, call->connection->agent->environment);
-	if (!error && !clear && *identity->name) {
-		error = set(environment, "HOME", identity->home);
-		if (!error)
-			error = set(environment, "USER", identity->name);
-		if (!error)
-			error = set(environment, "LOGNAME", identity->name);
+		err = strings__add_all(environment, call->connection->agent->environment);
+	if (!err && !clear && *identity->name) {
+		err = set(environment, "HOME", identity->home);
+		if (!err)
+			err = set(environment, "USER", identity->name);
+		if (!err)
+			err = set(environment, "LOGNAME", identity->name);
 	}
-	found = reader__map(request, "env", &env);
-	if (!error && found == 1)
-		error = environment__set_map(environment, &env);
-	if (found < 0 || error == -EPROTO)
-		return call__refuse(call, "env"), -1;
-	if (!error && wanted->options.has_terminal && !environment__get(environment, "TERM"))
-		error = set(environment, "TERM", "xterm");
-	if (error)
-		return call__fail(call, error, "exec: env: %s",
-				  error == -EINVAL ? "a NUL inside, or a bad name" : strerror(-error)),
-		       -1;
+	CborValue env;
+	int found = reader__map(request, "env", &env);
+	if (!err && found == 1)
+		err = environment__set_map(environment, &env);
+	if (found < 0 || err == -EPROTO)
+		return call__refuse(call, "env");
+	if (!err && wanted->options.has_terminal && !environment__get(environment, "TERM"))
+		err = set(environment, "TERM", "xterm");
+	if (err)
+		return call__fail(call, err, "exec: env: %s",
+				  err == -EINVAL ? "a NUL inside, or a bad name" : strerror(-err));
 	return 0;
 }
 
@@ -142,15 +135,13 @@ static int take_cwd(struct call *call, const CborValue *request, struct exec_req
 {
 	struct span span;
 	int found = reader__string(request, "cwd", &span);
-
 	if (found < 0)
-		return call__refuse(call, "cwd"), -1;
+		return call__refuse(call, "cwd");
 	if (found == 0)
 		return 0;
-	wanted->program.cwd = wanted->cwd = span__copy(span);
-	if (!wanted->cwd)
-		return call__fail(call, errno, "exec: cwd: %s", errno == EINVAL ? "a NUL inside" : strerror(errno)), -1;
-	return 0;
+	int err = span__copy(span, &wanted->cwd);
+	wanted->program.cwd = wanted->cwd;
+	return err ? call__fail(call, err, "exec: cwd: %s", err == -EINVAL ? "a NUL inside" : strerror(-err)) : 0;
 }
 
 static int take_limits(struct call *call, const CborValue *request, struct limits *limits)
@@ -159,14 +150,12 @@ static int take_limits(struct call *call, const CborValue *request, struct limit
 	uint64_t *const values[] = {&limits->memory, &limits->cpu_milli, &limits->pids};
 	CborValue map;
 	int found = reader__map(request, "limits", &map);
-
 	if (found < 0)
-		return call__refuse(call, "limits"), -1;
+		return call__refuse(call, "limits");
 	for (size_t i = 0; found == 1 && i < sizeof(keys) / sizeof(*keys); i++) {
 		int given = reader__uint(&map, keys[i], values[i]);
-
 		if (given < 0 || (given == 1 && (*values[i] == 0 || *values[i] > LIMIT_MOST)))
-			return call__refuse(call, "limits"), -1;
+			return call__refuse(call, "limits");
 	}
 	if (limits->cpu_milli && limits->cpu_milli < CPU_LEAST)
 		limits->cpu_milli = CPU_LEAST;
@@ -175,30 +164,33 @@ static int take_limits(struct call *call, const CborValue *request, struct limit
 
 static int take_options(struct call *call, const CborValue *request, struct job_options *options)
 {
-	CborValue pty;
 	int found = reader__uint(request, "timeoutMs", &options->timeout_ms);
-
 	if (found < 0)
-		return call__refuse(call, "timeoutMs"), -1;
+		return call__refuse(call, "timeoutMs");
 	options->has_timeout = found == 1;
 	if (reader__bool(request, "stdin", &options->has_input) < 0)
-		return call__refuse(call, "stdin"), -1;
+		return call__refuse(call, "stdin");
 	if (reader__bool(request, "detach", &options->background) < 0)
-		return call__refuse(call, "detach"), -1;
+		return call__refuse(call, "detach");
+	CborValue pty;
 	found = reader__map(request, "pty", &pty);
 	if (found < 0 || (found == 1 && take_size(&pty, &options->size)))
-		return call__refuse(call, "pty"), -1;
+		return call__refuse(call, "pty");
 	options->has_terminal = found == 1;
 	return take_limits(call, request, &options->limits);
 }
 
-/* Returns 0, or -1 after call__fail. */
+/* Returns 0, or -errno after call__fail. */
 static int take_request(struct call *call, const CborValue *request, struct exec_request *wanted)
 {
-	if (take_options(call, request, &wanted->options) || take_argv(call, request, &wanted->program.argv) ||
-	    take_cwd(call, request, wanted) || take_user(call, request, wanted))
-		return -1;
-	return take_environment(call, request, wanted);
+	int err = take_options(call, request, &wanted->options);
+	if (!err)
+		err = take_argv(call, request, &wanted->program.argv);
+	if (!err)
+		err = take_cwd(call, request, wanted);
+	if (!err)
+		err = take_user(call, request, wanted);
+	return err ? err : take_environment(call, request, wanted);
 }
 
 static void free_request(struct exec_request *wanted)
@@ -214,7 +206,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 	struct terminal_size size;
 	struct span data;
 	uint64_t signal;
-
 	if (span__equals(ev, "stdin")) {
 		if (reader__bytes(message, "data", &data) != 1)
 			call__refuse(call, "data");
@@ -240,7 +231,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static bool produce(struct call *call)
 {
 	struct job *job = job_call_of(call)->job;
-
 	if (job__replay(job))
 		return true;
 	/* the outputs tell by themselves when they have something: only say whether that is of use */
@@ -251,7 +241,6 @@ static bool produce(struct call *call)
 static void release(struct call *call)
 {
 	struct job *job = job_call_of(call)->job;
-
 	if (job)
 		job__let_go(job, call);
 }
@@ -259,7 +248,6 @@ static void release(struct call *call)
 static void tell_started(struct call *call, const struct job *job)
 {
 	struct writer out = call__begin_event(call, "started");
-
 	writer__uint(&out, "pid", (uint64_t)job->pid);
 	if (job->number) {
 		writer__bool(&out, "stdin", job->input >= 0);
@@ -271,7 +259,6 @@ static void tell_started(struct call *call, const struct job *job)
 static void respond_detached(struct call *call, const struct job *job)
 {
 	struct writer out = call__respond(call);
-
 	writer__uint(&out, "process", job->number);
 	writer__uint(&out, "pid", (uint64_t)job->pid);
 	call__finish(call, &out);
@@ -281,19 +268,17 @@ static void exec(struct call *call, const CborValue *request)
 {
 	struct exec_request wanted = {0};
 	struct job *job = NULL;
-	char text[1024];
-	int error;
-
 	if (call__take_window(call, request))
 		return;
-	error = take_request(call, request, &wanted);
-	if (!error) {
-		error = job__start(&job, call, &wanted.program, &wanted.options, text, sizeof(text));
-		if (error)
-			call__fail(call, error, "%s", text);
+	int err = take_request(call, request, &wanted);
+	char text[1024];
+	if (!err) {
+		err = job__start(&job, call, &wanted.program, &wanted.options, text, sizeof(text));
+		if (err)
+			call__fail(call, err, "%s", text);
 	}
 	free_request(&wanted);
-	if (error)
+	if (err)
 		return;
 	job_call_of(call)->job = job;
 	if (job->number)
@@ -314,8 +299,6 @@ const struct operation operation__exec = {
 static void attach(struct call *call, const CborValue *request)
 {
 	uint64_t number = 0, replay = HISTORY_SIZE;
-	struct job *job;
-
 	if (call__take_window(call, request))
 		return;
 	if (reader__uint(request, "process", &number) != 1) {
@@ -326,7 +309,7 @@ static void attach(struct call *call, const CborValue *request)
 		call__refuse(call, "replay");
 		return;
 	}
-	job = job__find(call->connection->agent, number);
+	struct job *job = job__find(call->connection->agent, number);
 	if (!job) {
 		call__fail(call, ESRCH, "no process %llu: it was never started, or ended too long ago",
 			   (unsigned long long)number);

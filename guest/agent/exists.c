@@ -8,18 +8,16 @@
 static void start(struct call *call, const CborValue *request)
 {
 	char path[PATH_MAX];
-	struct stat status;
-	int error;
-
 	if (call__take_path(call, request, "path", path))
 		return;
-	error = lstat(path, &status) ? errno : 0;
-	if (error && error != ENOENT && error != ENOTDIR) {
-		call__fail(call, error, "%s: %s", path, strerror(error));
+	struct stat status;
+	int err = lstat(path, &status) ? errno : 0;
+	if (err && err != ENOENT && err != ENOTDIR) {
+		call__fail(call, err, "%s: %s", path, strerror(err));
 		return;
 	}
 	struct writer out = call__respond(call);
-	writer__bool(&out, "exists", !error);
+	writer__bool(&out, "exists", !err);
 	call__finish(call, &out);
 }
 

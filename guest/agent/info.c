@@ -11,12 +11,11 @@
 static void memory(uint64_t *total, uint64_t *available)
 {
 	FILE *file = fopen("/proc/meminfo", "re");
-	char line[128];
-	unsigned long long kilobytes;
-
 	*total = *available = 0;
 	if (!file)
 		return;
+	char line[128];
+	unsigned long long kilobytes;
 	while (fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "MemTotal: %llu", &kilobytes) == 1) // NOLINT(cert-err34-c)
 			*total = kilobytes * 1024;
@@ -28,14 +27,13 @@ static void memory(uint64_t *total, uint64_t *available)
 
 static void start(struct call *call, const CborValue *request)
 {
-	struct utsname name;
-	struct timespec uptime;
-	uint64_t total, available;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
 	(void)request;
+	struct utsname name;
 	uname(&name);
+	struct timespec uptime;
 	clock_gettime(CLOCK_BOOTTIME, &uptime);
+	uint64_t total, available;
 	memory(&total, &available);
 	struct writer out = call__respond(call);
 	writer__text(&out, "kernel", name.release);

@@ -87,7 +87,6 @@ static void free_job(struct job *job)
 static size_t in_background(const struct agent *agent)
 {
 	size_t count = 0;
-
 	for (const struct job *job = agent->jobs; job; job = job->next)
 		count += job->number && !job__is_over(job);
 	return count;
@@ -97,25 +96,22 @@ static size_t in_background(const struct agent *agent)
 static int keep_argv(struct job *job, const struct strings *argv)
 {
 	size_t room = ARGV_KEPT;
-	int error = 0;
-
-	for (size_t i = 0; i < argv->count && room && !error; i++) {
+	int err = 0;
+	for (size_t i = 0; i < argv->count && room && !err; i++) {
 		size_t length = strlen(argv->list[i]);
 		struct span text = {.at = (const uint8_t *)argv->list[i], .length = length < room ? length : room};
-
-		error = strings__add(&job->argv, text);
+		err = strings__add(&job->argv, text);
 		/* an empty one takes some of it too: there could be many */
 		room -= text.length < room ? text.length + 1 : room;
 	}
-	return error;
+	return err;
 }
 
 static int put_in_background(struct job *job, const struct program *program)
 {
-	struct timespec now;
-
 	if (in_background(job->agent) >= JOBS_IN_BACKGROUND)
 		return -EAGAIN;
+	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	job->started_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	job->number = ++job->agent->job_count;
@@ -132,34 +128,33 @@ static int start(struct job *job, struct program *program, const struct job_opti
 {
 	const char *name = program->argv.list[0], *what = NULL;
 	enum spawn_stage stage = SPAWN_PROCESS;
-	int error = options->background ? put_in_background(job, program) : 0;
-
-	if (error == -EAGAIN) {
+	int err = options->background ? put_in_background(job, program) : 0;
+	if (err == -EAGAIN) {
 		snprintf(text, size, "%s: %d processes run in the background: the limit", name, JOBS_IN_BACKGROUND);
-		return error;
+		return err;
 	}
-	if (!error)
-		error = job__open_streams(job, options, program);
-	if (error == -ENODEV) {
+	if (!err)
+		err = job__open_streams(job, options, program);
+	if (err == -ENODEV) {
 		snprintf(text, size, "%s: the sandbox has no terminal for it", name);
-		return error;
+		return err;
 	}
-	if (!error && is_limited(&options->limits)) {
-		error = limits__make(&job->limits, job->agent->cgroups, &options->limits, &program->limit_procs, &what);
-		if (error) {
-			snprintf(text, size, "%s: its limits cannot be set: %s: %s", name, what, strerror(-error));
+	if (!err && is_limited(&options->limits)) {
+		err = limits__make(&job->limits, job->agent->cgroups, &options->limits, &program->limit_procs, &what);
+		if (err) {
+			snprintf(text, size, "%s: its limits cannot be set: %s: %s", name, what, strerror(-err));
 			return -EOPNOTSUPP;
 		}
 	}
-	if (!error && options->has_timeout)
-		error = loop__timer(job->agent->loop, options->timeout_ms, timeout, job, &job->timeout);
-	if (!error)
-		error = job->pid = program__start(program, &stage);
+	if (!err && options->has_timeout)
+		err = loop__timer(job->agent->loop, options->timeout_ms, timeout, job, &job->timeout);
+	if (!err)
+		err = job->pid = program__start(program, &stage);
 	if (program->limit_procs > 0)
 		close(program->limit_procs);
-	if (error < 0)
-		program__explain(program, stage, error, text, size);
-	return error < 0 ? error : 0;
+	if (err < 0)
+		program__explain(program, stage, err, text, size);
+	return err < 0 ? err : 0;
 }
 
 int job__start(struct job **started, struct call *call, struct program *program, const struct job_options *options,
@@ -167,8 +162,6 @@ int job__start(struct job **started, struct call *call, struct program *program,
 {
 	struct agent *agent = call->connection->agent;
 	struct job *job = calloc(1, sizeof(*job));
-	int error;
-
 	if (!job) {
 		snprintf(text, size, "no memory");
 		return -ENOMEM;
@@ -182,13 +175,13 @@ int job__start(struct job **started, struct call *call, struct program *program,
 	program->dies_with_parent = true;
 	for (int i = 0; i < 3; i++)
 		program->fds[i] = -1;
-	error = start(job, program, options, text, size);
+	int err = start(job, program, options, text, size);
 	for (int i = 0; i < 3; i++)
 		if (program->fds[i] >= 0 && program->fds[i] != job->terminal)
 			close(program->fds[i]);
-	if (error) {
+	if (err) {
 		free_job(job);
-		return error;
+		return err;
 	}
 	*started = job;
 	return 0;
@@ -200,7 +193,6 @@ static void forget(struct agent *agent)
 	for (;;) {
 		struct job *oldest = NULL;
 		size_t remembered = 0;
-
 		for (struct job *job = agent->jobs; job; job = job->next) {
 			if (!job->over || job->call)
 				continue;
@@ -216,7 +208,6 @@ static void forget(struct agent *agent)
 
 static void respond(struct job *job)
 {
-
 	struct writer out = call__respond(job->call);
 	job__write_status(job, &out);
 	call__finish(job->call, &out);
@@ -238,7 +229,6 @@ void job__advance(struct job *job)
 void job__attach(struct job *job, struct call *call, uint64_t replay)
 {
 	struct call *before = job->call;
-
 	job->call = call;
 	job->replayed = history__last(&job->history, replay);
 	job__disown_input(job);
@@ -273,7 +263,6 @@ void job__let_go(struct job *job, const struct call *call)
 void job__ended(struct agent *agent, pid_t pid, int status)
 {
 	struct job *job = agent->jobs;
-
 	while (job && (job->ended || job->pid != pid))
 		job = job->next;
 	if (!job)
@@ -311,7 +300,6 @@ void job__signal(struct job *job, int signal)
 struct job *job__find(const struct agent *agent, uint64_t number)
 {
 	struct job *job = number ? agent->jobs : NULL;
-
 	while (job && job->number != number)
 		job = job->next;
 	return job;
@@ -325,7 +313,6 @@ bool job__is_over(const struct job *job)
 bool job__any_running(const struct agent *agent)
 {
 	const struct job *job = agent->jobs;
-
 	while (job && job->ended)
 		job = job->next;
 	return job != NULL;

@@ -60,16 +60,14 @@ static bool pass_on(struct job *job, int which)
 	struct output *output = &job->outputs[which];
 	uint8_t kept[KEPT_AT_ONCE], *payload = kept;
 	size_t max = sizeof(kept);
-	struct writer out;
-	ssize_t n;
-
 	if (output__ended(output) || !has_room(job))
 		return false;
+	struct writer out;
 	if (job->call)
 		payload = begin_frame(job, &out, which, &max);
 	if (!payload)
 		return false;
-	n = output__read(output, payload, max);
+	ssize_t n = output__read(output, payload, max);
 	if (n > 0) {
 		remember(job, which, payload, (size_t)n);
 		if (job->call)
@@ -82,20 +80,18 @@ static bool pass_on(struct job *job, int which)
 
 bool job__replay(struct job *job)
 {
-	const uint8_t *bytes;
-	uint8_t which, *payload;
-	struct writer out;
-	size_t max;
 	struct history_cursor next = job->replayed;
-	size_t length;
-
 	if (!job__is_replaying(job) || !call__room(job->call) || connection__congested(job->call->connection))
 		return false;
+	const uint8_t *bytes;
+	uint8_t which;
 	history__next(&job->history, &next, 1, &which, &bytes);
-	payload = begin_frame(job, &out, which, &max);
+	struct writer out;
+	size_t max;
+	uint8_t *payload = begin_frame(job, &out, which, &max);
 	if (!payload)
 		return false;
-	length = history__next(&job->history, &job->replayed, max, &which, &bytes);
+	size_t length = history__next(&job->history, &job->replayed, max, &which, &bytes);
 	memcpy(payload, bytes, length);
 	end_frame(job, &out, length);
 	return true;
@@ -123,7 +119,6 @@ void job__take_output(struct job *job)
 void job__await(struct job *job)
 {
 	bool room = has_room(job);
-
 	for (int which = 0; which < JOB_OUTPUTS; which++)
 		output__await(&job->outputs[which], room);
 }
@@ -132,21 +127,20 @@ void job__await(struct job *job)
  * a quarter of the window at a time, as a pipe takes little at a time. */
 static void feed(struct job *job)
 {
-	size_t before = buffer__pending(&job->queued), given, inherited;
-	int error = buffer__flush(&job->queued, job->input);
+	size_t before = buffer__pending(&job->queued);
+	int err = buffer__flush(&job->queued, job->input);
 	size_t left = buffer__pending(&job->queued);
-
-	if (error && error != -EAGAIN)
+	if (err && err != -EAGAIN)
 		left = 0; /* it closed its stdin */
-	given = before - left;
-	inherited = given < job->inherited ? given : job->inherited;
+	size_t given = before - left;
+	size_t inherited = given < job->inherited ? given : job->inherited;
 	job->inherited -= inherited;
 	job->taken += given - inherited;
 	if (job->call && (!left || job->taken >= job->call->window / 4)) {
 		call__credit(job->call, job->taken);
 		job->taken = 0;
 	}
-	if ((error && error != -EAGAIN) || (!left && job->input_ending && !job->has_terminal))
+	if ((err && err != -EAGAIN) || (!left && job->input_ending && !job->has_terminal))
 		job__close_input(job);
 	else
 		(void)!loop__mod(job->agent->loop, job->input, left ? LOOP_WRITE : 0);
@@ -161,8 +155,6 @@ static void input_ready(void *arg, int fd, unsigned ready)
 void job__write(struct job *job, struct span data)
 {
 	struct call *call = job->call;
-	uint8_t *room;
-
 	if (job->input < 0) { /* closed, by the program or its end */
 		call__credit(call, data.length);
 		return;
@@ -176,7 +168,7 @@ void job__write(struct job *job, struct span data)
 			   (unsigned long long)job->number);
 		return;
 	}
-	room = buffer__reserve(&job->queued, data.length);
+	uint8_t *room = buffer__reserve(&job->queued, data.length);
 	if (!room) {
 		call__break(call);
 		return;
@@ -188,8 +180,6 @@ void job__write(struct job *job, struct span data)
 
 void job__end_input(struct job *job)
 {
-	uint8_t *room;
-
 	if (job->input < 0 || job->input_ending)
 		return;
 	job->input_ending = true;
@@ -199,7 +189,7 @@ void job__end_input(struct job *job)
 		return;
 	}
 	/* closing would hang up: a terminal has a character for it, for which nobody is credited */
-	room = buffer__reserve(&job->queued, 1);
+	uint8_t *room = buffer__reserve(&job->queued, 1);
 	if (!room) {
 		call__break(job->call);
 		return;
@@ -258,16 +248,15 @@ static int take_input(struct job *job, int fd)
 static int open_terminal(struct job *job, const struct job_options *options, struct program *program)
 {
 	struct terminal terminal;
-	int error = terminal__open(&terminal, options->size, program->has_user ? program->user : 0), input;
-
-	if (error)
+	int err = terminal__open(&terminal, options->size, program->has_user ? program->user : 0);
+	if (err)
 		return -ENODEV;
 	job->has_terminal = program->terminal = true;
 	job->terminal = program->fds[0] = program->fds[1] = program->fds[2] = terminal.program;
-	error = output__take(&job->outputs[JOB_STDOUT], job->agent->loop, output_ready, job, terminal.host);
-	if (error)
-		return error;
-	input = fcntl(terminal.host, F_DUPFD_CLOEXEC, 3);
+	err = output__take(&job->outputs[JOB_STDOUT], job->agent->loop, output_ready, job, terminal.host);
+	if (err)
+		return err;
+	int input = fcntl(terminal.host, F_DUPFD_CLOEXEC, 3);
 	if (input < 0)
 		return -errno;
 	return take_input(job, input);
@@ -275,12 +264,11 @@ static int open_terminal(struct job *job, const struct job_options *options, str
 
 static int open_input(struct job *job, bool has_input, int *end)
 {
-	int ends[2];
-
 	if (!has_input) {
 		*end = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		return *end < 0 ? -errno : 0;
 	}
+	int ends[2];
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 	*end = ends[0];
@@ -295,12 +283,10 @@ static int open_input(struct job *job, bool has_input, int *end)
 int job__open_streams(struct job *job, const struct job_options *options, struct program *program)
 {
 	struct loop *loop = job->agent->loop;
-	int error;
-
 	if (options->has_terminal)
 		return open_terminal(job, options, program);
-	error = open_input(job, options->has_input, &program->fds[0]);
-	if (!error)
-		error = output__open(&job->outputs[JOB_STDOUT], loop, output_ready, job, &program->fds[1]);
-	return error ? error : output__open(&job->outputs[JOB_STDERR], loop, output_ready, job, &program->fds[2]);
+	int err = open_input(job, options->has_input, &program->fds[0]);
+	if (!err)
+		err = output__open(&job->outputs[JOB_STDOUT], loop, output_ready, job, &program->fds[1]);
+	return err ? err : output__open(&job->outputs[JOB_STDERR], loop, output_ready, job, &program->fds[2]);
 }

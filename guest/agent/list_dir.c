@@ -24,11 +24,9 @@ struct list_dir {
 static void start(struct call *call, const CborValue *request)
 {
 	struct list_dir *list = container_of(call, struct list_dir, call);
-	int fd;
-
 	if (call__take_path(call, request, "path", list->path) || call__take_window(call, request))
 		return;
-	fd = open(list->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(list->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0) {
 		list->directory = fdopendir(fd);
 		if (!list->directory)
@@ -103,7 +101,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct list_dir *list = container_of(call, struct list_dir, call);
-
 	if (list->directory)
 		closedir(list->directory);
 	buffer__free(&list->batch);

@@ -28,19 +28,17 @@ static struct list_tree *tree_of(struct call *call)
 static void start(struct call *call, const CborValue *request)
 {
 	struct list_tree *tree = tree_of(call);
-	char path[PATH_MAX + 1];
-	int error;
-
 	tree->depth = TREE_DEPTH;
+	char path[PATH_MAX + 1];
 	if (call__take_path(call, request, "path", path) || call__take_window(call, request) ||
 	    call__take_uint(call, request, "depth", UINT32_MAX, &tree->depth) < 0)
 		return;
 	memcpy(path + strlen(path), "/", 2); /* a link to a directory is one */
-	error = walk__begin(&tree->walk, path);
-	if (!error && !S_ISDIR(tree->walk.root.st_mode))
-		error = -ENOTDIR;
-	if (error)
-		call__fail_at(call, error, path);
+	int err = walk__begin(&tree->walk, path);
+	if (!err && !S_ISDIR(tree->walk.root.st_mode))
+		err = -ENOTDIR;
+	if (err)
+		call__fail_at(call, err, path);
 }
 
 static int put(struct list_tree *tree, const struct stat *status)
@@ -62,26 +60,23 @@ static int put(struct list_tree *tree, const struct stat *status)
 static int list_next(struct list_tree *tree)
 {
 	struct walk_step step;
-	bool is_root;
-	int found = walk__next(&tree->walk, &step), error;
-
+	int found = walk__next(&tree->walk, &step);
 	if (found <= 0) {
 		tree->over = found == 0;
 		return found;
 	}
-	is_root = tree->walk.path.length == tree->walk.path.root;
+	bool is_root = tree->walk.path.length == tree->walk.path.root;
 	if (step.kind == WALK_LEAVE || is_root)
 		return 0;
-	error = put(tree, &step.status);
+	int err = put(tree, &step.status);
 	if (step.kind == WALK_ENTER && (uint64_t)tree->walk.depth > tree->depth + 1)
 		walk__skip(&tree->walk);
-	return error;
+	return err;
 }
 
 static void send_batch(struct list_tree *tree)
 {
 	size_t length = buffer__pending(&tree->batch);
-
 	call__tell_entries(&tree->call, tree->batch_count, buffer__head(&tree->batch), length);
 	buffer__consume(&tree->batch, length);
 	tree->batch_count = 0;
@@ -91,17 +86,16 @@ static bool produce(struct call *call)
 {
 	struct list_tree *tree = tree_of(call);
 	size_t room = call__room(call), most = room < BATCH ? room : BATCH;
-	int error = 0;
-
+	int err = 0;
 	if (!room)
 		return false;
-	for (int i = 0; i < STEPS && !tree->over && !error && buffer__pending(&tree->batch) < most; i++) {
-		error = list_next(tree);
-		if (walk__vanished(&tree->walk, error))
-			error = 0;
+	for (int i = 0; i < STEPS && !tree->over && !err && buffer__pending(&tree->batch) < most; i++) {
+		err = list_next(tree);
+		if (walk__vanished(&tree->walk, err))
+			err = 0;
 	}
-	if (error)
-		call__fail_at(call, error, tree->walk.path.text);
+	if (err)
+		call__fail_at(call, err, tree->walk.path.text);
 	else if (tree->batch_count)
 		send_batch(tree);
 	else if (tree->over)
@@ -119,7 +113,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct list_tree *tree = tree_of(call);
-
 	walk__end(&tree->walk);
 	buffer__free(&tree->batch);
 }

@@ -44,7 +44,6 @@ static void unlink_accept(struct accept *accept)
 {
 	struct listening *listening = accept->listening;
 	struct accept **at = &listening->first;
-
 	while (*at != accept)
 		at = &(*at)->next;
 	*at = accept->next;
@@ -72,8 +71,7 @@ static void ready(void *arg, int listener, unsigned events)
 static int open_socket(const struct sockaddr *address, socklen_t size)
 {
 	const int yes = 1;
-	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
-
+	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
@@ -81,9 +79,9 @@ static int open_socket(const struct sockaddr *address, socklen_t size)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
 	if (bind(fd, address, size) == 0 && listen(fd, BACKLOG) == 0)
 		return fd;
-	error = -errno;
+	int err = -errno;
 	close(fd);
-	return error;
+	return err;
 }
 
 static void close_sockets(struct listening *listening)
@@ -106,7 +104,6 @@ static int open_sockets(struct listening *listening, uint16_t *port)
 	struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 	socklen_t size = sizeof(ipv4);
 	int fd = open_socket((struct sockaddr *)&ipv4, sizeof(ipv4));
-
 	if (fd < 0)
 		return fd;
 	listening->sockets[0] = fd;
@@ -135,25 +132,24 @@ static void start_listening(struct call *call, const CborValue *request)
 	struct listening *listening = container_of(call, struct listening, call);
 	struct agent *agent = call->connection->agent;
 	uint64_t asked = 0;
-	uint16_t port;
-	int error = -EADDRINUSE;
-
+	int err = -EADDRINUSE;
 	listening->end = &listening->first;
 	listening->sockets[0] = listening->sockets[1] = -1;
 	if (reader__uint(request, "port", &asked) != 1 || asked > UINT16_MAX) {
 		call__refuse(call, "port");
 		return;
 	}
-	for (int i = 0; error == -EADDRINUSE && i < (asked ? 1 : ATTEMPTS); i++) {
+	uint16_t port;
+	for (int i = 0; err == -EADDRINUSE && i < (asked ? 1 : ATTEMPTS); i++) {
 		close_sockets(listening);
 		port = (uint16_t)asked;
-		error = open_sockets(listening, &port);
+		err = open_sockets(listening, &port);
 	}
-	for (int i = 0; !error && i < SOCKETS; i++)
+	for (int i = 0; !err && i < SOCKETS; i++)
 		if (listening->sockets[i] >= 0)
-			error = loop__add(agent->loop, listening->sockets[i], 0, ready, listening);
-	if (error) {
-		call__fail(call, error, "port %u: %s", (unsigned)asked, strerror(-error));
+			err = loop__add(agent->loop, listening->sockets[i], 0, ready, listening);
+	if (err) {
+		call__fail(call, err, "port %u: %s", (unsigned)asked, strerror(-err));
 		return;
 	}
 	listening->number = ++agent->listening_count;
@@ -173,7 +169,6 @@ static void stop_listening(struct call *call)
 {
 	struct listening *listening = container_of(call, struct listening, call),
 			 **at = &call->connection->agent->listenings;
-
 	close_sockets(listening);
 	while (*at && *at != listening)
 		at = &(*at)->next;
@@ -188,7 +183,6 @@ static void start_accept(struct call *call, const CborValue *request)
 	struct accept *accept = container_of(call, struct accept, call);
 	struct listening *listening = call->connection->agent->listenings;
 	uint64_t number = 0;
-
 	if (reader__uint(request, "listener", &number) != 1) {
 		call__refuse(call, "listener");
 		return;
@@ -215,7 +209,6 @@ static void accept_event(struct call *call, struct span ev, const CborValue *mes
 static void stop_accept(struct call *call)
 {
 	struct accept *accept = container_of(call, struct accept, call);
-
 	if (accept->listening)
 		unlink_accept(accept);
 }

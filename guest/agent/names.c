@@ -12,20 +12,18 @@
 static bool is_directory(const char *path)
 {
 	struct stat status;
-
 	return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 /* A directory that is there is as good as one that is made, with `recursive`. Returns 0 or an errno. */
 static int make(const char *path, mode_t mode, bool recursive)
 {
-	int error = recursive ? -directories__make_above(path) : 0;
-
-	if (error)
-		return error;
+	int err = recursive ? -directories__make_above(path) : 0;
+	if (err)
+		return err;
 	if (mkdir(path, mode)) {
-		error = errno;
-		return recursive && is_directory(path) ? 0 : error;
+		err = errno;
+		return recursive && is_directory(path) ? 0 : err;
 	}
 	return chmod(path, mode) ? errno : 0; /* what the umask took away */
 }
@@ -35,16 +33,14 @@ static void make_directory(struct call *call, const CborValue *request)
 	char path[PATH_MAX];
 	bool recursive = false;
 	mode_t mode = 0755;
-	int error;
-
 	if (call__take_path(call, request, "path", path) || call__take_mode(call, request, &mode) < 0 ||
 	    call__take_bool(call, request, "recursive", &recursive))
 		return;
 	for (size_t end = strlen(path); end > 1 && path[end - 1] == '/'; end--)
 		path[end - 1] = '\0';
-	error = make(path, mode, recursive);
-	if (error)
-		call__fail_at(call, error, path);
+	int err = make(path, mode, recursive);
+	if (err)
+		call__fail_at(call, err, path);
 	else
 		call__succeed(call);
 }
@@ -52,7 +48,6 @@ static void make_directory(struct call *call, const CborValue *request)
 static void rename_path(struct call *call, const CborValue *request)
 {
 	char path[PATH_MAX], to[PATH_MAX];
-
 	if (call__take_path(call, request, "path", path) || call__take_path(call, request, "to", to))
 		return;
 	if (rename(path, to))
@@ -63,11 +58,11 @@ static void rename_path(struct call *call, const CborValue *request)
 
 static void make_symlink(struct call *call, const CborValue *request)
 {
-	char path[PATH_MAX], target[PATH_MAX];
-	struct span span;
-
+	char path[PATH_MAX];
 	if (call__take_path(call, request, "path", path))
 		return;
+	char target[PATH_MAX];
+	struct span span;
 	if (reader__string(request, "target", &span) != 1 || !span.length || span.length >= sizeof(target) ||
 	    memchr(span.at, 0, span.length)) {
 		call__refuse(call, "target");
@@ -83,12 +78,11 @@ static void make_symlink(struct call *call, const CborValue *request)
 
 static void read_link(struct call *call, const CborValue *request)
 {
-	char path[PATH_MAX], target[PATH_MAX];
-	ssize_t length;
-
+	char path[PATH_MAX];
 	if (call__take_path(call, request, "path", path))
 		return;
-	length = readlink(path, target, sizeof(target));
+	char target[PATH_MAX];
+	ssize_t length = readlink(path, target, sizeof(target));
 	if (length < 0) {
 		call__fail_at(call, errno, path);
 		return;

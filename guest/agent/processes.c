@@ -27,7 +27,6 @@ static void put(struct writer *out, const struct job *job)
 static const struct job *oldest(const struct agent *agent)
 {
 	const struct job *job = agent->jobs;
-
 	while (job && job->next)
 		job = job->next;
 	return job;
@@ -37,7 +36,6 @@ static void start(struct call *call, const CborValue *request)
 {
 	const struct agent *agent = call->connection->agent;
 	uint64_t count = 0;
-
 	(void)request;
 	for (const struct job *job = agent->jobs; job; job = job->next)
 		count += job->number != 0;

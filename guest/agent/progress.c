@@ -8,7 +8,6 @@ enum { EACH_NS = 1000000000 };
 void progress__tell(struct progress *progress, struct call *call, uint64_t entries, uint64_t bytes)
 {
 	uint64_t now = monotonic_ns();
-
 	if (!progress->due)
 		progress->due = now + EACH_NS;
 	if (now < progress->due)

@@ -17,8 +17,6 @@ static void start(struct call *call, const CborValue *request)
 {
 	struct read_file *file = container_of(call, struct read_file, call);
 	uint64_t offset = 0;
-	struct stat status;
-
 	file->fd = -1;
 	file->left = UINT64_MAX;
 	if (call__take_path(call, request, "path", file->path) || call__take_window(call, request))
@@ -28,6 +26,7 @@ static void start(struct call *call, const CborValue *request)
 		return;
 	/* a fifo or terminal must not hold the agent up */
 	file->fd = open(file->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat status;
 	if (file->fd < 0 || fstat(file->fd, &status)) {
 		call__fail_at(call, errno, file->path);
 		return;
@@ -44,22 +43,19 @@ static bool produce(struct call *call)
 {
 	struct read_file *file = container_of(call, struct read_file, call);
 	size_t size = call__room(call);
-	struct writer out;
-	uint8_t *payload;
-	ssize_t n;
-
 	if (!size && file->left)
 		return false;
 	if (size > CHUNK)
 		size = CHUNK;
 	if (size > file->left)
 		size = (size_t)file->left;
-	payload = data_frame__begin(&out, &call->connection->out, call->id, "data", size);
+	struct writer out;
+	uint8_t *payload = data_frame__begin(&out, &call->connection->out, call->id, "data", size);
 	if (!payload) {
 		call__break(call);
 		return false;
 	}
-	n = size ? read(file->fd, payload, size) : 0;
+	ssize_t n = size ? read(file->fd, payload, size) : 0;
 	if (n < 0) {
 		if (errno == EINTR)
 			return true;
@@ -85,7 +81,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct read_file *file = container_of(call, struct read_file, call);
-
 	if (file->fd >= 0)
 		close(file->fd);
 }

@@ -33,15 +33,13 @@ static struct read_tree *tree_of(struct call *call)
 static void start(struct call *call, const CborValue *request)
 {
 	struct read_tree *tree = tree_of(call);
-	char path[PATH_MAX];
-	int error;
-
 	tree->source.fd = -1;
+	char path[PATH_MAX];
 	if (call__take_path(call, request, "path", path) || call__take_window(call, request))
 		return;
-	error = walk__begin(&tree->walk, path);
-	if (error)
-		call__fail_at(call, error, path);
+	int err = walk__begin(&tree->walk, path);
+	if (err)
+		call__fail_at(call, err, path);
 	else if (!S_ISREG(tree->walk.root.st_mode) && !S_ISDIR(tree->walk.root.st_mode) &&
 		 !S_ISLNK(tree->walk.root.st_mode))
 		call__fail(call, EINVAL, "%s: neither a file nor a directory", path);
@@ -51,7 +49,6 @@ static void start(struct call *call, const CborValue *request)
 static int64_t nanoseconds(struct timespec time)
 {
 	int64_t all;
-
 	if (__builtin_mul_overflow((int64_t)time.tv_sec, INT64_C(1000000000), &all) ||
 	    __builtin_add_overflow(all, (int64_t)time.tv_nsec, &all))
 		return time.tv_sec < 0 ? INT64_MIN : INT64_MAX;
@@ -113,36 +110,32 @@ static int put_hole(struct read_tree *tree, off_t length)
 
 static int put_leaf(struct read_tree *tree, const struct walk_step *step)
 {
-	const char *first;
-	int error;
-
 	if (S_ISLNK(step->status.st_mode))
 		return put_symlink(tree, step);
 	if (!S_ISREG(step->status.st_mode))
 		return put_name(tree, &step->status);
-	first = links__find(&tree->links, &step->status);
+	const char *first = links__find(&tree->links, &step->status);
 	if (first)
 		return put_link(tree, first);
-	error = source__open(&tree->source, step->at, step->name, &tree->status);
-	return error ? error : put_name(tree, &tree->status);
+	int err = source__open(&tree->source, step->at, step->name, &tree->status);
+	return err ? err : put_name(tree, &tree->status);
 }
 
 /* A piece of the file under way. Returns 0 or -errno. */
 static int put_data(struct read_tree *tree)
 {
 	struct source *source = &tree->source;
-	struct writer out;
-	uint8_t *room;
 	off_t length = 0;
-	ssize_t n;
-	int kind = source__next(source, &length), error;
-
+	int kind = source__next(source, &length);
 	if (kind < 0)
 		return kind;
 	if (kind == SOURCE_HOLE) {
 		source->at += length;
 		return put_hole(tree, length);
 	}
+	struct writer out;
+	uint8_t *room;
+	ssize_t n;
 	if (kind == SOURCE_DATA) {
 		if (length > PIECE)
 			length = PIECE;
@@ -159,15 +152,14 @@ static int put_data(struct read_tree *tree)
 		}
 	}
 	source__close(source);
-	error = links__add(&tree->links, &tree->status, tree_path__below(&tree->walk.path));
-	return error ? error : put_end(tree);
+	int err = links__add(&tree->links, &tree->status, tree_path__below(&tree->walk.path));
+	return err ? err : put_end(tree);
 }
 
 static int put_next(struct read_tree *tree)
 {
 	struct walk_step step;
 	int found = walk__next(&tree->walk, &step);
-
 	if (found <= 0) {
 		tree->over = found == 0;
 		return found;
@@ -182,10 +174,9 @@ static int fill(struct read_tree *tree, size_t size)
 {
 	for (int i = 0; i < STEPS && !tree->over && buffer__pending(&tree->records) < size; i++) {
 		bool in_file = tree->source.fd >= 0;
-		int error = in_file ? put_data(tree) : put_next(tree);
-
-		if (error && (in_file || !walk__vanished(&tree->walk, error)))
-			return error;
+		int err = in_file ? put_data(tree) : put_next(tree);
+		if (err && (in_file || !walk__vanished(&tree->walk, err)))
+			return err;
 	}
 	return 0;
 }
@@ -194,17 +185,13 @@ static bool produce(struct call *call)
 {
 	struct read_tree *tree = tree_of(call);
 	size_t size = call__room(call);
-	struct writer out;
-	uint8_t *payload;
-	int error;
-
 	if (!size && !(tree->over && !buffer__pending(&tree->records)))
 		return false;
 	if (size > CHUNK)
 		size = CHUNK;
-	error = fill(tree, size);
-	if (error) {
-		call__fail_at(call, error, tree->walk.path.text);
+	int err = fill(tree, size);
+	if (err) {
+		call__fail_at(call, err, tree->walk.path.text);
 		return true;
 	}
 	if (size > buffer__pending(&tree->records))
@@ -214,7 +201,8 @@ static bool produce(struct call *call)
 			call__succeed_with(call, "size", tree->sent);
 		return true;
 	}
-	payload = data_frame__begin(&out, &call->connection->out, call->id, "data", size);
+	struct writer out;
+	uint8_t *payload = data_frame__begin(&out, &call->connection->out, call->id, "data", size);
 	if (!payload) {
 		call__break(call);
 		return false;
@@ -237,7 +225,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct read_tree *tree = tree_of(call);
-
 	source__close(&tree->source);
 	walk__end(&tree->walk);
 	links__free(&tree->links);

@@ -18,7 +18,6 @@ static void await(struct relay *relay)
 {
 	for (int i = 0; i < RELAY_SIDES; i++) {
 		struct relay_side *side = &relay->sides[i], *other = &relay->sides[!i];
-
 		side->awaited = (buffer__pending(&side->queued) ? LOOP_WRITE : 0U) |
 				(side->silent || buffer__pending(&other->queued) ? 0U : LOOP_READ);
 		(void)!loop__mod(relay->agent->loop, side->fd, side->awaited);
@@ -28,17 +27,15 @@ static void await(struct relay *relay)
 /* Returns 0, or -errno when the side has broken. */
 static int flush(struct relay_side *side)
 {
-	int error = buffer__flush(&side->queued, side->fd);
-
+	int err = buffer__flush(&side->queued, side->fd);
 	if (!buffer__pending(&side->queued))
 		buffer__free(&side->queued);
-	return error == -EAGAIN ? 0 : error;
+	return err == -EAGAIN ? 0 : err;
 }
 
 static int keep(struct relay_side *side, const uint8_t *bytes, size_t length)
 {
 	uint8_t *room = buffer__reserve(&side->queued, length);
-
 	if (!room)
 		return -ENOMEM;
 	memcpy(room, bytes, length);
@@ -50,19 +47,17 @@ static int keep(struct relay_side *side, const uint8_t *bytes, size_t length)
 static ssize_t pass_on(struct relay_side *from, struct relay_side *to)
 {
 	uint8_t bytes[READ_SIZE];
-	ssize_t n = read(from->fd, bytes, sizeof(bytes)), written;
-	int error;
-
+	ssize_t n = read(from->fd, bytes, sizeof(bytes));
 	if (n <= 0)
 		return n < 0 ? -errno : 0;
-	written = write(to->fd, bytes, (size_t)n);
+	ssize_t written = write(to->fd, bytes, (size_t)n);
 	if (written < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
 		written = 0;
 	}
-	error = written < n ? keep(to, bytes + written, (size_t)(n - written)) : 0;
-	return error ? error : n;
+	int err = written < n ? keep(to, bytes + written, (size_t)(n - written)) : 0;
+	return err ? err : n;
 }
 
 /* Returns 0, or -errno when a side has broken. */
@@ -70,7 +65,6 @@ static int move(struct relay_side *from, struct relay_side *to)
 {
 	for (int round = 0; round < ROUNDS && !from->silent && !buffer__pending(&to->queued); round++) {
 		ssize_t n = pass_on(from, to);
-
 		if (n == -EAGAIN || n == -EINTR)
 			return 0;
 		if (n < 0)
@@ -92,7 +86,6 @@ static int pass_end(const struct relay_side *from, const struct relay_side *to)
 static void break_off(struct relay *relay)
 {
 	const struct linger at_once = {.l_onoff = 1};
-
 	for (int i = 0; i < RELAY_SIDES; i++)
 		setsockopt(relay->sides[i].fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	relay__close(relay);
@@ -112,18 +105,17 @@ static void ready(void *arg, int fd, unsigned what)
 	int which = fd == relay->sides[RELAY_GUEST].fd ? RELAY_GUEST : RELAY_HOST;
 	struct relay_side *side = &relay->sides[which], *other = &relay->sides[!which];
 	bool told = side->silent, was_empty = !buffer__pending(&side->queued);
-	int error = 0;
-
+	int err = 0;
 	if (!was_empty && (what & LOOP_WRITE)) {
-		error = flush(side);
-		if (!error && !buffer__pending(&side->queued))
-			error = pass_end(other, side);
+		err = flush(side);
+		if (!err && !buffer__pending(&side->queued))
+			err = pass_end(other, side);
 	}
-	if (!error && (side->awaited & LOOP_READ))
-		error = move(side, other);
-	if (!error && !told && side->silent)
-		error = pass_end(side, other);
-	if (error)
+	if (!err && (side->awaited & LOOP_READ))
+		err = move(side, other);
+	if (!err && !told && side->silent)
+		err = pass_end(side, other);
+	if (err)
 		break_off(relay);
 	else if (is_over(relay))
 		relay__close(relay);

@@ -18,15 +18,13 @@ static struct remove *remove_of(struct call *call)
 static void start(struct call *call, const CborValue *request)
 {
 	struct removal *removal = &remove_of(call)->removal;
-	char path[PATH_MAX];
 	bool recursive = false, force = false;
-	int more;
-
 	removal->above = -1;
+	char path[PATH_MAX];
 	if (call__take_path(call, request, "path", path) || call__take_bool(call, request, "recursive", &recursive) ||
 	    call__take_bool(call, request, "force", &force))
 		return;
-	more = removal__begin(removal, path, recursive);
+	int more = removal__begin(removal, path, recursive);
 	if (more == 0 || (force && (more == -ENOENT || more == -ENOTDIR)))
 		call__succeed(call);
 	else if (more < 0)
@@ -37,7 +35,6 @@ static bool produce(struct call *call)
 {
 	struct remove *remove = remove_of(call);
 	int more = removal__step(&remove->removal);
-
 	if (more < 0)
 		call__fail_at(call, more, remove->removal.path.text);
 	else if (more == 0)

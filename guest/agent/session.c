@@ -8,7 +8,6 @@ enum { GRACE_DEFAULT_MS = 5000, GRACE_LIMIT_MS = 3600000 };
 static void hello(struct call *call, const CborValue *request)
 {
 	uint64_t version = 0;
-
 	if (reader__uint(request, "version", &version) != 1) {
 		call__refuse(call, "version");
 		return;
@@ -28,7 +27,6 @@ static void ping(struct call *call, const CborValue *request)
 {
 	struct span data;
 	int found = reader__bytes(request, "data", &data);
-
 	if (found < 0) {
 		call__refuse(call, "data");
 	} else if (found == 0) {
@@ -44,7 +42,6 @@ static void shutdown_sandbox(struct call *call, const CborValue *request)
 {
 	struct connection *connection = call->connection;
 	uint64_t grace_ms = GRACE_DEFAULT_MS;
-
 	if (reader__uint(request, "graceMs", &grace_ms) < 0) {
 		call__refuse(call, "graceMs");
 		return;

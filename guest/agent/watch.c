@@ -64,7 +64,6 @@ int watching__put(struct watching *watching, const char *change, bool directory,
 static void send_batch(struct watching *watching)
 {
 	size_t length = buffer__pending(&watching->batch);
-
 	call__tell_entries(&watching->call, watching->batch_count, buffer__head(&watching->batch), length);
 	buffer__consume(&watching->batch, length);
 	watching->batch_count = 0;
@@ -84,26 +83,24 @@ void watching__begun(struct watching *watching)
 
 static int step(struct watching *watching)
 {
-	int error;
-
 	if (watching->search == SEARCH_NONE)
 		return watching__event_next(watching);
-	error = watching__search_next(watching);
-	return error && !walk__vanished(&watching->walk, error) ? error : 1;
+	int err = watching__search_next(watching);
+	return err && !walk__vanished(&watching->walk, err) ? err : 1;
 }
 
-static void fail(struct watching *watching, int error)
+static void fail(struct watching *watching, int err)
 {
-	if (error == -ENOSPC)
-		call__fail(&watching->call, error,
+	if (err == -ENOSPC)
+		call__fail(&watching->call, err,
 			   "%s: %zu directories are watched, the limit of this sandbox's kernel: raise "
 			   "fs.inotify.max_user_watches",
 			   watching->path, watching->watched.count);
-	else if (error == -EMFILE)
-		call__fail(&watching->call, error, "%s: too many watch already: raise fs.inotify.max_user_instances",
+	else if (err == -EMFILE)
+		call__fail(&watching->call, err, "%s: too many watch already: raise fs.inotify.max_user_instances",
 			   watching->path);
 	else
-		call__fail_at(&watching->call, error,
+		call__fail_at(&watching->call, err,
 			      watching->search && watching->walk.path.text ? watching->walk.path.text : watching->path);
 }
 
@@ -112,7 +109,6 @@ static bool produce(struct call *call)
 	struct watching *watching = watching_of(call);
 	size_t room = call__room(call), most = room < BATCH ? room : BATCH;
 	int more = room > 0;
-
 	for (int i = 0; i < STEPS && more > 0 && !watching->over && buffer__pending(&watching->batch) < most; i++) {
 		more = step(watching);
 		if (more == -ELOOP && (watching->search == SEARCH_NONE || watching->search == SEARCH_NEW)) {
@@ -170,11 +166,11 @@ void watching__await(struct watching *watching, bool events)
  * 0 or -errno. */
 static int resolve(struct watching *watching)
 {
-	char resolved[PATH_MAX], *slash;
+	char resolved[PATH_MAX];
 	struct stat status;
-
 	if (!realpath(watching->path, resolved) || stat(resolved, &status))
 		return -errno;
+	char *slash;
 	if (!S_ISDIR(status.st_mode)) {
 		slash = strrchr(resolved, '/');
 		watching->only = strdup(slash + 1);
@@ -191,22 +187,20 @@ static void start(struct call *call, const CborValue *request)
 {
 	struct watching *watching = watching_of(call);
 	bool attributes = false;
-	int error;
-
 	watching->watched.fd = -1;
 	if (call__take_path(call, request, "path", watching->path) || call__take_window(call, request) ||
 	    call__take_bool(call, request, "recursive", &watching->recursive) ||
 	    call__take_bool(call, request, "attributes", &attributes))
 		return;
-	error = resolve(watching);
-	if (!error)
-		error = watched__begin(&watching->watched, ALWAYS | (attributes ? IN_ATTRIB : 0));
-	if (!error)
-		error = watching__hear(watching);
-	if (!error)
-		error = watching__search(watching, SEARCH_FIRST, NULL, "");
-	if (error)
-		fail(watching, error);
+	int err = resolve(watching);
+	if (!err)
+		err = watched__begin(&watching->watched, ALWAYS | (attributes ? IN_ATTRIB : 0));
+	if (!err)
+		err = watching__hear(watching);
+	if (!err)
+		err = watching__search(watching, SEARCH_FIRST, NULL, "");
+	if (err)
+		fail(watching, err);
 }
 
 static void event(struct call *call, struct span ev, const CborValue *message)
@@ -219,7 +213,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct watching *watching = watching_of(call);
-
 	watching__deafen(watching);
 	watched__end(&watching->watched);
 	walk__end(&watching->walk);

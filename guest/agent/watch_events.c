@@ -14,7 +14,6 @@ void watching__remember(struct watching *watching, int wd, const char *name)
 {
 	size_t size = sizeof(wd) + strlen(name) + 1;
 	uint8_t *room = buffer__pending(&watching->told) + size > TOLD ? NULL : buffer__reserve(&watching->told, size);
-
 	if (!room)
 		return; /* then it is told twice */
 	memcpy(room, &wd, sizeof(wd));
@@ -25,11 +24,9 @@ void watching__remember(struct watching *watching, int wd, const char *name)
 static bool was_told(struct watching *watching, int wd, const char *name)
 {
 	const int never = -1;
-
 	for (size_t at = watching->told.start; at < watching->told.end;) {
 		uint8_t *entry = watching->told.data + at;
 		const char *told = (const char *)entry + sizeof(wd);
-
 		if (memcmp(entry, &wd, sizeof(wd)) == 0 && strcmp(told, name) == 0) {
 			memcpy(entry, &never, sizeof(never));
 			return true;
@@ -41,40 +38,36 @@ static bool was_told(struct watching *watching, int wd, const char *name)
 
 static int come(struct watching *watching, bool directory, struct watched_dir *dir, const char *name)
 {
-	int error = watching__put(watching, "create", directory, dir, name, NULL, "");
-
-	return error || !directory || !watching->recursive ? error : watching__search(watching, SEARCH_NEW, dir, name);
+	int err = watching__put(watching, "create", directory, dir, name, NULL, "");
+	return err || !directory || !watching->recursive ? err : watching__search(watching, SEARCH_NEW, dir, name);
 }
 
 static int go(struct watching *watching, bool directory, struct watched_dir *dir, const char *name)
 {
 	struct watched_dir *gone = directory ? watched__child(dir, name) : NULL;
-	int error = watching__put(watching, "delete", directory, dir, name, NULL, "");
-
+	int err = watching__put(watching, "delete", directory, dir, name, NULL, "");
 	if (gone)
 		watched__remove(&watching->watched, gone);
-	return error;
+	return err;
 }
 
 /* Both halves of a rename are here. */
 static int moved(struct watching *watching, const struct inotify_event *from, const struct inotify_event *to)
 {
 	struct watched_dir *dir = watched__find(&watching->watched, from->wd),
-			   *into = watched__find(&watching->watched, to->wd), *which;
+			   *into = watched__find(&watching->watched, to->wd);
 	bool directory = from->mask & IN_ISDIR;
-	int error;
-
 	if (!dir || !into)
 		return dir    ? go(watching, directory, dir, from->name)
 		       : into ? come(watching, directory, into, to->name)
 			      : 0;
-	error = watching__put(watching, "rename", directory, dir, from->name, into, to->name);
-	if (error || !directory || !watching->recursive)
-		return error;
-	which = watched__child(dir, from->name);
-	error = which ? watched__move(which, into, to->name) : 0;
+	int err = watching__put(watching, "rename", directory, dir, from->name, into, to->name);
+	if (err || !directory || !watching->recursive)
+		return err;
+	struct watched_dir *which = watched__child(dir, from->name);
+	err = which ? watched__move(which, into, to->name) : 0;
 	/* whether it is this one, and all of it, is for the directory itself to show */
-	return error ? error : watching__search(watching, SEARCH_NEW, into, to->name);
+	return err ? err : watching__search(watching, SEARCH_NEW, into, to->name);
 }
 
 /* The event after `event`, or the end. */
@@ -87,7 +80,6 @@ static struct inotify_event *second_half(struct watching *watching, uint32_t coo
 {
 	struct inotify_event *event = (void *)(watching->events + watching->at),
 			     *end = (void *)(watching->events + watching->end);
-
 	for (; event < end; event = after(event))
 		if (event->mask & IN_MOVED_TO && event->cookie == cookie)
 			return event;
@@ -99,7 +91,6 @@ static int part(struct watching *watching, struct inotify_event *from)
 {
 	struct inotify_event *to = second_half(watching, from->cookie);
 	struct watched_dir *dir = watched__find(&watching->watched, from->wd);
-
 	watching->parted = NULL;
 	loop__timer_cancel(watching->call.connection->agent->loop, watching->patience);
 	watching->patience = 0;
@@ -112,7 +103,6 @@ static int part(struct watching *watching, struct inotify_event *from)
 static int change(struct watching *watching, const struct inotify_event *event, struct watched_dir *dir)
 {
 	bool directory = event->mask & IN_ISDIR;
-
 	if (event->mask & (IN_CREATE | IN_MOVED_TO))
 		return was_told(watching, event->wd, event->name) ? 0 : come(watching, directory, dir, event->name);
 	if (event->mask & IN_MOVED_FROM)
@@ -132,7 +122,6 @@ static int change_of_mounted(struct watching *watching, const struct inotify_eve
 			   : event->mask & IN_MODIFY    ? "modify"
 			   : event->mask & IN_ATTRIB    ? "attributes"
 							: NULL;
-
 	return what ? watching__put(watching, what, false, NULL, "", NULL, "") : 0;
 }
 
@@ -146,7 +135,6 @@ static int handle(struct watching *watching, struct inotify_event *event)
 {
 	struct watched_dir *dir = watched__find(&watching->watched, event->wd);
 	bool is_root = dir && dir == watching->watched.root;
-
 	if (event->mask & IN_Q_OVERFLOW)
 		return watching__search_again(watching);
 	if (watching->only_wd > 0 && event->wd == watching->only_wd)
@@ -180,15 +168,13 @@ static int handle(struct watching *watching, struct inotify_event *event)
 static int read_events(struct watching *watching)
 {
 	size_t kept = 0;
-	ssize_t n;
-
 	if (watching->parted) {
 		kept = sizeof(*watching->parted) + watching->parted->len;
 		memmove(watching->events, watching->parted, kept);
 		watching->parted = (void *)watching->events;
 	}
 	watching->at = watching->end = kept;
-	n = read(watching->watched.fd, watching->events + kept, sizeof(watching->events) - kept);
+	ssize_t n = read(watching->watched.fd, watching->events + kept, sizeof(watching->events) - kept);
 	if (n < 0 && errno == EAGAIN) {
 		buffer__consume(&watching->told, buffer__pending(&watching->told));
 		return 0;
@@ -201,23 +187,20 @@ static int read_events(struct watching *watching)
 
 int watching__event_next(struct watching *watching)
 {
-	struct inotify_event *event;
-	int error;
-
+	int err;
 	if (watching->at == watching->end) {
 		bool patient = watching->parted && watching->patience;
 		int more = read_events(watching);
-
 		if (more < 0 || (!more && (patient || !watching->parted)))
 			return more;
 		if (watching->parted && (watching->at < watching->end || !more)) {
-			error = part(watching, watching->parted);
-			return error ? error : 1;
+			err = part(watching, watching->parted);
+			return err ? err : 1;
 		}
 		return 1;
 	}
-	event = (void *)(watching->events + watching->at);
+	struct inotify_event *event = (void *)(watching->events + watching->at);
 	watching->at += sizeof(*event) + event->len;
-	error = handle(watching, event);
-	return error ? error : 1;
+	err = handle(watching, event);
+	return err ? err : 1;
 }

@@ -7,15 +7,13 @@
 
 int watching__search(struct watching *watching, enum search what, struct watched_dir *holder, const char *name)
 {
-	int error;
-
 	if (tree_path__set(&watching->place, watching->path) ||
 	    (holder && (watched__descend(holder, &watching->place) || tree_path__push(&watching->place, name))))
 		return -ENOMEM;
 	watching->holder = holder;
 	watching->search = what;
-	error = walk__begin(&watching->walk, watching->place.text);
-	return what == SEARCH_NEW && (error == -ENOENT || error == -ENOTDIR) ? 0 : error;
+	int err = walk__begin(&watching->walk, watching->place.text);
+	return what == SEARCH_NEW && (err == -ENOENT || err == -ENOTDIR) ? 0 : err;
 }
 
 static int tell_overflow(struct watching *watching)
@@ -26,8 +24,6 @@ static int tell_overflow(struct watching *watching)
 int watching__search_again(struct watching *watching)
 {
 	uint32_t mask = watching->watched.mask;
-	int error;
-
 	walk__end(&watching->walk);
 	watching->walk = (struct walk){.depth = 0};
 	watching__deafen(watching);
@@ -35,23 +31,22 @@ int watching__search_again(struct watching *watching)
 	buffer__consume(&watching->told, buffer__pending(&watching->told));
 	watching->at = watching->end = 0;
 	watching->parted = NULL;
-	error = watched__begin(&watching->watched, mask);
-	if (!error)
-		error = watching__hear(watching);
-	if (error)
-		return error;
-	error = watching__search(watching, SEARCH_AGAIN, NULL, "");
-	if (error != -ENOENT && error != -ENOTDIR)
-		return error;
-	error = tell_overflow(watching);
-	return error ? error : watching__end(watching);
+	int err = watched__begin(&watching->watched, mask);
+	if (!err)
+		err = watching__hear(watching);
+	if (err)
+		return err;
+	err = watching__search(watching, SEARCH_AGAIN, NULL, "");
+	if (err != -ENOENT && err != -ENOTDIR)
+		return err;
+	err = tell_overflow(watching);
+	return err ? err : watching__end(watching);
 }
 
 /* Nothing in there tells of its changes, and there is no end to it. */
 static bool is_the_kernels(const struct watching *watching, const struct walk_step *step)
 {
 	struct statfs status;
-
 	if (step->status.st_dev == watching->walk.root.st_dev ||
 	    fstatfs(dirfd(watching->walk.levels[watching->walk.depth - 1]), &status))
 		return false;
@@ -62,14 +57,13 @@ static bool is_the_kernels(const struct watching *watching, const struct walk_st
 /* The walk has entered a directory. */
 static int enter(struct watching *watching, const struct walk_step *step, struct watched_dir *holder)
 {
-	int depth = watching->walk.depth - 1, found;
-
+	int depth = watching->walk.depth - 1;
 	if ((depth && !watching->recursive) || is_the_kernels(watching, step)) {
 		walk__skip(&watching->walk);
 		return 0;
 	}
-	found = watched__add(&watching->watched, dirfd(watching->walk.levels[depth]), holder,
-			     holder ? tree_path__name(&watching->walk.path) : "", &watching->level[depth]);
+	int found = watched__add(&watching->watched, dirfd(watching->walk.levels[depth]), holder,
+				 holder ? tree_path__name(&watching->walk.path) : "", &watching->level[depth]);
 	if (found == -ELOOP && watching->search != SEARCH_NEW) { /* a mount of what is above it */
 		walk__skip(&watching->walk);
 		return 0;
@@ -84,13 +78,12 @@ static int enter(struct watching *watching, const struct walk_step *step, struct
 static int watch_mounted(struct watching *watching)
 {
 	uint32_t mask = (watching->watched.mask & (IN_MODIFY | IN_ATTRIB)) | IN_DELETE_SELF;
-	struct stat directory, file;
-
 	watching->only_wd = 0;
 	if (!watching->only || !watching->watched.root)
 		return 0;
 	if (tree_path__set(&watching->place, watching->path) || tree_path__push(&watching->place, watching->only))
 		return -ENOMEM;
+	struct stat directory, file;
 	if (stat(watching->path, &directory) || stat(watching->place.text, &file) || directory.st_dev == file.st_dev)
 		return 0;
 	watching->only_wd = inotify_add_watch(watching->watched.fd, watching->place.text, mask);
@@ -100,42 +93,38 @@ static int watch_mounted(struct watching *watching)
 static int end_search(struct watching *watching)
 {
 	enum search what = watching->search;
-	int error;
-
 	walk__end(&watching->walk);
 	watching->walk = (struct walk){.depth = 0};
 	watching->search = SEARCH_NONE;
-	error = watch_mounted(watching);
-	if (error)
-		return error;
+	int err = watch_mounted(watching);
+	if (err)
+		return err;
 	if (what == SEARCH_FIRST && watching->watched.root)
 		watching__begun(watching);
 	if (what == SEARCH_FIRST && !watching->watched.root)
 		return -ENOENT;
-	error = what == SEARCH_AGAIN ? tell_overflow(watching) : 0;
-	return error || watching->watched.root ? error : watching__end(watching);
+	err = what == SEARCH_AGAIN ? tell_overflow(watching) : 0;
+	return err || watching->watched.root ? err : watching__end(watching);
 }
 
 int watching__search_next(struct watching *watching)
 {
 	struct walk *walk = &watching->walk;
 	struct walk_step step;
-	int found = walk__next(walk, &step), depth, error = 0;
+	int found = walk__next(walk, &step), err = 0;
 	bool is_root = walk->path.length == walk->path.root;
-
 	if (found == 0 || (found < 0 && is_root && watching->search == SEARCH_NEW))
 		return end_search(watching);
 	if (found < 0 || step.kind == WALK_LEAVE)
 		return found < 0 ? found : 0;
-	depth = walk->depth - (step.kind == WALK_ENTER); /* directories it is in */
+	int depth = walk->depth - (step.kind == WALK_ENTER); /* directories it is in */
 	if (depth && watching->tell[depth - 1]) {
 		struct watched_dir *dir = watching->level[depth - 1];
-
-		error = watching__put(watching, "create", step.kind == WALK_ENTER, dir, tree_path__name(&walk->path),
-				      NULL, "");
+		err = watching__put(watching, "create", step.kind == WALK_ENTER, dir, tree_path__name(&walk->path),
+				    NULL, "");
 		watching__remember(watching, dir->wd, tree_path__name(&walk->path));
 	}
-	if (!error && step.kind == WALK_ENTER)
-		error = enter(watching, &step, depth ? watching->level[depth - 1] : watching->holder);
-	return error;
+	if (!err && step.kind == WALK_ENTER)
+		err = enter(watching, &step, depth ? watching->level[depth - 1] : watching->holder);
+	return err;
 }

@@ -34,11 +34,9 @@ static int create(struct write_file *file)
 {
 	static unsigned serial;
 	size_t directory = (size_t)(strrchr(file->target, '/') - file->target) + 1;
-
 	for (int attempt = 0; attempt < 100; attempt++) {
 		int length = snprintf(file->temporary, sizeof(file->temporary), "%.*s.capsa-%d-%u", (int)directory,
 				      file->target, (int)getpid(), serial++);
-
 		if (length >= (int)sizeof(file->temporary))
 			return ENAMETOOLONG;
 		file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -54,7 +52,6 @@ static int create(struct write_file *file)
 static int open_in_place(struct write_file *file, bool append, uint64_t offset)
 {
 	int flags = O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (append ? O_APPEND : 0);
-
 	file->fd = open(file->target, flags, 0600);
 	if (file->fd < 0 || (offset && lseek(file->fd, (off_t)offset, SEEK_SET) < 0))
 		return errno;
@@ -64,17 +61,14 @@ static int open_in_place(struct write_file *file, bool append, uint64_t offset)
 static void start(struct call *call, const CborValue *request)
 {
 	struct write_file *file = file_of(call);
-	char path[PATH_MAX];
 	uint64_t offset = 0;
 	bool parents = false, append = false;
-	struct stat status;
-	int found, error;
-
 	file->fd = -1;
 	file->mode = 0644;
+	char path[PATH_MAX];
 	if (call__take_path(call, request, "path", path) || call__take_window(call, request))
 		return;
-	found = call__take_mode(call, request, &file->mode);
+	int found = call__take_mode(call, request, &file->mode);
 	if (found < 0 || call__take_bool(call, request, "parents", &parents) ||
 	    call__take_bool(call, request, "append", &append))
 		return;
@@ -87,9 +81,9 @@ static void start(struct call *call, const CborValue *request)
 		return;
 	}
 	file->in_place = found || append;
-	error = parents ? -directories__make_above(path) : 0;
-	if (error) {
-		call__fail_at(call, error, path);
+	int err = parents ? -directories__make_above(path) : 0;
+	if (err) {
+		call__fail_at(call, err, path);
 		return;
 	}
 	file->target = realpath(path, NULL);
@@ -99,10 +93,11 @@ static void start(struct call *call, const CborValue *request)
 		call__fail_at(call, ENOMEM, path);
 		return;
 	}
+	struct stat status;
 	file->exists = stat(file->target, &status) == 0;
 	if (file->exists && !S_ISREG(status.st_mode)) {
-		error = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
-		call__fail(call, error, "%s: %s", path, error == EINVAL ? "not a regular file" : strerror(error));
+		err = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+		call__fail(call, err, "%s: %s", path, err == EINVAL ? "not a regular file" : strerror(err));
 		return;
 	}
 	if (file->exists) {
@@ -112,20 +107,18 @@ static void start(struct call *call, const CborValue *request)
 			file->mode = status.st_mode & 07777;
 	}
 	if (path[strlen(path) - 1] == '/')
-		error = EISDIR;
+		err = EISDIR;
 	else
-		error = file->in_place ? open_in_place(file, append, offset) : create(file);
-	if (error)
-		call__fail_at(call, error, path);
+		err = file->in_place ? open_in_place(file, append, offset) : create(file);
+	if (err)
+		call__fail_at(call, err, path);
 }
 
 static void take_data(struct write_file *file, struct span data)
 {
 	size_t written = 0;
-
 	while (written < data.length) {
 		ssize_t n = write(file->fd, data.at + written, data.length - written);
-
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
@@ -144,18 +137,16 @@ static int write_through(struct write_file *file)
 	int out = open(file->target, O_WRONLY | O_TRUNC | O_CLOEXEC);
 	off_t offset = 0;
 	ssize_t n = 1;
-	int error;
-
 	if (out < 0)
 		return errno;
 	while (n > 0 && (uint64_t)offset < file->size)
 		n = sendfile(out, file->fd, &offset, 1 << 20);
-	error = n < 0 ? errno : 0;
-	if (!error && file->has_mode && fchmod(out, file->mode))
-		error = errno;
-	if (close(out) && !error)
-		error = errno;
-	return error;
+	int err = n < 0 ? errno : 0;
+	if (!err && file->has_mode && fchmod(out, file->mode))
+		err = errno;
+	if (close(out) && !err)
+		err = errno;
+	return err;
 }
 
 /* Put the whole file in place. Returns 0 or an errno. */
@@ -181,17 +172,16 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 {
 	struct write_file *file = file_of(call);
 	struct span data;
-	int error;
-
+	int err;
 	if (span__equals(ev, "data")) {
 		if (reader__bytes(message, "data", &data) != 1)
 			call__refuse(call, "data");
 		else
 			take_data(file, data);
 	} else if (span__equals(ev, "end")) {
-		error = commit(file);
-		if (error)
-			call__fail_at(call, error, file->target);
+		err = commit(file);
+		if (err)
+			call__fail_at(call, err, file->target);
 		else
 			call__succeed_with(call, "size", file->size);
 	} else if (span__equals(ev, "abort")) {
@@ -202,7 +192,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct write_file *file = file_of(call);
-
 	if (file->fd >= 0) {
 		close(file->fd);
 		if (!file->in_place)

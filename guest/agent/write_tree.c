@@ -23,19 +23,17 @@ static struct write_tree *tree_of(struct call *call)
 static void start(struct call *call, const CborValue *request)
 {
 	struct write_tree *tree = tree_of(call);
-	char path[PATH_MAX];
 	bool parents = false;
 	uint64_t user = UINT32_MAX, group = UINT32_MAX; /* -1: as it is */
-	int has_user, has_group, error;
-
 	tree->plant.fd = tree->plant.levels[0].fd = -1;
+	char path[PATH_MAX];
 	if (call__take_path(call, request, "path", path) || call__take_window(call, request) ||
 	    call__take_bool(call, request, "parents", &parents))
 		return;
-	has_user = call__take_uint(call, request, "user", UINT32_MAX - 1, &user);
+	int has_user = call__take_uint(call, request, "user", UINT32_MAX - 1, &user);
 	if (has_user < 0)
 		return;
-	has_group = call__take_uint(call, request, "group", UINT32_MAX - 1, &group);
+	int has_group = call__take_uint(call, request, "group", UINT32_MAX - 1, &group);
 	if (has_group < 0)
 		return;
 	tree->attributes.has_owner = has_user || has_group;
@@ -43,18 +41,17 @@ static void start(struct call *call, const CborValue *request)
 	tree->attributes.group = (gid_t)group;
 	for (size_t end = strlen(path); end > 1 && path[end - 1] == '/'; end--)
 		path[end - 1] = '\0';
-	error = parents ? directories__make_above(path) : 0;
-	if (!error)
-		error = plant__begin(&tree->plant, path);
-	if (error)
-		call__fail_at(call, error, path);
+	int err = parents ? directories__make_above(path) : 0;
+	if (!err)
+		err = plant__begin(&tree->plant, path);
+	if (err)
+		call__fail_at(call, err, path);
 }
 
 /* A name that a directory can hold, terminated. Returns 0 or -EPROTO. */
 static int take_name(const CborValue *record, char name[NAME_MAX + 1])
 {
 	struct span span;
-
 	if (reader__string(record, "name", &span) != 1 || !span.length || span.length > NAME_MAX ||
 	    memchr(span.at, '/', span.length) || memchr(span.at, 0, span.length) || span__equals(span, ".") ||
 	    span__equals(span, ".."))
@@ -67,7 +64,6 @@ static int take_name(const CborValue *record, char name[NAME_MAX + 1])
 static int take_target(const CborValue *record, char target[PATH_MAX])
 {
 	struct span span;
-
 	if (reader__string(record, "target", &span) != 1 || !span.length || span.length >= PATH_MAX ||
 	    memchr(span.at, 0, span.length))
 		return -EPROTO;
@@ -80,7 +76,6 @@ static int take_attributes(const CborValue *record, struct plant_attributes *att
 {
 	uint64_t mode = 0;
 	int64_t ns = 0;
-
 	if (reader__uint(record, "mode", &mode) < 0 || mode > 07777 || reader__int(record, "mtimeNs", &ns) != 1)
 		return -EPROTO;
 	attributes->mode = (mode_t)mode;
@@ -99,7 +94,6 @@ static int take_contents(struct write_tree *tree, struct span ev, const CborValu
 	struct plant *plant = &tree->plant;
 	struct span data;
 	uint64_t size = 0;
-
 	if (span__equals(ev, "data"))
 		return reader__bytes(record, "data", &data) == 1 ? plant__write(plant, data.at, data.length) : -EPROTO;
 	if (span__equals(ev, "hole"))
@@ -112,11 +106,11 @@ static int take_named(struct write_tree *tree, struct span ev, const CborValue *
 {
 	struct plant *plant = &tree->plant;
 	struct plant_attributes attributes = tree->attributes;
-	char name[NAME_MAX + 1] = "", target[PATH_MAX];
-
+	char name[NAME_MAX + 1] = "";
 	if (tree->begun ? !plant->depth || take_name(record, name) : false)
 		return -EPROTO;
 	tree->begun = true;
+	char target[PATH_MAX];
 	if (span__equals(ev, "link"))
 		return take_target(record, target) ? -EPROTO : plant__link(plant, name, target);
 	if (take_attributes(record, &attributes))
@@ -135,7 +129,6 @@ static int take_record(struct write_tree *tree, const uint8_t *body, size_t leng
 	struct message record;
 	struct span ev;
 	const char *why;
-
 	if (message__parse(&record, body, length, &why) || reader__text(&record.map, "ev", &ev) != 1)
 		return -EPROTO;
 	if (tree->plant.fd >= 0)
@@ -149,30 +142,27 @@ static int take_records(struct write_tree *tree)
 {
 	const uint8_t *body;
 	size_t length, missing;
-	int found, error;
-
+	int found, err;
 	while ((found = frame__peek(&tree->records, &body, &length, &missing)) == 1) {
-		error = take_record(tree, body, length);
-		if (error)
-			return error;
+		err = take_record(tree, body, length);
+		if (err)
+			return err;
 		buffer__consume(&tree->records, FRAME_HEAD + length);
 	}
 	return found;
 }
 
-static void fail(struct write_tree *tree, int error)
+static void fail(struct write_tree *tree, int err)
 {
-	if (error == -EPROTO)
+	if (err == -EPROTO)
 		call__refuse(&tree->call, "data");
 	else
-		call__fail_at(&tree->call, error, tree->plant.path.text);
+		call__fail_at(&tree->call, err, tree->plant.path.text);
 }
 
 static void take_data(struct write_tree *tree, struct span data)
 {
 	uint8_t *room = buffer__reserve(&tree->records, data.length);
-	int error;
-
 	if (!room) {
 		fail(tree, -ENOMEM);
 		return;
@@ -180,9 +170,9 @@ static void take_data(struct write_tree *tree, struct span data)
 	if (data.length)
 		memcpy(room, data.at, data.length);
 	buffer__commit(&tree->records, data.length);
-	error = take_records(tree);
-	if (error) {
-		fail(tree, error);
+	int err = take_records(tree);
+	if (err) {
+		fail(tree, err);
 		return;
 	}
 	tree->size += data.length;
@@ -198,7 +188,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 {
 	struct write_tree *tree = tree_of(call);
 	struct span data;
-
 	if (span__equals(ev, "data")) {
 		if (reader__bytes(message, "data", &data) != 1)
 			call__refuse(call, "data");
@@ -217,7 +206,6 @@ static void event(struct call *call, struct span ev, const CborValue *message)
 static void release(struct call *call)
 {
 	struct write_tree *tree = tree_of(call);
-
 	plant__end(&tree->plant);
 	buffer__free(&tree->records);
 }

@@ -35,7 +35,6 @@ enum {
 static int64_t now(clockid_t id)
 {
 	struct timespec t;
-
 	clock_gettime(id, &t);
 	return (int64_t)t.tv_sec * NS + t.tv_nsec;
 }
@@ -44,10 +43,8 @@ static int64_t now(clockid_t id)
 static int64_t own_lead(void)
 {
 	int64_t least = INT64_MAX, lead = 0;
-
 	for (int i = 0; i < READINGS; i++) {
 		int64_t before = now(CLOCK_MONOTONIC), wall = now(CLOCK_REALTIME), after = now(CLOCK_MONOTONIC);
-
 		if (after - before < least) {
 			least = after - before;
 			lead = wall - before - least / 2;
@@ -73,7 +70,6 @@ static void lose(struct clock *clock)
 static void hand_over(struct clock *clock, struct timex timex)
 {
 	const int64_t doubt_us = lead__doubt(&clock->lead) / 1000 + 1;
-
 	timex.modes |= ADJ_NANO | ADJ_STATUS | ADJ_TIMECONST | ADJ_TICK | ADJ_FREQUENCY | ADJ_MAXERROR | ADJ_ESTERROR;
 	timex.status = STA_PLL | STA_FREQHOLD;
 	timex.constant = 0; /* a quarter of what is off, each second */
@@ -87,7 +83,6 @@ static void hand_over(struct clock *clock, struct timex timex)
 static void step(struct clock *clock, int64_t by)
 {
 	struct timex timex = {.modes = ADJ_SETOFFSET, .freq = clock->left.freq};
-
 	timex.time.tv_sec = by / NS;
 	timex.time.tv_usec = by % NS; /* ns, as ADJ_NANO says */
 	if (timex.time.tv_usec < 0) {
@@ -102,7 +97,6 @@ static void step(struct clock *clock, int64_t by)
 static void slew(struct clock *clock, const struct correction *correction)
 {
 	struct timex timex = {.modes = correction->by ? ADJ_OFFSET : 0, .offset = (long)correction->by};
-
 	timex.freq = clock->left.freq + (long)(correction->rate * PPM / 1000);
 	hand_over(clock, timex);
 	if (correction->by)
@@ -145,7 +139,6 @@ static void conclude(struct clock *clock)
 {
 	struct timex timex = {0};
 	struct correction correction;
-
 	if (clock->stood) {
 		clock->stood = false;
 		step(clock, lead__middle(&clock->lead) - own_lead());
@@ -169,7 +162,6 @@ static void conclude(struct clock *clock)
 static void hear(struct clock *clock, uint64_t what, int64_t host)
 {
 	int64_t heard = now(CLOCK_MONOTONIC);
-
 	if (what == STOOD_STILL) { /* programs run: what is certain is set at once, and the rest once that is known */
 		clock->stood = true;
 		look(clock);
@@ -194,14 +186,11 @@ static void hear(struct clock *clock, uint64_t what, int64_t host)
 static void ready(void *arg, int fd, unsigned events)
 {
 	struct clock *clock = arg;
-	ssize_t n;
-
 	(void)events;
 	if (!clock->connected) {
-		int error = 0;
-		socklen_t size = sizeof(error);
-
-		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) || error) {
+		int err = 0;
+		socklen_t size = sizeof(err);
+		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) || err) {
 			lose(clock);
 			return;
 		}
@@ -210,7 +199,8 @@ static void ready(void *arg, int fd, unsigned events)
 		look(clock);
 		return;
 	}
-	n = recv(fd, (uint8_t *)clock->answer + clock->received, sizeof(clock->answer) - clock->received, MSG_DONTWAIT);
+	ssize_t n = recv(fd, (uint8_t *)clock->answer + clock->received, sizeof(clock->answer) - clock->received,
+			 MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -227,8 +217,7 @@ static void ready(void *arg, int fd, unsigned events)
 bool clock__start(struct clock *clock, struct loop *loop, uint32_t port)
 {
 	struct sockaddr_vm host = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = port};
-	uint64_t deadline = monotonic_ns() + START_MS * 1000000ULL, time;
-
+	uint64_t deadline = monotonic_ns() + START_MS * 1000000ULL;
 	*clock = (struct clock){.loop = loop, .fd = -1, .good = FIRST_NS, .stood = true};
 	if (port)
 		clock->fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -237,6 +226,7 @@ bool clock__start(struct clock *clock, struct loop *loop, uint32_t port)
 	if ((connect(clock->fd, (struct sockaddr *)&host, sizeof(host)) && errno != EINPROGRESS) ||
 	    loop__add(loop, clock->fd, LOOP_WRITE, ready, clock))
 		lose(clock);
+	uint64_t time;
 	while (clock->fd >= 0 && clock->stood && (time = monotonic_ns()) < deadline) {
 		struct pollfd polled = {.fd = clock->fd, .events = clock->connected ? POLLIN : POLLOUT};
 		if (poll(&polled, 1, (int)((deadline - time) / 1000000 + 1)) > 0)

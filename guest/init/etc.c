@@ -21,7 +21,6 @@ static int make_etc(void)
 static bool is_of_share(const char *path)
 {
 	struct statfs at;
-
 	return (statfs(path, &at) == 0 || statfs("/etc", &at) == 0) && at.f_type == FUSE_SUPER_MAGIC;
 }
 
@@ -39,26 +38,23 @@ static bool ends_within_line(FILE *file)
 
 int etc__add_host(const char *name, const char *ipv4, const char *ipv6)
 {
-	FILE *file;
-	int error = make_etc();
-
-	if (!error)
-		error = is_of_share(HOSTS) ? 1 : unlink_dead_link(HOSTS);
-	if (error)
-		return error < 0 ? error : 0;
-	file = fopen(HOSTS, "a+e");
+	int err = make_etc();
+	if (!err)
+		err = is_of_share(HOSTS) ? 1 : unlink_dead_link(HOSTS);
+	if (err)
+		return err < 0 ? err : 0;
+	FILE *file = fopen(HOSTS, "a+e");
 	if (!file)
 		return -errno;
 	if (fprintf(file, "%s%s\t%s\n%s\t%s\n", ends_within_line(file) ? "\n" : "", ipv4, name, ipv6, name) < 0)
-		error = -EIO;
-	return fclose(file) ? -errno : error;
+		err = -EIO;
+	return fclose(file) ? -errno : err;
 }
 
 /* "search a b"; nothing without words. */
 static int write_words(FILE *file, const char *key, const struct strings *words)
 {
 	int written = words && words->count ? fprintf(file, "%s", key) : 0;
-
 	for (size_t i = 0; written >= 0 && words && i < words->count; i++)
 		written = fprintf(file, " %s%s", words->list[i], i + 1 == words->count ? "\n" : "");
 	return written < 0 ? -EIO : 0;
@@ -66,22 +62,20 @@ static int write_words(FILE *file, const char *key, const struct strings *words)
 
 int etc__write_resolv_conf(const struct strings *servers, const struct strings *search, const struct strings *options)
 {
-	FILE *file;
-	int error = make_etc();
-
-	if (error || is_of_share(RESOLV_CONF))
-		return error;
+	int err = make_etc();
+	if (err || is_of_share(RESOLV_CONF))
+		return err;
 	if (unlink(RESOLV_CONF) && errno != ENOENT)
 		return -errno;
-	file = fopen(RESOLV_CONF, "wxe");
+	FILE *file = fopen(RESOLV_CONF, "wxe");
 	if (!file)
 		return -errno;
 	for (size_t i = 0; i < servers->count; i++)
 		if (fprintf(file, "nameserver %s\n", servers->list[i]) < 0)
-			error = -EIO;
-	if (!error)
-		error = write_words(file, "search", search);
-	if (!error)
-		error = write_words(file, "options", options);
-	return fclose(file) ? -errno : error;
+			err = -EIO;
+	if (!err)
+		err = write_words(file, "search", search);
+	if (!err)
+		err = write_words(file, "options", options);
+	return fclose(file) ? -errno : err;
 }

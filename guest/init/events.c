@@ -31,10 +31,9 @@ static void ready(void *arg, int fd, unsigned what)
 	struct events *events = arg;
 	socklen_t size = sizeof(int);
 	char byte;
-	int error = 0;
-
+	int err = 0;
 	if (!events->connected) {
-		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) || error) {
+		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) || err) {
 			lose(events);
 			return;
 		}
@@ -42,7 +41,6 @@ static void ready(void *arg, int fd, unsigned what)
 	} else if (what & LOOP_READ) {
 		/* the host says nothing here: only its end can be read */
 		ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
-
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 			lose(events);
 			return;
@@ -55,7 +53,6 @@ void events__connect(struct events *events, struct loop *loop, uint32_t port)
 {
 	struct sockaddr_vm host = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = port};
 	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
 	*events = (struct events){.loop = loop, .fd = fd};
 	if (fd < 0 || loop__add(loop, fd, LOOP_WRITE, ready, events)) {
 		lose(events);
@@ -74,15 +71,13 @@ bool events__congested(const struct events *events)
 
 void events__flush(struct events *events)
 {
-	int error;
-
 	if (!events->connected || events->lost)
 		return;
-	error = buffer__flush(&events->out, events->fd);
-	if (error && error != -EAGAIN)
+	int err = buffer__flush(&events->out, events->fd);
+	if (err && err != -EAGAIN)
 		lose(events);
 	else
-		(void)!loop__mod(events->loop, events->fd, error ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+		(void)!loop__mod(events->loop, events->fd, err ? LOOP_READ | LOOP_WRITE : LOOP_READ);
 }
 
 static struct writer begin(struct events *events, const char *ev)
@@ -146,14 +141,14 @@ void events__expired(struct events *events, const char *why)
 	end(events, &out);
 }
 
-void events__boot_failed(struct events *events, int error, const char *message)
+void events__boot_failed(struct events *events, int err, const char *message)
 {
 	char text[MESSAGE_SIZE];
 	strncpy(text, message, sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
 	utf8__mend(text, strlen(text));
 	struct writer out = begin(events, "boot-failed");
-	writer__text(&out, "code", errno_name(error));
+	writer__text(&out, "code", errno_name(err));
 	writer__text(&out, "message", text);
 	end(events, &out);
 }
@@ -171,7 +166,6 @@ static void step(struct events *events, uint64_t deadline)
 void events__finish(struct events *events, uint64_t ms)
 {
 	uint64_t deadline = monotonic_ns() + ms * 1000000;
-
 	while (!events->lost && buffer__pending(&events->out) && monotonic_ns() < deadline)
 		step(events, deadline);
 	if (events->lost || !events->connected)

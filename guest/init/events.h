@@ -33,7 +33,7 @@ void events__main_exit(struct events *events, int status);
 void events__oom(struct events *events, const struct oom_kill *kill);
 /* The sandbox is to end because of its "ttl", or because it was "idle". */
 void events__expired(struct events *events, const char *why);
-void events__boot_failed(struct events *events, int error, const char *message);
+void events__boot_failed(struct events *events, int err, const char *message);
 
 /* So much is queued that no output should be read for now. */
 bool events__congested(const struct events *events);

@@ -123,7 +123,6 @@ static void reap(struct init *init)
 {
 	int status;
 	pid_t pid;
-
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == init->main.pid && !init->main.ended) {
 			main_process__ended(&init->main, status);
@@ -154,9 +153,8 @@ static void end_sandbox(struct init *init, uint64_t grace_ms)
 static void signals_ready(void *arg, int fd, unsigned ready)
 {
 	struct init *init = arg;
-	struct signalfd_siginfo info;
-
 	(void)ready;
+	struct signalfd_siginfo info;
 	while (read(fd, &info, sizeof(info)) == sizeof(info))
 		if (info.ssi_signo != SIGCHLD)
 			end_sandbox(init, GRACE_MS);
@@ -166,9 +164,8 @@ static void signals_ready(void *arg, int fd, unsigned ready)
 static void request_ready(void *arg, int fd, unsigned ready)
 {
 	struct init *init = arg;
-	struct shutdown_request request;
-
 	(void)ready;
+	struct shutdown_request request;
 	if (read(fd, &request, sizeof(request)) != sizeof(request))
 		return;
 	if (request.idle && init->phase == RUNNING)
@@ -179,7 +176,6 @@ static void request_ready(void *arg, int fd, unsigned ready)
 static void ttl_over(void *arg)
 {
 	struct init *init = arg;
-
 	if (init->phase == RUNNING)
 		events__expired(&init->events, "ttl");
 	end_sandbox(init, GRACE_MS);
@@ -191,14 +187,13 @@ static int open_ears(struct init *init)
 {
 	static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGPWR};
 	sigset_t signals;
-	int ends[2];
-
 	sigemptyset(&signals);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		sigaddset(&signals, numbers[i]);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	init->signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+	int ends[2];
 	if (init->signals < 0 || pipe2(ends, O_CLOEXEC))
 		return -errno;
 	init->requests = ends[0];
@@ -208,17 +203,15 @@ static int open_ears(struct init *init)
 }
 
 /* Tell why there will be no sandbox, then end the machine. */
-__attribute__((format(printf, 3, 4))) static noreturn void give_up(struct init *init, int error, const char *format,
-								   ...)
+__attribute__((format(printf, 3, 4))) static noreturn void give_up(struct init *init, int err, const char *format, ...)
 {
-	char message[768];
 	va_list arguments;
-
 	va_start(arguments, format);
+	char message[768];
 	vsnprintf(message, sizeof(message), format, arguments);
 	va_end(arguments);
 	fprintf(stderr, "capsa-init: %s\n", message);
-	events__boot_failed(&init->events, error, message);
+	events__boot_failed(&init->events, err, message);
 	events__finish(&init->events, FAREWELL_MS);
 	system__end();
 }
@@ -227,49 +220,45 @@ __attribute__((format(printf, 3, 4))) static noreturn void give_up(struct init *
 static void name_itself(const struct plan *plan)
 {
 	const struct lan *lan = plan->lans.count ? &plan->lans.lans[0] : NULL;
-	int error =
-		etc__add_host(plan->hostname, lan ? lan->ipv4.address : "127.0.1.1", lan ? lan->ipv6.address : "::1");
-
-	if (error) /* all other names are found without it */
-		fprintf(stderr, "capsa-init: /etc/hosts: %s\n", strerror(-error));
+	int err = etc__add_host(plan->hostname, lan ? lan->ipv4.address : "127.0.1.1", lan ? lan->ipv6.address : "::1");
+	if (err) /* all other names are found without it */
+		fprintf(stderr, "capsa-init: /etc/hosts: %s\n", strerror(-err));
 }
 
 /* From the plan to a listening agent. */
 static void boot(struct init *init, uint64_t first_line)
 {
 	struct boot_times times = {.kernel = first_line};
-	struct mount_failure failure;
 	const char *why;
-	bool timely;
-	int error = plan__load(&init->plan, PLAN, &why);
-
-	if (error) {
+	int err = plan__load(&init->plan, PLAN, &why);
+	if (err) {
 		init->events.lost = true; /* the plan would have told where to */
-		give_up(init, error, "%s: %s: %s", PLAN, why, strerror(-error));
+		give_up(init, err, "%s: %s: %s", PLAN, why, strerror(-err));
 	}
 	events__connect(&init->events, init->loop, init->plan.events_port);
-	timely = clock__start(&init->clock, init->loop, init->plan.clock_port);
+	bool timely = clock__start(&init->clock, init->loop, init->plan.clock_port);
 	times.init = system__boottime();
-	error = mounts__make(&init->plan, &init->shares, &failure);
+	struct mount_failure failure;
+	err = mounts__make(&init->plan, &init->shares, &failure);
 	system__open_console();
 	if (!timely)
 		fprintf(stderr, "capsa-init: the host does not tell the time; the clock may be behind\n");
-	if (error)
-		give_up(init, error, "%s", failure.message);
+	if (err)
+		give_up(init, err, "%s", failure.message);
 	times.mounts = system__boottime();
 	system__configure(init->plan.hostname);
 	name_itself(&init->plan);
-	error = lan__configure(&init->plan.lans, &why);
-	if (!error)
-		error = network__configure(&init->plan.network, &why);
-	if (error)
-		give_up(init, error, "%s: %s", why, strerror(-error));
-	error = trust__add(init->plan.trust, &why);
-	if (error)
-		give_up(init, error, "%s: %s", why, strerror(-error));
-	error = open_ears(init);
-	if (error)
-		give_up(init, error, "signals: %s", strerror(-error));
+	err = lan__configure(&init->plan.lans, &why);
+	if (!err)
+		err = network__configure(&init->plan.network, &why);
+	if (err)
+		give_up(init, err, "%s: %s", why, strerror(-err));
+	err = trust__add(init->plan.trust, &why);
+	if (err)
+		give_up(init, err, "%s: %s", why, strerror(-err));
+	err = open_ears(init);
+	if (err)
+		give_up(init, err, "signals: %s", strerror(-err));
 	init->listener = system__listen(init->plan.agent_port);
 	if (init->listener < 0)
 		give_up(init, init->listener, "vsock port %u: %s", init->plan.agent_port, strerror(-init->listener));
@@ -278,24 +267,23 @@ static void boot(struct init *init, uint64_t first_line)
 	times.agent = system__boottime();
 	events__ready(&init->events, &times);
 	uint64_t ttl;
-	error = init->plan.ttl_ms ? loop__timer(init->loop, init->plan.ttl_ms, ttl_over, init, &ttl) : 0;
-	if (error)
-		give_up(init, error, "ttl: %s", strerror(-error));
+	err = init->plan.ttl_ms ? loop__timer(init->loop, init->plan.ttl_ms, ttl_over, init, &ttl) : 0;
+	if (err)
+		give_up(init, err, "ttl: %s", strerror(-err));
 }
 
 static void start_main(struct init *init)
 {
-	char message[512], whole[600];
-	int error;
-
 	if (!init->plan.has_main)
 		return;
-	error = main_process__start(&init->main, init->loop, &init->events, &init->plan, message, sizeof(message));
-	if (!error)
+	char message[512];
+	int err = main_process__start(&init->main, init->loop, &init->events, &init->plan, message, sizeof(message));
+	if (!err)
 		return;
+	char whole[600];
 	snprintf(whole, sizeof(whole), "main process: %s", message);
 	fprintf(stderr, "capsa-init: %s\n", whole);
-	events__boot_failed(&init->events, error, whole);
+	events__boot_failed(&init->events, err, whole);
 	end_sandbox(init, 0);
 }
 
@@ -316,8 +304,7 @@ noreturn void init__run(void)
 		.oom = {.fd = -1},
 	};
 	uint64_t first_line = system__boottime();
-	int error = 0;
-
+	int err = 0;
 	system__hold_standard_streams();
 	system__go_first();
 	if (loop__new(&init.loop)) {
@@ -326,10 +313,10 @@ noreturn void init__run(void)
 	}
 	boot(&init, first_line);
 	start_main(&init);
-	while (init.phase != DONE && !error) {
+	while (init.phase != DONE && !err) {
 		settle(&init);
 		if (init.phase != DONE)
-			error = loop__step(init.loop, true);
+			err = loop__step(init.loop, true);
 	}
 	events__finish(&init.events, FAREWELL_MS);
 	mounts__undo(&init.plan);

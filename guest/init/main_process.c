@@ -15,16 +15,13 @@ static bool pass_on(struct main_process *process, int which)
 {
 	static const char *const names[OUTPUTS] = {"main-stdout", "main-stderr"};
 	struct output *output = &process->outputs[which];
-	struct writer out;
-	uint8_t *payload;
-	ssize_t n;
-
 	if (output__ended(output) || events__congested(process->events))
 		return false;
-	payload = data_frame__begin(&out, &process->events->out, 0, names[which], CHUNK);
+	struct writer out;
+	uint8_t *payload = data_frame__begin(&out, &process->events->out, 0, names[which], CHUNK);
 	if (!payload)
 		return false;
-	n = output__read(output, payload, CHUNK);
+	ssize_t n = output__read(output, payload, CHUNK);
 	if (n < 0 && n != -EAGAIN)
 		output__close(output);
 	/* with no one left to tell it is thrown away, so that the process does not stand still */
@@ -65,7 +62,6 @@ int main_process__start(struct main_process *process, struct loop *loop, struct 
 	};
 	enum spawn_stage stage = SPAWN_PROCESS;
 	pid_t pid = 0;
-
 	*process = (struct main_process){.events = events, .loop = loop, .outputs = {{.fd = -1}, {.fd = -1}}};
 	program.fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (program.fds[0] < 0)
@@ -104,11 +100,9 @@ void main_process__ended(struct main_process *process, int status)
 
 void main_process__settle(struct main_process *process)
 {
-	bool room;
-
 	if (!process->pid || process->told)
 		return;
-	room = !events__congested(process->events);
+	bool room = !events__congested(process->events);
 	for (int which = 0; which < OUTPUTS; which++)
 		output__await(&process->outputs[which], room);
 	if (process->ended && output__ended(&process->outputs[STDOUT]) && output__ended(&process->outputs[STDERR])) {

@@ -26,41 +26,36 @@ struct stage {
 	int shares, uppers;
 };
 
-__attribute__((format(printf, 3, 4))) static int fail(struct mount_failure *failure, int error, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int fail(struct mount_failure *failure, int err, const char *format, ...)
 {
+	err = err < 0 ? -err : err;
 	va_list arguments;
-	size_t length;
-
-	error = error < 0 ? -error : error;
 	va_start(arguments, format);
 	vsnprintf(failure->message, sizeof(failure->message), format, arguments);
 	va_end(arguments);
-	length = strlen(failure->message);
-	snprintf(failure->message + length, sizeof(failure->message) - length, ": %s", strerror(error));
-	return -error;
+	size_t length = strlen(failure->message);
+	snprintf(failure->message + length, sizeof(failure->message) - length, ": %s", strerror(err));
+	return -err;
 }
 
 /* Mount a file system at a place only init sees, and open it. Returns the descriptor or -errno. */
 static int mount_aside(const char *source, const char *type, const char *place, const char *options)
 {
-	int fd, error;
-
 	if (mkdir(place, 0700) && errno != EEXIST)
 		return -errno;
 	if (mount(source, place, type, MS_NOSUID | MS_NODEV, options))
 		return -errno;
-	fd = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	error = errno;
-	return fd < 0 ? -error : fd;
+	int fd = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int err = errno;
+	return fd < 0 ? -err : fd;
 }
 
 /* Directories for the writable side of an overlay, in the uppers' tmpfs. */
 static int make_upper(const struct stage *stage, const char *name)
 {
-	char path[64];
-
 	if (mkdirat(stage->uppers, name, 0755))
 		return -errno;
+	char path[64];
 	snprintf(path, sizeof(path), "%s/upper", name);
 	if (mkdirat(stage->uppers, path, 0755))
 		return -errno;
@@ -74,15 +69,13 @@ static int enter_root(const struct plan *plan, const struct stage *stage, struct
 	char options[OPTIONS];
 	size_t length = (size_t)snprintf(options, sizeof(options),
 					 "upperdir=" UPPERS "/root/upper,workdir=" UPPERS "/root/work,lowerdir=");
-	int error = make_upper(stage, "root");
-
-	if (error)
-		return fail(failure, error, "root file system: the overlay's directories");
+	int err = make_upper(stage, "root");
+	if (err)
+		return fail(failure, err, "root file system: the overlay's directories");
 	for (size_t i = 0; i < plan->lower.count; i++) {
 		const char *name = plan->lower.list[i];
 		/* opening it also makes the kernel mount it, if it is a mount of its own on the host side */
 		int fd = openat(stage->shares, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
 		if (fd < 0)
 			return fail(failure, errno, "root file system: layer %s", name);
 		close(fd);
@@ -123,18 +116,16 @@ static int mount_kernels_own(struct mount_failure *failure)
 		{"/proc/self/fd/1", "/dev/stdout"}, {"/proc/self/fd/2", "/dev/stderr"},
 		{"pts/ptmx", "/dev/ptmx"},
 	};
-
 	for (size_t i = 0; i < sizeof(kernel_mounts) / sizeof(*kernel_mounts); i++) {
 		const struct kernel_mount *it = &kernel_mounts[i];
-		int error = mount(it->type, it->target, it->type, it->flags, it->options) ? errno : 0;
-
-		if (error == ENOENT) {
-			error = -directories__make(it->target);
-			if (!error && mount(it->type, it->target, it->type, it->flags, it->options))
-				error = errno;
+		int err = mount(it->type, it->target, it->type, it->flags, it->options) ? errno : 0;
+		if (err == ENOENT) {
+			err = -directories__make(it->target);
+			if (!err && mount(it->type, it->target, it->type, it->flags, it->options))
+				err = errno;
 		}
-		if (error && !it->optional)
-			return fail(failure, error, "%s at %s", it->type, it->target);
+		if (err && !it->optional)
+			return fail(failure, err, "%s at %s", it->type, it->target);
 	}
 	for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++)
 		if (symlink(links[i][0], links[i][1]) && errno != EEXIST)
@@ -145,22 +136,21 @@ static int mount_kernels_own(struct mount_failure *failure)
 /* A place to mount on: a directory for a directory, for a file a file, empty where it is new. */
 static int make_target(const struct plan_mount *it, const struct stage *stage)
 {
-	struct stat source, status;
-	int error, fd;
-
+	struct stat source;
 	/* what it is came with its name: asking on would count as a use of the share */
 	if (fstatat(stage->shares, it->name, &source, AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC))
 		return -errno;
+	struct stat status;
 	if (stat(it->target, &status) == 0)
 		return S_ISDIR(status.st_mode) == S_ISDIR(source.st_mode) ? 0
 		       : S_ISDIR(status.st_mode)                          ? -EISDIR
 									  : -ENOTDIR;
 	if (S_ISDIR(source.st_mode))
 		return directories__make(it->target);
-	error = directories__make_above(it->target);
-	if (error)
-		return error;
-	fd = open(it->target, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	int err = directories__make_above(it->target);
+	if (err)
+		return err;
+	int fd = open(it->target, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
 	close(fd);
@@ -170,38 +160,36 @@ static int make_target(const struct plan_mount *it, const struct stage *stage)
 /* Overlays are parts of the system rather than data: programs in them may keep their set-id bits. */
 static int mount_overlay(const struct plan_mount *it, size_t index, const struct stage *stage)
 {
-	char name[32], options[OPTIONS];
-	int lower, error;
-
+	char name[32];
 	snprintf(name, sizeof(name), "%zu", index);
-	error = make_upper(stage, name);
-	if (error)
-		return error;
-	lower = openat(stage->shares, it->name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int err = make_upper(stage, name);
+	if (err)
+		return err;
+	int lower = openat(stage->shares, it->name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (lower < 0)
 		return -errno;
+	char options[OPTIONS];
 	snprintf(options, sizeof(options),
 		 "lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d/%s/upper,workdir=/proc/self/fd/%d/%s/work", lower,
 		 stage->uppers, name, stage->uppers, name);
-	error = mount(it->name, it->target, "overlay", MS_NODEV, options) ? -errno : 0;
+	err = mount(it->name, it->target, "overlay", MS_NODEV, options) ? -errno : 0;
 	close(lower);
-	return error;
+	return err;
 }
 
 static int mount_share(const struct plan_mount *it, size_t index, const struct stage *stage,
 		       struct mount_failure *failure)
 {
-	char source[PATH_MAX];
 	unsigned long flags = MS_NOSUID | MS_NODEV | (it->read_only ? MS_RDONLY : 0UL);
-	int error = make_target(it, stage);
-
-	if (error)
-		return fail(failure, error, "share at %s: the place cannot be made%s", it->target,
-			    error == -EROFS ? " (it lies in a read-only share; make it there on the host)" : "");
+	int err = make_target(it, stage);
+	if (err)
+		return fail(failure, err, "share at %s: the place cannot be made%s", it->target,
+			    err == -EROFS ? " (it lies in a read-only share; make it there on the host)" : "");
 	if (it->overlay) {
-		error = mount_overlay(it, index, stage);
-		return error ? fail(failure, error, "share at %s: overlay of %s", it->target, it->name) : 0;
+		err = mount_overlay(it, index, stage);
+		return err ? fail(failure, err, "share at %s: overlay of %s", it->target, it->name) : 0;
 	}
+	char source[PATH_MAX];
 	snprintf(source, sizeof(source), "/proc/self/fd/%d/%s", stage->shares, it->name);
 	if (mount(source, it->target, NULL, MS_BIND, NULL) ||
 	    mount(NULL, it->target, NULL, MS_BIND | MS_REMOUNT | flags, NULL))
@@ -213,7 +201,6 @@ static int mount_share(const struct plan_mount *it, size_t index, const struct s
 static int hide(int fd)
 {
 	char path[32];
-
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	return umount2(path, MNT_DETACH) ? -errno : 0;
 }
@@ -223,13 +210,11 @@ static int hide(int fd)
 static void set_read_ahead(int shares)
 {
 	struct stat status;
-	char path[64];
-	int fd;
-
 	if (fstat(shares, &status))
 		return;
+	char path[64];
 	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(status.st_dev), minor(status.st_dev));
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	dprintf(fd, "%d", READ_AHEAD_KIB);
@@ -247,8 +232,7 @@ static bool needs_uppers(const struct plan *plan)
 int mounts__make(const struct plan *plan, int *shares, struct mount_failure *failure)
 {
 	struct stage stage = {.shares = -1, .uppers = -1};
-	int error = 0;
-
+	int err = 0;
 	if (plan->fs_tag) {
 		stage.shares = mount_aside(plan->fs_tag, "virtiofs", SHARES, NULL);
 		if (stage.shares < 0)
@@ -260,24 +244,24 @@ int mounts__make(const struct plan *plan, int *shares, struct mount_failure *fai
 			return fail(failure, stage.uppers, "tmpfs for overlays");
 	}
 	if (plan->lower.count)
-		error = enter_root(plan, &stage, failure);
-	if (!error)
-		error = mount_kernels_own(failure);
+		err = enter_root(plan, &stage, failure);
+	if (!err)
+		err = mount_kernels_own(failure);
 	if (stage.shares >= 0)
 		set_read_ahead(stage.shares);
-	for (size_t i = 0; i < plan->mount_count && !error; i++)
-		error = mount_share(&plan->mounts[i], i, &stage, failure);
-	if (error)
-		return error;
+	for (size_t i = 0; i < plan->mount_count && !err; i++)
+		err = mount_share(&plan->mounts[i], i, &stage, failure);
+	if (err)
+		return err;
 	if (stage.uppers >= 0) {
-		error = hide(stage.uppers);
+		err = hide(stage.uppers);
 		close(stage.uppers);
 	}
-	if (stage.shares >= 0 && !error)
-		error = hide(stage.shares);
+	if (stage.shares >= 0 && !err)
+		err = hide(stage.shares);
 	*shares = stage.shares;
-	if (error)
-		return fail(failure, error, "shares: cannot be taken out of sight");
+	if (err)
+		return fail(failure, err, "shares: cannot be taken out of sight");
 	if (!plan->lower.count) {
 		rmdir(SHARES);
 		rmdir(UPPERS);

@@ -26,13 +26,11 @@ bool oom__parse(const char *record, struct oom_kill *kill)
 	const char *text = strchr(record, ';'), *name = NULL, *end = NULL;
 	char *after;
 	long pid = 0;
-
 	if (!text || strtol(record, NULL, 10) >= FACILITY)
 		return false;
 	text++;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds) && !name; i++) {
 		size_t length = strlen(kinds[i].begin);
-
 		if (strncmp(text, kinds[i].begin, length) != 0)
 			continue;
 		pid = strtol(text + length, &after, 10);
@@ -61,7 +59,6 @@ static void ready(void *arg, int fd, unsigned events)
 	char record[RECORD_SIZE];
 	struct oom_kill kill;
 	ssize_t n;
-
 	(void)events;
 	/* one record a read; EPIPE: the next one was overwritten, and the one after that comes next */
 	while ((n = read(fd, record, sizeof(record) - 1)) >= 0 || errno == EPIPE || errno == EINTR) {
@@ -78,7 +75,6 @@ static void ready(void *arg, int fd, unsigned events)
 void oom__watch(struct oom *oom, struct loop *loop, struct events *events)
 {
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
 	*oom = (struct oom){.fd = fd, .events = events};
 	if (fd < 0)
 		return;

@@ -16,19 +16,16 @@ static int copy(const CborValue *map, const char *key, bool required, char **out
 {
 	struct span span;
 	int found = reader__text(map, key, &span);
-
 	if (found < 0 || (found == 0 && required))
 		return -EPROTO;
 	if (found == 0)
 		return 0;
-	*out = span__copy(span);
-	return *out ? 0 : -errno;
+	return span__copy(span, out);
 }
 
 static int port(const CborValue *map, const char *key, uint32_t *out)
 {
 	uint64_t value;
-
 	if (reader__uint(map, key, &value) != 1 || value == 0 || value >= UINT32_MAX)
 		return -EPROTO;
 	*out = (uint32_t)value;
@@ -39,21 +36,18 @@ static int port(const CborValue *map, const char *key, uint32_t *out)
 static bool is_entry(const char *name)
 {
 	size_t length = strlen(name);
-
 	return length && length <= NAME_LIMIT && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
 	       !strpbrk(name, "/:,\\");
 }
 
 static int take_mount(struct plan_mount *mount, const CborValue *map, const char **why)
 {
-	int error;
-
 	*why = "mounts: name, target, readOnly or overlay";
-	error = copy(map, "name", true, &mount->name);
-	if (!error)
-		error = copy(map, "target", true, &mount->target);
-	if (error)
-		return error;
+	int err = copy(map, "name", true, &mount->name);
+	if (!err)
+		err = copy(map, "target", true, &mount->target);
+	if (err)
+		return err;
 	if (reader__bool(map, "readOnly", &mount->read_only) != 1 || reader__bool(map, "overlay", &mount->overlay) < 0)
 		return -EPROTO;
 	*why = "mounts: a name that is not an entry, or a target that is not absolute or is /";
@@ -65,41 +59,39 @@ static int take_mount(struct plan_mount *mount, const CborValue *map, const char
 
 static int take_mounts(struct plan *plan, const CborValue *map, const char **why)
 {
+	int err = 0;
+	*why = "mounts";
 	CborValue array, item;
 	size_t count;
-	int error = 0;
-
-	*why = "mounts";
 	if (reader__array(map, "mounts", &array) != 1 || cbor_value_get_array_length(&array, &count) ||
 	    cbor_value_enter_container(&array, &item))
 		return -EPROTO;
 	plan->mounts = calloc(count ? count : 1, sizeof(*plan->mounts));
 	if (!plan->mounts)
 		return -ENOMEM;
-	while (!cbor_value_at_end(&item) && !error) {
+	while (!cbor_value_at_end(&item) && !err) {
 		if (!cbor_value_is_map(&item))
 			return -EPROTO;
-		error = take_mount(&plan->mounts[plan->mount_count++], &item, why);
-		if (!error && cbor_value_advance(&item))
+		err = take_mount(&plan->mounts[plan->mount_count++], &item, why);
+		if (!err && cbor_value_advance(&item))
 			return -EPROTO;
 	}
-	return error;
+	return err;
 }
 
 static int take_rootfs(struct plan *plan, const CborValue *map, const char **why)
 {
-	CborValue rootfs, lower;
+	CborValue rootfs;
 	int found = reader__map(map, "rootfs", &rootfs);
-	int error;
-
 	*why = "rootfs: lower";
 	if (found == 0)
 		return 0;
+	CborValue lower;
 	if (found < 0 || reader__array(&rootfs, "lower", &lower) != 1)
 		return -EPROTO;
-	error = strings__add_array(&plan->lower, &lower);
-	if (error)
-		return error;
+	int err = strings__add_array(&plan->lower, &lower);
+	if (err)
+		return err;
 	for (size_t i = 0; i < plan->lower.count; i++)
 		if (!is_entry(plan->lower.list[i]))
 			return -EPROTO;
@@ -110,46 +102,43 @@ static int take_environment(struct strings *environment, const CborValue *map, c
 {
 	CborValue env;
 	int found = reader__map(map, key, &env);
-
 	return found == 1 ? environment__set_map(environment, &env) : found;
 }
 
 static int defaults(struct strings *environment)
 {
 	static const char *const pairs[][2] = {{"PATH", spawn__default_path}, {"HOME", "/root"}, {"LANG", "C.UTF-8"}};
-	int error = 0;
-
-	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs) && !error; i++) {
+	int err = 0;
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs) && !err; i++) {
 		struct span name = {(const uint8_t *)pairs[i][0], strlen(pairs[i][0])};
 		struct span value = {(const uint8_t *)pairs[i][1], strlen(pairs[i][1])};
-
-		error = environment__set(environment, name, value);
+		err = environment__set(environment, name, value);
 	}
-	return error;
+	return err;
 }
 
 static int take_main(struct plan *plan, const CborValue *map, const char **why)
 {
-	CborValue value, argv;
+	CborValue value;
 	uint64_t user = 0, group = 0;
-	int found = reader__map(map, "main", &value), error, has_user, has_group;
-
+	int found = reader__map(map, "main", &value);
 	*why = "main: argv, env, cwd, user or group";
 	if (found <= 0)
 		return found;
+	CborValue argv;
 	if (reader__array(&value, "argv", &argv) != 1)
 		return -EPROTO;
-	error = strings__add_array(&plan->main_argv, &argv);
-	if (!error && !plan->main_argv.count)
-		error = -EPROTO;
-	if (!error)
-		error = strings__add_all(&plan->main_environment, &plan->environment);
-	if (!error)
-		error = take_environment(&plan->main_environment, &value, "env");
-	if (!error)
-		error = copy(&value, "cwd", false, &plan->main_cwd);
-	has_user = reader__uint(&value, "user", &user);
-	has_group = reader__uint(&value, "group", &group);
+	int err = strings__add_array(&plan->main_argv, &argv);
+	if (!err && !plan->main_argv.count)
+		err = -EPROTO;
+	if (!err)
+		err = strings__add_all(&plan->main_environment, &plan->environment);
+	if (!err)
+		err = take_environment(&plan->main_environment, &value, "env");
+	if (!err)
+		err = copy(&value, "cwd", false, &plan->main_cwd);
+	int has_user = reader__uint(&value, "user", &user);
+	int has_group = reader__uint(&value, "group", &group);
 	if (has_user < 0 || has_group < 0 || user >= UINT32_MAX || group >= UINT32_MAX)
 		return -EPROTO;
 	plan->has_main = true;
@@ -157,26 +146,24 @@ static int take_main(struct plan *plan, const CborValue *map, const char **why)
 	plan->main_has_group = has_group == 1;
 	plan->main_user = (uid_t)user;
 	plan->main_group = (gid_t)group;
-	return error;
+	return err;
 }
 
 int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const char **why)
 {
-	struct message message;
 	uint64_t version = 0, clock = 0;
-	int error;
-
 	memset(plan, 0, sizeof(*plan));
-	error = message__parse(&message, bytes, length, why);
-	if (error)
-		return error;
+	struct message message;
+	int err = message__parse(&message, bytes, length, why);
+	if (err)
+		return err;
 	*why = "version: this init reads version 1";
 	if (reader__uint(&message.map, "version", &version) != 1 || version != 1)
 		return -EPROTO;
 	*why = "hostname";
-	error = copy(&message.map, "hostname", true, &plan->hostname);
-	if (error || strlen(plan->hostname) > HOSTNAME_LIMIT)
-		return error ? error : -EPROTO;
+	err = copy(&message.map, "hostname", true, &plan->hostname);
+	if (err || strlen(plan->hostname) > HOSTNAME_LIMIT)
+		return err ? err : -EPROTO;
 	*why = "agentPort or eventsPort";
 	if (port(&message.map, "agentPort", &plan->agent_port) || port(&message.map, "eventsPort", &plan->events_port))
 		return -EPROTO;
@@ -189,62 +176,59 @@ int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const ch
 	    reader__uint(&message.map, "idleMs", &plan->idle_ms) < 0)
 		return -EPROTO;
 	*why = "fsTag";
-	error = copy(&message.map, "fsTag", false, &plan->fs_tag);
-	if (!error)
-		error = take_rootfs(plan, &message.map, why);
-	if (!error)
-		error = take_mounts(plan, &message.map, why);
-	if (!error)
-		error = network_plan__take(&plan->network, &message.map, why);
-	if (!error)
-		error = lan_plan__take(&plan->lans, &message.map, why);
-	if (error)
-		return error;
+	err = copy(&message.map, "fsTag", false, &plan->fs_tag);
+	if (!err)
+		err = take_rootfs(plan, &message.map, why);
+	if (!err)
+		err = take_mounts(plan, &message.map, why);
+	if (!err)
+		err = network_plan__take(&plan->network, &message.map, why);
+	if (!err)
+		err = lan_plan__take(&plan->lans, &message.map, why);
+	if (err)
+		return err;
 	*why = "trust";
-	error = copy(&message.map, "trust", false, &plan->trust);
-	if (error)
-		return error;
+	err = copy(&message.map, "trust", false, &plan->trust);
+	if (err)
+		return err;
 	*why = "rootfs and mounts need fsTag";
 	if (!plan->fs_tag && (plan->lower.count || plan->mount_count))
 		return -EPROTO;
 	*why = "env";
-	error = defaults(&plan->environment);
-	if (!error)
-		error = take_environment(&plan->environment, &message.map, "env");
-	return error ? error : take_main(plan, &message.map, why);
+	err = defaults(&plan->environment);
+	if (!err)
+		err = take_environment(&plan->environment, &message.map, "env");
+	return err ? err : take_main(plan, &message.map, why);
 }
 
 int plan__load(struct plan *plan, const char *path, const char **why)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
-	uint8_t *bytes;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
 	size_t length = 0;
-
 	*why = "the plan cannot be read";
 	if (fd < 0)
 		return -errno;
-	bytes = malloc(PLAN_LIMIT + 1);
+	uint8_t *bytes = malloc(PLAN_LIMIT + 1);
 	if (!bytes)
-		error = -ENOMEM;
-	while (!error && length <= PLAN_LIMIT) {
+		err = -ENOMEM;
+	while (!err && length <= PLAN_LIMIT) {
 		ssize_t n = read(fd, bytes + length, PLAN_LIMIT + 1 - length);
-
 		if (n < 0)
-			error = -errno;
+			err = -errno;
 		if (n <= 0)
 			break;
 		length += (size_t)n;
 	}
 	close(fd);
 	unlink(path);
-	if (!error && length > PLAN_LIMIT) {
+	if (!err && length > PLAN_LIMIT) {
 		*why = "the plan is larger than 1 MiB";
-		error = -EFBIG;
+		err = -EFBIG;
 	}
-	if (!error)
-		error = plan__parse(plan, bytes, length, why);
+	if (!err)
+		err = plan__parse(plan, bytes, length, why);
 	free(bytes);
-	return error;
+	return err;
 }
 
 void plan__free(struct plan *plan)

@@ -9,7 +9,6 @@
 void lead__add(struct lead *lead, int64_t host, int64_t asked, int64_t heard)
 {
 	const struct lead seen = {host - heard, host - asked};
-
 	if (seen.least > lead->most || seen.most < lead->least) {
 		*lead = seen;
 		return;
@@ -39,7 +38,6 @@ struct correction reckon(const struct lead *lead, int64_t own, int64_t pending, 
 {
 	const int64_t off = lead__certain(lead, own + pending);
 	struct correction correction = {0};
-
 	if (off > STEP || off < -STEP)
 		return (struct correction){.step = true, .by = lead__middle(lead) - own};
 	if (!off)

@@ -35,7 +35,6 @@ enum {
 void system__hold_standard_streams(void)
 {
 	int fd;
-
 	do
 		fd = open("/", O_RDONLY | O_DIRECTORY);
 	while (fd >= 0 && fd < 2);
@@ -46,7 +45,6 @@ void system__hold_standard_streams(void)
 void system__open_console(void)
 {
 	int fd = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
-
 	if (fd < 0)
 		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	for (int i = 0; fd >= 0 && i < 3; i++)
@@ -66,7 +64,6 @@ static void loopback_up(void)
 {
 	struct ifreq request = {.ifr_name = "lo"};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
 	if (fd < 0)
 		return;
 	if (ioctl(fd, SIOCGIFFLAGS, &request) == 0) {
@@ -95,7 +92,6 @@ static bool is_emulated(void)
 static void fix_addresses(void)
 {
 	int fd = open("/proc/sys/kernel/randomize_va_space", O_WRONLY | O_CLOEXEC);
-
 	if (fd < 0)
 		return;
 	if (write(fd, "0", 1) < 0)
@@ -107,7 +103,6 @@ void system__configure(const char *hostname)
 {
 	const struct rlimit files = {.rlim_cur = OPEN_FILES_SOFT, .rlim_max = OPEN_FILES_HARD};
 	const struct rlimit core = {.rlim_cur = 0, .rlim_max = RLIM_INFINITY};
-
 	umask(022);
 	sethostname(hostname, strlen(hostname));
 	setrlimit(RLIMIT_NOFILE, &files);
@@ -121,7 +116,6 @@ void system__configure(const char *hostname)
 uint64_t system__boottime(void)
 {
 	struct timespec now;
-
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
@@ -131,17 +125,15 @@ int system__listen(uint32_t port)
 	struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
 	const unsigned long long ahead = RECEIVE_AHEAD;
 	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
 	if (fd < 0)
 		return -errno;
 	/* accepted connections inherit it; without it they are slower, that is all */
 	setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &ahead, sizeof(ahead));
 	setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &ahead, sizeof(ahead));
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, 128)) {
-		int error = -errno;
-
+		int err = -errno;
 		close(fd);
-		return error;
+		return err;
 	}
 	return fd;
 }

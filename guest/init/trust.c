@@ -23,15 +23,14 @@ static const char *const elsewhere[] = {"/etc/pki/ca-trust/extracted/pem/tls-ca-
 static int append(const char *path, int flags, const char *pem)
 {
 	size_t length = strlen(pem);
-	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0644), error = 0;
-
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0644), err = 0;
 	if (fd < 0)
 		return -errno;
 	/* what is there may not end its last line */
 	if (write(fd, "\n", 1) != 1 || write(fd, pem, length) != (ssize_t)length)
-		error = errno ? -errno : -EIO;
+		err = errno ? -errno : -EIO;
 	close(fd);
-	return error;
+	return err;
 }
 
 /* Into each bundle there is; the first of them is Debian's, too, where that is missing, or a link to nowhere. */
@@ -40,35 +39,32 @@ static int add_to_bundles(const char *pem)
 	if (access(BUNDLE, F_OK) && unlink(BUNDLE) && errno != ENOENT)
 		return -errno;
 	for (size_t i = 0; i < sizeof(elsewhere) / sizeof(*elsewhere); i++) {
-		int error = append(elsewhere[i], 0, pem);
-
-		if (error == -ENOENT)
+		int err = append(elsewhere[i], 0, pem);
+		if (err == -ENOENT)
 			continue;
-		if (error || (access(BUNDLE, F_OK) && symlink(elsewhere[i], BUNDLE)))
-			return error ? error : -errno;
+		if (err || (access(BUNDLE, F_OK) && symlink(elsewhere[i], BUNDLE)))
+			return err ? err : -errno;
 	}
 	return append(BUNDLE, O_CREAT, pem);
 }
 
 int trust__add(const char *pem, const char **what)
 {
-	int error;
-
 	if (!pem)
 		return 0;
 	*what = "trust: " DIRECTORY " cannot be made";
-	error = directories__make(DIRECTORY);
-	if (error)
-		return error;
+	int err = directories__make(DIRECTORY);
+	if (err)
+		return err;
 	*what = "trust: " BUNDLE " cannot be written";
-	error = add_to_bundles(pem);
-	if (error)
-		return error;
+	err = add_to_bundles(pem);
+	if (err)
+		return err;
 	*what = "trust: " ALONE " cannot be written";
 	if ((unlink(ALONE) && errno != ENOENT) || (unlink(HASHED) && errno != ENOENT))
 		return -errno;
-	error = append(ALONE, O_CREAT | O_EXCL, pem);
-	if (error)
-		return error;
+	err = append(ALONE, O_CREAT | O_EXCL, pem);
+	if (err)
+		return err;
 	return symlink("capsa.pem", HASHED) ? -errno : 0;
 }

@@ -10,45 +10,40 @@
 static int make(const char *path, size_t length)
 {
 	char name[PATH_MAX];
-	struct stat status;
-	int error;
-
 	memcpy(name, path, length);
 	name[length] = '\0';
 	if (mkdir(name, 0755) == 0)
 		return 0;
-	error = errno;
+	int err = errno;
+	struct stat status;
 	/* a read-only file system answers before it looks */
-	if (error == EEXIST || (error == EROFS && stat(name, &status) == 0 && S_ISDIR(status.st_mode)))
+	if (err == EEXIST || (err == EROFS && stat(name, &status) == 0 && S_ISDIR(status.st_mode)))
 		return 0;
-	return -error;
+	return -err;
 }
 
 static int make_up_to(const char *path, size_t end)
 {
-	int error = 0;
-
+	int err = 0;
 	if (end >= PATH_MAX)
 		return -ENAMETOOLONG;
-	for (size_t at = 1; at < end && !error; at++)
+	for (size_t at = 1; at < end && !err; at++)
 		if (path[at] == '/' && path[at - 1] != '/')
-			error = make(path, at);
-	return error;
+			err = make(path, at);
+	return err;
 }
 
 int directories__make(const char *path)
 {
 	size_t length = strlen(path);
-	int error = make_up_to(path, length);
-
-	return error ? error : make(path, length);
+	int err = make_up_to(path, length);
+	return err ? err : make(path, length);
 }
 
 int directories__make_above(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	size_t length = slash ? (size_t)(slash - path) : 0;
-	int error = make_up_to(path, length);
-
-	return error || !length ? error : make(path, length);
+	int err = make_up_to(path, length);
+	return err || !length ? err : make(path, length);
 }

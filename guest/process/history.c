@@ -23,7 +23,6 @@ static void add_piece(struct history *history, uint8_t output, const uint8_t *by
 {
 	uint64_t payload = history->end + HEAD;
 	size_t before_wrap = HISTORY_SIZE - (size_t)(payload % HISTORY_SIZE);
-
 	while (history->end + HEAD + length - history->start > HISTORY_SIZE)
 		history->start += HEAD + length_of(history, history->start);
 	*at(history, history->end) = output;
@@ -42,7 +41,6 @@ void history__add(struct history *history, uint8_t output, const uint8_t *bytes,
 		history->ring = malloc(HISTORY_SIZE);
 	while (history->ring && length) {
 		size_t piece = length < PIECE ? length : PIECE;
-
 		add_piece(history, output, bytes, piece);
 		bytes += piece;
 		length -= piece;
@@ -52,11 +50,10 @@ void history__add(struct history *history, uint8_t output, const uint8_t *bytes,
 struct history_cursor history__last(const struct history *history, uint64_t bytes)
 {
 	struct history_cursor cursor = {.at = history->start};
-	uint64_t all = 0, skip;
-
+	uint64_t all = 0;
 	for (uint64_t piece = history->start; piece < history->end; piece += HEAD + length_of(history, piece))
 		all += length_of(history, piece);
-	skip = all > bytes ? all - bytes : 0;
+	uint64_t skip = all > bytes ? all - bytes : 0;
 	while (skip && skip >= length_of(history, cursor.at)) {
 		skip -= length_of(history, cursor.at);
 		cursor.at += HEAD + length_of(history, cursor.at);
@@ -69,12 +66,11 @@ size_t history__next(const struct history *history, struct history_cursor *curso
 		     const uint8_t **bytes)
 {
 	uint64_t payload = cursor->at + HEAD + cursor->offset;
-	size_t length, left, before_wrap = HISTORY_SIZE - (size_t)(payload % HISTORY_SIZE);
-
+	size_t before_wrap = HISTORY_SIZE - (size_t)(payload % HISTORY_SIZE);
 	if (history__at_end(history, cursor))
 		return 0;
-	left = length_of(history, cursor->at) - cursor->offset;
-	length = left < max ? left : max;
+	size_t left = length_of(history, cursor->at) - cursor->offset;
+	size_t length = left < max ? left : max;
 	if (length > before_wrap)
 		length = before_wrap;
 	*output = *at(history, cursor->at);

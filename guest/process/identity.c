@@ -24,34 +24,32 @@ enum { NAME, PASSWORD, NUMBER, PASSWD_GROUP, GROUP_MEMBERS = 3, PASSWD_HOME = 5 
  * descriptor and its *size, or -errno. */
 static int open_file(const char *path, size_t *size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), error = 0;
-	struct stat status;
-
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), err = 0;
 	if (fd < 0)
 		return -errno;
+	struct stat status;
 	if (fstat(fd, &status))
-		error = -errno;
+		err = -errno;
 	else if (!S_ISREG(status.st_mode))
-		error = -EINVAL;
+		err = -EINVAL;
 	else if (status.st_size > FILE_LIMIT)
-		error = -EFBIG;
-	if (error) {
+		err = -EFBIG;
+	if (err) {
 		close(fd);
-		return error;
+		return err;
 	}
 	*size = (size_t)status.st_size;
 	return fd;
 }
 
 /* The whole of a file, terminated, for the caller to free; NULL with *error, -errno. */
-static char *read_file(const char *path, int *error)
+static char *read_file(const char *path, int *err)
 {
 	size_t size = 0, length = 0;
 	int fd = open_file(path, &size);
 	char *text = fd < 0 ? NULL : malloc(size + 1);
 	ssize_t n = 1;
-
-	*error = fd < 0 ? fd : text ? 0 : -ENOMEM;
+	*err = fd < 0 ? fd : text ? 0 : -ENOMEM;
 	while (text && length < size && n > 0) {
 		n = read(fd, text + length, size - length);
 		length += n > 0 ? (size_t)n : 0;
@@ -59,7 +57,7 @@ static char *read_file(const char *path, int *error)
 	if (text)
 		text[length] = '\0';
 	if (text && n < 0) {
-		*error = -errno;
+		*err = -errno;
 		free(text);
 		text = NULL;
 	}
@@ -73,7 +71,6 @@ static bool next_line(char **at, char *fields[FIELDS], size_t least)
 {
 	size_t count;
 	char *line;
-
 	do {
 		if (!*at || !**at)
 			return false;
@@ -88,7 +85,6 @@ static bool next_line(char **at, char *fields[FIELDS], size_t least)
 static bool number(const char *text, uint32_t *value)
 {
 	uint64_t sum = 0;
-
 	if (!*text)
 		return false;
 	for (; *text; text++) {
@@ -108,7 +104,6 @@ static bool find_user(char *passwd, const char *wanted, struct identity *identit
 	char *fields[FIELDS];
 	uint32_t asked = 0, user, group;
 	bool by_number = number(wanted, &asked);
-
 	while (next_line(&passwd, fields, FIELDS)) {
 		if (!number(fields[NUMBER], &user) || !number(fields[PASSWD_GROUP], &group) ||
 		    (by_number ? user != asked : strcmp(fields[NAME], wanted) != 0))
@@ -126,7 +121,6 @@ static bool find_group(char *groups, const char *wanted, gid_t *group)
 {
 	char *fields[FIELDS];
 	uint32_t value;
-
 	while (next_line(&groups, fields, GROUP_MEMBERS))
 		if (strcmp(fields[NAME], wanted) == 0 && number(fields[NUMBER], &value)) {
 			*group = value;
@@ -138,7 +132,6 @@ static bool find_group(char *groups, const char *wanted, gid_t *group)
 static bool is_member(char *members, const char *name)
 {
 	char *member;
-
 	while ((member = strsep(&members, ",")))
 		if (strcmp(member, name) == 0)
 			return true;
@@ -149,31 +142,28 @@ static void add_supplementary(char *groups, struct identity *identity)
 {
 	char *fields[FIELDS];
 	uint32_t value;
-
 	while (identity->group_count < IDENTITY_GROUPS && next_line(&groups, fields, GROUP_MEMBERS + 1))
 		if (number(fields[NUMBER], &value) && is_member(fields[GROUP_MEMBERS], identity->name))
 			identity->groups[identity->group_count++] = value;
 }
 
-__attribute__((format(printf, 4, 5))) static int explain(int error, char *text, size_t size, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static int explain(int err, char *text, size_t size, const char *format, ...)
 {
 	va_list arguments;
-
 	va_start(arguments, format);
 	vsnprintf(text, size, format, arguments);
 	va_end(arguments);
-	return error;
+	return err;
 }
 
 static int find(const char *user, const char *group, struct identity *identity, char *text, size_t size)
 {
-	int error = 0, known;
-	char *passwd = read_file("/etc/passwd", &error), *groups;
-
+	int err = 0;
+	char *passwd = read_file("/etc/passwd", &err);
 	*identity = (struct identity){0};
-	if (error && error != -ENOENT)
-		return explain(error, text, size, "user \"%s\": /etc/passwd: %s", user, strerror(-error));
-	known = passwd && find_user(passwd, user, identity);
+	if (err && err != -ENOENT)
+		return explain(err, text, size, "user \"%s\": /etc/passwd: %s", user, strerror(-err));
+	int known = passwd && find_user(passwd, user, identity);
 	free(passwd);
 	if (!known && !number(user, &identity->user))
 		return explain(-EINVAL, text, size, "user \"%s\": not in the sandbox's /etc/passwd", user);
@@ -181,29 +171,29 @@ static int find(const char *user, const char *group, struct identity *identity, 
 		identity->group = identity->user;
 	if (group ? number(group, &identity->group) : !known)
 		return 0;
-	groups = read_file("/etc/group", &error);
-	if (error && (group || error != -ENOENT))
-		return explain(error, text, size, "user \"%s\": /etc/group: %s", user, strerror(-error));
+	char *groups = read_file("/etc/group", &err);
+	if (err && (group || err != -ENOENT))
+		return explain(err, text, size, "user \"%s\": /etc/group: %s", user, strerror(-err));
 	if (group && !find_group(groups, group, &identity->group))
-		error = explain(-EINVAL, text, size, "group \"%s\": not in the sandbox's /etc/group", group);
+		err = explain(-EINVAL, text, size, "group \"%s\": not in the sandbox's /etc/group", group);
 	else if (!group && groups)
 		add_supplementary(groups, identity);
 	free(groups);
-	return group ? error : 0;
+	return group ? err : 0;
 }
 
 int identity__find(struct span wanted, struct identity *identity, char *text, size_t size)
 {
-	char *user = span__copy(wanted), *group = user;
-	int error;
-
-	if (!user)
-		return explain(-errno, text, size, "user: %s", errno == EINVAL ? "a NUL inside" : strerror(errno));
+	char *user;
+	int err = span__copy(wanted, &user);
+	if (err)
+		return explain(err, text, size, "user: %s", err == -EINVAL ? "a NUL inside" : strerror(-err));
+	char *group = user;
 	strsep(&group, ":");
 	if (*user && (!group || *group))
-		error = find(user, group, identity, text, size);
+		err = find(user, group, identity, text, size);
 	else
-		error = explain(-EINVAL, text, size, "user: \"NAME\" or \"NAME:GROUP\" is wanted");
+		err = explain(-EINVAL, text, size, "user: \"NAME\" or \"NAME:GROUP\" is wanted");
 	free(user);
-	return error;
+	return err;
 }

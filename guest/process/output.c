@@ -59,7 +59,6 @@ int output__take(struct output *output, struct loop *loop, loop_fn ready, void *
 static bool has_more(const struct output *output)
 {
 	struct pollfd asked = {.fd = output->fd, .events = POLLIN};
-
 	return poll(&asked, 1, 0) == 1 && asked.revents & POLLIN;
 }
 
@@ -68,7 +67,6 @@ static ssize_t read_some(const struct output *output, uint8_t *bytes, size_t siz
 {
 	size_t got = 0;
 	ssize_t n;
-
 	do {
 		n = read(output->fd, bytes + got, size - got);
 		if (n > 0)
@@ -87,11 +85,9 @@ static void pause_reading(struct output *output)
 
 ssize_t output__read(struct output *output, uint8_t *bytes, size_t size)
 {
-	ssize_t n;
-
 	if (output->sealed && size > output->due)
 		size = output->due;
-	n = read_some(output, bytes, size);
+	ssize_t n = read_some(output, bytes, size);
 	if (n < 0)
 		return -errno;
 	if (output->sealed)
@@ -112,7 +108,6 @@ void output__await(struct output *output, bool room)
 void output__seal(struct output *output)
 {
 	int waiting = 0;
-
 	if (output->sealed || output__ended(output))
 		return;
 	if (output->terminal)

@@ -25,13 +25,12 @@ struct start {
 	const char *path; /* of the search; NULL: argv[0] is a path */
 	char *candidate;  /* room for a directory of the path, '/' and argv[0] */
 	enum spawn_stage stage;
-	int error;
+	int err;
 };
 
 static char *const *environment_of(const struct program *program)
 {
 	static char *const empty[] = {NULL};
-
 	return program->environment.list ? program->environment.list : empty;
 }
 
@@ -41,11 +40,9 @@ static int search(struct start *start)
 	char *const *argv = start->program->argv.list;
 	char *const *environment = environment_of(start->program);
 	size_t name = strlen(argv[0]);
-	int error = ENOENT;
-
+	int err = ENOENT;
 	for (const char *at = start->path;; at++) {
 		size_t length = strcspn(at, ":");
-
 		if (length) {
 			memcpy(start->candidate, at, length);
 			start->candidate[length] = '/';
@@ -53,19 +50,18 @@ static int search(struct start *start)
 		memcpy(start->candidate + (length ? length + 1 : 0), argv[0], name + 1);
 		execve(start->candidate, argv, environment);
 		if (errno == EACCES)
-			error = EACCES;
+			err = EACCES;
 		else if (errno != ENOENT && errno != ENOTDIR)
 			return errno;
 		at += length;
 		if (!*at)
-			return error;
+			return err;
 	}
 }
 
 static int become(const struct program *program)
 {
 	gid_t group = program->has_group ? program->group : program->user;
-
 	/* the raw calls: libc's would try to reach the threads of the parent */
 	if (!program->has_user && !program->has_group)
 		return 0;
@@ -82,9 +78,8 @@ static int child(void *arg)
 	struct start *start = arg;
 	const struct program *program = start->program;
 	struct sigaction by_default = {.sa_handler = SIG_DFL};
-	sigset_t none;
-
 	sigaction(SIGPIPE, &by_default, NULL);
+	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
@@ -97,25 +92,25 @@ static int child(void *arg)
 
 	start->stage = SPAWN_LIMITS;
 	if (program->limit_procs && write(program->limit_procs, "0", 1) != 1)
-		start->error = errno;
-	if (!start->error) {
+		start->err = errno;
+	if (!start->err) {
 		start->stage = SPAWN_IDENTITY;
-		start->error = become(program);
+		start->err = become(program);
 	}
-	if (!start->error) {
+	if (!start->err) {
 		if (program->dies_with_parent)
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 		start->stage = SPAWN_CWD;
 		if (chdir(program->cwd ? program->cwd : "/"))
-			start->error = errno;
+			start->err = errno;
 	}
-	if (!start->error) {
+	if (!start->err) {
 		start->stage = SPAWN_PROGRAM;
 		if (start->path) {
-			start->error = search(start);
+			start->err = search(start);
 		} else {
 			execve(program->argv.list[0], program->argv.list, environment_of(program));
-			start->error = errno;
+			start->err = errno;
 		}
 	}
 	_exit(127);
@@ -124,10 +119,6 @@ static int child(void *arg)
 pid_t program__start(const struct program *program, enum spawn_stage *stage)
 {
 	struct start start = {.program = program, .stage = SPAWN_PROCESS};
-	sigset_t all, before;
-	pid_t pid;
-	char *stack;
-
 	*stage = SPAWN_PROCESS;
 	if (!*program->argv.list[0]) {
 		*stage = SPAWN_PROGRAM;
@@ -141,29 +132,30 @@ pid_t program__start(const struct program *program, enum spawn_stage *stage)
 		if (!start.candidate)
 			return -ENOMEM;
 	}
-	stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED) {
 		free(start.candidate);
 		return -ENOMEM;
 	}
+	sigset_t all;
 	sigfillset(&all);
+	sigset_t before;
 	sigprocmask(SIG_SETMASK, &all, &before);
-	pid = clone(child, stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, &start);
+	pid_t pid = clone(child, stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, &start);
 	if (pid < 0)
-		start.error = errno;
+		start.err = errno;
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	munmap(stack, STACK);
 	free(start.candidate);
 	*stage = start.stage;
-	return start.error ? -start.error : pid;
+	return start.err ? -start.err : pid;
 }
 
-void program__explain(const struct program *program, enum spawn_stage stage, int error, char *text, size_t size)
+void program__explain(const struct program *program, enum spawn_stage stage, int err, char *text, size_t size)
 {
-	const char *name = program->argv.list[0], *reason = strerror(error < 0 ? -error : error);
+	const char *name = program->argv.list[0], *reason = strerror(err < 0 ? -err : err);
 	const char *cwd = program->cwd ? program->cwd : "/";
-
-	error = error < 0 ? -error : error;
+	err = err < 0 ? -err : err;
 	switch (stage) {
 	case SPAWN_PROCESS:
 		snprintf(text, size, "%s: no process could be made for it: %s", name, reason);
@@ -179,11 +171,10 @@ void program__explain(const struct program *program, enum spawn_stage stage, int
 		snprintf(text, size, "working directory %s: %s", cwd, reason);
 		break;
 	case SPAWN_PROGRAM:
-		if (error == ENOENT && !strchr(name, '/')) {
+		if (err == ENOENT && !strchr(name, '/')) {
 			const char *path = environment__get(&program->environment, "PATH");
-
 			snprintf(text, size, "%s: not found in PATH (%s)", name, path ? path : spawn__default_path);
-		} else if (error == ENOENT && access(name, F_OK) == 0) {
+		} else if (err == ENOENT && access(name, F_OK) == 0) {
 			snprintf(text, size,
 				 "%s: is there, but its interpreter or loader is not in this root file system", name);
 		} else {

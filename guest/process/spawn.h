@@ -32,7 +32,7 @@ enum spawn_stage { SPAWN_PROCESS, SPAWN_LIMITS, SPAWN_IDENTITY, SPAWN_CWD, SPAWN
 __attribute__((warn_unused_result)) pid_t program__start(const struct program *program, enum spawn_stage *stage);
 
 /* A sentence on why program__start failed, into `text`. */
-void program__explain(const struct program *program, enum spawn_stage stage, int error, char *text, size_t size);
+void program__explain(const struct program *program, enum spawn_stage stage, int err, char *text, size_t size);
 
 /* The PATH used when the environment has none. */
 extern const char spawn__default_path[];

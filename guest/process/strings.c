@@ -5,15 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes `text` over, also when it fails; NULL tells its failure in errno. */
+/* Takes `text` over, also when it fails; NULL is one there was no memory for. */
 static int append(struct strings *strings, char *text)
 {
 	if (!text)
-		return -errno;
+		return -ENOMEM;
 	if (strings->count + 2 > strings->capacity) {
 		size_t capacity = strings->capacity ? strings->capacity * 2 : 16;
 		char **list = realloc(strings->list, capacity * sizeof(*list)); // NOLINT(bugprone-sizeof-expression)
-
 		if (!list) {
 			free(text);
 			return -ENOMEM;
@@ -28,7 +27,9 @@ static int append(struct strings *strings, char *text)
 
 int strings__add(struct strings *strings, struct span text)
 {
-	return append(strings, span__copy(text));
+	char *copy;
+	int err = span__copy(text, &copy);
+	return err ? err : append(strings, copy);
 }
 
 int strings__add_text(struct strings *strings, const char *text)
@@ -39,38 +40,34 @@ int strings__add_text(struct strings *strings, const char *text)
 int strings__add_array(struct strings *strings, const CborValue *array)
 {
 	CborValue item;
-	struct span text;
-	int error;
-
 	if (cbor_value_enter_container(array, &item))
 		return -EPROTO;
+	struct span text;
+	int err;
 	while (!cbor_value_at_end(&item)) {
-		error = cursor__string(&item, &text);
-		if (!error)
-			error = strings__add(strings, text);
-		if (error)
-			return error;
+		err = cursor__string(&item, &text);
+		if (!err)
+			err = strings__add(strings, text);
+		if (err)
+			return err;
 	}
 	return 0;
 }
 
 int strings__add_all(struct strings *strings, const struct strings *from)
 {
-	int error = 0;
-
-	for (size_t i = 0; i < from->count && !error; i++)
-		error = strings__add_text(strings, from->list[i]);
-	return error;
+	int err = 0;
+	for (size_t i = 0; i < from->count && !err; i++)
+		err = strings__add_text(strings, from->list[i]);
+	return err;
 }
 
 int environment__set(struct strings *environment, struct span name, struct span value)
 {
-	char *pair;
-
 	if (!name.length || memchr(name.at, '=', name.length) || memchr(name.at, 0, name.length) ||
 	    (value.length && memchr(value.at, 0, value.length)))
 		return -EINVAL;
-	pair = malloc(name.length + value.length + 2);
+	char *pair = malloc(name.length + value.length + 2);
 	if (!pair)
 		return -ENOMEM;
 	memcpy(pair, name.at, name.length);
@@ -90,17 +87,16 @@ int environment__set(struct strings *environment, struct span name, struct span 
 int environment__set_map(struct strings *environment, const CborValue *map)
 {
 	CborValue item;
-	struct span name, value;
-	int error;
-
 	if (cbor_value_enter_container(map, &item))
 		return -EPROTO;
+	struct span name, value;
+	int err;
 	while (!cbor_value_at_end(&item)) {
 		if (cursor__string(&item, &name) || cursor__string(&item, &value))
 			return -EPROTO;
-		error = environment__set(environment, name, value);
-		if (error)
-			return error;
+		err = environment__set(environment, name, value);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -108,7 +104,6 @@ int environment__set_map(struct strings *environment, const CborValue *map)
 const char *environment__get(const struct strings *environment, const char *name)
 {
 	size_t length = strlen(name);
-
 	for (size_t i = 0; i < environment->count; i++)
 		if (strncmp(environment->list[i], name, length) == 0 && environment->list[i][length] == '=')
 			return environment->list[i] + length + 1;

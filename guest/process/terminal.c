@@ -18,18 +18,18 @@ enum {
 
 int terminal__open(struct terminal *terminal, struct terminal_size size, uid_t owner)
 {
-	int host = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), program = -1, unlock = 0, error;
-
+	int host = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), program = -1, unlock = 0;
 	if (host < 0)
 		return -errno;
 	terminal__resize(host, size);
 	/* by the descriptor: its name in /dev/pts might by now lead elsewhere */
 	if (ioctl(host, TIOCSPTLCK, &unlock) == 0)
 		program = ioctl(host, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int err;
 	if (program < 0) {
-		error = -errno;
+		err = -errno;
 		close(host);
-		return error;
+		return err;
 	}
 	/* some programs open their terminal by name; a file system that has no owners is no obstacle to the others */
 	if (owner && fchown(program, owner, TTY_GROUP) && fchown(program, owner, (gid_t)-1))
@@ -41,13 +41,11 @@ int terminal__open(struct terminal *terminal, struct terminal_size size, uid_t o
 void terminal__resize(int host, struct terminal_size size)
 {
 	const struct winsize wanted = {.ws_col = size.columns, .ws_row = size.rows};
-
 	ioctl(host, TIOCSWINSZ, &wanted);
 }
 
 uint8_t terminal__end_of_input(int host)
 {
 	struct termios modes;
-
 	return tcgetattr(host, &modes) == 0 && modes.c_cc[VEOF] ? modes.c_cc[VEOF] : CONTROL_D;
 }

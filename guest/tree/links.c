@@ -32,16 +32,15 @@ const char *links__find(const struct links *links, const struct stat *status)
 int links__add(struct links *links, const struct stat *status, const char *name)
 {
 	size_t size = strlen(name) + 1;
-	struct links_file *file, **bucket;
-
 	if (status->st_nlink < 2 || links->count == LINKS_MOST)
 		return 0;
 	if (!links->buckets)
 		links->buckets = calloc(BUCKETS, sizeof(*links->buckets)); // NOLINT(bugprone-sizeof-expression)
+	struct links_file *file;
 	file = links->buckets ? malloc(sizeof(*file) + size) : NULL;
 	if (!file)
 		return -ENOMEM;
-	bucket = bucket_of(links, status);
+	struct links_file **bucket = bucket_of(links, status);
 	file->device = status->st_dev;
 	file->inode = status->st_ino;
 	memcpy(file->name, name, size);
@@ -56,7 +55,6 @@ void links__free(struct links *links)
 	for (size_t i = 0; links->buckets && i < BUCKETS; i++)
 		while (links->buckets[i]) {
 			struct links_file *file = links->buckets[i];
-
 			links->buckets[i] = file->next;
 			free(file);
 		}

@@ -8,11 +8,9 @@
 static int append(struct tree_path *path, const char *text, size_t length)
 {
 	size_t wanted = path->length + length + 1;
-
 	if (wanted > path->capacity) {
 		size_t capacity = wanted < 256 ? 256 : wanted * 2;
 		char *grown = realloc(path->text, capacity);
-
 		if (!grown)
 			return -ENOMEM;
 		path->text = grown;
@@ -27,7 +25,6 @@ static int append(struct tree_path *path, const char *text, size_t length)
 int tree_path__set(struct tree_path *path, const char *root)
 {
 	size_t length = strlen(root);
-
 	while (length > 1 && root[length - 1] == '/')
 		length--;
 	path->length = 0;
@@ -38,13 +35,12 @@ int tree_path__set(struct tree_path *path, const char *root)
 int tree_path__push(struct tree_path *path, const char *name)
 {
 	size_t before = path->length;
-	int error = path->length && path->text[path->length - 1] == '/' ? 0 : append(path, "/", 1);
-
-	if (!error)
-		error = append(path, name, strlen(name));
-	if (error)
+	int err = path->length && path->text[path->length - 1] == '/' ? 0 : append(path, "/", 1);
+	if (!err)
+		err = append(path, name, strlen(name));
+	if (err)
 		path->length = before;
-	return error;
+	return err;
 }
 
 void tree_path__pop(struct tree_path *path)
@@ -59,14 +55,12 @@ void tree_path__pop(struct tree_path *path)
 const char *tree_path__name(const struct tree_path *path)
 {
 	const char *slash = strrchr(path->text, '/');
-
 	return slash && !slash[1] ? "." : slash + 1;
 }
 
 const char *tree_path__below(const struct tree_path *path)
 {
 	const char *below = path->text + path->root;
-
 	return *below == '/' ? below + 1 : below;
 }
 

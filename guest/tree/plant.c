@@ -12,20 +12,19 @@ enum { ATTEMPTS = 100 };
 
 int plant__begin(struct plant *plant, const char *path)
 {
-	char *resolved = realpath(path, NULL), *slash;
-	int error = tree_path__set(&plant->path, resolved ? resolved : path);
-
+	char *resolved = realpath(path, NULL);
+	int err = tree_path__set(&plant->path, resolved ? resolved : path);
 	free(resolved);
 	plant->fd = plant->levels[0].fd = -1;
-	if (error)
-		return error;
-	slash = strrchr(plant->path.text, '/');
+	if (err)
+		return err;
+	char *slash = strrchr(plant->path.text, '/');
 	*slash = '\0';
 	plant->levels[0].fd =
 		open(slash == plant->path.text ? "/" : plant->path.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	error = plant->levels[0].fd < 0 ? -errno : 0;
+	err = plant->levels[0].fd < 0 ? -errno : 0;
 	*slash = '/';
-	return error;
+	return err;
 }
 
 static bool is_same(const struct stat *one, const struct stat *other)
@@ -38,11 +37,9 @@ bool plant__is_within(const struct plant *plant, const struct stat *status)
 	struct stat at, below = {0};
 	int fd = dup(plant->levels[0].fd);
 	bool found = fstatat(fd, tree_path__name(&plant->path), &at, AT_SYMLINK_NOFOLLOW) == 0 && is_same(&at, status);
-
 	/* ".." of the root directory is itself */
 	while (!found && fd >= 0 && fstat(fd, &at) == 0 && !is_same(&at, &below)) {
 		int above = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
 		found = is_same(&at, status);
 		below = at;
 		close(fd);
@@ -75,7 +72,6 @@ static void go_back(struct plant *plant)
 static const char *temporary_name(struct plant *plant)
 {
 	static unsigned serial;
-
 	snprintf(plant->temporary, sizeof(plant->temporary), ".capsa-%d-t%u", (int)getpid(), serial++);
 	return plant->temporary;
 }
@@ -84,7 +80,6 @@ static const char *temporary_name(struct plant *plant)
 static int adorn(int fd, const struct plant_attributes *attributes)
 {
 	const struct timespec times[2] = {attributes->mtime, attributes->mtime};
-
 	if ((attributes->has_owner && fchown(fd, attributes->user, attributes->group)) ||
 	    fchmod(fd, attributes->mode) || futimens(fd, times))
 		return -errno;
@@ -95,7 +90,6 @@ static int adorn(int fd, const struct plant_attributes *attributes)
 static int adorn_name(int at, const char *name, const struct plant_attributes *attributes)
 {
 	const struct timespec times[2] = {attributes->mtime, attributes->mtime};
-
 	if ((attributes->has_owner && fchownat(at, name, attributes->user, attributes->group, AT_SYMLINK_NOFOLLOW)) ||
 	    utimensat(at, name, times, AT_SYMLINK_NOFOLLOW))
 		return -errno;
@@ -105,17 +99,14 @@ static int adorn_name(int at, const char *name, const struct plant_attributes *a
 int plant__enter(struct plant *plant, const char *given, const struct plant_attributes *attributes)
 {
 	const char *name = go_to(plant, given);
-	bool made;
-	int fd;
-
 	if (!name)
 		return -ENOMEM;
 	if (plant->depth == TREE_DEPTH)
 		return -ENAMETOOLONG;
-	made = mkdirat(here(plant), name, 0700) == 0;
+	bool made = mkdirat(here(plant), name, 0700) == 0;
 	if (!made && errno != EEXIST)
 		return -errno;
-	fd = openat(here(plant), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(here(plant), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	plant->levels[++plant->depth] = (struct plant_level){.fd = fd, .made = made, .attributes = *attributes};
@@ -125,10 +116,9 @@ int plant__enter(struct plant *plant, const char *given, const struct plant_attr
 int plant__leave(struct plant *plant)
 {
 	struct plant_level *level = &plant->levels[plant->depth];
-	int error = level->made ? adorn(level->fd, &level->attributes) : 0;
-
-	if (error)
-		return error;
+	int err = level->made ? adorn(level->fd, &level->attributes) : 0;
+	if (err)
+		return err;
 	close(level->fd);
 	plant->depth--;
 	go_back(plant);
@@ -156,7 +146,6 @@ int plant__write(struct plant *plant, const uint8_t *bytes, size_t length)
 {
 	while (length) {
 		ssize_t n = pwrite(plant->fd, bytes, length, (off_t)plant->size);
-
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -178,10 +167,9 @@ int plant__skip(struct plant *plant, uint64_t length)
 
 int plant__close(struct plant *plant)
 {
-	int error = ftruncate(plant->fd, (off_t)plant->size) ? -errno : adorn(plant->fd, &plant->attributes);
-
-	if (error)
-		return error;
+	int err = ftruncate(plant->fd, (off_t)plant->size) ? -errno : adorn(plant->fd, &plant->attributes);
+	if (err)
+		return err;
 	if (renameat(here(plant), plant->temporary, here(plant), tree_path__name(&plant->path)))
 		return -errno;
 	close(plant->fd);
@@ -194,18 +182,17 @@ int plant__close(struct plant *plant)
 static int replace(struct plant *plant, int (*make)(int at, const char *name, const void *what), const void *what)
 {
 	const char *name = tree_path__name(&plant->path);
-	int error = make(here(plant), name, what);
-
-	if (error != -EEXIST)
-		return error;
-	for (int attempt = 0; attempt < ATTEMPTS && error == -EEXIST; attempt++)
-		error = make(here(plant), temporary_name(plant), what);
-	if (error)
-		return error;
-	error = renameat(here(plant), plant->temporary, here(plant), name) ? -errno : 0;
+	int err = make(here(plant), name, what);
+	if (err != -EEXIST)
+		return err;
+	for (int attempt = 0; attempt < ATTEMPTS && err == -EEXIST; attempt++)
+		err = make(here(plant), temporary_name(plant), what);
+	if (err)
+		return err;
+	err = renameat(here(plant), plant->temporary, here(plant), name) ? -errno : 0;
 	/* two links of one file: rename does nothing then */
 	unlinkat(here(plant), plant->temporary, 0);
-	return error;
+	return err;
 }
 
 static int make_symlink(int at, const char *name, const void *target)
@@ -216,16 +203,14 @@ static int make_symlink(int at, const char *name, const void *target)
 int plant__symlink(struct plant *plant, const char *given, const char *target,
 		   const struct plant_attributes *attributes)
 {
-	int error;
-
 	if (!go_to(plant, given))
 		return -ENOMEM;
-	error = replace(plant, make_symlink, target);
-	if (!error)
-		error = adorn_name(here(plant), tree_path__name(&plant->path), attributes);
-	if (!error)
+	int err = replace(plant, make_symlink, target);
+	if (!err)
+		err = adorn_name(here(plant), tree_path__name(&plant->path), attributes);
+	if (!err)
 		go_back(plant);
-	return error;
+	return err;
 }
 
 struct node {
@@ -236,7 +221,6 @@ struct node {
 static int make_node(int at, const char *name, const void *what)
 {
 	const struct node *node = what;
-
 	return mknodat(at, name, node->mode, node->device) ? -errno : 0;
 }
 
@@ -244,19 +228,16 @@ int plant__node(struct plant *plant, const char *given, mode_t type, dev_t devic
 		const struct plant_attributes *attributes)
 {
 	struct node node = {.mode = type | (attributes->mode & 0777), .device = device};
-	mode_t mask;
-	int error;
-
 	if (!go_to(plant, given))
 		return -ENOMEM;
-	mask = umask(0);
-	error = replace(plant, make_node, &node);
+	mode_t mask = umask(0);
+	int err = replace(plant, make_node, &node);
 	umask(mask);
-	if (!error)
-		error = adorn_name(here(plant), tree_path__name(&plant->path), attributes);
-	if (!error)
+	if (!err)
+		err = adorn_name(here(plant), tree_path__name(&plant->path), attributes);
+	if (!err)
 		go_back(plant);
-	return error;
+	return err;
 }
 
 struct linked {
@@ -267,7 +248,6 @@ struct linked {
 static int make_link(int at, const char *name, const void *what)
 {
 	const struct linked *linked = what;
-
 	return linkat(linked->at, linked->name, at, name, 0) ? -errno : 0;
 }
 
@@ -277,7 +257,6 @@ static int find(const struct plant *plant, char *target, const char **last)
 {
 	int at = dup(plant->levels[1].fd), below;
 	char *slash;
-
 	for (; at >= 0 && (slash = strchr(target, '/')); target = slash + 1) {
 		*slash = '\0';
 		if (!*target || strcmp(target, ".") == 0 || strcmp(target, "..") == 0) {
@@ -294,25 +273,22 @@ static int find(const struct plant *plant, char *target, const char **last)
 
 int plant__link(struct plant *plant, const char *given, const char *target)
 {
-	char *copy;
-	struct linked linked;
-	int error;
-
 	if (!plant->depth)
 		return -EINVAL; /* a root leads to nothing but itself */
 	if (!go_to(plant, given))
 		return -ENOMEM;
-	copy = strdup(target);
+	char *copy = strdup(target);
 	if (!copy)
 		return -ENOMEM;
+	struct linked linked;
 	linked.at = find(plant, copy, &linked.name);
-	error = linked.at < 0 ? linked.at : replace(plant, make_link, &linked);
+	int err = linked.at < 0 ? linked.at : replace(plant, make_link, &linked);
 	if (linked.at >= 0)
 		close(linked.at);
 	free(copy);
-	if (!error)
+	if (!err)
 		go_back(plant);
-	return error;
+	return err;
 }
 
 void plant__end(struct plant *plant)

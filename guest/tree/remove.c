@@ -15,12 +15,10 @@ enum { STEP = 128 /* names */ };
 static int list(struct removal *removal, int fd)
 {
 	DIR *listing = fdopendir(fd);
-
 	if (!listing) {
-		int error = -errno;
-
+		int err = -errno;
 		close(fd);
-		return error;
+		return err;
 	}
 	if (removal->listing)
 		closedir(removal->listing);
@@ -34,7 +32,6 @@ static int add_level(struct removal *removal, const struct stat *status)
 	if (removal->depth == removal->capacity) {
 		size_t capacity = removal->capacity ? removal->capacity * 2 : 16;
 		struct removal_level *levels = realloc(removal->levels, capacity * sizeof(*levels));
-
 		if (!levels)
 			return -ENOMEM;
 		removal->levels = levels;
@@ -47,49 +44,46 @@ static int add_level(struct removal *removal, const struct stat *status)
 /* The directory `name` of `at`, which removal->path names, is the next to be emptied. Returns 0 or -errno. */
 static int enter(struct removal *removal, int at, const char *name, dev_t device)
 {
-	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), error;
-	struct stat status;
-
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
+	int err;
+	struct stat status;
 	if (fstat(fd, &status))
-		error = -errno;
+		err = -errno;
 	else if (status.st_dev != device)
-		error = -EBUSY; /* a mount point: what is in it is not ours to remove */
+		err = -EBUSY; /* a mount point: what is in it is not ours to remove */
 	else
-		error = add_level(removal, &status);
-	if (error) {
+		err = add_level(removal, &status);
+	if (err) {
 		close(fd);
-		return error;
+		return err;
 	}
-	error = list(removal, fd);
-	if (error)
+	err = list(removal, fd);
+	if (err)
 		removal->depth--;
-	return error;
+	return err;
 }
 
 int removal__begin(struct removal *removal, const char *path, bool recursive)
 {
-	struct stat above, status;
-	const char *name;
-	char *slash;
-	int error = tree_path__set(&removal->path, path);
-
+	int err = tree_path__set(&removal->path, path);
 	removal->above = -1;
-	if (error)
-		return error;
-	name = tree_path__name(&removal->path);
+	if (err)
+		return err;
+	const char *name = tree_path__name(&removal->path);
 	if (strcmp(removal->path.text, "/") == 0)
 		return -EBUSY;
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return -EINVAL;
-	slash = strrchr(removal->path.text, '/');
+	char *slash = strrchr(removal->path.text, '/');
 	*slash = '\0';
 	removal->above = open(slash == removal->path.text ? "/" : removal->path.text, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	error = removal->above < 0 ? -errno : 0;
+	err = removal->above < 0 ? -errno : 0;
 	*slash = '/';
-	if (error)
-		return error;
+	if (err)
+		return err;
+	struct stat above, status;
 	if (fstat(removal->above, &above) || fstatat(removal->above, name, &status, AT_SYMLINK_NOFOLLOW))
 		return -errno;
 	if (!S_ISDIR(status.st_mode) || !recursive) {
@@ -98,8 +92,8 @@ int removal__begin(struct removal *removal, const char *path, bool recursive)
 		removal->count++;
 		return 0;
 	}
-	error = enter(removal, removal->above, name, above.st_dev);
-	return error ? error : 1;
+	err = enter(removal, removal->above, name, above.st_dev);
+	return err ? err : 1;
 }
 
 /* The directory above the one that is listed, opened by the way it was left. Returns a descriptor or -errno. */
@@ -107,10 +101,9 @@ static int open_above(const struct removal *removal)
 {
 	const struct removal_level *level = &removal->levels[removal->depth - 2];
 	int fd = openat(dirfd(removal->listing), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct stat status;
-
 	if (fd < 0)
 		return -errno;
+	struct stat status;
 	if (fstat(fd, &status) == 0 && status.st_dev == level->device && status.st_ino == level->inode)
 		return fd;
 	close(fd);
@@ -122,79 +115,75 @@ static int leave(struct removal *removal)
 {
 	const char *name = tree_path__name(&removal->path);
 	bool is_root = removal->depth == 1;
-	int above = is_root ? removal->above : open_above(removal), error;
-
+	int above = is_root ? removal->above : open_above(removal);
 	if (above < 0)
 		return above;
+	int err;
 	if (unlinkat(above, name, AT_REMOVEDIR) && errno != ENOENT) {
-		error = -errno;
+		err = -errno;
 		/* names came while the others went; they go too, as long as that leads anywhere */
-		if (error == -ENOTEMPTY && removal->removed) {
+		if (err == -ENOTEMPTY && removal->removed) {
 			rewinddir(removal->listing);
 			removal->removed = false;
-			error = 1;
+			err = 1;
 		}
 		if (!is_root)
 			close(above);
-		return error;
+		return err;
 	}
 	removal->count++;
 	if (is_root)
 		return 0;
 	removal->depth--;
 	tree_path__pop(&removal->path);
-	error = list(removal, above);
+	err = list(removal, above);
 	removal->removed = true;
-	return error ? error : 1;
+	return err ? err : 1;
 }
 
 /* Returns 0 or -errno, which is about the name pushed to removal->path. */
 static int remove_name(struct removal *removal, const char *name)
 {
-	int at = dirfd(removal->listing), error;
-	struct stat status;
-
+	int at = dirfd(removal->listing);
 	if (unlinkat(at, name, 0) == 0) {
 		removal->count++;
 		removal->removed = true;
 		return 0;
 	}
-	error = -errno;
-	if (error == -ENOENT)
+	int err = -errno;
+	if (err == -ENOENT)
 		return 0;
+	struct stat status;
 	/* what unlink says of a directory depends on the file system */
 	if (fstatat(at, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(status.st_mode))
-		error = 1;
+		err = 1;
 	if (tree_path__push(&removal->path, name))
 		return -ENOMEM;
-	if (error == 1)
-		error = enter(removal, at, name, removal->levels[removal->depth - 1].device);
-	if (error == -ENOENT || error == -ENOTDIR || error == -ELOOP) {
+	if (err == 1)
+		err = enter(removal, at, name, removal->levels[removal->depth - 1].device);
+	if (err == -ENOENT || err == -ENOTDIR || err == -ELOOP) {
 		/* it went, or is something else by now: the next pass sees */
 		tree_path__pop(&removal->path);
 		removal->removed = true;
 		return 0;
 	}
-	return error;
+	return err;
 }
 
 int removal__step(struct removal *removal)
 {
-	int error = 0;
-
-	for (int i = 0; i < STEP && !error; i++) {
-		const struct dirent *entry;
-
+	int err = 0;
+	for (int i = 0; i < STEP && !err; i++) {
 		errno = 0;
-		entry = readdir(removal->listing);
+		const struct dirent *entry = readdir(removal->listing);
 		if (!entry) {
-			error = errno ? -errno : leave(removal);
-			return error;
+			err = errno ? -errno : leave(removal);
+			return err;
 		}
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			error = remove_name(removal, entry->d_name);
+			err = remove_name(removal, entry->d_name);
 	}
-	return error ? error : 1;
+	return err ? err : 1;
 }
 
 void removal__end(struct removal *removal)

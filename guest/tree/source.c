@@ -8,29 +8,26 @@
 
 int source__open(struct source *source, int at, const char *name, struct stat *status)
 {
-	int error = 0;
-
+	int err = 0;
 	*source = (struct source){.fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)};
 	if (source->fd < 0)
 		return errno == ENXIO ? -ENOENT : -errno; /* a socket by now */
 	if (fstat(source->fd, status))
-		error = -errno;
+		err = -errno;
 	else if (!S_ISREG(status->st_mode))
-		error = -ENOENT;
-	if (error)
+		err = -ENOENT;
+	if (err)
 		source__close(source);
 	source->size = status->st_size;
-	return error;
+	return err;
 }
 
 /* Where the data at or after source->at begins and ends. Returns 0 or -errno. */
 static int look(struct source *source)
 {
 	off_t data = lseek(source->fd, source->at, SEEK_DATA);
-
 	if (data == source->at) {
 		off_t hole = lseek(source->fd, data, SEEK_HOLE);
-
 		source->kind = SOURCE_DATA;
 		source->known_to = hole > data ? hole : INT64_MAX;
 	} else if (data > source->at) {
@@ -50,17 +47,16 @@ static int look(struct source *source)
 
 int source__next(struct source *source, off_t *length)
 {
-	int error = 0;
-
+	int err = 0;
 	if (source->size == 0) {
 		/* files of /proc say so, and still have something to be read */
 		source->kind = SOURCE_DATA;
 		source->known_to = INT64_MAX;
 	} else if (source->at >= source->known_to) {
-		error = look(source);
+		err = look(source);
 	}
-	if (error)
-		return error;
+	if (err)
+		return err;
 	*length = source->known_to - source->at;
 	return source->kind;
 }

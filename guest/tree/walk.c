@@ -12,34 +12,32 @@ int walk__begin(struct walk *walk, const char *path)
 {
 	size_t length = strlen(path);
 	char *resolved = length && path[length - 1] == '/' ? realpath(path, NULL) : NULL;
-	int error = tree_path__set(&walk->path, resolved ? resolved : path);
-
+	int err = tree_path__set(&walk->path, resolved ? resolved : path);
 	free(resolved);
-	if (error)
-		return error;
+	if (err)
+		return err;
 	return fstatat(AT_FDCWD, walk->path.text, &walk->root, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
 }
 
-bool walk__vanished(const struct walk *walk, int error)
+bool walk__vanished(const struct walk *walk, int err)
 {
-	return walk->path.length > walk->path.root && (error == -ENOENT || error == -ENOTDIR || error == -ELOOP);
+	return walk->path.length > walk->path.root && (err == -ENOENT || err == -ENOTDIR || err == -ELOOP);
 }
 
 /* Go into the directory of `step`. Returns 1 or -errno. */
 static int enter(struct walk *walk, struct walk_step *step)
 {
-	int fd, error;
-
 	if (walk->depth == TREE_DEPTH)
 		return -ENAMETOOLONG;
-	fd = openat(step->at, step->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(step->at, step->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	walk->levels[walk->depth] = fstat(fd, &step->status) ? NULL : fdopendir(fd);
+	int err;
 	if (!walk->levels[walk->depth]) {
-		error = -errno;
+		err = -errno;
 		close(fd);
-		return error;
+		return err;
 	}
 	walk->depth++;
 	step->kind = WALK_ENTER;
@@ -84,9 +82,6 @@ int walk__next(struct walk *walk, struct walk_step *step)
 		return visit(walk, step);
 	}
 	for (;;) {
-		const struct dirent *entry;
-		int error;
-
 		if (walk->at_leaf) {
 			walk->at_leaf = false;
 			if (!walk->depth)
@@ -96,7 +91,7 @@ int walk__next(struct walk *walk, struct walk_step *step)
 		if (!walk->depth)
 			return 0;
 		errno = 0;
-		entry = readdir(walk->levels[walk->depth - 1]);
+		const struct dirent *entry = readdir(walk->levels[walk->depth - 1]);
 		if (!entry)
 			return errno ? -errno : leave(walk, step);
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
@@ -105,9 +100,9 @@ int walk__next(struct walk *walk, struct walk_step *step)
 			return -ENOMEM;
 		step->at = dirfd(walk->levels[walk->depth - 1]);
 		step->name = entry->d_name;
-		error = visit(walk, step);
-		if (!walk__vanished(walk, error))
-			return error;
+		int err = visit(walk, step);
+		if (!walk__vanished(walk, err))
+			return err;
 		walk->at_leaf = true;
 	}
 }

@@ -39,7 +39,7 @@ __attribute__((warn_unused_result)) int walk__next(struct walk *walk, struct wal
 /* Leave the directory that was just entered, without what is in it; there will be no WALK_LEAVE. */
 void walk__skip(struct walk *walk);
 /* Whether a name at which something failed is merely one that vanished, or became something else. */
-bool walk__vanished(const struct walk *walk, int error);
+bool walk__vanished(const struct walk *walk, int err);
 void walk__end(struct walk *walk);
 
 #endif

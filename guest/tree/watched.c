@@ -24,7 +24,6 @@ static struct watched_dir **bucket(const struct watched *watched, int wd)
 static void hash_in(struct watched *watched, struct watched_dir *dir)
 {
 	struct watched_dir **at = bucket(watched, dir->wd);
-
 	dir->next_in_bucket = *at;
 	*at = dir;
 }
@@ -32,19 +31,17 @@ static void hash_in(struct watched *watched, struct watched_dir *dir)
 /* Keep about one directory a bucket. Without memory for more it only gets slower. */
 static int hash_grow(struct watched *watched)
 {
-	struct watched_dir **old = watched->buckets, **grown;
+	struct watched_dir **old = watched->buckets;
 	size_t old_count = watched->bucket_count;
-
 	if (watched->count < old_count)
 		return 0;
-	grown = calloc(old_count ? old_count * 2 : FIRST_BUCKETS, sizeof(struct watched_dir *));
+	struct watched_dir **grown = calloc(old_count ? old_count * 2 : FIRST_BUCKETS, sizeof(struct watched_dir *));
 	if (!grown)
 		return old ? 0 : -ENOMEM;
 	watched->buckets = grown;
 	watched->bucket_count = old_count ? old_count * 2 : FIRST_BUCKETS;
 	for (size_t i = 0; i < old_count; i++) {
 		struct watched_dir *next;
-
 		for (struct watched_dir *dir = old[i]; dir; dir = next) {
 			next = dir->next_in_bucket;
 			hash_in(watched, dir);
@@ -57,7 +54,6 @@ static int hash_grow(struct watched *watched)
 struct watched_dir *watched__find(const struct watched *watched, int wd)
 {
 	struct watched_dir *dir = watched->bucket_count ? *bucket(watched, wd) : NULL;
-
 	while (dir && dir->wd != wd)
 		dir = dir->next_in_bucket;
 	return dir;
@@ -66,7 +62,6 @@ struct watched_dir *watched__find(const struct watched *watched, int wd)
 struct watched_dir *watched__child(const struct watched_dir *parent, const char *name)
 {
 	struct watched_dir *child = parent->children;
-
 	while (child && strcmp(child->name, name) != 0)
 		child = child->next;
 	return child;
@@ -96,12 +91,10 @@ static void leave(struct watched_dir *dir)
 
 int watched__move(struct watched_dir *dir, struct watched_dir *parent, const char *name)
 {
-	char *copy;
-
 	for (const struct watched_dir *above = parent; above; above = above->parent)
 		if (above == dir)
 			return -ELOOP;
-	copy = strdup(name);
+	char *copy = strdup(name);
 	if (!copy)
 		return -ENOMEM;
 	free(dir->name);
@@ -115,21 +108,18 @@ int watched__add(struct watched *watched, int fd, struct watched_dir *parent, co
 		 struct watched_dir **out)
 {
 	char path[32];
-	struct watched_dir *dir;
 	uint32_t mask = watched->mask | IN_ONLYDIR | (parent ? 0 : IN_DELETE_SELF | IN_MOVE_SELF);
-	int wd, error;
-
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* this very directory, whatever has its name by now */
-	wd = inotify_add_watch(watched->fd, path, mask);
+	int wd = inotify_add_watch(watched->fd, path, mask);
 	if (wd < 0)
 		return -errno;
-	dir = watched__find(watched, wd);
+	struct watched_dir *dir = watched__find(watched, wd);
 	if (dir) {
 		*out = dir;
 		return dir == watched->root ? 0 : watched__move(dir, parent, name); /* the root, by a mount of it */
 	}
-	error = hash_grow(watched);
-	dir = error ? NULL : calloc(1, sizeof(*dir));
+	int err = hash_grow(watched);
+	dir = err ? NULL : calloc(1, sizeof(*dir));
 	if (dir)
 		dir->name = strdup(name);
 	if (!dir || !dir->name) {
@@ -151,7 +141,6 @@ int watched__add(struct watched *watched, int fd, struct watched_dir *parent, co
 static void free_one(struct watched *watched, struct watched_dir *dir)
 {
 	struct watched_dir **at = bucket(watched, dir->wd);
-
 	while (*at != dir)
 		at = &(*at)->next_in_bucket;
 	*at = dir->next_in_bucket;
@@ -167,7 +156,6 @@ static void free_one(struct watched *watched, struct watched_dir *dir)
 void watched__remove(struct watched *watched, struct watched_dir *dir)
 {
 	struct watched_dir *at = dir, *above;
-
 	do {
 		while (at->children)
 			at = at->children;
@@ -181,12 +169,10 @@ void watched__remove(struct watched *watched, struct watched_dir *dir)
 
 int watched__descend(const struct watched_dir *dir, struct tree_path *path)
 {
-	int error;
-
 	if (!dir->parent)
 		return 0;
-	error = watched__descend(dir->parent, path);
-	return error ? error : tree_path__push(path, dir->name);
+	int err = watched__descend(dir->parent, path);
+	return err ? err : tree_path__push(path, dir->name);
 }
 
 void watched__end(struct watched *watched)

@@ -39,10 +39,10 @@ int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size);
 int __wrap_call__take_path(struct call *call, const CborValue *request, const char *key, char path[PATH_MAX])
 {
 	char asked[PATH_MAX];
-	int error = __real_call__take_path(call, request, key, asked);
+	int err = __real_call__take_path(call, request, key, asked);
 
-	if (error)
-		return error;
+	if (err)
+		return err;
 	if (strstr(asked, "..") || strlen(asked) + sizeof(place) > PATH_MAX) {
 		call__fail(call, EPERM, "not in the fuzzer");
 		return -1;

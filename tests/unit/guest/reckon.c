@@ -24,7 +24,7 @@ static void pass(struct world *world, int64_t ns)
 	world->guest += ns + (int64_t)((double)ns * (double)(world->rate - world->drift) / SECOND);
 }
 
-static int64_t error(const struct world *world)
+static int64_t err(const struct world *world)
 {
 	return world->guest + world->own - (EPOCH + world->host);
 }
@@ -103,10 +103,10 @@ static void a_clock_that_drifts_is_held_and_learns_its_rate(void)
 			const struct lead lead = look(&world, 4, MS / 2);
 
 			correct(&world, &lead);
-			CHECK(llabs(error(&world)) < MS);
+			CHECK(llabs(err(&world)) < MS);
 			pass(&world, pause);
 			if (world.host > 120 * SECOND)
-				CHECK(llabs(error(&world)) < MS);
+				CHECK(llabs(err(&world)) < MS);
 		}
 		CHECK(llabs(world.drift - world.rate) < 40000);
 	}
@@ -118,11 +118,11 @@ static void what_is_measured_badly_makes_no_clock_worse(void)
 		struct world world = {.own = EPOCH + rand() % MS - MS / 2, .right = -16 * SECOND};
 
 		for (int turn = 0; turn < 50; turn++) {
-			const int64_t before = llabs(error(&world));
+			const int64_t before = llabs(err(&world));
 			const struct lead lead = look(&world, 8, 200 * MS);
 
 			correct(&world, &lead);
-			CHECK(llabs(error(&world)) <= before);
+			CHECK(llabs(err(&world)) <= before);
 			world.rate = 0;
 		}
 	}
@@ -139,7 +139,7 @@ static void more_than_drift_is_a_step_and_says_nothing_of_the_rate(void)
 
 		CHECK(correction.step && correction.rate == 0);
 		world.own += correction.by;
-		CHECK(llabs(error(&world)) <= MS / 2);
+		CHECK(llabs(err(&world)) <= MS / 2);
 	}
 }
 
@@ -149,7 +149,7 @@ static void a_small_jump_of_the_host_does_not_run_away_with_the_rate(void)
 	const struct lead lead = look(&world, 4, MS / 2);
 
 	correct(&world, &lead);
-	CHECK(llabs(error(&world)) <= MS && world.rate > 0 && world.rate <= 100000);
+	CHECK(llabs(err(&world)) <= MS && world.rate > 0 && world.rate <= 100000);
 }
 
 static void what_is_still_to_come_is_not_asked_for_twice(void)
