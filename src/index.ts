@@ -41,6 +41,7 @@ export type {
   TerminalSize,
   Transferred,
   UploadOptions,
+  WaitForOptions,
   Watcher,
   WatchOptions,
   WriteOptions,

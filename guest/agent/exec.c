@@ -172,6 +172,12 @@ static int take_options(struct call *call, const CborValue *request, struct job_
 		return call__refuse(call, "stdin");
 	if (reader__bool(request, "detach", &options->background) < 0)
 		return call__refuse(call, "detach");
+	struct span stderr_to;
+	found = reader__string(request, "stderr", &stderr_to);
+	if (found < 0 || (found == 1 && !span__equals(stderr_to, "stdout") && !span__equals(stderr_to, "discard")))
+		return call__refuse(call, "stderr");
+	if (found == 1)
+		options->stderr_to = span__equals(stderr_to, "stdout") ? STDERR_TO_STDOUT : STDERR_NOWHERE;
 	CborValue pty;
 	found = reader__map(request, "pty", &pty);
 	if (found < 0 || (found == 1 && take_size(&pty, &options->size)))

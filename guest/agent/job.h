@@ -20,8 +20,11 @@ enum {
 	JOBS_REMEMBERED = 64,     /* of those in the background that ended */
 };
 
+enum stderr_to { STDERR_APART, STDERR_TO_STDOUT, STDERR_NOWHERE };
+
 /* What a job is to be, beside its program. */
 struct job_options {
+	enum stderr_to stderr_to;
 	bool has_input; /* else /dev/null */
 	bool background;
 	bool has_terminal;

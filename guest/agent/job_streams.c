@@ -280,6 +280,15 @@ static int open_input(struct job *job, bool has_input, int *end)
 	return fcntl(ends[1], F_SETFL, O_WRONLY | O_NONBLOCK) ? -errno : 0;
 }
 
+static int open_stderr(struct job *job, enum stderr_to to, struct program *program)
+{
+	if (to == STDERR_APART)
+		return output__open(&job->outputs[JOB_STDERR], job->agent->loop, output_ready, job, &program->fds[2]);
+	program->fds[2] = to == STDERR_TO_STDOUT ? fcntl(program->fds[1], F_DUPFD_CLOEXEC, 3)
+						 : open("/dev/null", O_WRONLY | O_CLOEXEC);
+	return program->fds[2] < 0 ? -errno : 0;
+}
+
 int job__open_streams(struct job *job, const struct job_options *options, struct program *program)
 {
 	struct loop *loop = job->agent->loop;
@@ -288,5 +297,5 @@ int job__open_streams(struct job *job, const struct job_options *options, struct
 	int err = open_input(job, options->has_input, &program->fds[0]);
 	if (!err)
 		err = output__open(&job->outputs[JOB_STDOUT], loop, output_ready, job, &program->fds[1]);
-	return err ? err : output__open(&job->outputs[JOB_STDERR], loop, output_ready, job, &program->fds[2]);
+	return err ? err : open_stderr(job, options->stderr_to, program);
 }

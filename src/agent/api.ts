@@ -26,6 +26,8 @@ export interface TerminalSize {
 }
 
 interface ProcessOptions {
+  /** Where stderr goes, if not into a stream of its own: among stdout, as it comes, or nowhere. */
+  readonly stderr?: "stdout" | "discard";
   /** Added to the sandbox's environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Take nothing of the sandbox's environment. */
@@ -50,11 +52,23 @@ interface ProcessOptions {
 export interface ExecOptions extends ProcessOptions {
   /** Standard input; empty without. */
   readonly stdin?: Input;
-  /** Called with each piece of output as it comes. With it that output is not collected. */
+  /**
+   * Called with each piece of output as it comes; a promise that it gives is awaited, and holds the program back meanwhile.
+   * With it that output is not collected. If it throws, the program is killed and the call rejects with that.
+   */
   readonly onStdout?: (chunk: Uint8Array) => void;
   readonly onStderr?: (chunk: Uint8Array) => void;
-  /** Limit of collected bytes, stdout and stderr together (67,108,864); more ends the call with OUTPUT_TOO_LARGE. */
+  /**
+   * Most bytes that the program may print, stdout and stderr together, whether they are collected or passed on. Without it
+   * 67,108,864 are collected, and what is passed on has no limit.
+   */
   readonly maxOutput?: number;
+  /**
+   * What happens beyond `maxOutput`. `"truncate"`: the program goes on, and what it still prints is dropped. `"kill"`: it is
+   * killed. Both results have `truncated`, and what came before. Without it the program is killed, and the call rejects
+   * with OUTPUT_TOO_LARGE.
+   */
+  readonly onLimit?: "truncate" | "kill";
 }
 
 export interface SpawnOptions extends ProcessOptions {
@@ -102,6 +116,8 @@ export interface ExecResult extends ExitStatus {
   /** Output as UTF-8 text; a byte that is not UTF-8 shows as U+FFFD. */
   readonly stdout: string;
   readonly stderr: string;
+  /** It printed more than `maxOutput`: this is how it began. */
+  readonly truncated: boolean;
   /** Output to the byte. */
   readonly stdoutBytes: Uint8Array;
   readonly stderrBytes: Uint8Array;
@@ -109,17 +125,34 @@ export interface ExecResult extends ExitStatus {
   readonly durationMs: number;
 }
 
+export interface WaitForOptions {
+  /** Give up after so many milliseconds (30,000). */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
 /** A program that runs in the sandbox. Disposing of it kills it. */
 export interface AgentProcess extends AsyncDisposable {
   /** Process id in the guest. */
   readonly pid: number;
   /**
-   * Output as it comes. Both share one window: a reader of one alone stalls the program once the other's unread bytes
-   * fill it.
+   * Output as it comes; the program waits for who reads it slowly. While one is read and the other never was, the last
+   * 256 KiB of the other are kept, and `dropped` counts the rest.
    */
   readonly stdout: OutputStream;
   /** Nothing where there is a terminal. */
   readonly stderr: OutputStream;
+  /** Bytes that nobody read in time, see `stdout`. */
+  readonly dropped: { readonly stdout: number; readonly stderr: number };
+  /**
+   * Wait for a line of stdout or stderr that matches, and go on taking what the program prints, so that it is never held
+   * up: what it prints is not to be read by the streams then. A later call waits for a later line. Rejects with
+   * `AgentError`, whose message has the last lines: `ETIMEDOUT`, `PROCESS_ENDED` when it ended before.
+   * @example
+   * await using server = await agent.spawn(["sh", "-c", "echo listening on 8000; sleep 60"]);
+   * const [, port] = await server.waitFor(/listening on (\d+)/, { timeoutMs: 10_000 });
+   */
+  waitFor(pattern: RegExp | string, options?: WaitForOptions): Promise<RegExpExecArray>;
   /** Standard input with `stdin: "pipe"` or a terminal, else null. Closing it is end of file. */
   readonly stdin: WritableStream<Uint8Array> | null;
   /** Settles when the program has ended and its output was delivered. */

@@ -38,6 +38,7 @@ export type ErrorCode =
   | "OUTPUT_TOO_LARGE"
   | "POOL_CLOSED"
   | "PORT_IN_USE"
+  | "PROCESS_ENDED"
   | "PROCESS_NOT_FOUND"
   | "QEMU_MISSING"
   | "REPORT"

@@ -54,23 +54,44 @@ function chunks(input: Input): Iterable<string | Uint8Array> | AsyncIterable<str
 /** One direction of a call's bytes as a web stream: what the reader has taken is what the guest may send again. */
 export class Outlet {
   readonly stream: OutputStream;
+  /** Somebody has begun to read it, or has said that nobody will. */
+  isRead = false;
+  /** Bytes that {@link trim} has dropped. */
+  dropped = 0;
   readonly #taken: (bytes: number) => void;
+  #queued = 0;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #queue: Uint8Array[] = [];
   /** Set while the reader waits for what is not here yet. */
   #wake: (() => void) | undefined;
   #state: "open" | "ended" | "discarding" = "open";
 
-  /** `taken` is told of every byte that left the queue; `cancelled`, when the reader wants no more. */
-  constructor(taken: (bytes: number) => void, cancelled: () => void = () => {}) {
+  /**
+   * `taken` is told of every byte that left the queue; `cancelled`, when the reader wants no more; `begun`, when there is
+   * a reader, or there will be none.
+   */
+  constructor(
+    taken: (bytes: number) => void,
+    cancelled: () => void = () => {},
+    begun: () => void = () => {},
+  ) {
+    const begin = () => {
+      if (this.isRead) return;
+      this.isRead = true;
+      begun();
+    };
     this.#taken = taken;
     const stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
           this.#controller = controller;
         },
-        pull: () => this.#pull(),
+        pull: () => {
+          begin();
+          return this.#pull();
+        },
         cancel: () => {
+          begin();
           this.discard();
           cancelled();
         },
@@ -87,6 +108,7 @@ export class Outlet {
     }
     if (chunk.length === 0) return;
     this.#queue.push(own(chunk));
+    this.#queued += chunk.length;
     this.#wake?.();
   }
 
@@ -108,9 +130,19 @@ export class Outlet {
   /** What is queued, and all that comes, is dropped. */
   discard(): void {
     this.#state = "discarding";
-    const dropped = this.#queue.reduce((sum, chunk) => sum + chunk.length, 0);
-    this.#queue = [];
-    if (dropped > 0) this.#taken(dropped);
+    this.#drop(0);
+  }
+
+  /** Keep about the last `most` bytes of what is queued. */
+  trim(most: number): void {
+    this.dropped += this.#drop(most);
+  }
+
+  #drop(most: number): number {
+    const before = this.#queued;
+    while (this.#queued > most) this.#queued -= this.#queue.shift()!.length;
+    if (before > this.#queued) this.#taken(before - this.#queued);
+    return before - this.#queued;
   }
 
   async #pull(): Promise<void> {
@@ -126,6 +158,7 @@ export class Outlet {
       this.#controller.close();
       return;
     }
+    this.#queued -= chunk.length;
     this.#controller.enqueue(chunk);
     this.#taken(chunk.length);
   }

@@ -132,6 +132,89 @@ describe("limits", () => {
   });
 });
 
+describe("output", () => {
+  const chatter = "echo out; echo err >&2; sleep 0.2; seq 1000; echo last >&2";
+
+  test("maxOutput counts what is passed on; onLimit says what becomes of the program", async () => {
+    const passed: number[] = [];
+    const onStdout = (chunk: Uint8Array) => passed.push(chunk.length);
+    await expect(agent.exec(chatter, { maxOutput: 100, onStdout })).rejects.toMatchObject({
+      code: "OUTPUT_TOO_LARGE",
+    });
+    expect(passed.reduce((sum, length) => sum + length, 0)).toBeLessThanOrEqual(100);
+    const cut = await agent.exec(chatter, { maxOutput: 100, onLimit: "truncate" });
+    expect(cut).toMatchObject({ exitCode: 0, truncated: true });
+    expect(cut.stdoutBytes.length + cut.stderrBytes.length).toBe(100);
+    expect(cut.stdout).toStartWith("out\n");
+    const killed = await agent.exec("yes", { maxOutput: 1000, onLimit: "kill" });
+    expect(killed).toMatchObject({ signal: "SIGKILL", truncated: true });
+    expect(killed.stdout).toHaveLength(1000);
+    expect(await agent.exec("printf 12345", { maxOutput: 5 })).toMatchObject({ truncated: false });
+    await expect(agent.exec("true", { onLimit: "stop" as never })).rejects.toThrow('"truncate" or "kill"');
+  });
+
+  test("a promise of onStdout is awaited, one piece at a time, and its error is the call's", async () => {
+    let inside = 0;
+    let most = 0;
+    await agent.exec("for i in 1 2 3 4; do echo $i; sleep 0.02; done", {
+      onStdout: async () => {
+        most = Math.max(most, ++inside);
+        await Bun.sleep(30);
+        inside--;
+      },
+    });
+    expect(most).toBe(1);
+    const onStdout = async () => {
+      throw new Error("full");
+    };
+    await expect(agent.exec("echo x; sleep 1000", { onStdout })).rejects.toThrow("full");
+  });
+
+  test("stderr among stdout, or nowhere", async () => {
+    const both = { stdout: "out\nerr\nlast\n", stderr: "" };
+    const script = "echo out; echo err >&2; echo last";
+    expect(await agent.exec(script, { stderr: "stdout" })).toMatchObject(both);
+    expect(await agent.exec(script, { stderr: "discard" })).toMatchObject({
+      stdout: "out\nlast\n",
+      stderr: "",
+    });
+    await using child = await agent.spawn(script, { stderr: "stdout" });
+    expect(await Array.fromAsync(child.stdout.lines())).toEqual(["out", "err", "last"]);
+    await expect(agent.exec("true", { stderr: "none" as never })).rejects.toThrow('"stdout" or "discard"');
+  });
+
+  test("a stream that nobody reads holds nobody up while the other one is read", async () => {
+    await using child = await agent.spawn("echo ready; yes | head -c 1500000 >&2; echo done; seq 3 >&2");
+    expect(await Array.fromAsync(child.stdout.lines())).toEqual(["ready", "done"]);
+    const rest = await new Response(child.stderr).text();
+    expect(rest).toEndWith("y\n1\n2\n3\n");
+    expect(rest.length).toBeLessThanOrEqual(262_144);
+    const printed = Number((await agent.exec("(yes | head -c 1500000; seq 3) | wc -c")).stdout);
+    expect(child.dropped.stderr + rest.length).toBe(printed);
+    await using other = await agent.spawn("echo ready; yes | head -c 1500000 >&2; echo done");
+    for await (const line of other.stdout.lines()) if (line === "ready") break; // left, and the server goes on
+    expect(await other.exited).toMatchObject({ ok: true });
+  });
+
+  test("waitFor finds one line after the other, and the program is never held up", async () => {
+    const server =
+      "echo starting; echo listening on 8000 >&2; yes | head -c 1500000; yes | head -c 1500000 >&2; echo again; sleep 1000";
+    await using child = await agent.spawn(server);
+    expect((await child.waitFor(/listening on (\d+)/))[1]).toBe("8000");
+    await child.waitFor("again");
+    await expect(child.waitFor(/never/, { timeoutMs: 50 })).rejects.toMatchObject({ code: "ETIMEDOUT" });
+    const signal = AbortSignal.abort(new Error("enough"));
+    await expect(child.waitFor(/never/, { signal })).rejects.toThrow("enough");
+    await using short = await agent.spawn("echo bad luck >&2; exit 3");
+    await expect(short.waitFor(/good/)).rejects.toMatchObject({
+      code: "PROCESS_ENDED",
+      message: expect.stringContaining("bad luck"),
+    });
+    await expect(short.waitFor(/late/)).rejects.toMatchObject({ code: "PROCESS_ENDED" });
+    expect(await short.wait()).toMatchObject({ exitCode: 3 });
+  });
+});
+
 describe("in the background", () => {
   test("a process outlives its connection, and is found by another", async () => {
     const other = await connect();

@@ -1,7 +1,8 @@
 /** Programs in the sandbox: `spawn` streams, `exec` collects what it streams. */
 
-import { checkObject } from "../../errors/check.ts";
+import { checkObject, checkWhole } from "../../errors/check.ts";
 import { AgentError, ArgumentError } from "../../errors/errors.ts";
+import { shown } from "../../errors/printable.ts";
 import { Collector, pieces } from "../../wire/streams.ts";
 import type { Environment, ExecOptions, ExecResult, SpawnOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
@@ -11,7 +12,7 @@ const MAX_OUTPUT = 64 << 20;
 
 const EXEC_OPTIONS: ReadonlySet<string> = new Set<keyof ExecOptions>([
   ...(["env", "clearEnv", "cwd", "user", "group", "stdin", "timeoutMs", "signal"] as const),
-  ...(["limits", "onStdout", "onStderr", "maxOutput"] as const),
+  ...(["limits", "onStdout", "onStderr", "maxOutput", "onLimit", "stderr"] as const),
 ]);
 
 /** An environment or options: options when a key is an option's name. `ArgumentError` for a mixture of both. */
@@ -36,22 +37,27 @@ export async function exec(
   options: ExecOptions,
 ): Promise<ExecResult> {
   const started = performance.now();
-  const { onStdout, onStderr, maxOutput = MAX_OUTPUT } = options;
+  const { onStdout, onStderr, maxOutput, onLimit } = options;
+  checkWhole("maxOutput", maxOutput);
+  if (onLimit !== undefined && onLimit !== "truncate" && onLimit !== "kill")
+    throw new ArgumentError(`onLimit should be "truncate" or "kill", not ${shown(onLimit)}`);
   const child = await spawn(connection, command, options);
-  let room = maxOutput;
-  const gather = async (
-    stream: ReadableStream<Uint8Array>,
-    each: ((chunk: Uint8Array) => void) | undefined,
-  ) => {
+  let room = maxOutput ?? MAX_OUTPUT;
+  let truncated = false;
+  const overflow = () => {
+    if (onLimit === undefined) throw tooLarge(command, maxOutput ?? MAX_OUTPUT);
+    if (onLimit === "kill" && !truncated) child.kill();
+    truncated = true;
+  };
+  const gather = async (stream: ReadableStream<Uint8Array>, each: ExecOptions["onStdout"]) => {
     const collector = new Collector();
     for await (const chunk of stream) {
-      if (each !== undefined) {
-        each(chunk);
-        continue;
-      }
-      room -= chunk.length;
-      if (room < 0) throw tooLarge(command, maxOutput);
-      collector.add(chunk);
+      const counts = each === undefined || maxOutput !== undefined;
+      const part = counts ? chunk.subarray(0, room) : chunk;
+      if (counts) room -= part.length;
+      if (each === undefined) collector.add(part);
+      else if (part.length > 0) await each(part);
+      if (part.length < chunk.length) overflow();
     }
     return collector.bytes();
   };
@@ -64,6 +70,7 @@ export async function exec(
     const decoder = new TextDecoder();
     return {
       ...status,
+      truncated,
       stdout: decoder.decode(stdout),
       stderr: decoder.decode(stderr),
       stdoutBytes: stdout,

@@ -18,8 +18,10 @@ import type {
   OutputStream,
   SpawnOptions,
   TerminalSize,
+  WaitForOptions,
 } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
+import { Lines } from "./lines.ts";
 
 const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
 const MIB = 1024 ** 2;
@@ -38,7 +40,9 @@ export function programRequest(
 ): { request: ProgramRequest; window: number } {
   const argv = typeof command === "string" ? ["/bin/sh", "-c", command] : words(command);
   checkTexts(argv, options);
-  const { env, clearEnv, cwd, user, group, timeoutMs, limits, pty } = options;
+  const { env, clearEnv, cwd, user, group, timeoutMs, limits, pty, stderr } = options;
+  if (stderr !== undefined && stderr !== "stdout" && stderr !== "discard")
+    throw new ArgumentError(`stderr should be "stdout" or "discard", not ${shown(stderr)}`);
   const numbers = { ...(typeof user === "string" ? {} : { user }), group };
   for (const [what, value] of Object.entries(numbers)) checkWhole(what, value, 0, 0xffffffff);
   checkWhole("timeoutMs", timeoutMs);
@@ -52,6 +56,7 @@ export function programRequest(
     user,
     group,
     stdin: wantsInput(options) ? true : undefined,
+    stderr,
     timeoutMs,
     limits: limits === undefined ? undefined : limitsOf(limits),
     pty: pty ? terminalSize(pty === true ? DEFAULT_SIZE : pty) : undefined,
@@ -119,6 +124,8 @@ function limitsOf(limits: Limits): Message {
 }
 
 export const SIGKILL = 9;
+/** Of a stream that nobody reads, while the other one is read. */
+const KEPT_UNREAD = 262_144;
 
 export class RunningProcess implements AgentProcess {
   pid = 0;
@@ -126,13 +133,36 @@ export class RunningProcess implements AgentProcess {
   exited!: Promise<ExitStatus>;
   protected call!: Call;
   readonly #output: { readonly stdout: Outlet; readonly stderr: Outlet };
+  #lines: Lines | undefined;
   readonly #started = Promise.withResolvers<Message>();
   /** The one limit that this side sets: see {@link expectWord}. */
   #silence: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     const taken = (count: number) => this.call.taken(count);
-    this.#output = { stdout: new Outlet(taken), stderr: new Outlet(taken) };
+    const outlet = () =>
+      new Outlet(
+        taken,
+        () => {},
+        () => this.#trim(),
+      );
+    this.#output = { stdout: outlet(), stderr: outlet() };
+  }
+
+  get dropped(): AgentProcess["dropped"] {
+    return { stdout: this.#output.stdout.dropped, stderr: this.#output.stderr.dropped };
+  }
+
+  /** What one leaves unread of the window that both share would hold the other up. */
+  #trim(): void {
+    const { stdout, stderr } = this.#output;
+    if (stdout.isRead && !stderr.isRead) stderr.trim(KEPT_UNREAD);
+    else if (stderr.isRead && !stdout.isRead) stdout.trim(KEPT_UNREAD);
+  }
+
+  waitFor(pattern: RegExp | string, options: WaitForOptions = {}): Promise<RegExpExecArray> {
+    this.#lines ??= new Lines([this.stdout, this.stderr]);
+    return this.#lines.waitFor(pattern, options);
   }
 
   get stdout(): OutputStream {
@@ -175,9 +205,11 @@ export class RunningProcess implements AgentProcess {
         break;
       case "stdout":
         this.#output.stdout.push(bytes(event, "data"));
+        this.#trim();
         break;
       case "stderr":
         this.#output.stderr.push(bytes(event, "data"));
+        this.#trim();
     }
   };
 

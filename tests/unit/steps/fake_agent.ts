@@ -45,6 +45,7 @@ export function fakeAgent(programs: Readonly<Record<string, Program>> = {}): Fak
         timedOut,
         oomKilled: false,
         ok: exitCode === 0,
+        truncated: false,
         stdout: "",
         stderr: "",
         stdoutBytes: empty,
