@@ -8,7 +8,7 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeText } from "../host/files.ts";
-import { removeTree } from "../host/remove.ts";
+import { removeTree } from "../host/place.ts";
 import type { Delta } from "./compare.ts";
 import { enterAbove, isMissing, openUpper } from "./layers.ts";
 import { look, type Side, signature } from "./side.ts";

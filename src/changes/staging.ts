@@ -29,8 +29,8 @@ import { statusOf } from "../host/hold.ts";
 import { stateHome } from "../host/homes.ts";
 import { lastingIdentity } from "../host/identity.ts";
 import { lockFile, makeWhiteout, renameOut, setAttribute } from "../host/libc.ts";
+import { removeTree } from "../host/place.ts";
 import { identify, isAlive, type ProcessIdentity } from "../host/process.ts";
-import { removeTree } from "../host/remove.ts";
 import { outerOf, placeIn } from "../spec/shares.ts";
 import type { ShareSpec } from "../spec/spec.ts";
 

@@ -22,8 +22,7 @@ import {
 } from "node:fs";
 import { runs } from "../host/files.ts";
 import { exchange, renameAnew } from "../host/libc.ts";
-import type { Place } from "../host/place.ts";
-import { removeEntry } from "../host/remove.ts";
+import { type Place, removeEntry } from "../host/place.ts";
 import { type Delta, isStill, leaves, openAfter, openFile } from "./compare.ts";
 import { type Entry, noteMade } from "./journal.ts";
 import { enterAbove, openLower } from "./layers.ts";

@@ -4,8 +4,7 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import pkg from "../../package.json" with { type: "json" };
 import type { Cli } from "./cli.ts";
-import { describeFailure, exitCodes, UsageError } from "./failure.ts";
-import { watchInterrupts } from "./interrupt.ts";
+import { describeFailure, exitCodes, UsageError, watchInterrupts } from "./failure.ts";
 import { Terminal } from "./terminal.ts";
 
 type Verb = (program: Command, cli: Cli) => void;

@@ -8,7 +8,7 @@ import { CapsaError } from "../errors/errors.ts";
 import { printable, printableJson } from "../errors/printable.ts";
 import { errorCode } from "../host/file_errors.ts";
 import { isTerminal } from "../host/libc.ts";
-import { Interrupted, type Interrupts } from "./interrupt.ts";
+import { Interrupted, type Interrupts } from "./failure.ts";
 
 /** How long a reader may take for one piece once this command is to end. */
 const PATIENCE_MS = 1000;

@@ -6,7 +6,7 @@ import { CapsaError, HostError } from "../errors/errors.ts";
 import { errorCode } from "./file_errors.ts";
 import { stateHome } from "./homes.ts";
 import { lockFile } from "./libc.ts";
-import { removeTree } from "./remove.ts";
+import { removeTree } from "./place.ts";
 
 /** A socket's path is at most 108 bytes; "/<id>/vmm/host-4294967295.sock" has to fit behind this. */
 const MAX_BASE = 71;

@@ -7,9 +7,8 @@ import { orAfter } from "../host/or_after.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
 import { Control } from "../wire/control.ts";
 import type { Message } from "../wire/framing.ts";
-import { Collector } from "../wire/streams.ts";
+import { Collector, Tail } from "../wire/streams.ts";
 import { type EndReason, type RootUse, readEvent, readUse, type VmmEvent } from "./events.ts";
-import { Tail } from "./tail.ts";
 
 const CONSOLE_TAIL = 16_384;
 /** For a VMM to end and tidy up once it was told to, before it is told otherwise. */

@@ -5,7 +5,7 @@ import { type AgentClient, connectAgent } from "../agent/client.ts";
 import { checkSignal, checkTime } from "../errors/check.ts";
 import { guard } from "../errors/edge.ts";
 import { AgentError, BootError, GuestLostError, SandboxEndedError } from "../errors/errors.ts";
-import { saysNobodyListens } from "../host/socket_path.ts";
+import { saysNobodyListens } from "../wire/socket.ts";
 import type { RunningSandbox, SandboxExit, VsockSocket } from "./api.ts";
 import { AGENT_PORT } from "./plan.ts";
 

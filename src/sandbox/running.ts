@@ -10,11 +10,11 @@ import { controlSocket } from "../host/directories.ts";
 import { orAfter } from "../host/or_after.ts";
 import { shellStatus } from "../host/signals.ts";
 import { type Identity, Machine, type MachineExit } from "../machine/machine.ts";
-import { Tail } from "../machine/tail.ts";
 import { sandboxNetwork } from "../network/control.ts";
 import type { ShareSpec } from "../spec/spec.ts";
 import { uint } from "../wire/fields.ts";
 import { ProtocolError } from "../wire/framing.ts";
+import { Tail } from "../wire/streams.ts";
 import { WithAgent } from "./agent_calls.ts";
 import type {
   ApplyOptions,

@@ -3,7 +3,7 @@
 import { guardMethods } from "../errors/edge.ts";
 import { ArgumentError, ConsoleError, VmmError } from "../errors/errors.ts";
 import type { Machine } from "../machine/machine.ts";
-import { Tail } from "../machine/tail.ts";
+import { Tail } from "../wire/streams.ts";
 import type { ConsoleExecResult, ConsoleMatch, VmConsole, WaitOptions } from "./console_api.ts";
 import { Capture, shellLines } from "./shell_line.ts";
 import { TerminalText } from "./terminal_text.ts";

@@ -4,8 +4,7 @@ import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { type Static, Type } from "@sinclair/typebox";
 import { AgentError, CapsaError } from "../../errors/errors.ts";
-import { Place } from "../../host/place.ts";
-import { removeTree } from "../../host/remove.ts";
+import { Place, removeTree } from "../../host/place.ts";
 import { type Call, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
 
 /** What an entry of a tree counts for, beside its data: empty ones take room as well. */

@@ -1,6 +1,6 @@
 /** What the arguments of `capsa cp` mean. */
 import { describe, expect, test } from "bun:test";
-import { type Found, parseEnd, placeCopy } from "../../../src/cli/copy_ends.ts";
+import { type Found, parseEnd, placeCopy } from "../../../src/cli/verbs/cp.ts";
 
 describe("a path here, or in a sandbox", () => {
   const cases: [string, ReturnType<typeof parseEnd>][] = [

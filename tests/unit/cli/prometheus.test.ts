@@ -1,6 +1,6 @@
 /** Prometheus's text format: what a scraper reads of sandboxes. */
 import { expect, test } from "bun:test";
-import { prometheusText, type Sample } from "../../../src/cli/prometheus.ts";
+import { prometheusText, type Sample } from "../../../src/cli/verbs/metrics.ts";
 
 const plain: Sample = {
   name: "plain",

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { signalProcess } from "../../../src/engine/library.ts";
 import { openPlainFile, readPlainFile } from "../../../src/host/files.ts";
 import { identify } from "../../../src/host/process.ts";
-import { withSocket } from "../../../src/host/socket_path.ts";
+import { withSocket } from "../../../src/wire/socket.ts";
 
 const top = mkdtempSync(join(tmpdir(), "capsa-plain-"));
 const secret = join(top, "secret");

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { removeTree } from "../../../src/host/remove.ts";
+import { removeTree } from "../../../src/host/place.ts";
 
 test("no permissions change but of what is removed, whatever takes its name meanwhile", () => {
   const top = mkdtempSync(join(tmpdir(), "capsa-remove-"));

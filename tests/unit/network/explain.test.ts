@@ -1,8 +1,7 @@
 /** What rules would do, asked without a sandbox: the monitor's own policy answers. */
 
 import { describe, expect, test } from "bun:test";
-import { describeExplanation } from "../../../src/cli/network_words.ts";
-import { changed } from "../../../src/cli/verbs/network.ts";
+import { changed, describeExplanation } from "../../../src/cli/verbs/network.ts";
 import { explainOffline } from "../../../src/engine/library.ts";
 import { explainNetwork, NetworkMode, type UserNatOptions } from "../../../src/index.ts";
 import { netDevice } from "../../../src/network/device.ts";

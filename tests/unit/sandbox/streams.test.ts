@@ -1,10 +1,9 @@
 /** What a sandbox says when nobody listens, listens late, or does not keep up; and its events from bytes. */
 
 import { expect, test } from "bun:test";
-import { Tail } from "../../../src/machine/tail.ts";
 import { GuestEvents } from "../../../src/sandbox/guest_events.ts";
 import { encodeFrame } from "../../../src/wire/framing.ts";
-import { Collector } from "../../../src/wire/streams.ts";
+import { Collector, Tail } from "../../../src/wire/streams.ts";
 
 test("without a reader the latest MiB is kept, and the loss counted", async () => {
   const tail = new Tail();
