@@ -104,8 +104,8 @@ bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_u
 
 /* Whether one of the roots is `layered`; from any thread. */
 bool virtio_fs__is_layered(const struct virtio_device *dev);
-/* From now on serve no more requests for roots that are `layered`, or serve them again: from any thread. The one at hand
- * is ended: it has been when the worker next does something else. Those that came meanwhile are served by
+/* From now on serve no more requests for roots that are `layered`, or serve them again: from any thread. The one at
+ * hand is ended: it has been when the worker next does something else. Those that came meanwhile are served by
  * virtio_fs__look, on the worker. */
 void virtio_fs__stand(struct virtio_device *dev, bool stands);
 void virtio_fs__look(struct virtio_device *dev);
