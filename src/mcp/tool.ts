@@ -4,6 +4,7 @@ import { type Static, type TObject, type TSchema, Type } from "@sinclair/typebox
 import { dotted } from "../config/problem.ts";
 import { CapsaError } from "../errors/errors.ts";
 import { check } from "../spec/check.ts";
+import { closed, optional, words } from "../spec/forms.ts";
 import type { Sandboxes } from "./sandboxes.ts";
 
 /** What one call has at hand. */
@@ -24,8 +25,6 @@ export interface Tool<Input extends TObject = TObject> {
   run(args: Static<Input>, call: Call): Promise<Readonly<Record<string, unknown>>>;
 }
 
-const closed = { additionalProperties: false } as const;
-
 /** The arguments of a tool: no other names than these. */
 export function inputs<T extends Record<string, TSchema>>(properties: T): TObject<T> {
   return Type.Object(properties, { ...closed, expected: "an object of its arguments" });
@@ -33,16 +32,8 @@ export function inputs<T extends Record<string, TSchema>>(properties: T): TObjec
 
 export const sandboxName = Type.String({ description: "Its name, as `create` gave it.", expected: "a name" });
 
-export const guestPath = (description: string) =>
-  Type.String({ description, pattern: "^/[^\\x00]*$", expected: 'an absolute path, such as "/tmp/a"' });
-
 /** Text, or bytes that are none. */
-export const encoding = Type.Optional(
-  Type.Union([Type.Literal("text"), Type.Literal("base64")], {
-    description: "text (the default): UTF-8; base64: any bytes.",
-    expected: '"text" or "base64"',
-  }),
-);
+export const encoding = optional(words(["text", "base64"], "text (the default): UTF-8; base64: any bytes."));
 
 /** Throws `CapsaError` `ARGUMENTS` with all that is wrong with what the model gave. */
 export function checkArguments(tool: Tool, args: unknown): void {

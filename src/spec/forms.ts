@@ -59,16 +59,22 @@ export const hostPath = (description: string) =>
 
 export const text = (description: string) => Type.String({ description, expected: "text in quotes" });
 
-export const environment = (description: string) =>
+export const fileMode = (description: string) =>
+  Type.String({
+    description,
+    pattern: "^0?[0-7]{3}$",
+    expected: 'permissions in octal, such as "0755"',
+  });
+
+/** `example`: in the language of the file or the call that it is part of. */
+export const environment = (
+  description: string,
+  example = 'a table of texts, such as { LANG = "C.UTF-8" }',
+) =>
   Type.Record(
     Type.String({ pattern: "^[^=\\x00]+$" }),
     Type.String({ expected: 'text in quotes, such as "1"' }),
-    {
-      ...closed,
-      description,
-      names: "any text without =",
-      expected: 'a table of texts, such as { LANG = "C.UTF-8" }',
-    },
+    { ...closed, description, names: "any text without =", expected: example },
   );
 
 export const command = (description: string) =>

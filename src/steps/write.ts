@@ -6,7 +6,7 @@ import { errorCode } from "../host/file_errors.ts";
 import { type Held, hold } from "../host/hold.ts";
 import { lookUp } from "../host/look_up.ts";
 import { unexpanded } from "../host/written.ts";
-import { closed, guestPath, hostPath, optional, text } from "../spec/forms.ts";
+import { closed, fileMode, guestPath, hostPath, optional, text } from "../spec/forms.ts";
 import type { StepKind, StepOf } from "./kind.ts";
 
 interface Write {
@@ -24,13 +24,7 @@ const schema = Type.Object({
       file: guestPath("The file; missing directories are made."),
       text: optional(text("What is written.")),
       from: optional(hostPath("Or: a file of the host, whose contents are written.")),
-      mode: optional(
-        Type.String({
-          pattern: "^0?[0-7]{3}$",
-          description: 'Permissions (default "0644").',
-          expected: 'permissions in octal, such as "0755"',
-        }),
-      ),
+      mode: optional(fileMode('Permissions (default "0644").')),
     },
     {
       ...closed,

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { type Static, Type } from "@sinclair/typebox";
 import { AgentError, CapsaError } from "../../errors/errors.ts";
 import { Place, removeTree } from "../../host/place.ts";
-import { type Call, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
+import { guestPath } from "../../spec/forms.ts";
+import { type Call, inputs, sandboxName, type Tool } from "../tool.ts";
 
 /** What an entry of a tree counts for, beside its data: empty ones take room as well. */
 const ENTRY = 512;

@@ -1,39 +1,24 @@
 /** `exec`: run a command to its end, within the operator's time. */
 
 import { type Static, Type } from "@sinclair/typebox";
+import { command, environment, guestPath, optional, text } from "../../spec/forms.ts";
 import type { McpLimits } from "../../spec/mcp.ts";
 import { Excerpt } from "../excerpt.ts";
-import { guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
+import { inputs, sandboxName, type Tool } from "../tool.ts";
 
 export function exec({ execTimeoutMs, maxOutput }: McpLimits): Tool {
   const seconds = execTimeoutMs / 1000;
   const input = inputs({
     sandbox: sandboxName,
-    command: Type.Union(
-      [
-        Type.String({ minLength: 1, pattern: "^[^\\x00]*$" }),
-        Type.Array(Type.String({ pattern: "^[^\\x00]*$", expected: "text without NUL" }), {
-          minItems: 1,
-          expected: "a program and its arguments",
-        }),
-      ],
-      {
-        description: "A text is run by the sandbox's /bin/sh; a list is a program and its arguments.",
-        expected: 'a shell command ("ls -l /") or a program with arguments (["ls", "-l", "/"])',
-      },
+    command: command("A text is run by the sandbox's /bin/sh; a list is a program and its arguments."),
+    cwd: optional(guestPath("Working directory (/).")),
+    env: optional(
+      environment(
+        "Environment variables, added to the sandbox's.",
+        'an object of texts such as {"LANG": "C"}',
+      ),
     ),
-    cwd: Type.Optional(guestPath("Working directory (/).")),
-    env: Type.Optional(
-      Type.Record(Type.String({ pattern: "^[^=\\x00]+$" }), Type.String({ expected: "text" }), {
-        additionalProperties: false,
-        description: "Environment variables, added to the sandbox's.",
-        names: "any text without =",
-        expected: 'an object of texts such as {"LANG": "C"}',
-      }),
-    ),
-    stdin: Type.Optional(
-      Type.String({ description: "What it reads from its standard input.", expected: "text" }),
-    ),
+    stdin: optional(text("What it reads from its standard input.")),
     timeoutSeconds: Type.Optional(
       Type.Number({
         description: `It is killed after so long; ${seconds} without, which is the most that is allowed.`,

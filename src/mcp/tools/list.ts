@@ -4,8 +4,9 @@ import type { Static } from "@sinclair/typebox";
 import type { DirEntry } from "../../agent/api.ts";
 import { AgentError, CapsaError } from "../../errors/errors.ts";
 import { printableJson } from "../../errors/printable.ts";
+import { guestPath } from "../../spec/forms.ts";
 import type { McpLimits } from "../../spec/mcp.ts";
-import { guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
+import { inputs, sandboxName, type Tool } from "../tool.ts";
 
 /** Bytes of a directory that are looked at for an answer that holds less: some ten thousand entries. */
 const MOST = 1 << 20;

@@ -2,9 +2,10 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { CapsaError } from "../../errors/errors.ts";
+import { guestPath } from "../../spec/forms.ts";
 import type { McpLimits } from "../../spec/mcp.ts";
 import { wholeCharacters } from "../excerpt.ts";
-import { encoding, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
+import { encoding, inputs, sandboxName, type Tool } from "../tool.ts";
 
 export function read({ maxOutput }: McpLimits): Tool {
   const input = inputs({

@@ -2,20 +2,15 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { CapsaError } from "../../errors/errors.ts";
-import { encoding, guestPath, inputs, sandboxName, type Tool } from "../tool.ts";
+import { fileMode, guestPath, optional } from "../../spec/forms.ts";
+import { encoding, inputs, sandboxName, type Tool } from "../tool.ts";
 
 const input = inputs({
   sandbox: sandboxName,
   path: guestPath("The file; missing directories above it are made."),
   content: Type.String({ description: "What it is to hold.", expected: "text" }),
   encoding,
-  mode: Type.Optional(
-    Type.String({
-      description: 'Permissions in octal ("0644" for a new file).',
-      pattern: "^0?[0-7]{3}$",
-      expected: 'permissions in octal, such as "0755"',
-    }),
-  ),
+  mode: optional(fileMode('Permissions in octal ("0644" for a new file).')),
   append: Type.Optional(
     Type.Boolean({ description: "Write at the file's end (false: replace it).", expected: "true or false" }),
   ),
