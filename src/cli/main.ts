@@ -9,31 +9,34 @@ import { Terminal } from "./terminal.ts";
 
 type Verb = (program: Command, cli: Cli) => void;
 
-/** In the order of the help. One that is named is loaded alone: loading all of them takes longer than most of them. */
-const verbs: ReadonlyMap<string, () => Promise<Verb>> = new Map([
-  ["up", async () => (await import("./verbs/up.ts")).up],
-  ["exec", async () => (await import("./verbs/exec.ts")).exec],
-  ["shell", async () => (await import("./verbs/shell.ts")).shell],
-  ["cp", async () => (await import("./verbs/cp.ts")).cp],
-  ["diff", async () => (await import("./verbs/diff.ts")).diff],
-  ["apply", async () => (await import("./verbs/apply.ts")).apply],
-  ["discard", async () => (await import("./verbs/discard.ts")).discard],
-  ["ps", async () => (await import("./verbs/ps.ts")).ps],
-  ["df", async () => (await import("./verbs/df.ts")).df],
-  ["metrics", async () => (await import("./verbs/metrics.ts")).metrics],
-  ["logs", async () => (await import("./verbs/logs.ts")).logs],
-  ["network", async () => (await import("./verbs/network.ts")).network],
-  ["learn", async () => (await import("./verbs/learn.ts")).learn],
-  ["forward", async () => (await import("./verbs/forward.ts")).forward],
-  ["expose", async () => (await import("./verbs/expose.ts")).expose],
-  ["mcp", async () => (await import("./verbs/mcp.ts")).mcp],
-  ["down", async () => (await import("./verbs/down.ts")).down],
-  ["init", async () => (await import("./verbs/init.ts")).init],
-  ["check", async () => (await import("./verbs/check.ts")).check],
-  ["schema", async () => (await import("./verbs/schema.ts")).schema],
-  ["doctor", async () => (await import("./verbs/doctor.ts")).doctor],
-  ["kernel", async () => (await import("./verbs/kernel.ts")).kernel],
-]);
+/**
+ * Each is what its file exports by that name, in the order of the help. One that is named is loaded alone: loading all of
+ * them takes longer than most of them.
+ */
+const verbs: Readonly<Record<string, () => Promise<Readonly<Record<string, unknown>>>>> = {
+  up: () => import("./verbs/up.ts"),
+  exec: () => import("./verbs/exec.ts"),
+  shell: () => import("./verbs/shell.ts"),
+  cp: () => import("./verbs/cp.ts"),
+  diff: () => import("./verbs/diff.ts"),
+  apply: () => import("./verbs/apply.ts"),
+  discard: () => import("./verbs/discard.ts"),
+  ps: () => import("./verbs/ps.ts"),
+  df: () => import("./verbs/df.ts"),
+  metrics: () => import("./verbs/metrics.ts"),
+  logs: () => import("./verbs/logs.ts"),
+  network: () => import("./verbs/network.ts"),
+  learn: () => import("./verbs/learn.ts"),
+  forward: () => import("./verbs/forward.ts"),
+  expose: () => import("./verbs/expose.ts"),
+  mcp: () => import("./verbs/mcp.ts"),
+  down: () => import("./verbs/down.ts"),
+  init: () => import("./verbs/init.ts"),
+  check: () => import("./verbs/check.ts"),
+  schema: () => import("./verbs/schema.ts"),
+  doctor: () => import("./verbs/doctor.ts"),
+  kernel: () => import("./verbs/kernel.ts"),
+};
 
 const interrupts = watchInterrupts();
 const { signal, end } = interrupts;
@@ -97,8 +100,8 @@ Examples:
 Exit codes: ${exitCodes.failed} a step failed, ${exitCodes.usage} the command line or the file is wrong, ${exitCodes.capsa} capsa failed, 130 Ctrl-C;
 \`exec\`, \`shell\` and an \`up\` without steps pass on the guest's.`,
     );
-  const named = verbs.get(first ?? "");
-  for (const load of named ? [named] : verbs.values()) (await load())(program, cli);
+  const named = first !== undefined && Object.hasOwn(verbs, first) ? [first] : Object.keys(verbs);
+  for (const name of named) ((await verbs[name]!())[name] as Verb)(program, cli);
   return program;
 }
 
