@@ -49,7 +49,8 @@ const schema = Type.Object({
       file: optional(guestPath("Or: until the file exists.")),
       line: optional(
         text(
-          "Or: until the main process has printed a line that this JavaScript regular expression matches.",
+          "Or: until the main process has printed a line that this JavaScript regular expression matches. Of what it " +
+            "prints the last 8 MiB at least are kept.",
         ),
       ),
       exec: optional(command("Or: until the command ends with exit code 0.")),
@@ -124,7 +125,7 @@ export const wait: StepKind<Wait, typeof schema> = {
         last = await attempt(until, { ...context, signal });
         if (last === undefined) return { mismatches: [] };
         tries++;
-        await sleep(everyMs, undefined, { signal });
+        await sleep(Math.min(everyMs, timeoutMs), undefined, { signal });
       }
     } catch (error) {
       context.signal.throwIfAborted();

@@ -47,8 +47,13 @@ beforeAll(async () => {
   agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
 });
 
-async function wait(condition: string, signal?: AbortSignal, timeout = "300s"): Promise<StepResult> {
-  const toml = `[sandbox.box]\nrun = "x"\n[[steps]]\nwait = ${condition}\ntimeout = "${timeout}"\nevery = "20ms"`;
+async function wait(
+  condition: string,
+  signal?: AbortSignal,
+  timeout = "300s",
+  every = "20ms",
+): Promise<StepResult> {
+  const toml = `[sandbox.box]\nrun = "x"\n[[steps]]\nwait = ${condition}\ntimeout = "${timeout}"\nevery = "${every}"`;
   const { steps } = parseConfig(toml, "/capsa.toml");
   const printed = async () => readEventLog(vm.runtimeDir).output;
   const agents = new Map([["box", agent]]);
@@ -86,6 +91,11 @@ test.each([
   });
   if (condition.includes("exit 3"))
     expect(result).toMatchObject({ exitCode: 3, output: { stdout: "", stderr: "not yet\n" } });
+});
+
+test("a pause beyond what a timer takes is none that is over at once", async () => {
+  const result = await wait('{ file = "/tmp/never" }', undefined, "300ms", "1000h");
+  expect(result.mismatches[0]).toMatchObject({ seen: "does not exist" }); // one try
 });
 
 test("the user's signal ends a wait, whatever it waits for", async () => {
