@@ -9,13 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "os/memory_file.h"
+#include "os/process.h"
+#include "os/socket.h"
 #include "vmm/build/handover.h"
 
 #define MAX_CONFIG (1U << 20)
@@ -29,7 +30,7 @@ uint32_t capsa_abi_version(void)
 static int above(int fd)
 {
 	if (fd < 0)
-		return -errno;
+		return fd;
 	int high = fcntl(fd, F_DUPFD_CLOEXEC, HANDOVER_FDS);
 	int err = high < 0 ? -errno : 0;
 	close(fd);
@@ -38,7 +39,7 @@ static int above(int fd)
 
 static int config_memfd(const uint8_t *config, size_t len)
 {
-	int fd = above(memfd_create("capsa-config", MFD_CLOEXEC));
+	int fd = above(memory_file__new("capsa-config"));
 	if (fd < 0)
 		return fd;
 	size_t done = 0;
@@ -60,9 +61,9 @@ int32_t capsa_listen(const char *path)
 	if (!path || strlen(path) >= sizeof(at.sun_path))
 		return -EINVAL;
 	memcpy(at.sun_path, path, strlen(path));
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket__new(AF_UNIX, SOCK_SEQPACKET, 0, false);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, SOMAXCONN) == 0)
 		return fd;
 	int err = -errno;
@@ -122,11 +123,12 @@ static int start(const char *vmm, const uint8_t *config, size_t config_len, cons
 	if (config_len > MAX_CONFIG)
 		return -E2BIG;
 	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-		return -errno;
+	int err = socket__pair(SOCK_STREAM, false, pair);
+	if (err)
+		return err;
 	int memfd = config_memfd(config, config_len);
 	int theirs = above(pair[1]);
-	int err = memfd < 0 ? memfd : theirs < 0 ? theirs : 0;
+	err = memfd < 0 ? memfd : theirs < 0 ? theirs : 0;
 	pid_t pid = -1;
 	if (!err)
 		err = spawn(vmm, theirs, memfd, listeners, count, &pid);
@@ -202,11 +204,11 @@ int32_t capsa_signal(int32_t pid, uint64_t start, int32_t signal)
 {
 	if (pid <= 0)
 		return -EINVAL;
-	int fd = pidfd_open(pid, 0);
+	int fd = process__open(pid);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	/* looked at once it is held: a number that is given again from now on is not this process */
-	int err = started(pid) != start ? -ESRCH : pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
+	int err = started(pid) != start ? -ESRCH : process__signal(fd, signal);
 	close(fd);
 	return err;
 }

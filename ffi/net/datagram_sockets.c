@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "os/socket.h"
+
 #define AT_ONCE 64 /* datagrams of one socket, before the others have their turn */
 
 struct place {
@@ -191,10 +193,10 @@ static int open_socket(struct place *place, const struct packet *packet)
 	place->hops = 0;
 	if (packet->kind != PACKET_UDP && !place->is4)
 		return -EAFNOSUPPORT;
-	place->fd = socket(place->is4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			   packet->kind == PACKET_UDP ? IPPROTO_UDP : IPPROTO_ICMP);
+	place->fd = socket__new(place->is4 ? AF_INET : AF_INET6, SOCK_DGRAM,
+				packet->kind == PACKET_UDP ? IPPROTO_UDP : IPPROTO_ICMP, false);
 	if (place->fd < 0)
-		return -errno;
+		return place->fd;
 	if (place->is4)
 		setsockopt(place->fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
 	else if (setsockopt(place->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0)

@@ -4,9 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "os/socket.h"
 
 #define DNS_PORT 53
 #define LENGTH 2 /* bytes before a message on a stream (RFC 1035 section 4.2.2) */
@@ -222,9 +223,9 @@ static bool ask(struct asked *asked)
 	bool stream = inquiry->options.stream;
 	struct sockaddr_storage to;
 	socklen_t len = name_server__socket(asked->server, DNS_PORT, &to);
-	if (!len || getrandom(&asked->id, sizeof(asked->id), 0) != (ssize_t)sizeof(asked->id))
+	if (!len || getentropy(&asked->id, sizeof(asked->id)) < 0)
 		return false;
-	asked->fd = socket(to.ss_family, (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	asked->fd = socket__new(to.ss_family, stream ? SOCK_STREAM : SOCK_DGRAM, 0, false);
 	return asked->fd >= 0 && (connect(asked->fd, (struct sockaddr *)&to, len) == 0 || errno == EINPROGRESS) &&
 	       loop__add(inquiry->options.loop, asked->fd, stream ? LOOP_WRITE : LOOP_READ,
 			 stream ? on_stream : on_datagram, asked) == 0 &&

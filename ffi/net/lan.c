@@ -12,6 +12,7 @@
 #include "common/errno_name.h"
 #include "net/lan_hello.h"
 #include "net/lan_switch.h"
+#include "os/socket.h"
 
 #define SEND_BUFFER (4 << 20) /* asked for; the system gives what it allows */
 
@@ -30,7 +31,7 @@ static void enlarge(int fd)
 static void on_listener(void *arg, int listener, unsigned ready)
 {
 	struct lan *lan = arg;
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = socket__accept(listener, false);
 	(void)ready;
 	if (fd < 0)
 		return;
@@ -100,9 +101,9 @@ static int connect_to(const struct lan_peer *peer)
 	if (strlen(peer->socket) >= sizeof(to.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(to.sun_path, peer->socket, strlen(peer->socket));
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket__new(AF_UNIX, SOCK_SEQPACKET, 0, false);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	enlarge(fd);
 	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0)
 		return fd;

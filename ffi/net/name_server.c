@@ -9,6 +9,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "os/socket.h"
+
 int name_server__parse(const char *text, struct name_server *out)
 {
 	char address[ADDRESS_TEXT];
@@ -39,7 +41,7 @@ static uint32_t index_of(const char *zone)
 	unsigned long number = strtoul(zone, &end, 10);
 	if (!*end)
 		return (uint32_t)number;
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = socket__new(AF_INET, SOCK_DGRAM, 0, true);
 	if (fd < 0)
 		return 0;
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", zone);

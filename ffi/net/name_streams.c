@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "net/inquiry.h"
+#include "os/socket.h"
 
 #define LENGTH 2 /* bytes before a message (RFC 1035 section 4.2.2) */
 
@@ -179,9 +180,10 @@ int name_streams__open(struct name_streams *streams)
 			stream = &streams->at[i];
 	if (!stream)
 		return -EMFILE;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
-		return -errno;
-	int err = loop__add(streams->options.loop, ends[0], LOOP_READ, on_ready, stream);
+	int err = socket__pair(SOCK_STREAM, false, ends);
+	if (err)
+		return err;
+	err = loop__add(streams->options.loop, ends[0], LOOP_READ, on_ready, stream);
 	if (err) {
 		close(ends[0]);
 		close(ends[1]);

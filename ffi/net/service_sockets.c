@@ -7,16 +7,17 @@
 #include "net/service_sockets.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "os/bell.h"
+#include "os/socket.h"
 
 #define DNS_PORT 53
 
@@ -30,16 +31,20 @@ void service_sockets__use(const struct service_opener *opener)
 
 __attribute__((visibility("default"))) int socket(int domain, int type, int protocol)
 {
-	return domain == AF_UNIX && current ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-					    : (int)syscall(SYS_socket, domain, type, protocol);
+	if (domain != AF_UNIX || !current)
+		return (int)syscall(SYS_socket, domain, type, protocol);
+	int placeholder = bell__new();
+	if (placeholder < 0)
+		errno = -placeholder;
+	return placeholder < 0 ? -1 : placeholder;
 }
 
 static int put_in_place(int fd, int opened)
 {
-	int err = opened < 0 ? -opened : dup3(opened, fd, O_CLOEXEC) < 0 ? errno : 0;
+	int err = opened < 0 ? opened : descriptor__replace(fd, opened);
 	if (opened >= 0)
 		close(opened);
-	errno = err;
+	errno = -err;
 	return err ? -1 : 0;
 }
 

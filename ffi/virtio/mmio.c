@@ -6,8 +6,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "os/bell.h"
 
 /* Registers, section 4.2.2. */
 enum {
@@ -92,8 +93,7 @@ static void mmio__refuse(struct virtio_mmio *mmio)
 static void mmio__interrupt(struct virtio_mmio *mmio, uint32_t why)
 {
 	atomic_fetch_or(&mmio->interrupt_status, why);
-	/* fails only when 2^64 - 2 events wait: the guest has one to come anyway */
-	(void)!write(mmio->irq_fd, &(uint64_t){1}, sizeof(uint64_t));
+	bell__ring(mmio->irq_fd);
 }
 
 static void mmio__used(void *arg)
@@ -118,9 +118,8 @@ static uint64_t mmio__offered(const struct virtio_mmio *mmio)
 static void worker__kicked(void *arg, int fd, unsigned ready)
 {
 	struct mmio_queue *queue = arg;
-	uint64_t count;
 	(void)ready;
-	if (read(fd, &count, sizeof(count)) < 0)
+	if (bell__hear(fd) < 0)
 		return;
 	struct virtio_device *dev = queue->mmio->dev;
 	dev->ops->queue_ready(dev, (unsigned)(queue - queue->mmio->queues));
@@ -329,7 +328,7 @@ static void mmio__write_driver_features(struct virtio_mmio *mmio, uint32_t value
 static void mmio__notify(struct virtio_mmio *mmio, uint32_t queue)
 {
 	if (queue < mmio->dev->ops->num_queues && mmio->active)
-		(void)!write(mmio->queues[queue].kick_fd, &(uint64_t){1}, sizeof(uint64_t));
+		bell__ring(mmio->queues[queue].kick_fd);
 	else
 		mmio__refuse(mmio);
 }
@@ -490,11 +489,11 @@ int virtio_mmio__new(struct virtio_device *dev, struct loop *loop, const struct 
 	pthread_mutex_init(&mmio->lock, NULL);
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
 		mmio->queues[i] = (struct mmio_queue){.mmio = mmio, .kick_fd = -1};
-	mmio->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int error = mmio->irq_fd < 0 ? -errno : 0;
+	mmio->irq_fd = bell__new();
+	int error = mmio->irq_fd < 0 ? mmio->irq_fd : 0;
 	for (unsigned i = 0; i < dev->ops->num_queues && !error; i++) {
-		mmio->queues[i].kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		error = mmio->queues[i].kick_fd < 0 ? -errno : 0;
+		mmio->queues[i].kick_fd = bell__new();
+		error = mmio->queues[i].kick_fd < 0 ? mmio->queues[i].kick_fd : 0;
 	}
 	if (error) {
 		virtio_mmio__free(mmio);

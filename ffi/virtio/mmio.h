@@ -20,7 +20,7 @@ struct virtio_mmio;
 
 /*
  * Attach `dev` (borrowed, driven on `loop`'s thread) to a new transport over `mem` (borrowed, constant from now on).
- * 0, -ENOMEM, or errors of eventfd(2).
+ * 0, -ENOMEM, or errors of bell__new.
  */
 __attribute__((warn_unused_result)) int virtio_mmio__new(struct virtio_device *dev, struct loop *loop,
 							 const struct guest_memory *mem, struct virtio_mmio **out);
@@ -32,7 +32,7 @@ void virtio_mmio__free(struct virtio_mmio *mmio);
 void virtio_mmio__read(struct virtio_mmio *mmio, uint64_t offset, void *data, unsigned len);
 void virtio_mmio__write(struct virtio_mmio *mmio, uint64_t offset, const void *data, unsigned len);
 
-/* The eventfds of the transport, which stay its own: written once per interrupt, and read for each kick of a queue. */
+/* The bells of the transport, which stay its own: written once per interrupt, and read for each kick of a queue. */
 int virtio_mmio__irq_fd(const struct virtio_mmio *mmio);
 int virtio_mmio__kick_fd(const struct virtio_mmio *mmio, unsigned queue);
 

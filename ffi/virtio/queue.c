@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "os/bell.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the rings are little-endian, and read as they are");
 
@@ -293,10 +294,7 @@ void virtqueue__notify(struct virtqueue *vq)
 	if (vq->notify.fn) {
 		vq->notify.fn(vq->notify.arg);
 	} else if (vq->notify.fd >= 0) {
-		uint64_t one = 1;
-		/* the only possible failure is a counter at its limit: the guest has been told then */
-		ssize_t ignored = write(vq->notify.fd, &one, sizeof(one));
-		(void)ignored;
+		bell__ring(vq->notify.fd);
 	}
 }
 

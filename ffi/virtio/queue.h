@@ -11,9 +11,9 @@
 
 #define VIRTQUEUE_MAX_SIZE 1024 /* entries; a power of two */
 
-/* How a used buffer is announced: an eventfd (irqfd or vhost-user call fd), or a function where that is not enough. */
+/* How a used buffer is announced: a bell (irqfd or vhost-user call fd), or a function where that is not enough. */
 struct virtqueue_notify {
-	int fd; /* eventfd, -1 when unused; owned by the transport */
+	int fd; /* bell, -1 when unused; owned by the transport */
 	void (*fn)(void *arg);
 	void *arg;
 };
@@ -28,7 +28,7 @@ struct virtqueue {
 	bool enabled;
 	bool event_idx; /* VIRTIO_F_EVENT_IDX was negotiated */
 	bool indirect;  /* VIRTIO_F_INDIRECT_DESC was negotiated */
-	int kick_fd;    /* eventfd the guest's notifications arrive on; owned by the transport */
+	int kick_fd;    /* bell the guest's notifications arrive on; owned by the transport */
 	struct virtqueue_notify notify;
 
 	void *desc; /* host pointers into guest memory */

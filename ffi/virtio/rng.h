@@ -1,4 +1,4 @@
-/* virtio-rng device (virtio 1.2, section 5.4): entropy from the host's getrandom(2). */
+/* virtio-rng device (virtio 1.2, section 5.4): entropy from the host's getentropy(3). */
 #ifndef CAPSA_VIRTIO_RNG_H
 #define CAPSA_VIRTIO_RNG_H
 

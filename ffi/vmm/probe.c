@@ -6,11 +6,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "confine/confine.h"
+#include "os/process.h"
 #include "vmm/keeper/hold.h"
 
 #define SYSTEMD_MS 1500
@@ -79,7 +79,7 @@ static void try_hold(void)
 	int status;
 	pid_t pid = fork();
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		process__end_with_parent();
 		for (;;)
 			pause();
 	}

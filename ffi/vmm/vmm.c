@@ -5,11 +5,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "os/process.h"
 #include "vmm/control/share_use.h"
 #include "vmm/keeper/trap.h"
 
@@ -132,9 +131,8 @@ static void on_closed(void *owner, const struct control_channel *channel)
 static void on_signal(void *arg, int fd, unsigned ready)
 {
 	struct vmm *vmm = arg;
-	struct signalfd_siginfo info;
 	(void)ready;
-	if (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+	if (end_signals__take(fd)) {
 		vmm__end(vmm, "stopped");
 		loop__stop(vmm->loop);
 	}
@@ -157,12 +155,7 @@ static void on_keeper_gone(void *arg, int fd, unsigned ready)
 
 static int watch_signals(struct vmm *vmm, struct failure *why)
 {
-	sigset_t signals;
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGHUP);
-	vmm->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	vmm->signals = end_signals__open();
 	if (vmm->signals < 0 || loop__add(vmm->loop, vmm->signals, LOOP_READ, on_signal, vmm) < 0 ||
 	    loop__add(vmm->loop, vmm->keeper->link, LOOP_READ, on_keeper_gone, vmm) < 0)
 		return failure__set(why, EIO, NULL, "signals cannot be watched");
@@ -270,7 +263,7 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 					  .unfinished = &keeper->shared->unfinished,
 					  .ops = &control_ops,
 					  .owner = &vmm};
-	prctl(PR_SET_NAME, "capsa-vmm");
+	process__name("capsa-vmm");
 	int err = loop__new(&vmm.loop);
 	if (err)
 		return 1;

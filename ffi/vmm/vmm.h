@@ -31,7 +31,7 @@ struct vmm {
 	bool detached;
 
 	struct loop *loop;
-	int signals; /* signalfd of what ends the VMM */
+	int signals; /* what ends the VMM, by end_signals__open */
 	struct control *control;
 	struct log *events_log, *console_log, *network_log;
 	atomic_uint notices; /* on their way from the net device to the main loop */

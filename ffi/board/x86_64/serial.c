@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "os/bell.h"
 #include "ring.h"
 
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCRATCH, FCR = IIR };
@@ -24,7 +24,7 @@ enum { MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 
 struct serial {
 	int fd, irq_fd;
-	int wake_fd; /* eventfd: the guest has made room for input, or written output */
+	int wake_fd; /* bell: the guest has made room for input, or written output */
 	struct loop *loop;
 	bool watched; /* fd is known to the loop */
 	bool deaf;    /* no more input is read */
@@ -56,12 +56,12 @@ static uint8_t interrupt_cause(const struct serial *serial)
 static void raise_line(const struct serial *serial)
 {
 	if (interrupt_cause(serial) != IIR_NONE)
-		(void)!write(serial->irq_fd, &(uint64_t){1}, sizeof(uint64_t));
+		bell__ring(serial->irq_fd);
 }
 
 static void wake(const struct serial *serial)
 {
-	(void)!write(serial->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
+	bell__ring(serial->wake_fd);
 }
 
 /* ---- the socket, on the loop's thread ---- */
@@ -127,9 +127,8 @@ static void on_socket(void *arg, int fd, unsigned ready)
 static void on_wake(void *arg, int fd, unsigned ready)
 {
 	struct serial *serial = arg;
-	uint64_t count;
 	(void)ready;
-	(void)!read(fd, &count, sizeof(count));
+	(void)bell__hear(fd);
 	send_output(serial);
 	arm(serial);
 }
@@ -280,9 +279,11 @@ int serial__new(int fd, struct loop *loop, struct serial **out)
 	serial->loop = loop;
 	serial->divisor = 1;
 	pthread_mutex_init(&serial->lock, NULL);
-	serial->irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	serial->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int error = serial->irq_fd < 0 || serial->wake_fd < 0 ? -errno : ring__open(&serial->output, OUTPUT_SIZE);
+	serial->irq_fd = bell__new();
+	serial->wake_fd = bell__new();
+	int error = serial->irq_fd < 0    ? serial->irq_fd
+		    : serial->wake_fd < 0 ? serial->wake_fd
+					  : ring__open(&serial->output, OUTPUT_SIZE);
 	if (error) {
 		serial__free(serial);
 		return error;

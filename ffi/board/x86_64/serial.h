@@ -14,7 +14,7 @@
 struct serial;
 
 /* `fd`: a non-blocking stream socket, taken over, succeed or fail; it is read and written on `loop`. For a reader
- * that is away 64 KiB of output are kept, what comes after that is dropped. 0, -ENOMEM, or errors of eventfd(2). */
+ * that is away 64 KiB of output are kept, what comes after that is dropped. 0, -ENOMEM, or errors of bell__new. */
 __attribute__((warn_unused_result)) int serial__new(int fd, struct loop *loop, struct serial **out);
 /* On the loop's thread, when no vCPU runs. NULL is allowed. */
 void serial__free(struct serial *serial);
@@ -22,7 +22,7 @@ void serial__free(struct serial *serial);
 /* Begin to read input; on the loop's thread. 0 or -errno. */
 __attribute__((warn_unused_result)) int serial__start(struct serial *serial);
 
-/* Eventfd of the interrupt line (edges), the port's own. */
+/* Bell of the interrupt line (edges), the port's own. */
 int serial__irq_fd(const struct serial *serial);
 
 /* An access by the guest to port SERIAL_PORT + offset, from any vCPU's thread. */

@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "confine/confine.h"
+#include "os/bell.h"
 
 /* The signal that calls a vCPU's thread out of the guest. It is blocked everywhere but for KVM_RUN itself, stays
  * pending when it comes, and is taken back by hand: no handler, and none is lost that comes before KVM_RUN. */
@@ -30,7 +30,7 @@ static void vm__end(struct kvm_machine *vm, enum machine_end end, const struct f
 		vm->end = end;
 		if (why)
 			vm->why = *why;
-		(void)!write(vm->end_fd, &(uint64_t){1}, sizeof(uint64_t));
+		bell__ring(vm->end_fd);
 	}
 	pthread_mutex_unlock(&vm->lock);
 }
@@ -220,9 +220,9 @@ static int vm__create(struct kvm_machine *vm, struct failure *why)
 	if ((size_t)snprintf(cmdline, sizeof(cmdline), "%s", config->cmdline ? config->cmdline : "") >= sizeof(cmdline))
 		return failure__set(why, E2BIG, NULL, "the kernel command line is longer than %zu bytes",
 				    sizeof(cmdline) - 1);
-	vm->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vm->end_fd = bell__new();
 	if (vm->end_fd < 0)
-		return failure__set(why, errno, NULL, "cannot make an eventfd");
+		return failure__set(why, -vm->end_fd, NULL, "no descriptor to tell the end by");
 	struct kvm_loading loading = {.vm = vm, .cmdline = cmdline};
 	int error = config->acpi ? 0 /* its tables tell where the devices are */
 				 : board__announce(vm->machine->device_count, cmdline, sizeof(cmdline), why);

@@ -39,7 +39,7 @@ struct kvm_machine {
 	struct loop_park *parked; /* the workers, while paused */
 	_Atomic uint64_t ignored; /* accesses by the guest to ports and addresses where nothing is */
 
-	int end_fd; /* eventfd in the main loop: written once, when the machine has ended by itself */
+	int end_fd; /* bell in the main loop: rung once, when the machine has ended by itself */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool paused, stopping; /* what vCPUs are to do */

@@ -6,8 +6,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +13,8 @@
 #include "common/errno_name.h"
 #include "engine/qemu/qemu.h"
 #include "os/pass.h"
+#include "os/process.h"
+#include "os/socket.h"
 
 #define PIPE_READS (65536 / QEMU_WORDS) /* what a pipe holds */
 
@@ -41,7 +41,7 @@ __attribute__((noreturn)) static void become(const struct confine_request *cage,
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	process__end_with_parent();
 	if (poll(&parent, 1, 0) == 0 && dup2(handed->errors, STDERR_FILENO) >= 0) {
 		for (unsigned i = 0; i < handed->fd_count; i++)
 			fcntl(handed->fds[i], F_SETFD, 0);
@@ -74,10 +74,11 @@ static int check_program(const char *path, struct failure *why)
 /* All or none of the ends: of standard error, and of the socket for the word of the cage. */
 static int make_ends(int errors[2], int word[2])
 {
-	if (pipe2(errors, O_CLOEXEC) < 0)
-		return -errno;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, word) < 0) {
-		int err = -errno;
+	int err = pipe__new(errors);
+	if (err)
+		return err;
+	err = socket__pair(SOCK_SEQPACKET, true, word);
+	if (err) {
 		close(errors[0]);
 		close(errors[1]);
 		return err;
@@ -110,20 +111,20 @@ int qemu_process__start(struct qemu_process *process, const struct confine_reque
 	err = make_ends(errors, word);
 	if (err)
 		return failure__set(why, -err, NULL, "no pipe for QEMU");
-	const struct handed handed = {fds, fd_count, errors[1], word[1], pidfd_open(getpid(), 0)};
+	const struct handed handed = {fds, fd_count, errors[1], word[1], process__open(getpid())};
 	pid_t pid = handed.parent < 0 ? -1 : confine__fork(cage, &birth);
 	if (pid == 0)
 		become(cage, &birth, argv, &handed);
-	err = pid < 0 ? -errno : 0;
+	err = handed.parent < 0 ? handed.parent : pid < 0 ? -errno : 0;
 	if (handed.parent >= 0)
 		close(handed.parent);
 	close(errors[1]);
 	close(word[1]);
 	process->pid = pid < 0 ? 0 : pid;
 	process->errors = errors[0];
-	process->pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
+	process->pidfd = pid < 0 ? -1 : process__open(pid);
 	if (!err && process->pidfd < 0)
-		err = -errno;
+		err = process->pidfd;
 	err = err ? failure__set(why, -err, NULL, "no process for QEMU (%s)%s", errno_name(-err),
 				 err == -ENOSYS ? "; Linux 5.3 or newer is needed" : "")
 		  : hear_of_cage(process, word[0], report, why);
@@ -210,7 +211,7 @@ void qemu_process__kill(struct qemu_process *process)
 {
 	if (process->pid > 0) {
 		if (process->pidfd >= 0)
-			pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0);
+			(void)process__signal(process->pidfd, SIGKILL);
 		else /* where it did not come up: the VMM is not confined yet */
 			kill(process->pid, SIGKILL);
 		while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)

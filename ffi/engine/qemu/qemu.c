@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +16,8 @@
 #include "common/clock.h"
 #include "common/errno_name.h"
 #include "confine/tree.h"
+#include "os/memory_file.h"
+#include "os/socket.h"
 
 #define START_MS 20000 /* for QEMU to set itself up on a busy machine */
 #define COMMAND_MS 5000
@@ -145,8 +146,9 @@ static int make_ends(struct qemu *qemu, unsigned index, bool connects, int *near
 {
 	int pair[2];
 	if (!connects) {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-			return -errno;
+		int failed = socket__pair(SOCK_STREAM, true, pair);
+		if (failed)
+			return failed;
 		*near = pair[0];
 		*far = pair[1];
 		return 0;
@@ -156,13 +158,14 @@ static int make_ends(struct qemu *qemu, unsigned index, bool connects, int *near
 	*far = -1;
 	if (err)
 		return err;
-	*near = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (*near >= 0 && bind(*near, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(*near, 1) == 0)
+	*near = socket__new(AF_UNIX, SOCK_STREAM, 0, false);
+	if (*near < 0)
+		return *near;
+	if (bind(*near, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(*near, 1) == 0)
 		return 0;
-	int error = errno;
-	if (*near >= 0)
-		close(*near);
-	return -error;
+	err = -errno;
+	close(*near);
+	return err;
 }
 
 static int attach(struct qemu *qemu, unsigned index, int *far, struct failure *why)
@@ -188,8 +191,8 @@ static int make_connections(struct qemu *qemu, struct failure *why)
 		struct sockaddr_un address;
 		if (!qemu_args__connects(machine->devices[i].dev))
 			continue;
-		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		int err = fd < 0 ? -errno : net_socket(qemu, i, &address);
+		int fd = socket__new(AF_UNIX, SOCK_STREAM, 0, true);
+		int err = fd < 0 ? fd : net_socket(qemu, i, &address);
 		if (fd >= 0)
 			qemu->connections[qemu->connection_count++] = fd;
 		if (!err && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
@@ -210,20 +213,6 @@ static void end_connecting(struct qemu *qemu)
 }
 
 /* ---- create ---- */
-
-/* Guest memory, of a size nobody can change: a mapping of it never ends early. */
-static int make_memory(uint64_t size, struct failure *why)
-{
-	int fd = memfd_create("capsa-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0 &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-		return fd;
-	int error = errno;
-	if (fd >= 0)
-		close(fd);
-	return failure__set(why, error, NULL, "no memory for the guest: %llu MiB cannot be set aside",
-			    (unsigned long long)size >> 20);
-}
 
 static bool is_same_file(int one, int other)
 {
@@ -253,16 +242,18 @@ static int make_wires(struct qemu *qemu, struct qemu_wires *wires, struct failur
 {
 	int pair[2];
 	const struct machine_config *config = qemu->machine->config;
-	wires->memory = make_memory(config->memory, why);
+	wires->memory = memory_file__new_sized("capsa-memory", config->memory);
 	if (wires->memory < 0)
-		return wires->memory;
+		return failure__set(why, -wires->memory, NULL, "no memory for the guest: %llu MiB cannot be set aside",
+				    (unsigned long long)config->memory >> 20);
 	int err = open_file("kernel", config->kernel_path, config->kernel, &wires->kernel, why);
 	if (!err && config->initrd >= 0)
 		err = open_file("initrd", config->initrd_path, config->initrd, &wires->initrd, why);
 	if (err)
 		return err;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return failure__set(why, errno, NULL, "no socket pair for QEMU's monitor");
+	err = socket__pair(SOCK_STREAM, true, pair);
+	if (err)
+		return failure__set(why, -err, NULL, "no socket pair for QEMU's monitor");
 	qemu->monitor.fd = pair[0];
 	wires->monitor = pair[1];
 	for (unsigned i = 0; i < qemu->machine->device_count; i++) {

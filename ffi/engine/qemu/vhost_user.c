@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/qemu/vhost_user_parts.h"
+#include "os/socket.h"
 
 #define MESSAGES_A_TURN 16 /* then other sources of the loop have theirs */
 
@@ -122,7 +123,7 @@ static void on_front_end(void *arg, int fd, unsigned ready)
 {
 	struct vhost_user *vu = arg;
 	(void)ready;
-	int connected = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	int connected = socket__accept(fd, true);
 	if (connected < 0)
 		return;
 	loop__del(vu->dev->loop, fd);

@@ -7,6 +7,7 @@
 
 #include "common/errno_name.h"
 #include "engine/qemu/vhost_user_parts.h"
+#include "os/bell.h"
 
 void fd__drop(int *fd)
 {
@@ -20,12 +21,11 @@ void fd__drop(int *fd)
 static void kicked(void *arg, int fd, unsigned ready)
 {
 	struct ring *ring = arg;
-	uint64_t count;
 	(void)ready;
-	ssize_t n = read(fd, &count, sizeof(count));
-	if (n < 0 && errno == EAGAIN)
+	int err = bell__hear(fd);
+	if (err == -EAGAIN)
 		return;
-	if (n != (ssize_t)sizeof(count)) { /* not an eventfd: it would be ready for ever */
+	if (err) { /* no bell */
 		loop__del(ring->vu->dev->loop, fd);
 		return;
 	}

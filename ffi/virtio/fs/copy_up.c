@@ -12,6 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "os/socket.h"
 #include "virtio/fs/layer.h"
 
 enum {
@@ -203,10 +204,10 @@ static int note_origin(struct fs_session *s, const struct copy *copy, const char
 /* What is open of the inode is the copy's: the guest reads what it writes. */
 static int hand_over(struct fs_inode *inode, int fd)
 {
-	for (struct fs_handle *handle = inode->handles; handle; handle = handle->next)
-		if (dup3(fd, handle->fd, O_CLOEXEC) < 0)
-			return -errno;
-	return 0;
+	int err = 0;
+	for (struct fs_handle *handle = inode->handles; handle && !err; handle = handle->next)
+		err = descriptor__replace(handle->fd, fd);
+	return err;
 }
 
 static int fill_file(struct fs_session *s, struct copy *copy, int from, bool empty)

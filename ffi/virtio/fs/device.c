@@ -4,8 +4,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
+#include "os/bell.h"
 #include "virtio/fs/internal.h"
 
 enum {
@@ -271,7 +271,7 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 	atomic_store_explicit(&fs->dev.traffic.from_guest, fs->session->written, memory_order_relaxed);
 	atomic_store_explicit(&fs->dev.traffic.to_guest, fs->session->read, memory_order_relaxed);
 	if (count == BATCH) /* there may be more: come back by way of the loop */
-		(void)!eventfd_write(vq->kick_fd, 1);
+		bell__ring(vq->kick_fd);
 }
 
 static void fs_queue_ready(struct virtio_device *dev, unsigned index)

@@ -212,7 +212,7 @@ int virtio_vsock__new(const struct vsock_options *options, struct virtio_device 
 	struct vsock *v = calloc(1, sizeof(*v));
 	if (!v)
 		return -ENOMEM;
-	if (getrandom(&v->seed, sizeof(v->seed), 0) != sizeof(v->seed)) {
+	if (getentropy(&v->seed, sizeof(v->seed)) < 0) {
 		free(v);
 		return -ENOMEM;
 	}

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "os/socket.h"
 #include "virtio/vsock/ports.h"
 #include "virtio/vsock/stream.h"
 
@@ -54,9 +55,9 @@ static void on_connection(void *arg, int fd, unsigned ready)
 	struct vsock *v = l->vsock;
 	(void)ready;
 	for (int i = 0; i < ACCEPT_MAX; i++) {
-		int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int peer = socket__accept(fd, false);
 		if (peer < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+			if (peer == -EMFILE || peer == -ENFILE || peer == -ENOMEM || peer == -ENOBUFS)
 				park(v);
 			break;
 		}

@@ -10,13 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define NAME_MAX_LEN 32
+#include "os/socket.h"
 
-static int open_socket(void)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	return fd < 0 ? -errno : fd;
-}
+#define NAME_MAX_LEN 32
 
 /* `at`: a descriptor of the socket's own. */
 static int connect_at(int at)
@@ -28,7 +24,7 @@ static int connect_at(int at)
 	if (!S_ISSOCK(status.st_mode))
 		return -ECONNREFUSED;
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", at);
-	int fd = open_socket();
+	int fd = socket__new(AF_UNIX, SOCK_STREAM, 0, false);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
 	int err = -errno;
@@ -57,7 +53,7 @@ int vsock_ports__listen(int dir, uint32_t port)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%u.sock", dir, port);
-	int fd = open_socket();
+	int fd = socket__new(AF_UNIX, SOCK_STREAM, 0, false);
 	if (fd < 0)
 		return fd;
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {

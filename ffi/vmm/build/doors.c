@@ -11,6 +11,7 @@
 
 #include "net/resolv_conf.h"
 #include "os/pass.h"
+#include "os/socket.h"
 #include "virtio/vsock/ports.h"
 
 #define RESOLV_CONF_MAX 8192 /* bytes that are looked at */
@@ -21,7 +22,7 @@ struct request {
 
 int doors__pair(int ends[2])
 {
-	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
+	return socket__pair(SOCK_SEQPACKET, true, ends);
 }
 
 /* The side of the VMM */

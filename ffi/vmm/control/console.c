@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "os/socket.h"
+
 #define CHUNK 16384
 #define MAX_INPUT 65536
 
@@ -72,10 +74,8 @@ int console__new(struct loop *loop, console_fn fn, void *arg, struct console **o
 	if (!console)
 		return -ENOMEM;
 	*console = (struct console){.loop = loop, .fn = fn, .arg = arg};
-	int err = 0;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
-		err = -errno;
-	} else {
+	int err = socket__pair(SOCK_STREAM, false, pair);
+	if (!err) {
 		err = loop__add(loop, pair[0], LOOP_READ, ready, console);
 		if (err) {
 			close(pair[0]);

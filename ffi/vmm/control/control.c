@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "os/socket.h"
 #include "vmm/control/channel.h"
 
 #define MAX_CHANNELS 64
@@ -62,15 +63,14 @@ static void listener__ready(void *arg, int fd, unsigned ready)
 {
 	struct control *control = arg;
 	struct control_channel *ch;
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
+	uid_t peer;
 	(void)ready;
 	sweep(control);
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int client = socket__accept(fd, false);
 	if (client < 0)
 		return;
-	if (control->count >= MAX_CHANNELS || getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
-	    (peer.uid != geteuid() && peer.uid != 0) || channel__new(control, client, false, &ch) < 0)
+	if (control->count >= MAX_CHANNELS || socket__peer(client, &peer) < 0 || (peer != geteuid() && peer != 0) ||
+	    channel__new(control, client, false, &ch) < 0)
 		close(client);
 }
 
@@ -95,9 +95,9 @@ int control__listen(struct control *control, const char *path)
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	if (snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path) >= (int)sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket__new(AF_UNIX, SOCK_STREAM, 0, false);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	int err = 0;
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, MAX_CHANNELS) < 0)
 		err = -errno;

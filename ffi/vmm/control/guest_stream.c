@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "os/socket.h"
+
 #define CHUNK 65536
 
 struct guest_stream {
@@ -59,7 +61,7 @@ static void listener__ready(void *arg, int fd, unsigned ready)
 {
 	struct guest_stream *stream = arg;
 	(void)ready;
-	int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int client = socket__accept(fd, false);
 	if (client < 0)
 		return;
 	listener__close(stream);
@@ -85,8 +87,10 @@ int guest_stream__new(struct loop *loop, const char *dir, uint32_t port, guest_s
 	if (snprintf(stream->addr.sun_path, sizeof(stream->addr.sun_path), "%s/host-%u.sock", dir, port) >=
 	    (int)sizeof(stream->addr.sun_path))
 		err = -ENAMETOOLONG;
-	int fd = err ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (!err && (fd < 0 || bind(fd, (struct sockaddr *)&stream->addr, sizeof(stream->addr)) < 0 || listen(fd, 1)))
+	int fd = err ? err : socket__new(AF_UNIX, SOCK_STREAM, 0, false);
+	if (fd < 0)
+		err = fd;
+	else if (bind(fd, (struct sockaddr *)&stream->addr, sizeof(stream->addr)) < 0 || listen(fd, 1))
 		err = -errno;
 	if (!err)
 		err = loop__add(loop, fd, LOOP_READ, listener__ready, stream);

@@ -6,11 +6,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "os/process.h"
 #include "vmm/build/doors.h"
 #include "vmm/keeper/cleanup.h"
 #include "vmm/keeper/hold.h"
@@ -40,7 +39,7 @@ static void watch(const struct vmm_config *config, int vmm, int pidfd, int keepe
 			kill_at = monotonic_ms() + KEEPER_DELIVER_MS;
 		}
 		if (monotonic_ms() >= kill_at) {
-			pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+			(void)process__signal(pidfd, SIGKILL);
 			kill_at = INT64_MAX;
 		}
 		enum link_message message = fds[LINK].revents ? link__take(vmm, NULL) : LINK_NOTHING;
@@ -58,7 +57,7 @@ static void watch(const struct vmm_config *config, int vmm, int pidfd, int keepe
 	cleanup__after(config);
 }
 
-/* What janitor__start needs besides: all or none of it. The VMM's pidfd is -1 before Linux 5.3. */
+/* What janitor__start needs besides: all or none of it. The VMM's pidfd is negative before Linux 5.3. */
 static int make_ends(int ends[2], int sides[2], int *pidfd)
 {
 	int err = link__pair(ends);
@@ -70,7 +69,7 @@ static int make_ends(int ends[2], int sides[2], int *pidfd)
 		close(ends[1]);
 		return err;
 	}
-	*pidfd = pidfd_open(getpid(), 0);
+	*pidfd = process__open(getpid());
 	return 0;
 }
 
@@ -86,7 +85,7 @@ int janitor__start(const struct vmm_config *config, pid_t keeper_pid, int keeper
 	pid_t pid = fork();
 	err = pid < 0 ? -errno : 0;
 	if (pid == 0) {
-		prctl(PR_SET_NAME, "capsa-janitor");
+		process__name("capsa-janitor");
 		stdio__detach();
 		close(ends[0]);
 		close(sides[0]);

@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -20,6 +17,8 @@
 
 #include "common/clock.h"
 #include "common/frame.h"
+#include "os/process.h"
+#include "os/socket.h"
 #include "vmm/build/allowance.h"
 #include "vmm/build/handover.h"
 #include "vmm/keeper/cleanup.h"
@@ -58,9 +57,10 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	block_signals();
 	*keeper = (struct keeper){.config = config, .control = control, .pid = getpid(), .doors = -1};
 	keeper->shared = mmap(NULL, sizeof(*keeper->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (keeper->shared == MAP_FAILED || pipe2(tie, O_CLOEXEC) < 0)
-		return -errno;
-	int err = link__pair(link);
+	int err = keeper->shared == MAP_FAILED ? -errno : pipe__new(tie);
+	if (err)
+		return err;
+	err = link__pair(link);
 	if (err) {
 		close(tie[0]);
 		close(tie[1]);
@@ -70,8 +70,8 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	if (pid == 0) {
 		close(link[0]);
 		close(tie[1]);
-		keeper->link =
-			dup3(link[1], LINK_FD, O_CLOEXEC); /* in the place of the configuration, which was read */
+		/* in the place of the configuration, which was read */
+		keeper->link = descriptor__replace(LINK_FD, link[1]) < 0 ? -1 : LINK_FD;
 		close(link[1]);
 		vmms[1] = LINK_FD;
 		for (unsigned i = 0; i < config->lan_count; i++)
@@ -203,8 +203,7 @@ static void wait_for_end(struct watch *watch)
 		else if (fds[3].revents)
 			return;
 		if (fds[1].revents) {
-			struct signalfd_siginfo info;
-			if (read(watch->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+			if (end_signals__take(watch->signals)) {
 				kill(keeper->vmm, SIGTERM);
 				set_deadline(watch, GRACE_MS);
 			}
@@ -301,20 +300,15 @@ static void explain(int status, const struct watch *watch, struct failure *why)
 
 int keeper__watch(struct keeper *keeper)
 {
-	sigset_t signals;
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGHUP);
 	struct watch watch = {
 		.keeper = keeper,
-		.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK),
-		.pidfd = pidfd_open(keeper->vmm, 0),
+		.signals = end_signals__open(),
+		.pidfd = process__open(keeper->vmm),
 		.detached = keeper->config->detached,
 		.trapped = -1,
 	};
-	prctl(PR_SET_NAME, "capsa-keeper");
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	process__name("capsa-keeper");
+	process__adopt();
 	const struct cgroup_limits limits = allowance__group(keeper->config);
 	hold__init(&watch.hold, &limits, keeper->pid);
 	wait_for_end(&watch);

@@ -7,11 +7,13 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+#include "os/socket.h"
+
 #define CLEAN_MS 3000
 
 int link__pair(int ends[2])
 {
-	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : 0;
+	return socket__pair(SOCK_SEQPACKET, true, ends);
 }
 
 /* Without waiting: a VMM that was taken over may take no answers, so as to hold up who gives them. */

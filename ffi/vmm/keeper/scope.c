@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "os/socket.h"
+
 /* What is too long for it becomes no message. */
 struct message {
 	uint8_t bytes[1024];
@@ -157,18 +159,15 @@ static size_t introduce(char *text, size_t size)
 static int reach(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
+	uid_t peer;
 	if ((size_t)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket__new(AF_UNIX, SOCK_STREAM, 0, false);
 	if (fd < 0)
-		return -errno;
-	int err = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-				  getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0
-			  ? -errno
-		  : peer.uid != geteuid() ? -EPERM
-					  : 0;
+		return fd;
+	int err = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : socket__peer(fd, &peer);
+	if (!err && peer != geteuid())
+		err = -EPERM;
 	if (err) {
 		close(fd);
 		return err;

@@ -1,0 +1,26 @@
+/* Processes held by a descriptor, which no other process gets the number of; and what a process says of itself. */
+#ifndef CAPSA_OS_PROCESS_H
+#define CAPSA_OS_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* A descriptor, close-on-exec, that is readable once the process has ended; or -errno. */
+__attribute__((warn_unused_result)) int process__open(pid_t pid);
+/* 0 or -errno: -ESRCH when it has ended. */
+int process__signal(int process, int signal);
+
+/* This process is shown by that name, of at most 15 bytes. */
+void process__name(const char *name);
+/* It is killed when the thread that made it ends. */
+void process__end_with_parent(void);
+/* It becomes the parent of those that its children leave behind. */
+void process__adopt(void);
+
+/* A descriptor of what tells this process to end, SIGTERM, SIGINT and SIGHUP, which the caller has blocked; or -errno.
+ */
+__attribute__((warn_unused_result)) int end_signals__open(void);
+/* Whether one came; never waits. */
+bool end_signals__take(int signals);
+
+#endif
