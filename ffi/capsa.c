@@ -144,11 +144,6 @@ static int start(const char *vmm, const uint8_t *config, size_t config_len, cons
 	return 0;
 }
 
-int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, struct capsa_vmm *out)
-{
-	return start(vmm, config, config_len, NULL, 0, out);
-}
-
 int32_t capsa_start_joined(const char *vmm, const uint8_t *config, size_t config_len, const int32_t *listeners,
 			   uint32_t count, struct capsa_vmm *out)
 {

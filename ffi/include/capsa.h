@@ -34,12 +34,9 @@ CAPSA_API int32_t capsa_listen(const char *path);
  * Start the program `vmm` (path of capsa-vmm) with a CBOR configuration (`vmm-config` in ffi/vmm.cddl, copied).
  * Returns at once; "started", "failed" or "exited" arrives as a frame. When `control` closes, an attached VMM ends.
  * 0, or -errno with nothing started: -EINVAL null pointer or empty config, -E2BIG over 1 MiB, errors of socketpair(2),
- * memfd_create(2), posix_spawn(3).
+ * memfd_create(2), posix_spawn(3). The VMM gets `count` sockets of capsa_listen, one for each of the configuration's
+ * `lans`; they are closed here in any case. -EINVAL for more than 4 as well.
  */
-CAPSA_API int32_t capsa_start(const char *vmm, const uint8_t *config, size_t config_len, struct capsa_vmm *out);
-
-/* The same with `count` sockets of capsa_listen, one for each of the configuration's `lans`; they are closed here in
- * any case. -EINVAL for more than 4 as well. */
 CAPSA_API int32_t capsa_start_joined(const char *vmm, const uint8_t *config, size_t config_len,
 				     const int32_t *listeners, uint32_t count, struct capsa_vmm *out);
 

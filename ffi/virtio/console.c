@@ -27,7 +27,6 @@ struct console {
 	bool active;
 	bool input_done; /* end of file was read */
 	struct ring backlog;
-	uint64_t dropped;
 	uint64_t next_turn; /* timer; 0: none */
 };
 
@@ -75,15 +74,12 @@ static void flush(struct console *c)
 static void keep(struct console *c, const uint8_t *from, size_t len)
 {
 	if (len > BACKLOG) {
-		c->dropped += len - BACKLOG;
 		from += len - BACKLOG;
 		len = BACKLOG;
 	}
 	size_t room = BACKLOG - c->backlog.len;
-	if (len > room) {
-		c->dropped += len - room;
+	if (len > room)
 		ring__drop(&c->backlog, len - room);
-	}
 	ring__put(&c->backlog, from, len);
 }
 
@@ -211,11 +207,6 @@ static void console__destroy(struct virtio_device *dev)
 	hang_up(c);
 	ring__close(&c->backlog);
 	free(c);
-}
-
-uint64_t virtio_console__dropped(const struct virtio_device *dev)
-{
-	return ((const struct console *)dev)->dropped;
 }
 
 static const struct virtio_device_ops console_ops = {

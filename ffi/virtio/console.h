@@ -5,11 +5,7 @@
 #include "virtio/virtio.h"
 
 /* `fd`: non-blocking stream socket, read for input and written with output; the device takes it over, but for a failure
- * here. A reader that is away stalls nobody: what does not fit a bounded buffer (64 KiB) is dropped, oldest first, and
- * counted. */
+ * here. A reader that is away stalls nobody: what does not fit a bounded buffer (64 KiB) is dropped, oldest first. */
 __attribute__((warn_unused_result)) int virtio_console__new(int fd, struct virtio_device **out);
-
-/* Bytes of output dropped so far. */
-uint64_t virtio_console__dropped(const struct virtio_device *dev);
 
 #endif

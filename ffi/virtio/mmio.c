@@ -75,7 +75,6 @@ struct virtio_mmio {
 	_Atomic uint32_t interrupt_status; /* set by the worker, cleared by the guest */
 	_Atomic uint32_t config_generation;
 	_Atomic uint32_t needs_reset; /* NEEDS_RESET or 0: the worker's part of the status */
-	_Atomic uint64_t refused;
 
 	pthread_mutex_t lock; /* over what follows; the worker never takes it, so it may be held while waiting for it */
 	uint32_t status;
@@ -84,11 +83,6 @@ struct virtio_mmio {
 	uint64_t driver_features;
 	struct mmio_queue queues[VIRTIO_MAX_QUEUES];
 };
-
-static void mmio__refuse(struct virtio_mmio *mmio)
-{
-	atomic_fetch_add_explicit(&mmio->refused, 1, memory_order_relaxed);
-}
 
 static void mmio__interrupt(struct virtio_mmio *mmio, uint32_t why)
 {
@@ -230,20 +224,16 @@ static void mmio__write_status(struct virtio_mmio *mmio, uint32_t status)
 	}
 	const uint32_t known = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | NEEDS_RESET | FAILED;
 	uint32_t added = status & ~mmio->status & ~(uint32_t)NEEDS_RESET;
-	if (mmio->status & ~status || status & ~known) { /* only a reset takes bits away */
-		mmio__refuse(mmio);
+	if (mmio->status & ~status || status & ~known) /* only a reset takes bits away */
 		return;
-	}
 	if (added & FEATURES_OK &&
 	    (mmio->driver_features & ~mmio__offered(mmio) || !(mmio->driver_features & VIRTIO_F_VERSION_1)))
 		added &= ~(uint32_t)FEATURES_OK; /* as section 2.2.2 says: the driver reads it back and gives up */
 	mmio->status |= added & ~(uint32_t)DRIVER_OK;
 	if (!(added & DRIVER_OK))
 		return;
-	if (!(mmio->status & FEATURES_OK)) {
-		mmio__refuse(mmio);
+	if (!(mmio->status & FEATURES_OK))
 		return;
-	}
 	mmio->status |= DRIVER_OK;
 	mmio->active = loop__call(mmio->loop, worker__activate, mmio) == 0;
 }
@@ -270,27 +260,21 @@ static void set_high(uint64_t *to, uint32_t value)
 /* A register of the queue that QueueSel chose. Queues are fixed once ready, and all of them once the driver is. */
 static void mmio__write_queue(struct virtio_mmio *mmio, uint64_t offset, uint32_t value)
 {
-	if (mmio->queue_sel >= mmio->dev->ops->num_queues) {
-		mmio__refuse(mmio);
+	if (mmio->queue_sel >= mmio->dev->ops->num_queues)
 		return;
-	}
 	struct mmio_queue *queue = &mmio->queues[mmio->queue_sel];
 	if (offset == QUEUE_READY && value == 0 && !mmio->active) { /* drivers let go of queues after a reset, too */
 		queue->ready = false;
 		return;
 	}
-	if (mmio->status & DRIVER_OK || !(mmio->status & FEATURES_OK) || queue->ready) {
-		mmio__refuse(mmio);
+	if (mmio->status & DRIVER_OK || !(mmio->status & FEATURES_OK) || queue->ready)
 		return;
-	}
 	switch (offset) {
 	case QUEUE_NUM:
 		queue->size = value;
 		break;
 	case QUEUE_READY:
 		queue->ready = value == 1 && queue__rings_fit(mmio, queue);
-		if (!queue->ready)
-			mmio__refuse(mmio);
 		break;
 	case QUEUE_DESC_LOW:
 		set_low(&queue->desc, value);
@@ -315,22 +299,18 @@ static void mmio__write_queue(struct virtio_mmio *mmio, uint64_t offset, uint32_
 
 static void mmio__write_driver_features(struct virtio_mmio *mmio, uint32_t value)
 {
-	if (mmio->status & FEATURES_OK || mmio->driver_features_sel > 1) {
-		if (value) /* zero words beyond the second are what a careful driver writes */
-			mmio__refuse(mmio);
-	} else if (mmio->driver_features_sel == 0) {
+	if (mmio->status & FEATURES_OK)
+		return;
+	if (mmio->driver_features_sel == 0)
 		set_low(&mmio->driver_features, value);
-	} else {
+	else if (mmio->driver_features_sel == 1)
 		set_high(&mmio->driver_features, value);
-	}
 }
 
 static void mmio__notify(struct virtio_mmio *mmio, uint32_t queue)
 {
 	if (queue < mmio->dev->ops->num_queues && mmio->active)
 		bell__ring(mmio->queues[queue].kick_fd);
-	else
-		mmio__refuse(mmio);
 }
 
 static void mmio__write_register(struct virtio_mmio *mmio, uint64_t offset, uint32_t value)
@@ -370,7 +350,6 @@ static void mmio__write_register(struct virtio_mmio *mmio, uint64_t offset, uint
 		mmio__write_queue(mmio, offset, value);
 		break;
 	default:
-		mmio__refuse(mmio);
 		break;
 	}
 }
@@ -407,7 +386,6 @@ static uint32_t mmio__read_register(struct virtio_mmio *mmio, uint64_t offset)
 	case CONFIG_GENERATION:
 		return atomic_load(&mmio->config_generation);
 	default:
-		mmio__refuse(mmio);
 		return 0;
 	}
 }
@@ -416,10 +394,9 @@ static void mmio__config(struct virtio_mmio *mmio, uint64_t offset, void *to, co
 {
 	struct config_access access = {.dev = mmio->dev, .offset = offset - CONFIG, .len = len, .to = to, .from = from};
 	const struct virtio_device_ops *ops = mmio->dev->ops;
-	if (access.offset >= ops->config_size || len > ops->config_size - access.offset ||
-	    (to ? !ops->read_config : !ops->write_config) ||
-	    loop__call(mmio->loop, to ? worker__read_config : worker__write_config, &access) < 0)
-		mmio__refuse(mmio);
+	if (access.offset < ops->config_size && len <= ops->config_size - access.offset &&
+	    (to ? ops->read_config != NULL : ops->write_config != NULL))
+		(void)!loop__call(mmio->loop, to ? worker__read_config : worker__write_config, &access);
 }
 
 void virtio_mmio__read(struct virtio_mmio *mmio, uint64_t offset, void *data, unsigned len)
@@ -437,8 +414,6 @@ void virtio_mmio__read(struct virtio_mmio *mmio, uint64_t offset, void *data, un
 	} else if (len == 4) {
 		uint32_t value = mmio__read_register(mmio, offset);
 		memcpy(data, &value, sizeof(value));
-	} else {
-		mmio__refuse(mmio);
 	}
 	pthread_mutex_unlock(&mmio->lock);
 }
@@ -457,8 +432,6 @@ void virtio_mmio__write(struct virtio_mmio *mmio, uint64_t offset, const void *d
 		mmio__config(mmio, offset, NULL, data, len);
 	else if (len == 4)
 		mmio__write_register(mmio, offset, value);
-	else
-		mmio__refuse(mmio);
 	pthread_mutex_unlock(&mmio->lock);
 }
 
@@ -470,11 +443,6 @@ int virtio_mmio__irq_fd(const struct virtio_mmio *mmio)
 int virtio_mmio__kick_fd(const struct virtio_mmio *mmio, unsigned queue)
 {
 	return mmio->queues[queue].kick_fd;
-}
-
-uint64_t virtio_mmio__refused(const struct virtio_mmio *mmio)
-{
-	return atomic_load_explicit(&mmio->refused, memory_order_relaxed);
 }
 
 int virtio_mmio__new(struct virtio_device *dev, struct loop *loop, const struct guest_memory *mem,

@@ -28,15 +28,12 @@ __attribute__((warn_unused_result)) int virtio_mmio__new(struct virtio_device *d
 void virtio_mmio__free(struct virtio_mmio *mmio);
 
 /* An access by the guest at `offset` of the device's address space, from any vCPU's thread. A read always fills in
- * `data`; whatever makes no sense reads as zero, changes nothing and is counted. */
+ * `data`; whatever makes no sense reads as zero and changes nothing. */
 void virtio_mmio__read(struct virtio_mmio *mmio, uint64_t offset, void *data, unsigned len);
 void virtio_mmio__write(struct virtio_mmio *mmio, uint64_t offset, const void *data, unsigned len);
 
 /* The bells of the transport, which stay its own: written once per interrupt, and read for each kick of a queue. */
 int virtio_mmio__irq_fd(const struct virtio_mmio *mmio);
 int virtio_mmio__kick_fd(const struct virtio_mmio *mmio, unsigned queue);
-
-/* Accesses so far that no correct driver makes. */
-uint64_t virtio_mmio__refused(const struct virtio_mmio *mmio);
 
 #endif

@@ -34,7 +34,5 @@ __attribute__((warn_unused_result)) int virtio_vsock__new(const struct vsock_opt
 
 /* On the worker's loop thread. -EEXIST when the port is listened on already, else 0 or -errno. */
 __attribute__((warn_unused_result)) int vsock__listen(struct virtio_device *dev, uint32_t port);
-/* Adopts a listening socket made elsewhere (before confinement) for the port. The device takes fd over. */
-__attribute__((warn_unused_result)) int vsock__adopt(struct virtio_device *dev, uint32_t port, int fd);
 
 #endif

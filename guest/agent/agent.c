@@ -66,11 +66,6 @@ static void ask_for_end(struct agent *agent, struct shutdown_request request)
 		perror("capsa-agent: init does not hear of the shutdown");
 }
 
-void agent__shutdown(struct agent *agent, uint64_t grace_ms)
-{
-	ask_for_end(agent, (struct shutdown_request){.grace_ms = grace_ms});
-}
-
 static void idle_for_long(void *arg)
 {
 	struct agent *agent = arg;
@@ -111,6 +106,9 @@ static bool settle(struct agent *agent)
 		if (connection__settle(connection))
 			more = true;
 	}
+	if (agent->shutdown_wanted)
+		ask_for_end(agent, (struct shutdown_request){.grace_ms = agent->grace_ms});
+	agent->shutdown_wanted = false;
 	/* one may have ended calls of another that had its turn before */
 	for (struct connection *connection = agent->connections; connection; connection = connection->next)
 		if (buffer__pending(&connection->out) && !connection->parted && !connection->awaits_room)

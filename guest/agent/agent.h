@@ -34,7 +34,9 @@ struct agent {
 	struct rlimit open_files;          /* what programs get */
 	const char *cgroups;               /* where cgroup v2 is mounted; NULL: not to be touched */
 	int control;                       /* to init; -1 without one */
-	bool ending;                       /* no new calls; the process ends once the open ones have */
+	bool shutdown_wanted;              /* a call has asked for the end of the sandbox, in grace_ms */
+	uint64_t grace_ms;
+	bool ending; /* no new calls; the process ends once the open ones have */
 };
 
 /* What the agent asks init for, on `control`: end the sandbox. */
@@ -47,9 +49,6 @@ struct shutdown_request {
  * and SIGPIPE ignored. Once no call was open and no stream for `idle_ms` (0: for ever) the sandbox is ended. Returns
  * the exit code of the process. */
 int agent__run(int listener, int control, const struct strings *environment, uint64_t idle_ms);
-
-/* Ask init to end the sandbox; without init the agent itself ends. */
-void agent__shutdown(struct agent *agent, uint64_t grace_ms);
 
 #define AGENT_NAME "capsa-agent/0.1.0"
 #define AGENT_PROTOCOL 1

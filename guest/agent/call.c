@@ -13,17 +13,6 @@
 
 enum { MESSAGE_SIZE = 1024 };
 
-#define OPERATION_LISTED(name) &operation__##name,
-static const struct operation *const operations[] = {OPERATIONS(OPERATION_LISTED) NULL};
-
-const struct operation *operation__find(struct span op)
-{
-	for (const struct operation *const *operation = operations; *operation; operation++)
-		if (span__equals(op, (*operation)->op))
-			return *operation;
-	return NULL;
-}
-
 size_t call__room(const struct call *call)
 {
 	size_t room = call->unacknowledged < call->window ? call->window - call->unacknowledged : 0;
@@ -196,7 +185,9 @@ void call__become(struct call *call, int fd)
 		return;
 	}
 	call__succeed(call);
-	connection__become(connection, fd);
+	while (connection->calls)
+		call__drop(connection->calls);
+	connection->stream = fd;
 }
 
 void call__credit(struct call *call, size_t bytes)

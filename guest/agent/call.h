@@ -39,9 +39,6 @@ struct call {
 	size_t window, unacknowledged; /* payload bytes, guest to host */
 };
 
-/* The operation named, or NULL. */
-const struct operation *operation__find(struct span op);
-
 /* Payload bytes that may be sent now; 0 also while so little may that it is better to wait. */
 size_t call__room(const struct call *call);
 

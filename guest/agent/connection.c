@@ -12,17 +12,22 @@
 #include "common/errno_name.h"
 
 enum {
-	READ_SIZE = 65536,      /* bytes read beyond the frame that is awaited */
-	CONGESTED = 512 * 1024, /* bytes queued from which on no more is produced */
-	ROUNDS = 8,             /* of producing and sending before others have their turn */
-	AWAITED_MIN = 16384,    /* bytes of a frame still missing from which on it is worth to await many at once */
-	AWAITED_MAX = 131072,   /* bytes awaited at once; well below what a socket holds */
-	PARTING_MS = 100,       /* that a host may take to close its side */
+	READ_SIZE = 65536,    /* bytes read beyond the frame that is awaited */
+	ROUNDS = 8,           /* of producing and sending before others have their turn */
+	AWAITED_MIN = 16384,  /* bytes of a frame still missing from which on it is worth to await many at once */
+	AWAITED_MAX = 131072, /* bytes awaited at once; well below what a socket holds */
+	PARTING_MS = 100,     /* that a host may take to close its side */
 };
 
-bool connection__congested(const struct connection *connection)
+#define OPERATION_LISTED(name) &operation__##name,
+static const struct operation *const operations[] = {OPERATIONS(OPERATION_LISTED) NULL};
+
+static const struct operation *find_operation(struct span op)
 {
-	return buffer__pending(&connection->out) >= CONGESTED;
+	for (const struct operation *const *operation = operations; *operation; operation++)
+		if (span__equals(op, (*operation)->op))
+			return *operation;
+	return NULL;
 }
 
 /* The host broke the protocol: say so (id 0: no call is meant), then close. */
@@ -53,7 +58,7 @@ static const struct operation unknown = {.op = "unknown", .size = sizeof(struct 
 static void start(struct connection *connection, uint64_t id, struct span op, const CborValue *request)
 {
 	struct agent *agent = connection->agent;
-	const struct operation *operation = operation__find(op);
+	const struct operation *operation = find_operation(op);
 	if (find(connection, id)) {
 		refuse(connection, "a request under the id of a call that is still open");
 		return;
@@ -223,13 +228,6 @@ static void flush(struct connection *connection)
 		connection->broken = true;
 }
 
-void connection__become(struct connection *connection, int fd)
-{
-	while (connection->calls)
-		call__drop(connection->calls);
-	connection->stream = fd;
-}
-
 /* Once the host has been told. What it sends from then on is not for us. */
 static void become_stream(struct connection *connection)
 {
@@ -272,7 +270,8 @@ bool connection__settle(struct connection *connection)
 	}
 	if (connection->shutdown_wanted && !buffer__pending(&connection->out)) {
 		connection->shutdown_wanted = false;
-		agent__shutdown(agent, connection->grace_ms);
+		agent->shutdown_wanted = true;
+		agent->grace_ms = connection->grace_ms;
 	}
 	await(connection);
 	watch(connection, buffer__pending(&connection->out) > 0,

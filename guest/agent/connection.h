@@ -5,6 +5,8 @@
 #include "agent/agent.h"
 #include "common/buffer.h"
 
+enum { CONNECTION_CONGESTED = 512 * 1024 }; /* bytes queued from which on no more is produced */
+
 struct call;
 
 struct connection {
@@ -31,12 +33,13 @@ void connection__close(struct connection *connection);
 /* End all calls, send no more, and close once the host has or a short while has gone by: a socket that is closed while
  * the host still writes to it is reset, and what was sent last may then not be read. */
 void connection__part(struct connection *connection);
-/* End all calls, send what is queued, then carry the bytes of the stream `fd`, which is taken over. */
-void connection__become(struct connection *connection, int fd);
 /* Handle what was received, let the calls produce, send. Returns whether there is more to do at once. The connection
  * may be gone afterwards. */
 bool connection__settle(struct connection *connection);
 /* No call may queue more until the host has read. */
-bool connection__congested(const struct connection *connection);
+static inline bool connection__congested(const struct connection *connection)
+{
+	return buffer__pending(&connection->out) >= CONNECTION_CONGESTED;
+}
 
 #endif

@@ -69,12 +69,12 @@ static void on_connection(void *arg, int fd, unsigned ready)
 	vsock_rx__pump(v);
 }
 
-static int listener__new(struct vsock *v, uint32_t port, int fd, bool ours)
+static int listener__new(struct vsock *v, uint32_t port, int fd)
 {
 	struct vsock_listener *l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	*l = (struct vsock_listener){.vsock = v, .port = port, .fd = fd, .ours = ours};
+	*l = (struct vsock_listener){.vsock = v, .port = port, .fd = fd};
 	int err = loop__add(v->dev.loop, fd, v->accept_timer ? 0 : LOOP_READ, on_connection, l);
 	if (err) {
 		free(l);
@@ -101,27 +101,11 @@ int vsock__listen(struct virtio_device *dev, uint32_t port)
 	int fd = v->ports->listen(v->ports_owner, port);
 	if (fd < 0)
 		return fd;
-	int err = listener__new(v, port, fd, true);
+	int err = listener__new(v, port, fd);
 	if (err) {
 		close(fd);
 		vsock_ports__remove(v->dir_fd, port);
 	}
-	return err;
-}
-
-int vsock__adopt(struct virtio_device *dev, uint32_t port, int fd)
-{
-	struct vsock *v = (struct vsock *)dev;
-	int flags = fcntl(fd, F_GETFL);
-	int err = 0;
-	if (listened_on(v, port))
-		err = -EEXIST;
-	else if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		err = -errno;
-	else
-		err = listener__new(v, port, fd, false);
-	if (err)
-		close(fd);
 	return err;
 }
 
@@ -132,8 +116,7 @@ void vsock__close_listeners(struct vsock *v)
 		LIST_REMOVE(l, next);
 		loop__del(v->dev.loop, l->fd);
 		close(l->fd);
-		if (l->ours)
-			vsock_ports__remove(v->dir_fd, l->port);
+		vsock_ports__remove(v->dir_fd, l->port);
 		free(l);
 	}
 	loop__timer_cancel(v->dev.loop, v->accept_timer);

@@ -108,7 +108,6 @@ struct vsock_listener {
 	struct vsock *vsock;
 	uint32_t port;
 	int fd;
-	bool ours; /* made here: its name goes with it */
 	LIST_ENTRY(vsock_listener) next;
 };
 

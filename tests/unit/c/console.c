@@ -85,11 +85,9 @@ static void output_never_waits_and_keeps_its_newest_bytes(void)
 		memset(driver__at(&d, buf), (int)i, CHUNK);
 		print(buf, CHUNK);
 	}
-	uint64_t dropped = virtio_console__dropped(dd.dev);
-	CHECK(dropped > 0);
-	size_t kept = (size_t)CHUNK * CHUNKS - dropped;
-	uint8_t *got = malloc(kept + 1);
-	CHECK_EQ(receive(got, kept + 1), kept);
+	uint8_t *got = malloc((size_t)CHUNK * CHUNKS);
+	size_t kept = receive(got, (size_t)CHUNK * CHUNKS);
+	CHECK(kept < (size_t)CHUNK * CHUNKS);
 	for (unsigned i = 1; i < kept; i++)
 		CHECK(got[i] >= got[i - 1]);
 	for (unsigned i = 1; i <= 64 << 10; i++)
@@ -107,10 +105,9 @@ static void one_write_larger_than_the_backlog(void)
 	for (unsigned i = 0; i < LEN; i++)
 		bytes[i] = (uint8_t)(i >> 8);
 	print(buf, LEN);
-	size_t kept = LEN - virtio_console__dropped(dd.dev);
+	uint8_t *got = malloc(LEN);
+	size_t kept = receive(got, LEN);
 	CHECK(kept >= 64 << 10 && kept < LEN);
-	uint8_t *got = malloc(kept);
-	CHECK_EQ(receive(got, kept), kept);
 	CHECK(memcmp(got + kept - (64 << 10), bytes + LEN - (64 << 10), 64 << 10) == 0);
 	free(got);
 	tear_down();
@@ -172,10 +169,10 @@ static void output_before_a_reset_is_still_sent(void)
 	uint64_t buf = driver__alloc(&d, LEN);
 	memset(driver__at(&d, buf), 'z', LEN);
 	print(buf, LEN);
-	size_t kept = LEN - virtio_console__dropped(dd.dev);
 	driver_device__reset(&dd);
 	uint8_t *got = malloc(LEN);
-	CHECK_EQ(receive(got, kept), kept);
+	size_t kept = receive(got, LEN); /* what the socket takes, and the backlog */
+	CHECK(kept > 64 << 10 && got[0] == 'z' && got[kept - 1] == 'z');
 	free(got);
 	driver_queue__free(&rx);
 	driver_queue__free(&tx);

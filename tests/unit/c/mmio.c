@@ -189,7 +189,6 @@ static void a_driver_finds_and_drives_the_device(void)
 	wait_for_interrupt();
 	memcpy(used, rig.mem.regions[0].host + USED + 12, 8);
 	CHECK_EQ(used[1], 10);
-	CHECK_EQ(virtio_mmio__refused(rig.mmio), 0);
 	put(0x070, 0);
 	CHECK_EQ(rig.echo.resets, 1);
 	CHECK_EQ(get(0x070), 0);
@@ -206,12 +205,10 @@ static void configuration_space_is_bounded(void)
 	uint16_t two;
 	virtio_mmio__read(rig.mmio, 0x102, &two, 2);
 	CHECK_EQ(two, 0x1122);
-	CHECK_EQ(virtio_mmio__refused(rig.mmio), 0);
 	CHECK_EQ(get(0x105), 0);
 	CHECK_EQ(get(0x108), 0);
 	CHECK_EQ(get(0xffc), 0);
 	put(0x105, 1);
-	CHECK_EQ(virtio_mmio__refused(rig.mmio), 4);
 	tear_down();
 }
 
@@ -253,7 +250,6 @@ static void rings_outside_memory_never_become_ready(void)
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		set_queue(1, wrong[i].size, wrong[i].desc);
 		CHECK_EQ(get(0x044), 0);
-		CHECK_EQ(virtio_mmio__refused(rig.mmio), i + 1);
 	}
 	set_queue(1, 8, DESC);
 	CHECK_EQ(get(0x044), 1);
@@ -282,10 +278,8 @@ static void queues_of_a_running_device_are_fixed(void)
 	negotiate(VIRTIO_F_VERSION_1);
 	set_queue(0, 8, DESC);
 	put(0x070, 15);
-	uint64_t refused = virtio_mmio__refused(rig.mmio);
 	set_queue(0, 16, 0);
 	put(0x044, 0);
-	CHECK_EQ(virtio_mmio__refused(rig.mmio), refused + 9);
 	CHECK_EQ(get(0x044), 1);
 	CHECK_EQ(rig.echo.dev.queues[0].size, 8);
 	put(0x070, 1);
@@ -308,7 +302,6 @@ static void random_accesses_are_survived(void)
 		else
 			virtio_mmio__read(rig.mmio, offset, &data, len);
 	}
-	CHECK(virtio_mmio__refused(rig.mmio) > 1000);
 	negotiate(VIRTIO_F_VERSION_1);
 	CHECK_EQ(get(0x070), 11);
 	tear_down();

@@ -655,31 +655,6 @@ static void a_reset_of_the_device_ends_all_streams(void)
 	guest__tear_down();
 }
 
-static int adopted;
-
-static void do_adopt(void *arg)
-{
-	*(int *)arg = vsock__adopt(guest_dd.dev, PORT, adopted);
-}
-
-static void a_listening_socket_is_adopted(void)
-{
-	uint32_t hp;
-	int result = 1;
-	guest__set_up(16);
-	struct sockaddr_un a = host__address("", PORT);
-	adopted = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK_EQ(bind(adopted, (struct sockaddr *)&a, sizeof(a)), 0);
-	CHECK_EQ(listen(adopted, 8), 0);
-	CHECK_EQ(loop__call(guest_dd.loop, do_adopt, &result), 0);
-	CHECK_EQ(result, 0);
-	CHECK_EQ(guest__listen(PORT), -EEXIST);
-	int fd = guest__accept(PORT, &hp);
-	close(fd);
-	CHECK_EQ(unlink(a.sun_path), 0);
-	guest__tear_down();
-}
-
 static void the_configuration_is_the_cid(void)
 {
 	uint64_t cid = 0;
@@ -720,6 +695,5 @@ int main(void)
 	CASE(many_streams);
 	CASE(a_guest_cannot_open_streams_without_end);
 	CASE(a_reset_of_the_device_ends_all_streams);
-	CASE(a_listening_socket_is_adopted);
 	return check__done();
 }
