@@ -1,5 +1,6 @@
 /** Values of command-line options that are more than text. */
 import { InvalidArgumentError } from "commander";
+import { parseWantedLabel, type WantedLabel } from "../spec/labels.ts";
 import { parseDuration, parseMemory, parseSize } from "../spec/units.ts";
 
 /** "500ms", "30s", "5m", "1h" in milliseconds. */
@@ -34,6 +35,13 @@ export function collect<T>(
   parse: (text: string) => T,
 ): (text: string, before?: readonly T[]) => readonly T[] {
   return (text, before = []) => [...before, parse(text)];
+}
+
+/** What `--label` chooses by. */
+export function parseLabel(text: string): WantedLabel {
+  const label = parseWantedLabel(text);
+  if (label === undefined) throw new InvalidArgumentError("NAME=VALUE is wanted, or NAME for any value.");
+  return label;
 }
 
 /** Collects KEY=VALUE; a bare KEY takes its value from this process's environment. */

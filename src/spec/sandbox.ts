@@ -1,6 +1,7 @@
 /** What a sandbox may be: the list of all its keys, and the way from what was given to a specification that can be. */
 import { Type } from "@sinclair/typebox";
 import { type Context, fromTypeScript, type Key, resolveTable, tableSchema, tellTable } from "./key.ts";
+import { LABELS } from "./labels.ts";
 import { CWD, ENV, RUN, TIMES } from "./life.ts";
 import { MACHINE } from "./machine.ts";
 import { NETWORK, NETWORKS, SECRETS } from "./network.ts";
@@ -53,6 +54,7 @@ const KEYS: readonly Key[] = [
   NETWORKS,
   ENV,
   SECRETS,
+  LABELS,
   RUN,
   CWD,
   ...TIMES,

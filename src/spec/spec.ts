@@ -122,6 +122,8 @@ export interface SandboxSpec extends MachineSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Values that its programs use without having them. */
   readonly secrets?: Secrets;
+  /** What it is to whoever starts it, by name: `capsa ps`, `capsa metrics` and `capsa mcp` tell them. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** The main process; its end ends the sandbox. Absent: the sandbox lives until it is stopped. */
   readonly run?: ProcessSpec;
   /** Absolute paths that replace capsa's own kernel and base initramfs. */

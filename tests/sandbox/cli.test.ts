@@ -207,7 +207,7 @@ describe("a sandbox that stays", () => {
     dir = await mkdtemp(join(tmpdir(), "capsa-cli-"));
     await writeFile(
       join(dir, "capsa.toml"),
-      `[sandbox.${name}]\nmemory = "128M"\nenv = { A = "of the sandbox" }\nrun = "echo begun; echo oops >&2; exec sleep 1000"\n` +
+      `[sandbox.${name}]\nmemory = "128M"\nenv = { A = "of the sandbox" }\nlabels = { team = "x", note = 'a "b"' }\nrun = "echo begun; echo oops >&2; exec sleep 1000"\n` +
         `[[steps]]\nexec = "echo made >/tmp/made"\n`,
     );
     const { exitCode, stderr } = await capsa(["up", "-d"], { cwd: dir });
@@ -224,7 +224,9 @@ describe("a sandbox that stays", () => {
 
   test("is listed", async () => {
     const { stdout } = await capsa(["ps"]);
-    expect(stdout).toMatch(new RegExp(`^${name} +[0-9a-f]{8} +(qemu|kvm) +1 +128 MiB +\\d+ +\\d+ s$`, "m"));
+    expect(stdout).toMatch(
+      new RegExp(`^${name} +[0-9a-f]{8} +(qemu|kvm) +1 +128 MiB +\\d+ +\\d+ s +team=x,note=a "b"$`, "m"),
+    );
     const entries = JSON.parse((await capsa(["ps", "--json"])).stdout) as { name: string }[];
     expect(entries.find((entry) => entry.name === name)).toMatchObject({
       detached: true,
@@ -352,6 +354,27 @@ describe("a sandbox that stays", () => {
     expect(bytes).toBe(4096 * 65536);
     expect(peak).toBeLessThan(200 * 1024);
     expect(await child.exited).toBe(0);
+  });
+
+  test("has labels, by which it is told and chosen", async () => {
+    await using other = await write(`[sandbox.other]\nmemory = "40M"\nlabels = { team = "y" }\n`);
+    expect(await capsa(["up", "-d"], { cwd: other.path })).toMatchObject({ exitCode: 0 });
+    const named = async (...labels: string[]) => {
+      const { stdout } = await capsa(["ps", "--json", ...labels.flatMap((label) => ["--label", label])]);
+      return (JSON.parse(stdout) as { name: string; labels: object }[]).map((entry) => entry.name).sort();
+    };
+    expect(await named("team=x")).toEqual([name]);
+    expect(await named("team")).toEqual([name, "other"]);
+    expect(await named("team", 'note=a "b"')).toEqual([name]);
+    expect(await named("team=z")).toEqual([]);
+    const { stdout } = await capsa(["metrics", "--prometheus"]);
+    expect(stdout).toMatch(/^capsa_sandbox_up\{name="other",id="[0-9a-f]{8}",label_team="y"\} 1$/m);
+    expect(stdout).toContain(',label_team="x",label_note="a \\"b\\""} 1');
+    expect(await capsa(["down", "--label", "team=z"])).toMatchObject({ exitCode: 0 });
+    expect(await capsa(["down", "--label", "team=y", "--grace", "100ms"])).toMatchObject({ exitCode: 0 });
+    expect(await named()).toEqual([name]);
+    expect(await capsa(["down", "--label", "a-b"])).toMatchObject({ exitCode: 2 });
+    expect(await capsa(["down", "--label", "a", name])).toMatchObject({ exitCode: 2 });
   });
 
   test("has a log, which may be followed", async () => {

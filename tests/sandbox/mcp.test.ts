@@ -62,6 +62,7 @@ beforeAll(async () => {
     `[sandbox.small]
      memory = "128M"
      ttl = "1h"
+     labels = { team = "x" }
      env = { GREETING = "hello" }
      [[sandbox.small.shares]]
      host = "./shared"
@@ -108,6 +109,7 @@ test("what was created is told, without paths of this machine", async () => {
       expect.objectContaining({
         sandbox: box,
         kind: "small",
+        labels: { team: "x" },
         memoryMb: 128,
         network: "none",
         shares: [{ path: "/shared", mode: "ro" }],

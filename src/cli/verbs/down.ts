@@ -2,15 +2,17 @@
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import { attach, list } from "../../sandbox/registry.ts";
+import { hasLabels, type WantedLabel } from "../../spec/labels.ts";
 import { formatDuration } from "../../spec/units.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
-import { parseTimeout } from "../options.ts";
+import { collect, parseLabel, parseTimeout } from "../options.ts";
 import { tellPending } from "../pending.ts";
 import { withProgress } from "../progress.ts";
 
 interface Options {
   readonly all?: true;
+  readonly label?: readonly WantedLabel[];
   readonly file: string;
   readonly grace: number;
   readonly json?: true;
@@ -26,6 +28,7 @@ export function down(program: Command, cli: Cli): void {
     )
     .argument("[name...]", "names or ids, as `capsa ps` lists them")
     .option("-a, --all", "all of this user")
+    .option("--label <name=value>", "all of this user with this label; may be repeated", collect(parseLabel))
     .option("-f, --file <file>", "the file whose sandboxes end when no name is given", "capsa.toml")
     .option("--grace <time>", "how long a main process has to end by itself", parseTimeout, 5000)
     .option("--json", "what ended, as a JSON list")
@@ -35,6 +38,8 @@ export function down(program: Command, cli: Cli): void {
 async function run(names: string[], options: Options, { terminal }: Cli): Promise<void> {
   if (options.all && names.length > 0)
     throw new UsageError("--all and names say two things", "give one of them");
+  if (options.label && names.length > 0)
+    throw new UsageError("--label and names cannot be combined", "give one of them");
   const chosen = names.length > 0 ? names : await running(options);
   const ended = await Promise.all(
     chosen.map(async (name) => {
@@ -51,10 +56,10 @@ async function run(names: string[], options: Options, { terminal }: Cli): Promis
   if (ended.length === 0) await terminal.say("nothing to end: no such sandbox is running");
 }
 
-/** Ids of what `--all`, or the file, means. */
-async function running({ all, file }: Options): Promise<string[]> {
-  const entries = await list();
-  if (all) return entries.map(({ id }) => id);
+/** Ids of what `--all`, `--label` or the file means. */
+async function running({ all, label, file }: Options): Promise<string[]> {
+  const entries = (await list()).filter(({ spec }) => hasLabels(spec.labels, label ?? []));
+  if (all || label) return entries.map(({ id }) => id);
   const named = new Set(loadConfig(file, { values: "unread" }).sandboxes.map(({ name }) => name));
   return entries.filter(({ name, detached }) => detached && named.has(name)).map(({ id }) => id);
 }

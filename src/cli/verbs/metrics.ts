@@ -1,8 +1,10 @@
 /** `capsa metrics`: what sandboxes use. */
 
 import type { Command } from "commander";
-import type { SandboxMetrics } from "../../sandbox/api.ts";
-import { attach, list } from "../../sandbox/registry.ts";
+import { printableLine } from "../../errors/printable.ts";
+import type { SandboxEntry, SandboxMetrics } from "../../sandbox/api.ts";
+import { attach, find, list } from "../../sandbox/registry.ts";
+import type { Labels } from "../../spec/labels.ts";
 import { formatDuration } from "../../spec/units.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
@@ -33,22 +35,22 @@ export function metrics(program: Command, cli: Cli): void {
 async function run(name: string | undefined, options: Options, { terminal }: Cli): Promise<void> {
   if (options.json && options.prometheus)
     throw new UsageError("--json and --prometheus are two formats", "give one of them");
-  const samples = name === undefined ? await all() : [await sample(name)];
+  const samples = name === undefined ? await all() : [await sample(await find(name))];
   if (options.prometheus) return terminal.write(prometheusText(samples));
-  if (options.json) return terminal.json(samples.map(({ name, id, metrics }) => ({ name, id, ...metrics })));
+  if (options.json) return terminal.json(samples.map(({ metrics, ...rest }) => ({ ...rest, ...metrics })));
   const head = ["NAME", "STATE", "UP", "CPU", "MEMORY", "FREE", "READ", "WRITTEN", "RECEIVED", "SENT"];
   await terminal.write(formatTable(head, samples.map(row)));
 }
 
 /** Of those that do not end meanwhile. */
 async function all(): Promise<Sample[]> {
-  const samples = await Promise.allSettled((await list()).map(({ id }) => sample(id)));
+  const samples = await Promise.allSettled((await list()).map(sample));
   return samples.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
 }
 
-async function sample(nameOrId: string): Promise<Sample> {
-  await using vm = await attach(nameOrId);
-  return { name: vm.name, id: vm.id, metrics: await vm.metrics() };
+async function sample({ id, name, spec }: Pick<SandboxEntry, "id" | "name" | "spec">): Promise<Sample> {
+  await using vm = await attach(id);
+  return { name, id, labels: spec.labels ?? {}, metrics: await vm.metrics() };
 }
 
 function row({ name, metrics }: Sample): string[] {
@@ -69,6 +71,7 @@ function row({ name, metrics }: Sample): string[] {
 export interface Sample {
   readonly name: string;
   readonly id: string;
+  readonly labels: Labels;
   readonly metrics: SandboxMetrics;
 }
 
@@ -156,11 +159,21 @@ export function prometheusText(samples: readonly Sample[]): string {
     .map(({ name, type, help, value }) => {
       const lines = samples.flatMap((sample) => {
         const number = value(sample.metrics);
-        const labels = `name="${sample.name}",id="${sample.id}"`; // neither has a character to be escaped
-        return number === undefined ? [] : [`capsa_sandbox_${name}{${labels}} ${number}\n`];
+        return number === undefined ? [] : [`capsa_sandbox_${name}{${labelsOf(sample)}} ${number}\n`];
       });
       const head = `# HELP capsa_sandbox_${name} ${help}\n# TYPE capsa_sandbox_${name} ${type}\n`;
       return lines.length === 0 ? "" : head + lines.join("");
     })
     .join("");
+}
+
+/** Those of the sandbox have a prefix: none can pass for a name or an id. */
+function labelsOf({ name, id, labels }: Sample): string {
+  const own = Object.entries(labels).map(([label, value]) => [`label_${label}`, value] as const);
+  const all = [["name", name], ["id", id], ...own] as const;
+  return all.map(([label, value]) => `${label}="${escaped(value)}"`).join(",");
+}
+
+function escaped(value: string): string {
+  return printableLine(value).replace(/[\\"]/g, "\\$&");
 }

@@ -2,15 +2,18 @@
 import type { Command } from "commander";
 import type { ExitStatus, ProcessEntry } from "../../agent/api.ts";
 import { CapsaError } from "../../errors/errors.ts";
-import { printableJson } from "../../errors/printable.ts";
+import { printableJson, printableLine } from "../../errors/printable.ts";
 import type { Confinement } from "../../sandbox/confinement.ts";
 import { attach, list } from "../../sandbox/registry.ts";
+import { hasLabels, type WantedLabel } from "../../spec/labels.ts";
 import type { Cli } from "../cli.ts";
+import { collect, parseLabel } from "../options.ts";
 import { formatTable } from "../output.ts";
 import { tellPending } from "../pending.ts";
 import { withAgent } from "../run_program.ts";
 
 interface Options {
+  readonly label?: readonly WantedLabel[];
   readonly json?: true;
 }
 
@@ -23,6 +26,7 @@ export function ps(program: Command, cli: Cli): void {
         "to decide about. With a name, what `capsa exec -d` left running in it, and the last that ended.",
     )
     .argument("[name]", "name or id of one")
+    .option("--label <name=value>", "only sandboxes with this label; may be repeated", collect(parseLabel))
     .option("--json", "as a JSON list, with how each process is confined")
     .action((name: string | undefined, options: Options) =>
       name === undefined ? sandboxes(options, cli) : processes(name, options, cli),
@@ -30,19 +34,22 @@ export function ps(program: Command, cli: Cli): void {
 }
 
 async function sandboxes(options: Options, { terminal }: Cli): Promise<void> {
-  const running = await list();
+  const running = (await list()).filter(({ spec }) => hasLabels(spec.labels, options.label ?? []));
   if (options.json) {
     const entries = running.map(async ({ id, name, engine, pid, created, detached, ports, spec }) => {
-      const { cpus, memoryMb } = spec;
+      const { cpus, memoryMb, labels = {} } = spec;
       const confinement = await confinementOf(id);
-      return { id, name, engine, pid, created, detached, cpus, memoryMb, ports, confinement };
+      return { id, name, labels, engine, pid, created, detached, cpus, memoryMb, ports, confinement };
     });
     return terminal.json(await Promise.all(entries));
   }
   const rows = running.map(({ id, name, engine, pid, created, spec }) => {
-    return [name, id, engine, String(spec.cpus), `${spec.memoryMb} MiB`, String(pid), age(created)];
+    const labels = Object.entries(spec.labels ?? {}).map(([label, value]) => `${label}=${value}`);
+    const { cpus, memoryMb } = spec;
+    const size = [String(cpus), `${memoryMb} MiB`];
+    return [name, id, engine, ...size, String(pid), age(created), printableLine(labels.join(","))];
   });
-  await terminal.write(formatTable(["NAME", "ID", "ENGINE", "CPUS", "MEMORY", "PID", "UP"], rows));
+  await terminal.write(formatTable(["NAME", "ID", "ENGINE", "CPUS", "MEMORY", "PID", "UP", "LABELS"], rows));
   await tellPending(terminal);
 }
 

@@ -5,6 +5,7 @@ import { prometheusText, type Sample } from "../../../src/cli/verbs/metrics.ts";
 const plain: Sample = {
   name: "plain",
   id: "00000001",
+  labels: {},
   metrics: {
     state: "paused",
     uptimeMs: 1500,
@@ -16,6 +17,7 @@ const plain: Sample = {
 const networked: Sample = {
   name: "networked",
   id: "00000002",
+  labels: {},
   metrics: {
     ...plain.metrics,
     state: "running",
@@ -43,6 +45,13 @@ capsa_sandbox_cpu_seconds_total{name="networked",id="00000002"} 0.25
     'capsa_sandbox_up{name="networked",id="00000002"} 1',
   ]);
   expect(text.match(/^capsa_sandbox_memory_available_bytes.*/gm)).toHaveLength(1);
+});
+
+test("labels are told by names that cannot be another's, with what has to be escaped", () => {
+  const labels = { team: "x", id: 'a "b" \\ c' };
+  expect(prometheusText([{ ...plain, labels }])).toContain(
+    'capsa_sandbox_up{name="plain",id="00000001",label_team="x",label_id="a \\"b\\" \\\\ c"} 0',
+  );
 });
 
 test("what nobody has is left out, and nobody is nothing", () => {

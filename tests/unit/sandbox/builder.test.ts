@@ -20,6 +20,8 @@ test("every call lands in the specification", () => {
     .initrd("/i.cpio")
     .secret("KEY", { from: "file:key", hosts: ["api.example"] })
     .secret("TOKEN", { from: "env:T", hosts: ["api.example:8443"], header: "X" })
+    .labels({ team: "x", tier: "1" })
+    .labels({ tier: "2" })
     .noNetwork()
     .network(NetworkMode.None)
     .engine("qemu")
@@ -52,6 +54,7 @@ test("every call lands in the specification", () => {
       KEY: { from: `file:${resolve("key")}`, hosts: ["api.example"] },
       TOKEN: { from: "env:T", hosts: ["api.example:8443"], header: "X" },
     },
+    labels: { team: "x", tier: "2" },
     kernel: resolve("vmlinux"),
     initrd: "/i.cpio",
     network: "none",
