@@ -110,3 +110,154 @@ describe("scanPositions", () => {
     },
   );
 });
+
+/** Random documents of all that TOML has, each key once: the parser says what is in them, the scanner where. */
+class Documents {
+  #seed: number;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+  }
+
+  /** From 0 to `count` - 1. */
+  below(count: number): number {
+    this.#seed = (Math.imul(this.#seed, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((this.#seed / 2 ** 32) * count);
+  }
+
+  pick<T>(list: readonly T[]): T {
+    return list[this.below(list.length)]!;
+  }
+
+  blank = () => this.pick(["", "", " ", "\t "]);
+  /** Where lines may end. */
+  gap = () => this.pick(["", "", " ", "\n", ' # ] } " = [x]\n', "\r\n\t"]);
+  repeat = (least: number, most: number, make: () => string) =>
+    Array.from({ length: least + this.below(most - least + 1) }, make);
+
+  key(): string {
+    const bare = this.pick(["a", "b-1", "_", "7", "Key", "true", "1979-05-27", "inf"]);
+    return this.pick([
+      bare,
+      bare,
+      `"${bare}${this.pick([".", " x", "\\t", "\\u00e9", '\\"', "\\U0001F600", "#", "]", "="])}"`,
+      `'${bare}${this.pick(["\\", '"', ".", "# ", "é😀"])}'`,
+    ]);
+  }
+
+  keyPath = () => this.repeat(1, 3, () => this.key()).join(`${this.blank()}.${this.blank()}`);
+
+  text(): string {
+    const inner = this.repeat(0, 4, () =>
+      this.pick(["x", " ", "#", "[", "]", "}", "=", ",", "é", "😀"]),
+    ).join("");
+    return this.pick([
+      `"${inner}${this.pick(["", '\\"', "\\\\", "\\n", "\\u0041", "\\e", "\\x41"])}"`,
+      `'${inner}${this.pick(["", "\\", '"'])}'`,
+      `"""${this.pick(["", "\n", "\r\n"])}${inner}${this.pick(["", '"', '""', "\\\n  ", '\\"'])}x${this.pick(["", '"', '""'])}"""`,
+      `'''${this.pick(["", "\n"])}${inner}${this.pick(["", "'", "''"])}x${this.pick(["", "'", "''"])}'''`,
+    ]);
+  }
+
+  value(depth: number): string {
+    const scalars = [
+      "0",
+      "-17",
+      "1_000",
+      "0xDEAD_beef",
+      "0o17",
+      "0b1",
+      "1.5",
+      "-1e+3",
+      "inf",
+      "-nan",
+      "true",
+      "false",
+    ];
+    const dates = ["1979-05-27", "07:32:00", "1979-05-27T07:32:00Z", "1979-05-27 07:32:00.5+01:00"];
+    const kind = this.below(depth > 0 ? 10 : 6);
+    if (kind < 3) return this.pick(scalars);
+    if (kind < 4) return this.pick(dates);
+    if (kind < 6) return this.text();
+    const separator = () => `${this.gap()},${this.gap()}`;
+    if (kind < 8) {
+      const elements = this.repeat(0, 4, () => this.value(depth - 1));
+      const tail = elements.length > 0 && this.below(3) === 0 ? "," : "";
+      return `[${this.gap()}${elements.map((one, at) => (at > 0 ? separator() : "") + one).join("")}${this.gap()}${tail}${this.gap()}]`;
+    }
+    const members = this.repeat(0, 3, () => this.assignment(depth - 1));
+    return `{${this.gap()}${members.map((one, at) => (at > 0 ? separator() : "") + one).join("")}${this.gap()}}`;
+  }
+
+  assignment = (depth: number) => `${this.keyPath()}${this.blank()}=${this.blank()}${this.value(depth)}`;
+
+  document(): string {
+    const end = () =>
+      `${this.blank()}${this.pick(["", "", "# a = 1", "#"])}${this.pick(["\n", "\n", "\r\n", "\n\n"])}`;
+    const header = () => {
+      const keys = `${this.blank()}${this.keyPath()}${this.blank()}`;
+      return this.pick([`[${keys}]`, `[[${keys}]]`]);
+    };
+    const line = () =>
+      this.blank() + this.pick([() => this.assignment(3), () => this.assignment(2), header])() + end();
+    return this.pick(["", "", "\uFEFF"]) + this.repeat(0, 12, line).join("");
+  }
+}
+
+test("of any document that the parser takes the scanner knows where all is", () => {
+  const documents = new Documents(Number(process.env.SEED ?? 1));
+  const names = new Map<string, string>();
+  /** A key as the parser reads it. */
+  const nameOf = (written: string) => {
+    if (!names.has(written)) names.set(written, Object.keys(toml.parse(`${written} = 1`))[0]!);
+    return names.get(written);
+  };
+  const wrong: string[] = [];
+  let [accepted, checked] = [0, 0];
+  for (let round = 0; round < Number(process.env.ROUNDS ?? 800); round++) {
+    const text = documents.document();
+    let value: unknown;
+    try {
+      value = toml.parse(text);
+    } catch {
+      continue; // mostly a key that is there already
+    }
+    accepted++;
+    const positions = scanPositions(text);
+    const lines = text.split("\n");
+    const from = ({ line, column }: Position) =>
+      lines
+        .slice(line - 1)
+        .join("\n")
+        .slice(column - 1);
+    for (const [path, given] of entries(value)) {
+      const [key, at, name] = [positions.key(path), positions.value(path), path.at(-1)!];
+      const written = key && /^("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z0-9_-]+)/.exec(from(key))?.[0];
+      const isKey = typeof name === "number" || (written !== undefined && nameOf(written) === name);
+      // a table, and a list of tables, may have been made by a header, and are at its key
+      const isValue =
+        at !== undefined && (beginning(given).test(from(at)) || (typeof given === "object" && at === key));
+      if (!isKey || !isValue) wrong.push(`${JSON.stringify(path)} in ${JSON.stringify(text)}`);
+      checked++;
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(accepted).toBeGreaterThan(200);
+  expect(checked).toBeGreaterThan(2000);
+});
+
+/** Every path of a parsed document, and what is there. */
+function* entries(value: unknown): Generator<[Path, unknown]> {
+  for (const path of paths(value)) {
+    let inner = value;
+    for (const key of path) inner = (inner as Record<string | number, unknown>)[key];
+    yield [path, inner];
+  }
+}
+
+/** What text begins a value. */
+function beginning(value: unknown): RegExp {
+  if (typeof value === "string") return /^["'0-9]/; // a date without a time is one, too
+  if (Array.isArray(value)) return /^\[/;
+  return typeof value === "object" && !(value instanceof Date) && value !== null ? /^\{/ : /^[-+0-9tfin]/;
+}
