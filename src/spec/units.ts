@@ -19,14 +19,7 @@ export const MEBIBYTES: Unit = {
 export const BYTES: Unit = {
   pattern: "^[0-9]+[KMG]$",
   parse: parseSize,
-  show: (bytes) =>
-    bytes % 2 ** 30 === 0
-      ? `${bytes / 2 ** 30}G`
-      : bytes % 2 ** 20 === 0
-        ? `${bytes / 2 ** 20}M`
-        : bytes % 1024 === 0
-          ? `${bytes / 1024}K`
-          : String(bytes),
+  show: (bytes) => largest(bytes, Object.entries(BINARY)),
   counts: "bytes",
 };
 
@@ -34,22 +27,26 @@ export const TIME: Unit = {
   pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h)$",
   parse: parseDuration,
   show: (ms) =>
-    ms < 1000
-      ? `${ms}ms`
-      : ms < 60_000
-        ? `${ms / 1000}s`
-        : ms < 3_600_000
-          ? `${ms / 60_000}m`
-          : `${Math.floor(ms / 3_600_000)}h`,
+    ms > 3_600_000 ? `${Math.floor(ms / 3_600_000)}h` : largest(ms, Object.entries(MILLISECONDS)),
   counts: "milliseconds",
 };
 
 export const BANDWIDTH: Unit = {
   pattern: "^[0-9]+(\\.[0-9]+)?(kbit|Mbit|Gbit|kB|MB|GB)$",
   parse: parseBandwidth,
-  show: (rate) => (rate % 1e9 === 0 ? `${rate / 1e9}GB` : `${rate / 125}kbit`),
+  show: (rate) =>
+    largest(rate, [
+      ["kbit", RATES.kbit],
+      ["GB", RATES.GB],
+    ]),
   counts: "bytes per second",
 };
+
+/** In the largest unit of which it is a whole number; `units` from the smallest on. */
+function largest(value: number, units: [name: string, size: number][]): string {
+  const [name, size] = units.findLast(([, size]) => value % size === 0) ?? ["", 1];
+  return `${value / size}${name}`;
+}
 
 const MILLISECONDS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
 

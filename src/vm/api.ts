@@ -22,8 +22,8 @@ export interface VmOptions {
   readonly cmdline?: string;
   /** Virtual processors (1). */
   readonly cpus?: number;
-  /** Memory, MiB (512). */
-  readonly memoryMb?: number;
+  /** Memory, MiB or a text with its unit (512). */
+  readonly memoryMb?: number | string;
   /** virtio-blk disks: /dev/vda, /dev/vdb, … in this order. */
   readonly disks?: readonly DiskOptions[];
   /** A virtio vsock device (true). The guest's address is 3. */

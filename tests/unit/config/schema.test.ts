@@ -6,6 +6,8 @@ import { jsonSchema } from "../../../src/config/json_schema.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { FileSchema } from "../../../src/config/schema.ts";
 import { check } from "../../../src/spec/check.ts";
+import { McpSchema } from "../../../src/spec/mcp.ts";
+import { SandboxSchema } from "../../../src/spec/sandbox.ts";
 
 const example = await Bun.file("capsa.toml.example").text();
 /** With the keys switched on that name files which only some have. */
@@ -51,6 +53,18 @@ describe("capsa.toml.example", () => {
     expect(wanted).toContain(".sandbox.*.shares.ownership.uids.count");
     expect([...new Set(usedKeys(value, FileSchema))].sort()).toEqual(wanted);
   });
+});
+
+test("capsa.toml.example tells the defaults that the schema has", () => {
+  const wanted = [SandboxSchema, McpSchema].flatMap(({ properties }) =>
+    Object.entries(properties).flatMap(([key, { description }]) => {
+      const told = /\(default ([^) ]+)\)/.exec(String(description))?.[1];
+      return told === undefined ? [] : [[key, told] as const];
+    }),
+  );
+  expect(wanted.map(([key]) => key)).toContain("memory");
+  for (const [key, told] of wanted)
+    expect(example).toMatch(new RegExp(`^#?${key} = .*\\(default ${told}\\)$`, "m"));
 });
 
 describe("the JSON Schema", () => {
