@@ -16,8 +16,8 @@ export type Side = "toml" | "typescript";
 export interface Context {
   readonly side: Side;
   readonly report: Report;
-  /** Absolute path of the directory at which relative paths start. */
-  readonly base: string;
+  /** Absolute path of the directory at which relative paths start; absent: the working directory, which may be gone. */
+  readonly base?: string;
   /** The `capsa.toml`, where there is one, by its absolute path. */
   readonly file?: string;
   /** Of the sandbox. */
@@ -155,7 +155,7 @@ export function resolveList(
 /** From TypeScript: what `resolve` makes of it. Throws `SpecError` for the first thing that is wrong with it. */
 export function fromTypeScript<T>(schema: TSchema, given: object, resolve: (context: Context) => T): T {
   const problems = [...check(schema, given), ...unfitTexts(given)];
-  const resolved = resolve({ side: "typescript", report: reporter(problems), base: process.cwd() });
+  const resolved = resolve({ side: "typescript", report: reporter(problems) });
   refuseFirst(problems);
   return resolved;
 }

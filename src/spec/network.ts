@@ -122,7 +122,6 @@ export const NETWORK: Key = {
 export const USER_NETWORK = resolveTable(KEYS, {}, [], {
   side: "typescript",
   report: () => {},
-  base: "/",
 }) as unknown as Omit<UserNetwork, "mode">;
 
 const networkName = Type.String({ pattern: NAME, expected: `the name of a network: ${NAME_WORDS}` });
@@ -210,7 +209,7 @@ function parseFrom(given: string, path: Path, { report, base }: Context): string
   const file = given.slice("file:".length);
   const [why, mend] = unexpanded(file) ?? [];
   if (why !== undefined) report(path, why, mend);
-  return `file:${resolve(base, file)}`;
+  return `file:${resolve(base ?? "", file)}`;
 }
 
 export const SECRETS: Key = {

@@ -24,7 +24,7 @@ export function parseGuestPath(given: string, path: Path, { report }: Context): 
 export function parseHostPath(given: string, path: Path, { report, base }: Context): string {
   const [why, mend] = unexpanded(given) ?? [];
   if (why !== undefined) report(path, why, mend);
-  return resolve(base, given);
+  return resolve(base ?? "", given);
 }
 
 /** For a key: a path below a directory, in one form. */
@@ -73,7 +73,7 @@ export interface Readable {
 /** Who hears of what cannot be, and what there is to know beside the paths. */
 export interface Checker {
   readonly report: Report;
-  /** Where relative paths have started. */
+  /** Where relative paths have started; absent: at the working directory. */
   readonly base?: string;
   /** Directories that guests may write, beside those that are remembered. */
   readonly guests?: GuestDirectories;
@@ -114,7 +114,15 @@ function readable(path: string, { kind, access = "read" }: Readable, { guests, b
       code === "EACCES" || code === "EROFS"
         ? `may not be ${access === "read" ? "read" : "written"}`
         : (REASONS[code] ?? `cannot be used (${code})`);
-    const start = isMissing && base !== undefined ? `relative paths start at ${base}` : undefined;
+    const start = isMissing ? `relative paths start at ${base ?? workingDirectory()}` : undefined;
     throw refuse(why, { hint: start, cause });
+  }
+}
+
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return "the working directory, which is gone";
   }
 }

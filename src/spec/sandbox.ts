@@ -93,7 +93,7 @@ export function toSpec(given: object): SandboxSpec {
 export function validateSpec(spec: SandboxSpec): void {
   const problems: Problem[] = [];
   const report = reporter(problems);
-  checkSandbox(spec, { report, base: process.cwd() });
+  checkSandbox(spec, { report });
   checkSecrets(spec, report);
   refuseFirst(problems);
 }

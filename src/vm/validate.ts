@@ -11,7 +11,7 @@ const SECTOR = 512;
 /** Throws `SpecError` for the first thing that cannot be. */
 export function validateVm(spec: VmSpec): void {
   const problems: Problem[] = [];
-  const checker = { report: reporter(problems), base: process.cwd() };
+  const checker = { report: reporter(problems) };
   checkFiles(spec, checker);
   spec.disks.forEach((disk, index) => {
     checkDisk(["disks", index, "path"], disk, checker);

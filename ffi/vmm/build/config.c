@@ -195,8 +195,8 @@ static int read_root(struct cbor_reader *reader, const CborValue *value, void *a
 		if (strcmp(fs->roots[i].name, root->name) == 0)
 			return failure__set(reader->why, EINVAL, NULL, "%s.name \"%.40s\" is taken", where, root->name);
 	if (root->layer && root->protect_count)
-		return failure__set(reader->why, EINVAL, NULL,
-				    "%s.layer takes what is changed: nothing is in protect", where);
+		return failure__set(reader->why, EINVAL, NULL, "%s.layer takes what is changed: nothing is in protect",
+				    where);
 	err = absolute(reader, root->path, where);
 	return err ? err : absolute(reader, root->layer, where);
 }
