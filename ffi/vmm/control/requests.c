@@ -6,6 +6,7 @@
 
 #include "vmm/control/requests.h"
 #include "vmm/control/share_use.h"
+#include "vmm/keeper/cleanup.h"
 
 void answer__succeed(const struct answer *answer)
 {

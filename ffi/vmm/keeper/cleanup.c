@@ -190,3 +190,12 @@ void cleanup__after(const struct vmm_config *config)
 {
 	cleanup__run(config->runtime_dir, config->archive, config->log_limit);
 }
+
+void stdio__detach(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+}

@@ -24,4 +24,7 @@ void cleanup__run(const char *runtime_dir, const char *archive, uint64_t log_lim
 /* The same of the VMM that was started with this. */
 void cleanup__after(const struct vmm_config *config);
 
+/* Nobody's terminal any more: standard error goes to /dev/null. */
+void stdio__detach(void);
+
 #endif

@@ -30,15 +30,6 @@
 #define LAST_WORDS_MS 1000
 #define OTHERS_MS 5000 /* for what it left behind to end */
 
-void stdio__detach(void)
-{
-	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	dup2(fd, STDERR_FILENO);
-	close(fd);
-}
-
 static void block_signals(void)
 {
 	sigset_t signals;

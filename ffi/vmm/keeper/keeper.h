@@ -50,7 +50,4 @@ void keeper__clean(const struct keeper *keeper);
 /* Send "failed" and "exited" on a control channel that nobody serves (any more). */
 void control__last_words(int control, const struct failure *why);
 
-/* Nobody's terminal any more: standard error goes to /dev/null. */
-void stdio__detach(void);
-
 #endif
