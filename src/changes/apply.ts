@@ -25,7 +25,7 @@ import type { StagedShare, Staging } from "./staging.ts";
 import { type Guard, type Observer, Refusal, take, tidy } from "./take.ts";
 import { Turns } from "./turns.ts";
 
-export interface Taken {
+interface Taken {
   readonly applied: readonly Found[];
   readonly refused: readonly Found[];
   /** None is left. */

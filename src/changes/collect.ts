@@ -19,7 +19,7 @@ export interface Found {
   readonly deltas: readonly [Delta, ...Delta[]];
 }
 
-export interface Collected {
+interface Collected {
   /** In the order of the paths. */
   readonly found: readonly Found[];
   /** All directories that the guest has renamed, as far as its layer can be read. */

@@ -36,7 +36,7 @@ export interface Delta {
 }
 
 /** What is asked, and what is found besides, on one walk through all shares. */
-export interface Walk {
+interface Walk {
   /** Whether it is known to be no change any more, by `after` or `instead`: large contents need not be compared then. */
   isSettled(share: StagedShare, path: readonly Buffer[], after: Side | undefined): boolean;
   /** A directory that the guest has renamed. */

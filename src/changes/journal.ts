@@ -26,7 +26,7 @@ export interface Entry {
   readonly makes: boolean;
 }
 
-export interface Journal {
+interface Journal {
   readonly version: 1;
   readonly entries: readonly Entry[];
 }

@@ -51,7 +51,7 @@ export interface StagedShare {
   readonly places?: readonly string[];
 }
 
-export interface StagingRecord {
+interface StagingRecord {
   readonly version: 1;
   /** Of the sandbox. */
   readonly id: string;

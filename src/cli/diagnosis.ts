@@ -11,6 +11,7 @@ import { CapsaError } from "../errors/errors.ts";
 import { runtimeBase } from "../host/directories.ts";
 import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../host/installation.ts";
 import { hostNames } from "../network/host.ts";
+import { MIB } from "../spec/units.ts";
 
 export interface Finding {
   readonly name: string;
@@ -21,7 +22,6 @@ export interface Finding {
 }
 
 const PROBE_BUDGET_MS = 50;
-const MIB = 1024 ** 2;
 /** Room that a start needs for its initramfs, sockets and logs. */
 const LEAST_ROOM = 64 * MIB;
 

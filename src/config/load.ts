@@ -30,7 +30,7 @@ export interface Config {
 /** More than anybody writes. */
 const MOST_BYTES = 16 << 20;
 
-export interface LoadOptions {
+interface LoadOptions {
   /** `unread`: for those who start nothing, values of secrets need not be there. */
   readonly values?: "read" | "unread";
 }

@@ -3,9 +3,7 @@ import toml from "toml";
 import type { Position } from "./positions.ts";
 import type { PlacedProblem } from "./problem.ts";
 
-export type Parsed =
-  | { readonly value: unknown; readonly problem?: never }
-  | { readonly problem: PlacedProblem };
+type Parsed = { readonly value: unknown; readonly problem?: never } | { readonly problem: PlacedProblem };
 
 export function parseToml(text: string): Parsed {
   try {

@@ -2,6 +2,7 @@
 
 import { reapVmm, signalProcess } from "../engine/library.ts";
 import { ArgumentError, BootError, type Notice } from "../errors/errors.ts";
+import { replaceHidden } from "../errors/printable.ts";
 import { clearAway, guestSocket } from "../host/directories.ts";
 import { orAfter } from "../host/or_after.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort } from "../network/spec.ts";
@@ -105,7 +106,8 @@ export class Machine {
 
   /** The last 16 KiB of the console: lines as lines; what a terminal would obey is left out. */
   consoleTail(): string {
-    return new TextDecoder().decode(this.#lastConsole.bytes()).replaceAll(/[^\P{Cc}\n\t]/gu, "");
+    const text = new TextDecoder().decode(this.#lastConsole.bytes());
+    return replaceHidden(text, (char) => (char === "\n" || char === "\t" ? char : ""));
   }
 
   /** It has said why it ends. */

@@ -11,9 +11,9 @@ import {
   type RequestId,
   RequestIdSchema,
 } from "@modelcontextprotocol/sdk/types.js";
+import { MIB } from "../spec/units.ts";
 import { type Line, Lines } from "./lines.ts";
 
-const MIB = 2 ** 20;
 /** Bytes of one message. */
 export const MAX_MESSAGE = 10 * MIB;
 /** Requests under way, and bytes of answers that the client has not read: from there on it is not listened to. */

@@ -3,12 +3,11 @@
 import { SpecError, VmmError } from "../errors/errors.ts";
 import { shown } from "../errors/printable.ts";
 import { MEMORY } from "../spec/machine.ts";
-import { MEBIBYTES } from "../spec/units.ts";
+import { MEBIBYTES, MIB } from "../spec/units.ts";
 import { uint } from "../wire/fields.ts";
 import type { Message } from "../wire/framing.ts";
 
 const PAGE = 4096;
-const MIB = 1 << 20;
 const TIMEOUT_MS = 10_000;
 /** Between questions how far the guest has come. */
 const FIRST_PAUSE_MS = 5;

@@ -10,6 +10,7 @@ import type { HostNames } from "../network/host.ts";
 import { guestLan, type Lan, lanDevice } from "../network/lan.ts";
 import { secretNetwork } from "../secrets/guest.ts";
 import type { Ownership, SandboxSpec, ShareSpec } from "../spec/spec.ts";
+import { MIB } from "../spec/units.ts";
 import type { Protection } from "./protect.ts";
 
 /** Guest vsock port of the agent. */
@@ -23,7 +24,6 @@ const FS_TAG = "capsa";
 const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique
 /** For a guest to end by itself when its time is over, as `vm.stop()` gives it; then the power is cut. */
 const TTL_GRACE_MS = 7000;
-const MIB = 1 << 20;
 /**
  * No bounce buffers: with 4 GiB and more the kernel sets 64 MiB aside for them, and virtio-mmio reaches all memory. With
  * one vCPU its LOCK prefixes stay: to take each of them away costs a page-table switch at boot.
@@ -80,7 +80,7 @@ interface Mount {
 }
 
 /** Host directories by the name the guest finds them under, and where it mounts them, outer ones first. */
-export interface Layout {
+interface Layout {
   readonly roots: readonly FsRoot[];
   readonly lower: readonly string[];
   readonly mounts: readonly Mount[];

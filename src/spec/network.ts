@@ -13,7 +13,7 @@ import type { JoinedNetwork, NetworkSpec, SecretSpec, UserNetwork } from "./spec
 import { BANDWIDTH } from "./units.ts";
 
 /** That a sandbox can be on. */
-export const MOST_NETWORKS = 4;
+const MOST_NETWORKS = 4;
 const MOST_NAME_SERVERS = 3;
 
 const rules = (name: "allow" | "deny" | "log", description: string): Key => ({

@@ -5,7 +5,7 @@ import { SpecError } from "../errors/errors.ts";
 import { below, type Field } from "./problem.ts";
 
 /** `net-publish` of ffi/vmm.cddl. */
-export interface Publish {
+interface Publish {
   readonly protocol: "tcp" | "udp";
   readonly address: string;
   readonly port: number;

@@ -1,5 +1,8 @@
 /** Units of sizes, times and rates as people write them, read into the numbers that the rest of the program uses; and times as people read them. */
 
+/** Bytes. */
+export const MIB = 2 ** 20;
+
 export interface Unit {
   /** What a text of it looks like. */
   readonly pattern: string;
@@ -81,7 +84,7 @@ export function parseMemory(text: string): number | undefined {
   return Number(match[1]) * (match[2] === "G" ? 1024 : 1);
 }
 
-const BINARY = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 } as const;
+const BINARY = { K: 2 ** 10, M: MIB, G: 2 ** 30 } as const;
 
 /** Size such as "64K", "512M" or "2G" in bytes, or undefined for anything else. */
 export function parseSize(text: string): number | undefined {

@@ -1,7 +1,8 @@
 /** `exec`: run a command in the sandbox; its exit code and what it prints must be as expected. */
-import { constants } from "node:os";
+
 import { type Static, Type } from "@sinclair/typebox";
 import type { ExecResult } from "../agent/api.ts";
+import { shellStatus } from "../host/signals.ts";
 import { closed, command, environment, guestPath, optional, text, toArgv } from "../spec/forms.ts";
 import { formatDuration } from "../spec/units.ts";
 import type { Mismatch, StepBase, StepKind, StepOf } from "./kind.ts";
@@ -106,7 +107,7 @@ export const exec: StepKind<Exec, typeof schema> = {
         onOutput("stderr", chunk);
       },
     });
-    const exitCode = exitCodeOf(ended);
+    const exitCode = shellStatus(ended);
     return {
       mismatches: [
         ...compareEnd(step, ended, exitCode),
@@ -146,10 +147,4 @@ function compareEnd(step: Exec & StepBase, ended: ExecResult, exitCode: number):
 function compareText(subject: string, capture: Capture, match: TextMatch): Mismatch[] {
   const whole = capture.whole();
   return whole ? mismatches(subject, whole, match) : [tooLong(subject)];
-}
-
-/** As a shell tells it: 128 + N for a process that signal N ended. */
-export function exitCodeOf(ended: Pick<ExecResult, "exitCode" | "signal">): number {
-  if (ended.exitCode !== null) return ended.exitCode;
-  return 128 + (constants.signals[ended.signal as NodeJS.Signals] ?? 0);
 }

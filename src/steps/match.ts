@@ -2,6 +2,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { printableJson } from "../errors/printable.ts";
 import { closed, optional, type Path, type Reporter, text } from "../spec/forms.ts";
+import { Collector } from "../wire/streams.ts";
 import type { Mismatch } from "./kind.ts";
 
 /** Longest text that can be compared with an expectation, bytes. */
@@ -115,30 +116,26 @@ export function quote(text: string): string {
 /** Keeps what a command prints: whole up to a limit for expectations, and always the end for reports. */
 export class Capture {
   readonly #limit: number;
-  readonly #kept: Uint8Array[] = [];
-  #tail: Uint8Array = new Uint8Array();
-  #total = 0;
+  readonly #kept: Collector;
 
   /** `whole`: keep everything up to {@link COMPARABLE}; else only the end. */
   constructor(whole: boolean) {
     this.#limit = whole ? COMPARABLE : 0;
+    this.#kept = new Collector(this.#limit, TAIL);
   }
 
   add(chunk: Uint8Array): void {
-    this.#total += chunk.length;
-    if (this.#total <= this.#limit) this.#kept.push(chunk.slice());
-    const joined = Buffer.concat([this.#tail, chunk.subarray(-TAIL)]);
-    this.#tail = joined.subarray(-TAIL);
+    this.#kept.add(chunk);
   }
 
   /** Everything that was printed, or undefined where that was more than was kept. */
   whole(): Uint8Array | undefined {
-    return this.#total <= this.#limit ? Buffer.concat(this.#kept) : undefined;
+    return this.#kept.length <= this.#limit ? this.#kept.first() : undefined;
   }
 
   /** The end as text, from the beginning of a line where something is left out. */
   tail(): string {
-    const text = new TextDecoder().decode(this.#tail);
-    return this.#total > TAIL ? text.slice(text.indexOf("\n") + 1) : text;
+    const text = new TextDecoder().decode(this.#kept.bytes().subarray(-TAIL));
+    return this.#kept.length > TAIL ? text.slice(text.indexOf("\n") + 1) : text;
   }
 }

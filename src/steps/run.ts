@@ -28,7 +28,7 @@ export interface RunResult {
 const LOST: ReadonlySet<string> = new Set(["GUEST_LOST", "SANDBOX_ENDED"]);
 
 /** Told of a run as it goes on. */
-export interface RunObserver {
+interface RunObserver {
   readonly onStart?: (step: Step, index: number) => void;
   readonly onOutput?: (step: Step, stream: "stdout" | "stderr", chunk: Uint8Array) => void;
   readonly onEnd?: (result: StepResult, index: number) => void;

@@ -1,10 +1,12 @@
 /** `wait`: until a port of the guest accepts, a file exists, the main process has printed a line, or a command succeeds. */
+
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Static, Type } from "@sinclair/typebox";
 import { AgentError } from "../errors/errors.ts";
+import { shellStatus } from "../host/signals.ts";
 import { closed, command, duration, guestPath, optional, text, toArgv } from "../spec/forms.ts";
 import { formatDuration, parseDuration } from "../spec/units.ts";
-import { commandTitle, exitCodeOf } from "./exec.ts";
+import { commandTitle } from "./exec.ts";
 import type { Outcome, StepContext, StepKind, StepOf, StepPlace } from "./kind.ts";
 import { Capture, quote, resolvePattern } from "./match.ts";
 
@@ -214,7 +216,7 @@ async function tryCommand(
   };
   const options = { signal, onStdout: take("stdout"), onStderr: take("stderr") };
   const ended = await agent.exec(argv, cwd === undefined ? options : { ...options, cwd });
-  const exitCode = exitCodeOf(ended);
+  const exitCode = shellStatus(ended);
   if (exitCode === 0) return undefined;
   const tails = { stdout: output.stdout.tail(), stderr: output.stderr.tail() };
   return { seen: `exit code ${exitCode}`, exitCode, output: tails };

@@ -2,10 +2,10 @@
 
 import type { Identity } from "../host/identity.ts";
 import type { EngineChoice } from "../machine/launch.ts";
+import { MIB } from "../spec/units.ts";
 import type { VmSpec } from "./spec.ts";
 
 const GUEST_CID = 3; // each VMM has a vsock of its own: the number need not be unique
-const MIB = 1 << 20;
 
 /** `identities`: what its paths lead to, and the monitor has to find. */
 export function vmConfig(

@@ -5,6 +5,7 @@ import { guardMethods } from "../../errors/edge.ts";
 import { AgentError, ArgumentError } from "../../errors/errors.ts";
 import { shown } from "../../errors/printable.ts";
 import { signalName, signalNumber } from "../../host/signals.ts";
+import { MIB } from "../../spec/units.ts";
 import { type Call, MAX_WINDOW, PROGRAM_WINDOW, SHORT_MS } from "../../wire/call.ts";
 import { bytes, flag, oneOf, uint } from "../../wire/fields.ts";
 import { type Message, ProtocolError } from "../../wire/framing.ts";
@@ -24,7 +25,6 @@ import type { Connection } from "../connect/connection.ts";
 import { Lines } from "./lines.ts";
 
 const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
-const MIB = 1024 ** 2;
 /** The least share of a processor that the guest's kernel can give, thousandths. */
 const LEAST_CPU = 10;
 

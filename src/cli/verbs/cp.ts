@@ -130,7 +130,7 @@ function formatSize(bytes: number): string {
 }
 
 /** A path of this machine, or with `name` of a sandbox; there it is absolute. */
-export interface CopyEnd {
+interface CopyEnd {
   readonly name?: string;
   readonly path: string;
 }

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { DiskUsage } from "../../agent/api.ts";
 import type { SandboxEntry } from "../../sandbox/api.ts";
 import { find, list } from "../../sandbox/registry.ts";
+import { MIB } from "../../spec/units.ts";
 import type { Cli } from "../cli.ts";
 import { formatTable } from "../output.ts";
 import { withAgent } from "../run_program.ts";
@@ -16,8 +17,6 @@ interface Row extends DiskUsage {
   readonly name: string;
   readonly path: string;
 }
-
-const MIB = 1024 ** 2;
 
 export function df(program: Command, cli: Cli): void {
   program

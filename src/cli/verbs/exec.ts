@@ -100,7 +100,7 @@ interface AttachMode {
   readonly tty: true | undefined;
 }
 
-export async function attachTo(name: string, id: number, mode: AttachMode, cli: Cli): Promise<void> {
+async function attachTo(name: string, id: number, mode: AttachMode, cli: Cli): Promise<void> {
   if (mode.tty) requireTerminal();
   await withAgent(name, cli, async (agent) => {
     try {

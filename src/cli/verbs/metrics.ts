@@ -5,7 +5,7 @@ import { printableLine } from "../../errors/printable.ts";
 import type { SandboxEntry, SandboxMetrics } from "../../sandbox/api.ts";
 import { attach, find, list } from "../../sandbox/registry.ts";
 import type { Labels } from "../../spec/labels.ts";
-import { formatDuration } from "../../spec/units.ts";
+import { formatDuration, MIB } from "../../spec/units.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
 import { formatTable } from "../output.ts";
@@ -14,8 +14,6 @@ interface Options {
   readonly json?: true;
   readonly prometheus?: true;
 }
-
-const MIB = 1024 ** 2;
 
 export function metrics(program: Command, cli: Cli): void {
   program

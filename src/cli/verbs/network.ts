@@ -167,7 +167,7 @@ function isDenied(rule: EnforcedRule | undefined): boolean {
 }
 
 /** The rules in force in the order in which they are asked, a line each, and what belongs to them. */
-export function describeNetwork(state: NetworkState, counters: NetworkCounters): string {
+function describeNetwork(state: NetworkState, counters: NetworkCounters): string {
   const { rules, allow, ports, nameServers, hostLoopback } = state;
   const before = (index: number) => rules[index - 1];
   const lines = rules.flatMap((rule, index) => {
