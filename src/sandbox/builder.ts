@@ -69,6 +69,11 @@ export interface ShareOptions {
    * them, such as what this machine runs: `[".git/hooks", ".git/config"]`.
    */
   readonly protect?: ShareSpec["protect"];
+  /**
+   * How much the guest may add, with `MountMode.ReadWrite` or `MountMode.Transaction`, in bytes or as "512M" or "2G": more is
+   * refused as by a full disk (`ENOSPC`), and `df` in the guest says how much is left. Any amount without it.
+   */
+  readonly size?: number | string;
 }
 
 export interface RunOptions {

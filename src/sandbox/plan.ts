@@ -60,7 +60,7 @@ export interface GuestAddition {
   readonly trust: string;
 }
 
-interface FsRoot extends Pick<ShareSpec, "cache" | "protect"> {
+interface FsRoot extends Pick<ShareSpec, "cache" | "protect" | "size"> {
   readonly name: string;
   readonly path: string;
   readonly readOnly: boolean;
@@ -215,7 +215,8 @@ export function layOut(
   for (const share of ordered) {
     const readOnly = share.mode === "ro";
     const owned = owner(share.ownership);
-    const shared = { path: share.host, cache: share.cache, ...owned };
+    const size = share.size === undefined ? {} : { size: share.size };
+    const shared = { path: share.host, cache: share.cache, ...size, ...owned };
     if (share.mode === "transaction") {
       const name = add({ ...shared, readOnly: false, layer: join(staging, String(share.index)) });
       mounts.push({ name, target: share.guest, readOnly });

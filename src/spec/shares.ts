@@ -1,9 +1,9 @@
 /** Keys of a share, a directory of this machine or one file that the guest sees, and whether shares go together. */
-import { lstatSync, statSync } from "node:fs";
+import { lstatSync, realpathSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { type TProperties, Type } from "@sinclair/typebox";
 import { closed, guestPath, hostPath, optional, words } from "./forms.ts";
-import { type Context, type Key, resolveList, type Side, tableSchema } from "./key.ts";
+import { type Context, type Key, quantity, resolveList, type Side, tableSchema } from "./key.ts";
 import {
   type Checker,
   checkReadable,
@@ -14,6 +14,7 @@ import {
 } from "./paths.ts";
 import type { Path, Report } from "./problem.ts";
 import type { IdRange, Ownership, ShareSpec } from "./spec.ts";
+import { BYTES } from "./units.ts";
 
 const MAX_SHARES = 512;
 const MAX_PROTECTED = 1024; // of one share
@@ -121,6 +122,16 @@ const KEYS: readonly Key[] = [
       return given.map((one, index) => parsePathBelow(one, [...path, index], context));
     },
   },
+  quantity({
+    name: "size",
+    unit: BYTES,
+    least: 4096,
+    most: 2 ** 50,
+    example: "512M",
+    words:
+      'How much the guest may add, with mode "rw" or "transaction": more is refused as by a full disk ' +
+      "(default: any amount)",
+  }),
 ];
 
 const table = (side: Side) =>
@@ -204,9 +215,36 @@ export function checkShares(shares: readonly ShareSpec[], checker: Checker): voi
         'in a transaction locks are the guest\'s: they cannot be "host"',
         "leave it out",
       );
+    if (share.size !== undefined) checkSize(share, shares, [...at, "size"], report);
     checkPlace(share, shares.slice(0, index), [...at, "guest"], report);
     checkInside(share, outerOf(share, shares), [...at, "guest"], report);
   });
+}
+
+/** What is added by way of another share is that one's: it would pass for this machine's, and what moves there for removed. */
+function checkSize(share: ShareSpec, shares: readonly ShareSpec[], at: Path, report: Report): void {
+  if (share.mode === "ro")
+    report(at, "a guest adds nothing to a read-only share", "leave it out, or choose a mode");
+  if (share.mode !== "rw") return;
+  const own = realPath(share.host);
+  const other = shares.find((one) => {
+    const its = realPath(one.host);
+    return one !== share && one.mode === "rw" && (isWithin(own, its) || isWithin(its, own));
+  });
+  if (other !== undefined)
+    report(
+      at,
+      `the guest can write there by ${other.guest}, too, which would not count`,
+      "share the directory once",
+    );
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 function checkPlace(

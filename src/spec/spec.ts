@@ -83,6 +83,8 @@ export interface ShareSpec {
    * Of a directory in mode `rw`: paths below it that the guest can neither change nor make, with all that is below them.
    */
   readonly protect?: readonly string[];
+  /** Bytes that the guest may add, with mode `rw` or `transaction`: more is refused as by a full disk. Any number without. */
+  readonly size?: number;
 }
 
 export type RootfsSpec =

@@ -461,6 +461,13 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       "leave it out",
     ],
     [
+      "a size of a share that is only read",
+      `${share("/a")}size = "1M"`,
+      ["4:8 sandbox.box.shares[1].size"],
+      "adds nothing",
+      "leave it out",
+    ],
+    [
       "protected paths that are not below the share",
       `${share("/a")}protect = ["a/b", "../c", "/d"]`,
       ["4:19 sandbox.box.shares[1].protect[2]", "4:27 sandbox.box.shares[1].protect[3]"],

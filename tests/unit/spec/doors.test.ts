@@ -223,7 +223,14 @@ const CASES: readonly Case[] = [
   },
   shares("a share, read-only without a word", [share({})]),
   shares("a share with all that it can have", [
-    share({ mode: "rw", cache: "never", locks: "guest", protect: [".git/./hooks/"], ownership: "caller" }),
+    share({
+      mode: "rw",
+      cache: "never",
+      locks: "guest",
+      protect: [".git/./hooks/"],
+      ownership: "caller",
+      size: "1G",
+    }),
   ]),
   shares("a share of a file", [share({ host: "file", guest: "/etc/app.conf" })]),
   shares("shares in one another", [
@@ -294,6 +301,15 @@ const CASES: readonly Case[] = [
     [share({ mode: "transaction", locks: "host" })],
     "shares[0].locks",
     "locks are the guest's",
+  ),
+  shares("room in what is only read", [share({ size: "1M" })], "shares[0].size", "read-only share"),
+  shares("too little room", [share({ mode: "rw", size: 4095 })], "shares[0].size", 'from "4K"'),
+  shares("room that is no size", [share({ mode: "rw", size: "1T" })], "shares[0].size", 'such as "512M"'),
+  shares(
+    "room that another share has no end of",
+    [share({ mode: "rw", size: "1M" }), share({ mode: "rw", guest: "/b" })],
+    "shares[0].size",
+    "by /b, too",
   ),
   shares("below a file", [share({ host: "file", protect: ["a"] })], "shares[0].protect", "nothing below"),
   shares("protected paths as a text", [share({ protect: ".git" })], "shares[0].protect", "a list of paths"),
