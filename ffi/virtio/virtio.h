@@ -59,9 +59,10 @@ struct virtio_device_ops {
 	void (*destroy)(struct virtio_device *dev);
 };
 
-/* Payload bytes since the device was made; written on the worker, read from anywhere. fs and net count them. */
+/* Payload bytes since the device was made, and requests; written on the worker, read from anywhere. fs counts all of
+ * them, net has no requests. */
 struct virtio_traffic {
-	_Atomic uint64_t from_guest, to_guest;
+	_Atomic uint64_t from_guest, to_guest, requests;
 };
 
 /*

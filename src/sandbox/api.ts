@@ -119,7 +119,12 @@ export interface SandboxMetrics {
     readonly guestAvailableBytes?: number;
   };
   /** Of files in shares and in the root file system's directories; what the guest has cached is not read again. */
-  readonly shares: { readonly readBytes: number; readonly writtenBytes: number };
+  readonly shares: {
+    readonly readBytes: number;
+    readonly writtenBytes: number;
+    /** Of the guest's kernel, of whatever kind. */
+    readonly requests: number;
+  };
   /** Ethernet frames, as the guest sees them; absent without a network. */
   readonly network?: { readonly receivedBytes: number; readonly sentBytes: number };
 }

@@ -28,15 +28,16 @@ export async function metricsOf(status: Message, pid: number, agent: string): Pr
       residentBytes,
       ...guest,
     },
-    shares: { readBytes: shares.toGuest, writtenBytes: shares.fromGuest },
+    shares: { readBytes: shares.toGuest, writtenBytes: shares.fromGuest, requests: shares.requests },
     ...(network && { network: { receivedBytes: network.toGuest, sentBytes: network.fromGuest } }),
   };
 }
 
-function carried(value: unknown): { fromGuest: number; toGuest: number } {
-  if (value === undefined) return { fromGuest: 0, toGuest: 0 };
+function carried(value: unknown): { fromGuest: number; toGuest: number; requests: number } {
+  if (value === undefined) return { fromGuest: 0, toGuest: 0, requests: 0 };
   const counts = map(value, "traffic");
-  return { fromGuest: uint(counts, "fromGuest"), toGuest: uint(counts, "toGuest") };
+  const requests = counts.requests === undefined ? 0 : uint(counts, "requests");
+  return { fromGuest: uint(counts, "fromGuest"), toGuest: uint(counts, "toGuest"), requests };
 }
 
 async function guestMemory(

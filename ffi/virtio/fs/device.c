@@ -268,6 +268,7 @@ static void serve(struct virtio_fs *fs, struct virtqueue *vq)
 	answer(fs); /* what a request has found on its way, or that none is to wait any more */
 	await_sync(fs);
 	answer_locks(fs);
+	atomic_fetch_add_explicit(&fs->dev.traffic.requests, count, memory_order_relaxed);
 	atomic_store_explicit(&fs->dev.traffic.from_guest, fs->session->written, memory_order_relaxed);
 	atomic_store_explicit(&fs->dev.traffic.to_guest, fs->session->read, memory_order_relaxed);
 	if (count == BATCH) /* there may be more: come back by way of the loop */

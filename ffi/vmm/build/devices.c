@@ -412,16 +412,17 @@ int device_set__listen(struct device_set *set, uint32_t port)
 	return err ? err : call.result;
 }
 
-bool device_set__traffic(const struct device_set *set, const char *kind, uint64_t *from_guest, uint64_t *to_guest)
+bool device_set__traffic(const struct device_set *set, const char *kind, struct virtio_traffic *sum)
 {
 	bool found = false;
-	*from_guest = *to_guest = 0;
+	*sum = (struct virtio_traffic){0};
 	for (unsigned i = 0; i < set->count; i++) {
 		const struct virtio_device *dev = set->slots[i].dev;
 		if (!dev || strcmp(dev->ops->name, kind) != 0)
 			continue;
-		*from_guest += atomic_load_explicit(&dev->traffic.from_guest, memory_order_relaxed);
-		*to_guest += atomic_load_explicit(&dev->traffic.to_guest, memory_order_relaxed);
+		sum->from_guest += atomic_load_explicit(&dev->traffic.from_guest, memory_order_relaxed);
+		sum->to_guest += atomic_load_explicit(&dev->traffic.to_guest, memory_order_relaxed);
+		sum->requests += atomic_load_explicit(&dev->traffic.requests, memory_order_relaxed);
 		found = true;
 	}
 	return found;

@@ -49,8 +49,8 @@ __attribute__((warn_unused_result)) int device_set__start(struct device_set *set
 /* Destroy the devices on their workers, then end the workers. The engine has let go of them. Idempotent. */
 void device_set__end(struct device_set *set);
 
-/* What all devices of that kind (their ops' name) have carried, bytes; false where there is none. */
-bool device_set__traffic(const struct device_set *set, const char *kind, uint64_t *from_guest, uint64_t *to_guest);
+/* What all devices of that kind (their ops' name) have carried; false where there is none. */
+bool device_set__traffic(const struct device_set *set, const char *kind, struct virtio_traffic *sum);
 
 /* The descriptor of a root of a file system device, both in the order of the configuration; it stays the device's. */
 int device_set__root(const struct device_set *set, unsigned index, unsigned root);

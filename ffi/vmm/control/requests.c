@@ -90,14 +90,16 @@ static void add_confinement(struct writer *out, const struct vmm *vmm)
 static void add_traffic(struct writer *out, const struct device_set *devices)
 {
 	static const char *const kinds[] = {"fs", "net"};
-	uint64_t from_guest, to_guest;
+	struct virtio_traffic sum;
 	writer__open(out, "traffic");
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (!device_set__traffic(devices, kinds[i], &from_guest, &to_guest))
+		if (!device_set__traffic(devices, kinds[i], &sum))
 			continue;
 		writer__open(out, kinds[i]);
-		writer__uint(out, "fromGuest", from_guest);
-		writer__uint(out, "toGuest", to_guest);
+		writer__uint(out, "fromGuest", sum.from_guest);
+		writer__uint(out, "toGuest", sum.to_guest);
+		if (i == 0)
+			writer__uint(out, "requests", sum.requests);
 		writer__close(out);
 	}
 	writer__close(out);

@@ -138,6 +138,12 @@ const families: readonly Family[] = [
     value: ({ shares }) => shares.writtenBytes,
   },
   {
+    name: "shares_requests_total",
+    type: "counter",
+    help: "Requests to shares, of whatever kind.",
+    value: ({ shares }) => shares.requests,
+  },
+  {
     name: "network_receive_bytes_total",
     type: "counter",
     help: "Bytes of Ethernet frames that the guest has received.",

@@ -11,7 +11,7 @@ const plain: Sample = {
     uptimeMs: 1500,
     cpuMs: 250,
     memory: { sizeBytes: 1024, residentBytes: 512 },
-    shares: { readBytes: 1, writtenBytes: 2 },
+    shares: { readBytes: 1, writtenBytes: 2, requests: 3 },
   },
 };
 const networked: Sample = {
