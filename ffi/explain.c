@@ -86,7 +86,7 @@ int32_t capsa_explain(const uint8_t *question, size_t len, uint8_t *answer, size
 {
 	struct offline_question asked;
 	struct failure why;
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	if (!question || !answer || len > MOST)
 		return -EINVAL;
 	memset(&asked, 0, sizeof(asked));

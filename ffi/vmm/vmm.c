@@ -18,7 +18,7 @@
 
 static void say_failed(struct vmm *vmm, const struct failure *why)
 {
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "failed");
 	writer__text(&out, "code", why->code);
@@ -28,7 +28,7 @@ static void say_failed(struct vmm *vmm, const struct failure *why)
 
 static void say_data(struct vmm *vmm, const char *event, const void *data, size_t len, bool keep_up)
 {
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", event);
 	writer__bytes(&out, "data", data, len);
@@ -187,7 +187,7 @@ static int start_machine(struct vmm *vmm, struct failure *why)
 	if (vmm->machine.narrow)
 		confine__narrow(CONFINE_MAIN, vmm->machine.child != 0);
 	notice__confinement(vmm);
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "started");
 	writer__text(&out, "engine", vmm->config->engine);
@@ -225,7 +225,7 @@ static void take_down(struct vmm *vmm)
 		console__drain(vmm->console); /* the guest's last words */
 	if (vmm->guest)
 		guest_stream__drain(vmm->guest);
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "exited");
 	writer__text(&out, "reason", vmm->reason);

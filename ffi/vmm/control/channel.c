@@ -132,7 +132,7 @@ void channel__send(struct control_channel *ch, const struct buffer *frame)
 
 static void channel__refuse(struct control_channel *ch, uint64_t id, const struct failure *why)
 {
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", id);
 	writer__failure(&out, "error", why->code, why->message);

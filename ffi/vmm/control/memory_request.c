@@ -43,7 +43,7 @@ int memory__do(struct answer *answer)
 	int err = (vmm->engine->balloon ? by_engine : by_device)(answer, memory, &now);
 	if (err)
 		return err;
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", answer->request->id);
 	writer__open(&out, "result");

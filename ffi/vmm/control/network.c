@@ -49,7 +49,7 @@ static void tell(void *arg)
 	const struct gate_notice *notice = &told->notice;
 	struct vmm *vmm = told->vmm;
 	write_line(vmm, notice);
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "network");
 	writer__bool(&out, "passed", !notice->why);

@@ -60,7 +60,7 @@ static void show(void *arg)
 
 int network__do_show(struct answer *answer)
 {
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	struct show call = {.vmm = answer->vmm, .out = &out, .id = answer->request->id};
 	int err = on_worker(answer, show, &call);
@@ -96,7 +96,7 @@ int network__do_counters(struct answer *answer)
 	int err = on_worker(answer, count, &call);
 	if (err)
 		return err;
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", answer->request->id);
 	writer__open(&out, "result");

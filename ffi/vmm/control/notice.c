@@ -8,7 +8,7 @@
 
 static void tell(struct vmm *vmm, const char *code, const char *message)
 {
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "notice");
 	writer__text(&out, "code", code);

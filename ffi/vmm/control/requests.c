@@ -10,7 +10,7 @@
 
 void answer__succeed(const struct answer *answer)
 {
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", answer->request->id);
 	control__reply(answer->to, &out);
@@ -108,7 +108,7 @@ static void add_traffic(struct writer *out, const struct device_set *devices)
 static int do_status(struct answer *answer)
 {
 	const struct vmm *vmm = answer->vmm;
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", answer->request->id);
 	writer__open(&out, "result");
@@ -139,7 +139,7 @@ static int do_status(struct answer *answer)
 /* Whoever asked for it: all should know. */
 static void become(struct vmm *vmm, enum vmm_state state, const char *event)
 {
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	if (vmm->state == state)
 		return;
 	vmm->state = state;
@@ -222,7 +222,7 @@ void vmm__request(void *owner, struct control_channel *from, const struct contro
 			err = handlers[i].handle(&answer);
 	if (!err)
 		return;
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", request->id);
 	writer__failure(&out, "error", answer.why.code, answer.why.message);

@@ -60,7 +60,7 @@ static void answer_if_all_stand(struct vmm *vmm)
 	struct share_hold *hold = &vmm->share_hold;
 	if (hold->asked || !hold->awaited_by)
 		return;
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", hold->request);
 	struct control_channel *to = hold->awaited_by;

@@ -250,7 +250,7 @@ static void say(int control, struct writer *out)
 
 void control__last_words(int control, const struct failure *why)
 {
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "failed");
 	writer__text(&out, "code", why->code);

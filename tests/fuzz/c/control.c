@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static void on_request(void *owner, struct control_channel *from, const struct control_request *request)
 {
 	struct control **control = owner;
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	size_t op = strlen(request->op);
 	require(request->port < UINT32_MAX);
 	struct writer out = frame__begin(&frame);
@@ -66,7 +66,7 @@ static void fuzz_control(const uint8_t *data, size_t len)
 	uint64_t timer;
 	require(loop__timer(loop, 0, on_time, loop, &timer) == 0);
 	loop__run(loop);
-	struct buffer frame = {NULL};
+	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "exited");
 	control__finish(control, &out, 1);

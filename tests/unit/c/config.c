@@ -115,7 +115,7 @@ static void what_breaks_the_profile_is_refused(void)
 
 static void frames_hold_what_was_put_in(void)
 {
-	struct buffer queue = {NULL};
+	struct buffer queue = {.data = NULL};
 	struct writer out = frame__begin(&queue);
 	writer__uint(&out, "a", 1);
 	writer__open(&out, "m");
@@ -137,7 +137,7 @@ static void frames_hold_what_was_put_in(void)
 
 static void a_frame_that_is_too_large_is_not_queued(void)
 {
-	struct buffer queue = {NULL};
+	struct buffer queue = {.data = NULL};
 	uint8_t *much = calloc(1, FRAME_LIMIT);
 	CHECK(much);
 	struct writer out = frame__begin(&queue);
