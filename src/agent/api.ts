@@ -6,8 +6,10 @@ import type { AgentFiles, CallOptions } from "./files_api.ts";
 export type { Input, OutputStream } from "../wire/streams.ts";
 export type * from "./files_api.ts";
 
-/** Environment variables by name. Names that are also names of exec options go in `{ env: { … } }`. */
-export type Environment = Readonly<Record<string, string>> & { readonly [K in keyof ExecOptions]?: never };
+/** Environment variables by name, in capitals; others go in `{ env: { … } }`, as what is no option would be a misspelt one. */
+export type Environment = Readonly<Record<Uppercase<string>, string>> & {
+  readonly [K in keyof ExecOptions]?: never;
+};
 
 /** Limits of one program, below those of its sandbox. */
 export interface Limits {

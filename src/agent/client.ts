@@ -1,6 +1,6 @@
 /** The agent's client: every call of the API over one connection. */
 
-import { checkMode, checkPath, checkWhole } from "../errors/check.ts";
+import { checkMode, checkPath, checkWhole, named } from "../errors/check.ts";
 import { guardMethods } from "../errors/edge.ts";
 import { AgentError, ArgumentError } from "../errors/errors.ts";
 import { FILE_MS, MAX_WINDOW } from "../wire/call.ts";
@@ -269,4 +269,37 @@ export class AgentClient implements api.Agent {
   }
 }
 
-guardMethods(AgentClient.prototype);
+const call = { signal: true, timeoutMs: true } as const;
+const program = {
+  ...({ env: true, clearEnv: true, cwd: true, user: true, group: true, limits: true } as const),
+  ...({ stdin: true, stderr: true, pty: true, window: true, timeoutMs: true, signal: true } as const),
+} as const;
+
+guardMethods(AgentClient.prototype, {
+  spawn: named<api.SpawnOptions & api.DetachOptions>(1, { ...program, detach: true }),
+  attachProcess: named<api.AttachOptions>(1, { replay: true, window: true, signal: true }),
+  processes: named<api.CallOptions>(0, call),
+  info: named<api.CallOptions>(0, call),
+  ping: named<api.CallOptions>(0, call),
+  shutdown: named<api.CallOptions & { readonly graceMs?: number }>(0, { ...call, graceMs: true }),
+  readFile: named<api.ReadOptions>(1, { ...call, offset: true, length: true }),
+  readTextFile: named<api.ReadOptions>(1, { ...call, offset: true, length: true }),
+  readFileStream: named<api.ReadOptions>(1, { ...call, offset: true, length: true }),
+  writeFile: named<api.WriteOptions>(2, { ...call, mode: true, parents: true, offset: true, append: true }),
+  exists: named<api.CallOptions>(1, call),
+  listDir: named<api.ListOptions>(1, { ...call, maxBytes: true }),
+  diskUsage: named<api.DiskUsageOptions>(1, { ...call, tree: true }),
+  stat: named<api.StatOptions>(1, { ...call, followSymlinks: true }),
+  mkdir: named<api.MkdirOptions>(1, { ...call, recursive: true, mode: true }),
+  remove: named<api.RemoveOptions>(1, { ...call, recursive: true, force: true }),
+  rename: named<api.CallOptions>(2, call),
+  copy: named<api.CopyOptions>(2, { ...call, recursive: true }),
+  chmod: named<api.CallOptions>(2, call),
+  chown: named<api.ChownOptions>(2, { ...call, followSymlinks: true }),
+  symlink: named<api.CallOptions>(2, call),
+  readLink: named<api.CallOptions>(1, call),
+  upload: named<api.UploadOptions>(2, { ...call, parents: true, onSkip: true, user: true, group: true }),
+  download: named<api.DownloadOptions>(2, { ...call, parents: true, onSkip: true, maxBytes: true }),
+  glob: named<api.GlobOptions>(1, { ...call, maxBytes: true, cwd: true, dot: true }),
+  watch: named<api.WatchOptions>(1, { recursive: true, attributes: true, signal: true }),
+});

@@ -1,7 +1,7 @@
 /** Which of a file's sandboxes and steps a command is about. */
 import type { Config } from "../config/load.ts";
+import { suggest } from "../errors/suggest.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import { suggest } from "../spec/suggest.ts";
 import type { Step } from "../steps/index.ts";
 import { UsageError } from "./failure.ts";
 

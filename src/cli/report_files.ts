@@ -3,10 +3,10 @@ import { accessSync, constants, lstatSync, realpathSync, renameSync, rmSync, wri
 import { basename, dirname, join, resolve } from "node:path";
 import { CapsaError, HostFileError } from "../errors/errors.ts";
 import { printableJson } from "../errors/printable.ts";
+import { suggest } from "../errors/suggest.ts";
 import { errorCode } from "../host/file_errors.ts";
 import { type Held, hold, isGuests } from "../host/hold.ts";
 import { Place } from "../host/place.ts";
-import { suggest } from "../spec/suggest.ts";
 import { jsonReport } from "../steps/report/json.ts";
 import { junitReport } from "../steps/report/junit.ts";
 import { tapReport } from "../steps/report/tap.ts";

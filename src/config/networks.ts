@@ -1,7 +1,8 @@
 /** The private networks of a file: who is on them. */
+
+import { suggest } from "../errors/suggest.ts";
 import type { Report } from "../spec/problem.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import { suggest } from "../spec/suggest.ts";
 
 /** A network that only one sandbox is on joins nothing: mostly its name is another's, misspelt. */
 export function checkNetworks(sandboxes: readonly SandboxSpec[], report: Report): void {

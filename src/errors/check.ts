@@ -2,6 +2,7 @@
 
 import { ArgumentError } from "./errors.ts";
 import { shown } from "./printable.ts";
+import { suggest } from "./suggest.ts";
 
 /** A timer takes no longer one: it would go off at once. */
 export const LONGEST_MS = 2 ** 31 - 1;
@@ -42,6 +43,42 @@ export function checkObject(what: string, value: unknown): void {
     throw new ArgumentError(
       `${what} should be an object, not ${Array.isArray(value) ? "a list" : shown(value)}`,
     );
+}
+
+/** What the options of a call are: where they stand among its arguments, and their names. */
+export interface Options {
+  readonly at: number;
+  readonly names: readonly string[];
+}
+
+/** `names` has each option of the type, and no other: the compiler sees to it. */
+export function named<Type>(at: number, names: { readonly [Name in keyof Type]-?: true }): Options {
+  return { at, names: Object.keys(names) };
+}
+
+/** What they are called elsewhere. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  ...{ workdir: "cwd", workingDir: "cwd", workingDirectory: "cwd", dir: "cwd" },
+  ...{ environment: "env", envs: "env", envVars: "env", runAs: "user", uid: "user" },
+  ...{
+    timeout: "timeoutMs",
+    timeoutSeconds: "timeoutMs",
+    input: "stdin",
+    tty: "pty",
+    maxBuffer: "maxOutput",
+  },
+};
+
+/** Options that are misspelt would do nothing, without a word. Throws `ArgumentError`, whose hint has the one that was meant. */
+export function checkOptions(call: string, given: unknown, known: readonly string[]): void {
+  checkObject(`${call}'s options`, given);
+  const unknown = Object.keys(given ?? {}).find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  const other = ELSEWHERE[unknown];
+  const meant = other !== undefined && known.includes(other) ? other : suggest(unknown, known);
+  throw new ArgumentError(`${call} has no option ${shown(unknown)}`, {
+    hint: meant === undefined ? `it has ${known.join(", ")}` : `it has "${meant}"`,
+  });
 }
 
 /** A limit in milliseconds, of up to 24 days. */

@@ -1,19 +1,36 @@
 /** The edge of the public API: what leaves it is a CapsaError with a code, or the reason of the caller's own signal. */
 
+import { checkOptions, type Options } from "./check.ts";
 import { ArgumentError, CapsaError, HostError } from "./errors.ts";
 import { shown } from "./printable.ts";
 
 type Call = (this: unknown, ...args: unknown[]) => unknown;
 
-/** Has each method of `target`, a class's prototype or an object, keep to that. */
-export function guardMethods<T extends object>(target: T): T {
+/** Has each method of `target`, a class's prototype or an object, keep to that, and to its `options` by its name. */
+export function guardMethods<T extends object>(
+  target: T,
+  options: { readonly [Name in keyof T]?: Options } = {},
+): T {
   for (const key of Reflect.ownKeys(target)) {
     const property = Object.getOwnPropertyDescriptor(target, key)!;
     if (typeof property.value !== "function" || key === "constructor") continue;
     const call = property.value as Call;
     const name = typeof key === "string" ? key : "dispose";
+    const its = (options as Readonly<Record<string, Options | undefined>>)[name];
+    const check = (args: readonly unknown[]) => {
+      if (its !== undefined) checkOptions(name, args[its.at], its.names);
+    };
+    const isAsync = call.constructor.name === "AsyncFunction";
     const value: Call = function (...args) {
-      return guard(name, args, () => call.apply(this, args));
+      return guard(name, args, () => {
+        try {
+          check(args);
+        } catch (error) {
+          if (isAsync) return Promise.reject(error);
+          throw error;
+        }
+        return call.apply(this, args);
+      });
     };
     Object.defineProperty(target, key, { ...property, value });
   }

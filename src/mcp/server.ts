@@ -11,7 +11,7 @@ import {
 import pkg from "../../package.json" with { type: "json" };
 import { CapsaError } from "../errors/errors.ts";
 import { printable, printableJson } from "../errors/printable.ts";
-import { suggest } from "../spec/suggest.ts";
+import { suggest } from "../errors/suggest.ts";
 import type { Operator } from "./limits.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { checkArguments, type Tool } from "./tool.ts";

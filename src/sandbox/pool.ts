@@ -1,5 +1,6 @@
 /** Sandboxes that are ready before they are asked for. */
 
+import { checkOptions, named } from "../errors/check.ts";
 import { guardMethods } from "../errors/edge.ts";
 import { ArgumentError, CapsaError } from "../errors/errors.ts";
 import { validateSpec } from "../spec/sandbox.ts";
@@ -67,8 +68,11 @@ export interface SandboxPool extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+const POOL_OPTIONS = named<PoolOptions>(2, { onFailure: true, onNotice: true, onRefusal: true }).names;
+
 /** As `Capsa.pool`. */
 export function sandboxPool(sandbox: RunnableSandbox, size: number, options: PoolOptions): SandboxPool {
+  checkOptions("Capsa.pool", options, POOL_OPTIONS);
   const { onFailure, ...start } = options;
   const spec = sandbox.spec();
   validateSpec(spec);
@@ -242,7 +246,7 @@ export class Pool implements SandboxPool {
   }
 }
 
-guardMethods(Pool.prototype);
+guardMethods(Pool.prototype, { reserve: named<{ readonly signal?: AbortSignal }>(0, { signal: true }) });
 
 function unreserved({ name }: RunningSandbox, { reason }: SandboxExit): CapsaError {
   return new CapsaError("SANDBOX_ENDED", `${name} ended (${reason}) before it was reserved`);

@@ -2,7 +2,7 @@
 
 import type { Agent } from "../agent/api.ts";
 import { type AgentClient, connectAgent } from "../agent/client.ts";
-import { checkSignal, checkTime } from "../errors/check.ts";
+import { checkOptions, checkSignal, checkTime } from "../errors/check.ts";
 import { guard } from "../errors/edge.ts";
 import { AgentError, BootError, GuestLostError, SandboxEndedError } from "../errors/errors.ts";
 import { saysNobodyListens } from "../wire/socket.ts";
@@ -58,6 +58,7 @@ export async function agentOf(vm: RunningSandbox): Promise<AgentClient> {
 }
 
 async function wait(socket: VsockSocket | string, ms: number, options: WaitOptions): Promise<AgentClient> {
+  checkOptions("waitReady", options, ["signal"]);
   checkSignal(options.signal);
   checkTime("the limit", ms);
   options.signal?.throwIfAborted();

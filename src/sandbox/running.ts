@@ -4,6 +4,7 @@ import { type AgentClient, connectAgent } from "../agent/client.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../agent/forward/api.ts";
 import type { StagedChanges } from "../changes/changes.ts";
 import { shownName } from "../changes/names.ts";
+import { named } from "../errors/check.ts";
 import { guardMethods } from "../errors/edge.ts";
 import { CapsaError, VmmError } from "../errors/errors.ts";
 import { controlSocket } from "../host/directories.ts";
@@ -463,7 +464,16 @@ export class SandboxHandle extends WithAgent implements RunningSandbox {
   }
 }
 
-guardMethods(SandboxHandle.prototype);
+const stream = { signal: true, onFailure: true } as const;
+
+guardMethods(SandboxHandle.prototype, {
+  forward: named<ForwardOptions>(1, { ...stream, host: true, port: true, path: true }),
+  expose: named<ExposeOptions>(1, { ...stream, guestPort: true }),
+  stop: named<{ readonly graceMs?: number }>(0, { graceMs: true }),
+  apply: named<ApplyOptions>(1, { force: true }),
+  setMemory: named<SetMemoryOptions>(1, { signal: true, timeoutMs: true }),
+  events: named<{ readonly signal?: AbortSignal }>(0, { signal: true }),
+});
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));

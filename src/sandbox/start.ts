@@ -2,6 +2,7 @@
 
 import { dirname } from "node:path";
 import type { StagedChanges } from "../changes/changes.ts";
+import { checkOptions, named } from "../errors/check.ts";
 import { guard } from "../errors/edge.ts";
 import { runtimeBase, writingIn } from "../host/directories.ts";
 import { initramfsPath, kernelPath } from "../host/installation.ts";
@@ -23,6 +24,11 @@ import { type GuestAddition, guestPlan, layOut, vmmConfig, withImage } from "./p
 import { noticesOfProtection, protections } from "./protect.ts";
 import { SandboxHandle } from "./running.ts";
 
+const START_OPTIONS = named<StartOptions>(1, {
+  ...({ signal: true, onNotice: true, onRefusal: true, onAccess: true } as const),
+  ...({ detached: true, keepChanges: true } as const),
+}).names;
+
 /**
  * Boot what `spec` says; resolves once the vCPUs run (`vm.ready` tells when the agent listens). Throws `SpecError` for
  * what cannot be, `HostError` for what this machine lacks, `BootError` when the VMM cannot start it, and the signal's
@@ -32,6 +38,7 @@ import { SandboxHandle } from "./running.ts";
  */
 export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}): Promise<RunningSandbox> {
   return guard("startSandbox", [options], async () => {
+    checkOptions("startSandbox", options, START_OPTIONS);
     options.signal?.throwIfAborted();
     const asked = toSpec(spec);
     validateSpec(asked);

@@ -2,8 +2,8 @@
 import { KindGuard, type TObject, type TRecord, type TSchema, type TUnion } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { shown } from "../errors/printable.ts";
+import { suggest } from "../errors/suggest.ts";
 import type { Path, Problem } from "./problem.ts";
-import { suggest } from "./suggest.ts";
 
 /** All the ways `value`, which is at `path`, breaks `schema`; none exactly when TypeBox's own check passes. */
 export function* check(schema: TSchema, value: unknown, path: Path = []): Generator<Problem> {

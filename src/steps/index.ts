@@ -2,8 +2,8 @@
 import { KindGuard, type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { LONGEST_MS } from "../errors/check.ts";
+import { suggest } from "../errors/suggest.ts";
 import { closed, duration, optional, type Path, type Reporter, text } from "../spec/forms.ts";
-import { suggest } from "../spec/suggest.ts";
 import { parseDuration } from "../spec/units.ts";
 import { assert } from "./assert.ts";
 import { exec } from "./exec.ts";

@@ -1,6 +1,6 @@
 /** Programs in the sandbox: `spawn` streams, `exec` collects what it streams. */
 
-import { checkObject, checkWhole } from "../../errors/check.ts";
+import { checkObject, checkOptions, checkWhole } from "../../errors/check.ts";
 import { AgentError, ArgumentError } from "../../errors/errors.ts";
 import { shown } from "../../errors/printable.ts";
 import { Collector, pieces } from "../../wire/streams.ts";
@@ -15,11 +15,16 @@ const EXEC_OPTIONS: ReadonlySet<string> = new Set<keyof ExecOptions>([
   ...(["limits", "onStdout", "onStderr", "maxOutput", "onLimit", "stderr"] as const),
 ]);
 
+/** A key of `exec`'s second argument that cannot be a misspelt option. */
+const VARIABLE = /^[A-Z_][A-Z0-9_]*$/;
+
 /** An environment or options: options when a key is an option's name. `ArgumentError` for a mixture of both. */
 export function execOptions(given: Environment | ExecOptions | undefined): ExecOptions {
   checkObject("exec's second argument", given);
   const keys = Object.keys(given ?? {});
   const options = keys.filter((key) => EXEC_OPTIONS.has(key));
+  const word = keys.find((key) => !EXEC_OPTIONS.has(key) && !VARIABLE.test(key));
+  if (word !== undefined) checkOptions("exec", { [word]: undefined }, [...EXEC_OPTIONS]);
   if (options.length === 0) return { env: (given ?? {}) as Environment };
   const other = keys.find((key) => !EXEC_OPTIONS.has(key));
   if (other !== undefined) {

@@ -3,9 +3,9 @@ import { closeSync, openSync, readFileSync, rmdirSync, statSync, unlinkSync, wri
 import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
+import { suggest } from "../../errors/suggest.ts";
 import { packagePath } from "../../host/installation.ts";
 import { makeDirectories, Place } from "../../host/place.ts";
-import { suggest } from "../../spec/suggest.ts";
 import type { Cli } from "../cli.ts";
 import { UsageError } from "../failure.ts";
 

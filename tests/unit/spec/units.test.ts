@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { suggest } from "../../../src/spec/suggest.ts";
+import { suggest } from "../../../src/errors/suggest.ts";
 import { parseBandwidth, parseDuration, parseMemory, parseSize } from "../../../src/spec/units.ts";
 
 test.each([
