@@ -6,6 +6,7 @@ import { type HostFileError, SpecError } from "../errors/errors.ts";
 import { quote } from "../errors/printable.ts";
 import type { GuestDirectories } from "../host/guest_directories.ts";
 import { hold } from "../host/hold.ts";
+import { REASONS } from "../host/look_up.ts";
 import { unexpanded } from "../host/written.ts";
 import type { Context } from "./key.ts";
 import { type Path, type Report, reporting } from "./problem.ts";
@@ -56,14 +57,6 @@ function checkLength(path: string): void {
     throw new SpecError([], `has a name of more than ${NAME_MAX} bytes in it: ${quote(long.slice(0, 20))}…`);
 }
 
-/** Other reasons than that there is nothing. */
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "is not there",
-  ENOTDIR: "is not there",
-  ELOOP: "cannot be used: its links lead in a circle",
-  ENAMETOOLONG: "cannot be used: it is longer than a path may be, or a name in it",
-};
-
 /** What a path should lead to. */
 export interface Readable {
   readonly kind: "file" | "disk" | "dir" | "shared";
@@ -109,13 +102,11 @@ function readable(path: string, { kind, access = "read" }: Readable, { guests, b
     if (cause instanceof SpecError) throw cause;
     const { code, message, hint } = cause as HostFileError;
     if (code === "GUEST_LINK") throw new SpecError([], message, { code, hint, cause });
-    const isMissing = REASONS[code] === REASONS.ENOENT;
-    const why =
-      code === "EACCES" || code === "EROFS"
-        ? `may not be ${access === "read" ? "read" : "written"}`
-        : (REASONS[code] ?? `cannot be used (${code})`);
-    const start = isMissing ? `relative paths start at ${base ?? workingDirectory()}` : undefined;
-    throw refuse(why, { hint: start, cause });
+    if (code === "ENOENT" || code === "ENOTDIR")
+      throw refuse("is not there", { hint: `relative paths start at ${base ?? workingDirectory()}`, cause });
+    if (code === "EACCES" || code === "EROFS")
+      throw refuse(`may not be ${access === "read" ? "read" : "written"}`, { cause });
+    throw refuse(`cannot be used: ${REASONS[code] ?? code}`, { cause });
   }
 }
 
