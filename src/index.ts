@@ -49,6 +49,7 @@ export type {
 export type { ExposeOptions, Exposure, Forward, ForwardOptions } from "./agent/forward/api.ts";
 export { Capsa } from "./capsa.ts";
 export { pendingChanges } from "./changes/changes.ts";
+export type { EngineName } from "./engine/engines.ts";
 export type { ErrorCode } from "./errors/error_codes.ts";
 export {
   AgentError,

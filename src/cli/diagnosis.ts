@@ -5,8 +5,9 @@ import { createSocket } from "node:dgram";
 import { accessSync, constants, existsSync, readFileSync, statfsSync } from "node:fs";
 import { isIP } from "node:net";
 import { checkStaging } from "../changes/staging.ts";
-import { chooseEngine, explainProbe } from "../engine/choose.ts";
-import { type KvmProbe, probeKvm } from "../engine/library.ts";
+import { chooseEngine } from "../engine/choose.ts";
+import type { Engine, Look } from "../engine/engine.ts";
+import { ENGINES } from "../engine/engines.ts";
 import { CapsaError } from "../errors/errors.ts";
 import { runtimeBase } from "../host/directories.ts";
 import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../host/installation.ts";
@@ -21,7 +22,6 @@ export interface Finding {
   readonly mend?: string;
 }
 
-const PROBE_BUDGET_MS = 50;
 /** Room that a start needs for its initramfs, sockets and logs. */
 const LEAST_ROOM = 64 * MIB;
 
@@ -43,34 +43,38 @@ export async function diagnose(): Promise<Finding[]> {
 
 /** What runs the processors, and why. */
 function engine(): Finding[] {
-  let probe: KvmProbe;
   try {
-    probe = probeKvm(PROBE_BUDGET_MS);
-  } catch (error) {
-    return [failed("library", error)];
-  }
-  const { why, mend } = explainProbe(probe);
-  const found = probe.state === "software" ? `a software KVM: ${why}` : why;
-  const kvm: Finding = {
-    name: "/dev/kvm",
-    found,
-    ...(probe.state === "ok" ? { state: "ok" } : { state: "note", mend }),
-  };
-  try {
-    const choice = chooseEngine("auto", () => probe);
-    if (choice.engine === "kvm") return [kvm, { name: "engine", state: "ok", found: "kvm" }];
-    const reason = choice.notice ? `because ${why}` : "because CAPSA_ENGINE says so";
+    const { engine, looks, notice } = chooseEngine("auto");
+    const { cost, program } = ENGINES[engine] as Engine;
+    const passed = looks.slice(0, -1);
+    const reason = notice === undefined ? "because CAPSA_ENGINE says so" : `because ${passed.at(-1)!.found}`;
+    const taken: Finding = cost
+      ? { name: "engine", state: "note", found: `${engine}, ${reason}; ${cost.words}` }
+      : { name: "engine", state: "ok", found: engine };
+    const { what, found } = looks.at(-1)!;
     return [
-      kvm,
-      {
-        name: "engine",
-        state: "note",
-        found: `qemu, ${reason}; software emulation runs programs several times slower than KVM`,
-      },
-      { name: "QEMU", state: "ok", found: version(qemuPath()) },
+      ...passed.flatMap(refused),
+      { name: what, state: "ok", found: program ? version(found) : found },
+      taken,
     ];
   } catch (error) {
-    return [kvm, failed("engine", error)];
+    return [...refusals(), failed("engine", error)];
+  }
+}
+
+function refused({ what, found, refusal }: Look): Finding[] {
+  if (refusal === undefined) return [];
+  return [{ name: what, state: "note", found, ...(refusal.hint ? { mend: refusal.hint } : {}) }];
+}
+
+/** Why the engines before the last one cannot be used: of that, the failure tells. */
+function refusals(): Finding[] {
+  try {
+    return Object.values<Engine>(ENGINES)
+      .slice(0, -1)
+      .flatMap((engine) => refused(engine.look()));
+  } catch {
+    return []; // there is no library: the failure tells of that
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { closeSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { EngineName } from "../engine/engines.ts";
 import { listenForMembers } from "../engine/library.ts";
 import { type Notice, SpecError } from "../errors/errors.ts";
 import {
@@ -51,7 +52,7 @@ export interface Place {
  */
 export async function claim(
   subject: Subject,
-  engine: "kvm" | "qemu",
+  engine: EngineName,
   detached: boolean,
   onNotice: (notice: Notice) => void = () => {},
 ): Promise<Place> {
@@ -222,7 +223,7 @@ interface SandboxRecord {
   readonly version: 1;
   readonly id: string;
   readonly name: string;
-  readonly engine: "kvm" | "qemu";
+  readonly engine: EngineName;
   /** Who started it. */
   readonly owner: ProcessIdentity;
   /** Its VMM, once that runs. */

@@ -1,9 +1,11 @@
 /** From a name to a VMM that runs: what the starts of sandboxes and of raw VMs have in common. */
 
-import { chooseEngine, type Engine } from "../engine/choose.ts";
+import { chooseEngine } from "../engine/choose.ts";
+import type { Engine } from "../engine/engine.ts";
+import { ENGINES, type EngineName } from "../engine/engines.ts";
 import { startVmm } from "../engine/library.ts";
 import type { Notice } from "../errors/errors.ts";
-import { qemuPath, vmmPath } from "../host/installation.ts";
+import { vmmPath } from "../host/installation.ts";
 import type { PublishedPort } from "../network/spec.ts";
 import { encodeCbor } from "../wire/framing.ts";
 import { claim, type Place, type Subject } from "./claim.ts";
@@ -11,8 +13,8 @@ import type { Identity } from "./machine.ts";
 
 /** The engine that was chosen, and where its program is, if it has one. */
 export interface EngineChoice {
-  readonly engine: Engine;
-  readonly qemu?: string;
+  readonly engine: EngineName;
+  readonly program?: string;
 }
 
 /** Of who starts something. */
@@ -43,22 +45,23 @@ interface Launched {
  */
 export async function launch<Handle extends Launched>(
   subject: Subject,
-  asked: "auto" | Engine,
+  asked: "auto" | EngineName,
   options: LaunchOptions,
   configure: (place: Place, choice: EngineChoice) => VmmConfig | Promise<VmmConfig>,
   adopt: (identity: Identity, control: number) => Promise<Handle>,
 ): Promise<Handle> {
   const { signal, detached = false } = options;
   const { engine, notice } = chooseEngine(asked);
-  if (notice !== undefined) options.onNotice?.({ code: "ENGINE_QEMU", message: notice });
-  const choice = engine === "qemu" ? { engine, qemu: qemuPath() } : { engine };
+  if (notice !== undefined) options.onNotice?.(notice);
+  const program = (ENGINES[engine] as Engine).program?.();
+  const choice = { engine, ...(program === undefined ? {} : { program }) };
   const place = await claim(subject, engine, detached, options.onNotice);
   let handle: Handle;
   try {
     const config = await configure(place, choice);
     signal?.throwIfAborted();
-    const program = vmmPath({ network: config.net !== undefined });
-    const { pid, control } = startVmm(program, encodeCbor(config), place.takeListeners());
+    const vmmProgram = vmmPath({ network: config.net !== undefined });
+    const { pid, control } = startVmm(vmmProgram, encodeCbor(config), place.takeListeners());
     const vmm = place.started(pid);
     const { id, runtimeDir } = place;
     handle = await adopt({ id, name: subject.name, engine, ...vmm, runtimeDir, attached: false }, control);

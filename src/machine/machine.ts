@@ -1,5 +1,6 @@
 /** A machine that runs: what its VMM tells, made into promises and a stream, and the requests to it. */
 
+import type { EngineName } from "../engine/engines.ts";
 import { reapVmm, signalProcess } from "../engine/library.ts";
 import { ArgumentError, BootError, type Notice } from "../errors/errors.ts";
 import { replaceHidden } from "../errors/printable.ts";
@@ -19,7 +20,7 @@ const REAP_MS = 2000;
 export interface Identity {
   readonly id: string;
   readonly name: string;
-  readonly engine: "kvm" | "qemu";
+  readonly engine: EngineName;
   /** Process id of the VMM. */
   readonly pid: number;
   /** Of that process: by this it is told from a later one with its number, see `ProcessIdentity`. */

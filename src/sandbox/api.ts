@@ -2,6 +2,7 @@
 
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../agent/forward/api.ts";
 import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
+import type { EngineName } from "../engine/engines.ts";
 import type { Notice } from "../errors/errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
@@ -177,7 +178,7 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   /** Random, unique on this machine: eight hexadecimal digits. */
   readonly id: string;
   readonly name: string;
-  readonly engine: "kvm" | "qemu";
+  readonly engine: EngineName;
   /** Process id of the VMM. */
   readonly pid: number;
   /** Its directory under the runtime directory, gone when it ends. */
@@ -380,7 +381,7 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
 export interface SandboxEntry {
   readonly id: string;
   readonly name: string;
-  readonly engine: "kvm" | "qemu";
+  readonly engine: EngineName;
   /** Process id of the VMM. */
   readonly pid: number;
   readonly created: Date;

@@ -1,7 +1,7 @@
 /** From a specification to what the VMM and the guest are told: a pure function, after everything has been checked. */
 
 import { join } from "node:path";
-import type { Engine } from "../engine/choose.ts";
+import type { EngineName } from "../engine/engines.ts";
 import type { Identity } from "../host/identity.ts";
 import type { RootImage } from "../image/root.ts";
 import { IPV4, IPV6, type Side } from "../network/addresses.ts";
@@ -34,11 +34,12 @@ function commandLine(cpus: number): string {
 
 /** What the machine is started with besides the specification. */
 interface Placement {
-  readonly engine: Engine;
+  readonly engine: EngineName;
   readonly kernel: string;
   /** Base initramfs with the guest's plan behind it. */
   readonly initrd: string;
-  readonly qemu?: string;
+  /** The engine's own, where it has one. */
+  readonly program?: string;
   readonly runtimeDir: string;
   readonly detached: boolean;
   readonly archive?: string;
@@ -117,7 +118,7 @@ export function vmmConfig(spec: SandboxSpec, layout: Layout, placement: Placemen
     clockPort: CLOCK_PORT,
     archive: placement.archive,
     ttl: spec.ttlMs === undefined ? undefined : spec.ttlMs + TTL_GRACE_MS,
-    qemu: placement.qemu === undefined ? undefined : { path: placement.qemu },
+    qemu: placement.program === undefined ? undefined : { path: placement.program },
     confine: spec.confine,
   };
 }

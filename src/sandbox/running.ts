@@ -4,6 +4,7 @@ import { type AgentClient, connectAgent } from "../agent/client.ts";
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../agent/forward/api.ts";
 import type { StagedChanges } from "../changes/changes.ts";
 import { shownName } from "../changes/names.ts";
+import type { EngineName } from "../engine/engines.ts";
 import { named } from "../errors/check.ts";
 import { guardMethods } from "../errors/edge.ts";
 import { CapsaError, VmmError } from "../errors/errors.ts";
@@ -66,7 +67,7 @@ export interface LivingEntry extends SandboxEntry {
 export class SandboxHandle extends WithAgent implements RunningSandbox {
   readonly id: string;
   readonly name: string;
-  readonly engine: "kvm" | "qemu";
+  readonly engine: EngineName;
   readonly pid: number;
   readonly runtimeDir: string;
   readonly attached: boolean;

@@ -70,7 +70,7 @@ export async function startChecked(asked: SandboxSpec, options: StartOptions): P
       const identities = lookUpHosts({ ...spec, kernel: await kernel }, options.onNotice);
       staged = await stage(place, spec, options);
       const { proxy, addition } = (await secrets) ?? {};
-      const used = [spec.kernel ? undefined : await kernel, spec.initrd ? undefined : base, choice.qemu];
+      const used = [spec.kernel ? undefined : await kernel, spec.initrd ? undefined : base, choice.program];
       const given = protections(spec, [dirname(place.runtimeDir), ...used.flatMap((path) => path ?? [])]);
       for (const notice of noticesOfProtection(spec, given)) options.onNotice?.(notice);
       const layout = layOut(spec, root, {

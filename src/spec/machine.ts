@@ -1,4 +1,5 @@
 /** Keys of what a sandbox and a raw VM have in common: the machine, and who runs it. */
+import { ENGINE_NAMES } from "../engine/engines.ts";
 import { hostPath, name, words } from "./forms.ts";
 import { type Key, quantity } from "./key.ts";
 import { parseHostPath } from "./paths.ts";
@@ -39,7 +40,7 @@ export const MACHINE: readonly Key[] = [
     name: "engine",
     default: "auto",
     schema: words(
-      ["auto", "kvm", "qemu"],
+      ["auto", ...ENGINE_NAMES],
       "What runs the processors: kvm (hardware), qemu (software emulation), auto (the default) the fastest that works.",
     ),
   },

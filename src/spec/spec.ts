@@ -1,5 +1,7 @@
 /** What a sandbox is to be, as plain data: the one form that `capsa.toml` and the builder both end in. */
 
+import type { EngineName } from "../engine/engines.ts";
+
 /** The host's network by user-mode NAT: the sandbox's connections are sockets of its VMM. */
 export interface UserNetwork {
   readonly mode: "user";
@@ -105,7 +107,7 @@ export interface MachineSpec {
   readonly cpus: number;
   /** Guest memory, MiB. */
   readonly memoryMb: number;
-  readonly engine: "auto" | "kvm" | "qemu";
+  readonly engine: "auto" | EngineName;
   readonly confine: "auto" | "require" | "none";
   /** Absolute paths. */
   readonly kernel?: string;

@@ -1,6 +1,7 @@
 /** A raw VM as its callers see it. */
 
 import type { Socket } from "node:net";
+import type { EngineName } from "../engine/engines.ts";
 import type { StartOptions, VsockPort } from "../sandbox/api.ts";
 import type { VmConsole } from "./console_api.ts";
 
@@ -36,7 +37,7 @@ export interface VmOptions {
   /** Small letters, digits, dashes; made up without. */
   readonly name?: string;
   /** What runs the vCPUs (`"auto"`: KVM where it is of use). */
-  readonly engine?: "auto" | "kvm" | "qemu";
+  readonly engine?: "auto" | EngineName;
   /** Confinement of the VMM's process, and of QEMU's, on the host (`"auto"`). */
   readonly confine?: "auto" | "require" | "none";
 }
@@ -53,7 +54,7 @@ export interface VmStatus {
   readonly state: "created" | "starting" | "running" | "paused" | "ending" | "ended";
   readonly name: string;
   /** Known once it was started. */
-  readonly engine: "kvm" | "qemu" | undefined;
+  readonly engine: EngineName | undefined;
   /** Process id of the VMM while it runs. */
   readonly pid: number | undefined;
   /** Since its start, milliseconds; 0 when it does not run. */

@@ -35,7 +35,7 @@ export function vmConfig(
     vsock: spec.vsock ? { cid: GUEST_CID, ports: [] } : undefined,
     rng: true,
     serial: true,
-    qemu: choice.qemu === undefined ? undefined : { path: choice.qemu },
+    qemu: choice.program === undefined ? undefined : { path: choice.program },
     confine: spec.confine,
   };
 }

@@ -4,7 +4,9 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chooseEngine, explainProbe } from "../../../src/engine/choose.ts";
+import { chooseEngine } from "../../../src/engine/choose.ts";
+import { ENGINES } from "../../../src/engine/engines.ts";
+import { lookOf } from "../../../src/engine/kvm.ts";
 import { checkAbi, type KvmProbe, probeKvm, startVmm } from "../../../src/engine/library.ts";
 import { qemuPath, vmmPath } from "../../../src/host/installation.ts";
 import { readEvent, type VmmEvent } from "../../../src/machine/events.ts";
@@ -27,33 +29,54 @@ const PROBE: KvmProbe = {
   guestMs: 1,
   guestLoops: 1000,
 };
-const found = (state: KvmProbe["state"]) => () => ({ ...PROBE, state });
+const QEMU = {
+  look: () => ({ what: "QEMU", found: "/usr/bin/qemu" }),
+  cost: { code: "ENGINE_QEMU", words: "several times slower" },
+};
+/** The engines of a machine whose KVM is in that state. */
+const found = (state: KvmProbe["state"]) => ({
+  kvm: { look: () => lookOf({ ...PROBE, state }) },
+  qemu: QEMU,
+});
 
 test("auto takes KVM where it is of use, and says what it costs where not", () => {
-  expect(chooseEngine("auto", found("ok"), undefined)).toEqual({ engine: "kvm" });
-  const choice = chooseEngine("auto", found("software"), undefined);
+  expect(chooseEngine("auto", "", found("ok"))).toMatchObject({ engine: "kvm" });
+  expect(chooseEngine("auto", "", found("ok")).notice).toBeUndefined();
+  const choice = chooseEngine("auto", "", found("software"));
   expect(choice.engine).toBe("qemu");
-  expect(choice.notice).toContain("/dev/kvm answers but emulates");
-  expect(choice.notice).toContain("several times slower");
-  expect(choice.notice).not.toContain("\n");
+  expect(choice.notice?.message).toContain("engine qemu: /dev/kvm answers but emulates");
+  expect(choice.notice?.message).toContain("several times slower");
+  expect(choice.notice?.message).not.toContain("\n");
+  expect(choice.notice?.code).toBe("ENGINE_QEMU");
+  expect(choice.looks.map(({ what }) => what)).toEqual(["/dev/kvm", "QEMU"]);
 });
 
 test("an engine by name is taken or refused, never replaced", () => {
-  expect(chooseEngine("qemu", found("ok"), "kvm")).toEqual({ engine: "qemu" });
-  expect(() => chooseEngine("kvm", found("absent"), undefined)).toThrow("there is no /dev/kvm");
-  expect(() => chooseEngine("auto", found("denied"), "kvm")).toThrow(
+  expect(chooseEngine("qemu", "kvm", found("ok")).engine).toBe("qemu");
+  expect(() => chooseEngine("kvm", "", found("absent"))).toThrow("there is no /dev/kvm");
+  expect(() => chooseEngine("auto", "kvm", found("denied"))).toThrow(
     expect.objectContaining({ code: "KVM_UNUSABLE" }),
   );
-  expect(chooseEngine("auto", found("ok"), "qemu")).toEqual({ engine: "qemu" });
-  expect(() => chooseEngine("auto", found("ok"), "xen")).toThrow('CAPSA_ENGINE is "xen"');
+  expect(chooseEngine("auto", "qemu", found("ok")).engine).toBe("qemu");
+  expect(chooseEngine("auto", "qemu", found("ok")).notice).toBeUndefined();
+  expect(() => chooseEngine("auto", "xen", found("ok"))).toThrow('CAPSA_ENGINE is "xen"');
+});
+
+test("where no engine can be used, the last one says why", () => {
+  process.env.CAPSA_QEMU = join(tmpdir(), "capsa-nowhere");
+  const { kvm } = found("absent");
+  expect(() => chooseEngine("auto", "", { ...ENGINES, kvm })).toThrow(
+    expect.objectContaining({ code: "QEMU_MISSING" }),
+  );
 });
 
 test("every finding has a reason and a mend", () => {
-  for (const state of ["ok", "absent", "denied", "software", "broken", "unsupported"] as const) {
-    const { why, mend } = explainProbe({ ...PROBE, state });
+  for (const state of ["absent", "denied", "software", "broken", "unsupported"] as const) {
+    const { found: why, refusal } = lookOf({ ...PROBE, state });
     expect(why.length).toBeGreaterThan(10);
-    expect(mend.length).toBeGreaterThan(10);
+    expect(refusal?.hint?.length).toBeGreaterThan(10);
   }
+  expect(lookOf(PROBE).refusal).toBeUndefined();
 });
 
 test("the probe answers in time", () => {

@@ -29,7 +29,7 @@ const PLACEMENT = {
   engine: "qemu",
   kernel: "/k",
   initrd: "/run/x/initrd.cpio",
-  qemu: "/usr/bin/qemu",
+  program: "/usr/bin/qemu",
   runtimeDir: "/run/x",
   detached: false,
 } as const;

@@ -46,7 +46,7 @@ test("the VMM is told of devices only: no agent's port, no events, no shares", (
     [kernel, [1n, 5n] as const],
     [disk, [1n, 2n ** 63n] as const],
   ]);
-  const config = vmConfig(spec, { engine: "qemu", qemu: "/q" }, "/run/box", identities);
+  const config = vmConfig(spec, { engine: "qemu", program: "/q" }, "/run/box", identities);
   expect(decodeCbor(encodeCbor(config))).toEqual({
     version: 1,
     name: "box",
