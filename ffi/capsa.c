@@ -177,24 +177,6 @@ int32_t capsa_reap(int32_t pid, int32_t *status)
 	return 1;
 }
 
-/* Since when the process that has the number now runs; 0 where there is none. */
-static uint64_t started(int32_t pid)
-{
-	char path[32], text[1024];
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (fd >= 0)
-		close(fd);
-	if (len <= 0)
-		return 0;
-	text[len] = 0;
-	const char *at = strrchr(text, ')'); /* of its name, which is field 2 and may hold anything */
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	return at ? strtoull(at, NULL, 10) : 0;
-}
-
 int32_t capsa_signal(int32_t pid, uint64_t start, int32_t signal)
 {
 	if (pid <= 0)
@@ -203,7 +185,7 @@ int32_t capsa_signal(int32_t pid, uint64_t start, int32_t signal)
 	if (fd < 0)
 		return fd;
 	/* looked at once it is held: a number that is given again from now on is not this process */
-	int err = started(pid) != start ? -ESRCH : process__signal(fd, signal);
+	int err = process__started(pid) != start ? -ESRCH : process__signal(fd, signal);
 	close(fd);
 	return err;
 }

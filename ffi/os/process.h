@@ -3,12 +3,16 @@
 #define CAPSA_OS_PROCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* A descriptor, close-on-exec, that is readable once the process has ended; or -errno. */
 __attribute__((warn_unused_result)) int process__open(pid_t pid);
 /* 0 or -errno: -ESRCH when it has ended. */
 int process__signal(int process, int signal);
+
+/* Since when the process that has the number now runs, in the unit of this system; 0 where there is none. */
+uint64_t process__started(pid_t pid);
 
 /* This process is shown by that name, of at most 15 bytes. */
 void process__name(const char *name);

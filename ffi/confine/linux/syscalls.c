@@ -1,5 +1,5 @@
 /* seccomp: the system calls that the VMM makes, and of each of its threads fewer still. Whoever makes another is not
- * the VMM any more: the kernel sends SIGSYS, which ends the process (vmm/keeper/trap.c). */
+ * the VMM any more: the kernel sends SIGSYS, which ends the process (vmm/keeper/linux/trap.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fiemap.h>
@@ -75,7 +75,7 @@ static const char *const files[] = {
 static const char *const watching[] = {"fchdir", /* inotify takes no directory to begin at */
 				       "inotify_init1", "inotify_add_watch", "inotify_rm_watch", NULL};
 
-/* A device that makes sockets of the network; dup3: see net/service_sockets.c. */
+/* A device that makes sockets of the network; dup3: see net/service_sockets_linux.c. */
 static const char *const sockets[] = {"connect",     "bind",  "listen",     "accept", "accept4", "getsockname",
 				      "getpeername", "fstat", "newfstatat", "dup3",   NULL};
 

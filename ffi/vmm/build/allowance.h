@@ -3,7 +3,7 @@
 #define CAPSA_VMM_BUILD_ALLOWANCE_H
 
 #include "vmm/build/config.h"
-#include "vmm/keeper/cgroup.h"
+#include "vmm/keeper/linux/cgroup.h"
 
 /* Bytes. Each is the sum of the bounds of its parts: no guest that keeps within those meets it. */
 struct allowance {

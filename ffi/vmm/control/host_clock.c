@@ -5,41 +5,31 @@
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "os/clock_jump.h"
 #include "vmm/control/guest_stream.h"
 
 /* Beside the numbers of questions, which are bytes. */
 #define STOOD_STILL 0
 #define CLOCK_SET 256
 
-#define NEVER (1LL << 33)     /* seconds: in the year 2242 */
 #define STANDSTILL_NS 1000000 /* the two clocks are not read at one moment */
 
 struct host_clock {
 	struct loop *loop;
 	struct guest_stream *stream;
-	int changes;       /* timerfd, readable once the host's clock was set, or the host was suspended */
+	int changes;       /* of clock_jump__open */
 	int64_t suspended; /* ns that it has been so far */
 };
 
-static int64_t now(clockid_t id)
-{
-	struct timespec t;
-	clock_gettime(id, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static int64_t suspended_ns(void)
-{
-	return now(CLOCK_BOOTTIME) - now(CLOCK_MONOTONIC);
-}
-
 static void say(struct host_clock *clock, uint64_t what)
 {
-	const uint64_t message[] = {htole64(what), htole64((uint64_t)now(CLOCK_REALTIME))};
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	const uint64_t ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	const uint64_t message[] = {htole64(what), htole64(ns)};
 	guest_stream__say(clock->stream, message, sizeof(message));
 }
 
@@ -52,25 +42,19 @@ static void asked(void *arg, const void *data, size_t len)
 static void changed(void *arg, int fd, unsigned ready)
 {
 	struct host_clock *clock = arg;
-	uint64_t times;
 	(void)ready;
-	if (read(fd, &times, sizeof(times)) < 0 && errno != ECANCELED)
+	if (!clock_jump__take(fd))
 		return;
 	int64_t suspended = suspended_ns();
 	say(clock, suspended - clock->suspended > STANDSTILL_NS ? STOOD_STILL : CLOCK_SET);
 	clock->suspended = suspended;
 }
 
-/* A timer that nobody waits for: the kernel cancels it whenever the clock jumps. One that does not leaves that to the
- * guest, which looks at the clock from time to time. */
+/* A system that does not tell leaves that to the guest, which looks at the clock from time to time. */
 static int watch_changes(struct host_clock *clock)
 {
-	const struct itimerspec never = {.it_value.tv_sec = NEVER};
-	clock->changes = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (clock->changes < 0 ||
-	    timerfd_settime(clock->changes, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) < 0)
-		return 0;
-	return loop__add(clock->loop, clock->changes, LOOP_READ, changed, clock);
+	clock->changes = clock_jump__open();
+	return clock->changes < 0 ? 0 : loop__add(clock->loop, clock->changes, LOOP_READ, changed, clock);
 }
 
 int host_clock__new(struct loop *loop, const char *dir, uint32_t port, struct host_clock **out)

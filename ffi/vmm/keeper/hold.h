@@ -4,7 +4,7 @@
 
 #include <poll.h>
 
-#include "vmm/keeper/cgroup.h"
+#include "vmm/keeper/linux/cgroup.h"
 
 /*
  * Done beside the start of the machine, which does not wait: to move a process takes the kernel some milliseconds, and

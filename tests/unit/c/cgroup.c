@@ -1,5 +1,5 @@
 /* Cgroups: where one is made, what it is told, what is left of it; by a kernel made up here, and by this machine's. */
-#include "vmm/keeper/cgroup.h"
+#include "vmm/keeper/linux/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>

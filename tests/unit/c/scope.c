@@ -1,6 +1,6 @@
 /* What systemd is asked for: each byte of the one call, as a server of D-Bus reads it; and by a systemd, if there is
  * one. */
-#include "vmm/keeper/scope.h"
+#include "vmm/keeper/linux/scope.h"
 
 #include <errno.h>
 #include <poll.h>

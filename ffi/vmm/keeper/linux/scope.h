@@ -3,7 +3,7 @@
 #ifndef CAPSA_VMM_KEEPER_SCOPE_H
 #define CAPSA_VMM_KEEPER_SCOPE_H
 
-#include "vmm/keeper/cgroup.h"
+#include "vmm/keeper/linux/cgroup.h"
 
 /*
  * Ask the systemd of this user that listens at `socket` (NULL: where it does) for a scope of that name, with these

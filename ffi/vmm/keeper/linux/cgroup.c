@@ -1,5 +1,5 @@
 /* Cgroups (version 2) for processes that are to hold no more than so much of this machine, all together. */
-#include "vmm/keeper/cgroup.h"
+#include "vmm/keeper/linux/cgroup.h"
 
 #include <dirent.h>
 #include <errno.h>

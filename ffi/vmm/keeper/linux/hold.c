@@ -9,7 +9,7 @@
 #include "common/clock.h"
 #include "common/errno_name.h"
 #include "common/failure.h"
-#include "vmm/keeper/scope.h"
+#include "vmm/keeper/linux/scope.h"
 
 #define ANSWER_MS 5000 /* systemd tells of all that it does, and this may not be among it */
 #define END_MS 1000

@@ -1,6 +1,6 @@
 /* Cgroups of systemd's making. One call of D-Bus: https://dbus.freedesktop.org/doc/dbus-specification.html, and
  * StartTransientUnit of org.freedesktop.systemd1(5). */
-#include "vmm/keeper/scope.h"
+#include "vmm/keeper/linux/scope.h"
 
 #include <endian.h>
 #include <errno.h>
