@@ -13,7 +13,7 @@
 #include "board/x86_64/layout.h"
 #include "check.h"
 
-enum { MEMORY = 32 << 20, KERNEL_AT = 0x1000000 };
+enum { MEMORY = 64 << 20, KERNEL_AT = 0x1000000 };
 
 static struct {
 	struct guest_memory mem;
