@@ -6,39 +6,33 @@
 #include <string.h>
 
 #include "common/errno_name.h"
+#include "net/config.h"
 #include "net/explain.h"
 #include "net/own.h"
-#include "vmm/build/config.h"
 
 #define MOST 2000000 /* bytes of a question */
 
 struct offline_question {
-	struct config_net net;
+	struct nat_options net;
 	const char *host;
 	enum policy_protocol protocol;
-	uint64_t port;
+	uint16_t port;
 };
 
-static int read_question(struct cbor_reader *reader, const uint8_t *from, size_t len, struct offline_question *out)
-{
 #define QUESTION(member) offsetof(struct offline_question, member)
-	static const struct cbor_field fields[] = {
-		{.key = "net",
-		 .kind = CBOR_KIND_OTHER,
-		 .required = true,
-		 .offset = QUESTION(net),
-		 .read = config_net__read},
-		{.key = "host", .kind = CBOR_KIND_TEXT, .required = true, .offset = QUESTION(host)},
-		{.key = "protocol",
-		 .kind = CBOR_KIND_OTHER,
-		 .required = true,
-		 .offset = QUESTION(protocol),
-		 .read = config_protocol__read},
-		{.key = "port", .kind = CBOR_KIND_UINT, .offset = QUESTION(port), .max = UINT16_MAX},
-	};
+static const struct cbor_field fields[] = {
+	{.key = "net", .kind = CBOR_MAP, .required = true, .offset = QUESTION(net), .table = &net_config_table},
+	{.key = "host", .kind = CBOR_TEXT, .required = true, .offset = QUESTION(host)},
+	{.key = "protocol",
+	 .kind = CBOR_CHOICE,
+	 .required = true,
+	 .offset = QUESTION(protocol),
+	 .words = net_config_protocols,
+	 .min = POLICY_TCP},
+	{.key = "port", .kind = CBOR_U16, .offset = QUESTION(port)},
+};
 #undef QUESTION
-	return cbor_message__read(reader, from, len, fields, sizeof(fields) / sizeof(fields[0]), true, out);
-}
+const struct cbor_table offline_question_table = CBOR_TABLE("offline-question", fields);
 
 static int add_explanation(struct writer *out, const struct offline_question *asked, struct failure *why)
 {
@@ -90,19 +84,16 @@ int32_t capsa_explain(const uint8_t *question, size_t len, uint8_t *answer, size
 	if (!question || !answer || len > MOST)
 		return -EINVAL;
 	memset(&asked, 0, sizeof(asked));
-	struct cbor_reader reader = {.pool = malloc(len + 1), .left = len + 1, .why = &why};
-	if (!reader.pool)
-		return -ENOMEM;
-	char *pool = reader.pool;
+	struct cbor_arena arena = {NULL};
+	struct cbor_reader reader = {.arena = &arena, .why = &why};
 	struct writer out = frame__begin(&frame);
-	int err = read_question(&reader, question, len, &asked);
+	int err = cbor_table__read(&reader, &offline_question_table, question, len, &asked);
 	if (!err)
 		err = add_explanation(&out, &asked, &why);
 	if (err) {
 		out = frame__begin(&frame);
 		writer__failure(&out, "error", why.code, why.message);
 	}
-	free(asked.net.rules.at);
-	free(pool);
+	cbor_arena__free(&arena);
 	return finish(&out, answer, room);
 }

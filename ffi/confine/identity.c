@@ -3,9 +3,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static int know(struct cbor_reader *reader, void *into, const char *where)
+{
+	(void)reader, (void)where;
+	((struct file_identity *)into)->known = true;
+	return 0;
+}
+
+static const struct cbor_field fields[] = {
+	{.key = "dev", .kind = CBOR_U64, .required = true, .offset = offsetof(struct file_identity, dev)},
+	{.key = "ino", .kind = CBOR_U64, .required = true, .offset = offsetof(struct file_identity, ino)},
+};
+const struct cbor_table file_identity_table = CBOR_TABLE("file-identity", fields, .check = know);
 
 int file_identity__check(const struct file_identity *identity, int fd)
 {

@@ -5,10 +5,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/cbor_table.h"
+
 struct file_identity {
 	bool known; /* else anything will do */
 	uint64_t dev, ino;
 };
+
+/* As [dev, ino]. */
+extern const struct cbor_table file_identity_table;
 
 /* Descriptor of what is at the path, or -errno: -ESTALE when it is another one than `identity`, which is not opened
  * then: to open another device may be to do something with it. `flags` of open(2), to which O_CLOEXEC is added. Needs

@@ -1,31 +1,31 @@
-/* The part of the VMM's configuration that is about the network: `net-device` of ffi/vmm.cddl. */
+/* The parts of the VMM's configuration that are about networks: `net-device` and `lan-device` of ffi/vmm.cddl. */
 #ifndef CAPSA_NET_CONFIG_H
 #define CAPSA_NET_CONFIG_H
 
-#include "net/policy.h"
-#include "vmm/cbor_map.h"
+#include "net/lan.h"
+#include "net/nat.h"
+#include "virtio/kind.h"
 
-/* A table of rules: `[* net-rule]`. */
-struct config_rules {
-	struct policy_rule *at; /* freed by the caller, on failure too; NULL: absent */
-	unsigned count;
+/* A struct nat_options. */
+extern const struct cbor_table net_config_table;
+/* A struct policy_rule, of at most NET_RULES. */
+extern const struct cbor_field net_config_rule;
+#define NET_RULES 2048
+/* Words of enum policy_protocol, from POLICY_TCP on. */
+extern const char *const net_config_protocols[];
+
+extern const struct device_kind device_net; /* its configuration is a struct nat_options */
+
+#define NET_LANS 4
+/* The configuration of device_lan. */
+struct net_lans {
+	CBOR_LIST_OF(struct lan_options) all;
 };
+extern const struct device_kind device_lan;
 
-/* `read` of a cbor_field whose member is a struct config_rules. */
-__attribute__((warn_unused_result)) int config_rules__read(struct cbor_reader *reader, const CborValue *value,
-							   void *member, const char *where);
-/* `read` of a cbor_field whose member is an enum policy_protocol: "tcp", "udp" or "icmp". */
-__attribute__((warn_unused_result)) int config_protocol__read(struct cbor_reader *reader, const CborValue *value,
-							      void *member, const char *where);
-
-/* `read` of a cbor_field whose member is a struct address of that family. */
-__attribute__((warn_unused_result)) int config_address__read4(struct cbor_reader *reader, const CborValue *value,
-							      void *member, const char *where);
-__attribute__((warn_unused_result)) int config_address__read6(struct cbor_reader *reader, const CborValue *value,
-							      void *member, const char *where);
-
-/* `read` of a cbor_field whose member is a struct config_net; its rules are freed by the caller, on failure too. */
-__attribute__((warn_unused_result)) int config_net__read(struct cbor_reader *reader, const CborValue *value,
-							 void *member, const char *where);
+/* For tables of addresses. */
+int net_config__address4(const char *text, void *member);
+int net_config__address6(const char *text, void *member);
+const char *net_config__no_station(const void *mac);
 
 #endif

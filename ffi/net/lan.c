@@ -146,8 +146,8 @@ static int make_switch(struct lan *lan, const struct lan_options *options, struc
 	int err = lan_switch__new(&members, &lan->members);
 	if (err)
 		return failure__set(why, -err, NULL, "no memory for a private network");
-	for (unsigned i = 0; !err && i < options->peer_count; i++)
-		err = join(lan, &options->peers[i], &options->self, why);
+	for (unsigned i = 0; !err && i < options->peers.count; i++)
+		err = join(lan, &options->peers.at[i], &options->self, why);
 	return err;
 }
 

@@ -8,6 +8,7 @@
 #ifndef CAPSA_NET_LAN_H
 #define CAPSA_NET_LAN_H
 
+#include "common/cbor_table.h"
 #include "common/failure.h"
 #include "net/names.h"
 #include "virtio/net.h"
@@ -38,8 +39,7 @@ struct lan_options {
 	struct address name_server[2]; /* of the guest's, on this cable; its names are in `names` */
 	uint8_t token[LAN_TOKEN];      /* that who joins this one must know */
 	int listener; /* a listening, non-blocking SOCK_SEQPACKET Unix socket; taken over, on failure too */
-	const struct lan_peer *peers;
-	unsigned peer_count;
+	CBOR_LIST_OF(struct lan_peer) peers;
 	struct names *names; /* gets the members' names; outlives the device */
 };
 

@@ -418,9 +418,9 @@ static int link__up(void *arg)
 		.arg = nat,
 	};
 	service_sockets__use(&nat->opener);
-	for (unsigned i = 0; i < options->publish_count; i++)
-		if (options->publish[i].udp)
-			gate.published[gate.published_count++] = options->publish[i].guest_port;
+	for (unsigned i = 0; i < options->publish.count; i++)
+		if (options->publish.at[i].protocol == POLICY_UDP)
+			gate.published[gate.published_count++] = options->publish.at[i].guest_port;
 	const struct datagram_sockets_options datagrams = {
 		.loop = nat->dev->loop,
 		.wait = wait_for_guest,
@@ -476,8 +476,8 @@ static struct in6_addr as6(const struct address *address)
 
 static bool publishes_udp(const struct nat_options *options)
 {
-	for (unsigned i = 0; i < options->publish_count; i++)
-		if (options->publish[i].udp)
+	for (unsigned i = 0; i < options->publish.count; i++)
+		if (options->publish.at[i].protocol == POLICY_UDP)
 			return true;
 	return false;
 }
@@ -557,7 +557,7 @@ static int make_policy(struct nat *nat)
 {
 	const struct nat_options *options = &nat->options;
 	const struct policy_own own = {own__holds, nat->own};
-	int err = policy__new(options->rules, options->rule_count, options->otherwise, &own, &nat->policy);
+	int err = policy__new(options->rules.at, options->rules.count, options->otherwise, &own, &nat->policy);
 	nat->egress = (struct egress){.addresses = &options->addresses,
 				      .policy = nat->policy,
 				      .host_loopback = options->host_loopback,
@@ -578,7 +578,7 @@ static int make_network(struct nat *nat, struct failure *why)
 	return err ? failure__set(why, -err, NULL, "the network cannot be made (%s)", errno_name(-err)) : 0;
 }
 
-int nat__new(const struct nat_options *options, struct virtio_device **out, struct nat **handle, struct failure *why)
+int nat__new(const struct nat_options *options, struct virtio_device **out, struct failure *why)
 {
 	static const struct virtio_net_link link = {.up = link__up,
 						    .down = link__down,
@@ -601,8 +601,8 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 	nat->from_guest.rate = nat->to_guest.rate = options->bandwidth;
 	nat->counters.max_connections = options->max_connections ? options->max_connections : GATE_CONNECTIONS;
 	int err = make_network(nat, why);
-	for (unsigned i = 0; !err && i < options->publish_count; i++)
-		err = publish__bind(nat->slirp, &nat->options.addresses, &options->publish[i], why);
+	for (unsigned i = 0; !err && i < options->publish.count; i++)
+		err = publish__bind(nat->slirp, &nat->options.addresses, &options->publish.at[i], why);
 	struct virtio_net_options device = {.mtu = options->mtu, .link = &link, .arg = nat};
 	memcpy(device.mac, options->addresses.mac, sizeof(device.mac));
 	if (!err) {
@@ -615,6 +615,10 @@ int nat__new(const struct nat_options *options, struct virtio_device **out, stru
 		return err;
 	}
 	*out = nat->dev;
-	*handle = nat;
 	return 0;
+}
+
+struct nat *nat__behind(struct virtio_device *dev)
+{
+	return virtio_net__arg(dev);
 }

@@ -3,6 +3,7 @@
 #ifndef CAPSA_NET_NAT_H
 #define CAPSA_NET_NAT_H
 
+#include "common/cbor_table.h"
 #include "common/failure.h"
 #include "net/gate.h"
 #include "net/service_sockets.h"
@@ -12,28 +13,31 @@
 
 /* A port of the host that leads to one of the guest. */
 struct nat_publish {
-	bool udp;
-	struct address host; /* its family is the guest's side's, too */
-	uint16_t host_port;  /* 0: any that is free; nat__new writes which */
+	enum policy_protocol protocol; /* POLICY_TCP or POLICY_UDP */
+	struct address host;           /* its family is the guest's side's, too */
+	uint16_t host_port;            /* 0: any that is free; nat__new writes which */
 	uint16_t guest_port;
 };
 
 struct nat_options {
+	/* As configured (net/config.h). What the lists hold lives as long as the device. */
+	bool present; /* else there is no such device */
 	uint16_t mtu;
 	struct net_addresses addresses;
-	const struct policy_rule *rules; /* copied */
-	unsigned rule_count;
-	bool otherwise; /* what holds where no rule matches */
+	CBOR_LIST_OF(struct policy_rule) rules; /* copied */
+	bool otherwise;                         /* what holds where no rule matches */
 	bool host_loopback;
-	struct services services;     /* their texts live as long as the device */
-	struct service_opener opener; /* of their sockets */
-	struct name_servers servers;
-	struct resolver_source source; /* of them, later on */
-	struct names *names;           /* of the guest's private networks, or its own; NULL without any */
-	struct nat_publish *publish;
-	unsigned publish_count;   /* at most NAT_PUBLISHED */
-	unsigned max_connections; /* at a time; 0: GATE_CONNECTIONS */
+	struct services services;
+	CBOR_LIST_OF(struct name_server) name_servers;
+	struct name_servers servers; /* the same */
+	bool follows_host;           /* the servers are those of /etc/resolv.conf, now and later */
+	CBOR_LIST_OF(struct nat_publish) publish;
+	uint32_t max_connections; /* at a time; 0: GATE_CONNECTIONS */
 	uint64_t bandwidth;       /* bytes per second, each way; 0: no limit */
+	/* What it has to do with. */
+	struct service_opener opener;  /* of the services' sockets */
+	struct resolver_source source; /* of the servers, later on */
+	struct names *names;           /* of the guest's private networks, or its own; NULL without any */
 	/* Told on the device's worker. */
 	void (*notice)(void *arg, const struct gate_notice *notice);
 	void *arg;
@@ -42,12 +46,14 @@ struct nat_options {
 struct nat;
 
 /*
- * A virtio-net device with the host's network behind it, and a handle on the latter, which lives as long. Published
+ * A virtio-net device with the host's network behind it. Published
  * ports are bound here and served once the driver is ready; nothing else is opened before a guest asks for it. 0, or
  * -errno with *why: a port that is taken, say.
  */
 __attribute__((warn_unused_result)) int nat__new(const struct nat_options *options, struct virtio_device **out,
-						 struct nat **handle, struct failure *why);
+						 struct failure *why);
+/* What is behind such a device, which lives as long. */
+struct nat *nat__behind(struct virtio_device *dev);
 
 /* These are made on the device's worker. */
 

@@ -3,13 +3,19 @@
 
 #include "net/nat.h"
 
-int nat__new(const struct nat_options *options, struct virtio_device **out, struct nat **handle, struct failure *why)
+int nat__new(const struct nat_options *options, struct virtio_device **out, struct failure *why)
 {
-	(void)options, (void)out, (void)handle;
+	(void)options, (void)out;
 	return failure__set(why, ENOSYS, NULL, "this monitor has no network: capsa-vmm-net has");
 }
 
-/* There is no handle that these could be called with. */
+/* There is no device that these could be called with. */
+
+struct nat *nat__behind(struct virtio_device *dev)
+{
+	(void)dev;
+	return NULL;
+}
 
 int nat__replace_rules(struct nat *nat, const struct policy_rule *rules, unsigned count, bool otherwise)
 {

@@ -50,14 +50,14 @@ int publish__bind(Slirp *slirp, const struct net_addresses *addresses, struct na
 	struct search before = {.count = 0};
 	uint32_t timeout = NO_TIMEOUT;
 	slirp_pollfds_fill(slirp, &timeout, note_fd, &before);
-	int flags = (port->udp ? SLIRP_HOSTFWD_UDP : 0) | (is4 ? 0 : SLIRP_HOSTFWD_V6ONLY);
+	int flags = (port->protocol == POLICY_UDP ? SLIRP_HOSTFWD_UDP : 0) | (is4 ? 0 : SLIRP_HOSTFWD_V6ONLY);
 	address__print(&port->host, text);
 	if (slirp_add_hostxfwd(slirp, (struct sockaddr *)&host, host_len, (struct sockaddr *)&guest, guest_len, flags) <
 	    0) {
 		int error = errno;
 		return failure__set(why, error, error == EADDRINUSE ? "PORT_IN_USE" : NULL,
 				    "port %u/%s of %s cannot be published: %s", port->host_port,
-				    port->udp ? "udp" : "tcp", text,
+				    port->protocol == POLICY_UDP ? "udp" : "tcp", text,
 				    error == EADDRINUSE      ? "it is taken; choose another, or 0 for one that is free"
 				    : error == EACCES        ? "this user may not bind it; choose one above 1023"
 				    : error == EADDRNOTAVAIL ? "this machine does not have the address"
@@ -71,7 +71,7 @@ int publish__bind(Slirp *slirp, const struct net_addresses *addresses, struct na
 	} bound = {.in6 = {.sin6_family = AF_UNSPEC}};
 	socklen_t bound_len = sizeof(bound);
 	if (fd < 0 || getsockname(fd, &bound.any, &bound_len) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
-	    (!port->udp && listen(fd, BACKLOG) < 0))
+	    (port->protocol == POLICY_TCP && listen(fd, BACKLOG) < 0))
 		return failure__set(why, EIO, NULL, "port %u of %s was published, but is not heard", port->host_port,
 				    text);
 	port->host_port = ntohs(is4 ? bound.in.sin_port : bound.in6.sin6_port);

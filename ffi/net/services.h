@@ -17,7 +17,7 @@ struct service {
 };
 
 struct services {
-	struct service at[SERVICES];
+	struct service *at;
 	unsigned count;
 };
 

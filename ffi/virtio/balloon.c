@@ -192,3 +192,20 @@ uint32_t virtio_balloon__given(const struct virtio_device *dev)
 	const struct balloon *b = (const struct balloon *)dev;
 	return atomic_load(&b->config.actual);
 }
+
+static int balloon__make(const void *config, struct device_maker *maker, struct failure *why)
+{
+	struct virtio_device *dev;
+	if (!*(const bool *)config)
+		return 0;
+	int err = virtio_balloon__new(&dev);
+	return err ? failure__set(why, -err, NULL, "the balloon device cannot be made") : maker->add(maker, dev, why);
+}
+
+const struct device_kind device_balloon = {
+	.id = VIRTIO_ID_BALLOON,
+	.field = {.key = "balloon", .kind = CBOR_BOOL},
+	.size = sizeof(bool),
+	.thread = CONFINE_QUIET,
+	.make = balloon__make,
+};

@@ -3,7 +3,7 @@
 #ifndef CAPSA_VIRTIO_BALLOON_H
 #define CAPSA_VIRTIO_BALLOON_H
 
-#include "virtio/virtio.h"
+#include "virtio/kind.h"
 
 #define BALLOON_PAGE 4096U /* whatever the guest's and the host's pages are */
 
@@ -14,5 +14,7 @@ void virtio_balloon__ask(struct virtio_device *dev, uint32_t pages);
 
 /* How many it says that it has given; from anywhere. */
 uint32_t virtio_balloon__given(const struct virtio_device *dev);
+
+extern const struct device_kind device_balloon;
 
 #endif

@@ -5,11 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/virtio.h"
+#include "confine/identity.h"
+#include "virtio/kind.h"
 
 #define BLK_SECTOR 512
 
 struct blk_options {
+	const char *path; /* what `fd` is opened from, if it is `identity` */
+	struct file_identity identity;
 	int fd; /* open for reading, and for writing unless read_only; taken over, but for a failure here */
 	bool read_only;
 	uint64_t sectors;
@@ -17,5 +20,7 @@ struct blk_options {
 };
 
 __attribute__((warn_unused_result)) int virtio_blk__new(const struct blk_options *options, struct virtio_device **out);
+
+extern const struct device_kind device_blk;
 
 #endif

@@ -236,3 +236,23 @@ int virtio_console__new(int fd, struct virtio_device **out)
 	*out = &c->dev;
 	return 0;
 }
+
+static int console__make(const void *config, struct device_maker *maker, struct failure *why)
+{
+	struct virtio_device *dev;
+	if (!*(const bool *)config)
+		return 0;
+	int err = virtio_console__new(maker->console, &dev);
+	if (err)
+		return failure__set(why, -err, NULL, "the console device cannot be made");
+	maker->console = -1;
+	return maker->add(maker, dev, why);
+}
+
+const struct device_kind device_console = {
+	.id = VIRTIO_ID_CONSOLE,
+	.field = {.key = "console", .kind = CBOR_BOOL},
+	.size = sizeof(bool),
+	.thread = CONFINE_QUIET,
+	.make = console__make,
+};

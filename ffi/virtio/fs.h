@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/virtio.h"
+#include "confine/identity.h"
+#include "virtio/kind.h"
 
 /* Who the guest sees as owner of the files of a share. */
 enum fs_ownership {
@@ -29,25 +30,26 @@ enum fs_cache {
 
 struct fs_root {
 	const char *name; /* entry in the device's root directory, "0", "1", …; ignored when `single` */
-	int fd;           /* O_PATH descriptor of what is shared, a directory or one regular file (then without a name:
-			   * whatever becomes of its names, it is that file); the device takes it over */
-	bool read_only;   /* refused here with EROFS, whatever the guest does */
+	const char *path; /* what `fd` is opened from, if it is `identity` */
+	struct file_identity identity;
+	int fd;         /* O_PATH descriptor of what is shared, a directory or one regular file (then without a name:
+			 * whatever becomes of its names, it is that file); the device takes it over */
+	bool read_only; /* refused here with EROFS, whatever the guest does */
 	/* What the guest changes of the directory at `fd` goes into another one (a transaction), which has two empty
 	 * directories, "upper" and "work": see fs/union.c. Then what the host has mounted below is shown as part of it.
 	 */
 	bool layered;
 	int layer; /* where `layered`: O_PATH descriptor of that one; the device takes it over */
+	const char *layer_path;
 	/* Paths below a directory, such as "a/b", which need not exist. The guest gets EROFS for whatever would change
 	 * what is there or below, or make it, by any name. What it has open, or has seen, when the host moves it there
 	 * goes on as before. */
-	const char *const *protect; /* copied */
-	unsigned protect_count;
+	CBOR_LIST_OF(const char *const) protect;
 	uint64_t size;   /* bytes that the guest may add, as fs/quota.c counts them; 0: any number */
 	bool host_locks; /* what the guest locks is locked on the host, too */
 	enum fs_cache cache;
 	enum fs_ownership ownership;
-	const struct fs_id_range *uid_map, *gid_map; /* FS_OWNER_MAP only */
-	unsigned uid_map_count, gid_map_count;
+	CBOR_LIST_OF(const struct fs_id_range) uid_map, gid_map; /* FS_OWNER_MAP only */
 };
 
 /* The host watches no more than `count` files: -ENOSPC or -EMFILE. Called once, on the worker. */
@@ -59,8 +61,7 @@ struct fs_options {
 	 * which each directory is a sub-mount with its own device number (FUSE_ATTR_SUBMOUNT), and each file is a file.
 	 */
 	bool single;
-	const struct fs_root *roots; /* copied */
-	unsigned root_count;
+	CBOR_LIST_OF(struct fs_root) roots; /* copied, with all that they point to */
 	uint64_t memory;     /* bytes that the guest has, which bound how many files it may hold; 0: any number */
 	fs_notice_fn notice; /* or NULL */
 	void *notice_arg;
@@ -110,9 +111,9 @@ bool virtio_fs__is_layered(const struct virtio_device *dev);
 void virtio_fs__stand(struct virtio_device *dev, bool stands);
 void virtio_fs__look(struct virtio_device *dev);
 
-/* The descriptor of one root, in the order of the options; it stays the device's. */
-int virtio_fs__root(const struct virtio_device *dev, unsigned index);
-/* That of its layer; -1 where it has none. */
-int virtio_fs__layer(const struct virtio_device *dev, unsigned index);
+/* As of struct device_kind: the roots, and their layers. */
+unsigned virtio_fs__shares(const struct virtio_device *dev, struct confine_share *shares, bool *foreign_owners);
+
+extern const struct device_kind device_fs;
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -248,6 +249,11 @@ void virtio_net__flush(struct virtio_device *dev)
 
 /* The device */
 
+void *virtio_net__arg(struct virtio_device *dev)
+{
+	return ((struct net *)dev)->arg;
+}
+
 static void net__queue_ready(struct virtio_device *dev, unsigned index)
 {
 	struct net *net = (struct net *)dev;
@@ -294,10 +300,22 @@ static void net__read_config(struct virtio_device *dev, size_t offset, void *to,
 	memcpy(to, (const uint8_t *)&net->config + offset, len);
 }
 
+/* Its configuration space is QEMU's, so QEMU is told what is in it; and to offer nothing that the device has not. */
+static void net__properties(struct virtio_device *dev, char *to, size_t size)
+{
+	const struct config *config = &((struct net *)dev)->config;
+	const uint8_t *mac = config->mac;
+	snprintf(to, size,
+		 ",mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u,rx_queue_size=%d,tx_queue_size=%d,ctrl_vq=off,"
+		 "ctrl_rx=off,ctrl_vlan=off,ctrl_rx_extra=off,ctrl_mac_addr=off,guest_announce=off,mq=off",
+		 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], config->mtu, VIRTQUEUE_MAX_SIZE, VIRTQUEUE_MAX_SIZE);
+}
+
 static const struct virtio_device_ops net_ops = {
 	.name = "net",
 	.id = VIRTIO_ID_NET,
 	.num_queues = 2,
+	.front_end = {.device = "virtio-net-device", .netdev = true, .properties = net__properties},
 	.features = F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_MRG_RXBUF | F_STATUS,
 	.config_size = sizeof(struct config),
 	.read_config = net__read_config,

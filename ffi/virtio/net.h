@@ -37,6 +37,9 @@ struct virtio_net_options {
 __attribute__((warn_unused_result)) int virtio_net__new(const struct virtio_net_options *options,
 							struct virtio_device **out);
 
+/* As of the options. */
+void *virtio_net__arg(struct virtio_device *dev);
+
 /*
  * Give the guest a frame (copied), whose checksums are right. Where it has no buffers the frame waits; one that would
  * make more than 4 MiB wait is dropped, as a full cable does. The guest is told by virtio_net__flush.

@@ -76,6 +76,7 @@ static const struct virtio_device_ops rng_ops = {
 	.name = "rng",
 	.id = VIRTIO_ID_RNG,
 	.num_queues = 1,
+	.front_end = {.device = "vhost-user-rng"},
 	.activate = rng__activate,
 	.queue_ready = rng__queue_ready,
 	.reset = rng__reset,
@@ -91,3 +92,20 @@ int virtio_rng__new(struct virtio_device **out)
 	*out = &rng->dev;
 	return 0;
 }
+
+static int rng__make(const void *config, struct device_maker *maker, struct failure *why)
+{
+	struct virtio_device *dev;
+	if (!*(const bool *)config)
+		return 0;
+	int err = virtio_rng__new(&dev);
+	return err ? failure__set(why, -err, NULL, "the rng device cannot be made") : maker->add(maker, dev, why);
+}
+
+const struct device_kind device_rng = {
+	.id = VIRTIO_ID_RNG,
+	.field = {.key = "rng", .kind = CBOR_BOOL},
+	.size = sizeof(bool),
+	.thread = CONFINE_QUIET,
+	.make = rng__make,
+};

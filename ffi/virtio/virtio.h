@@ -4,6 +4,7 @@
 #define CAPSA_VIRTIO_VIRTIO_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,15 @@ enum virtio_id {
 
 struct virtio_device;
 
+/* How QEMU shows a device to the guest: its front end, which speaks vhost-user to the device here. */
+struct virtio_front_end {
+	const char *device; /* of -device; NULL: QEMU has no way to attach it */
+	bool netdev;        /* behind a -netdev of its own, which connects to a socket itself */
+	bool config;        /* asks for the configuration space; else it makes one itself */
+	/* Write what else -device is told, as in ",tag=share". NULL: nothing. */
+	void (*properties)(struct virtio_device *dev, char *to, size_t size);
+};
+
 /*
  * Order of calls, all on the device's worker loop thread: read_config/write_config at any time;
  * activate once the driver is ready (features fixed, all queues it uses enabled); queue_ready for each kick;
@@ -45,6 +55,7 @@ struct virtio_device_ops {
 	uint32_t id;      /* enum virtio_id */
 	unsigned num_queues;
 	uint64_t features; /* device feature bits offered (not the VIRTIO_F_ transport ones) */
+	struct virtio_front_end front_end;
 
 	/* Device configuration space; offset+len was checked against config_size. */
 	size_t config_size;

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "virtio/virtio.h"
+#include "virtio/kind.h"
 
 #define VSOCK_HOST_CID 2
 
@@ -23,8 +23,9 @@ struct vsock_ports_ops {
  * gets a reset.
  */
 struct vsock_options {
-	uint64_t guest_cid; /* 3.. */
-	int dir_fd;         /* directory of the sockets; the device takes it over */
+	uint64_t guest_cid;             /* 3..; 0 in a configuration without the device */
+	CBOR_LIST_OF(uint32_t) listens; /* ports that are listened on from the start */
+	int dir_fd;                     /* directory of the sockets; the device takes it over */
 	const struct vsock_ports_ops *ports;
 	void *ports_owner;
 };
@@ -34,5 +35,7 @@ __attribute__((warn_unused_result)) int virtio_vsock__new(const struct vsock_opt
 
 /* On the worker's loop thread. -EEXIST when the port is listened on already, else 0 or -errno. */
 __attribute__((warn_unused_result)) int vsock__listen(struct virtio_device *dev, uint32_t port);
+
+extern const struct device_kind device_vsock;
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/errno_name.h"
 #include "vmm/build/handover.h"
 #include "vmm/keeper/cleanup.h"
@@ -58,7 +59,7 @@ int main(int argc, char *argv[])
 	if (argc > 1 && strcmp(argv[1], "confinement") == 0)
 		return probe__confinement(argc > 2 ? argv[2] : NULL);
 	uint64_t began = monotonic_ns();
-	struct vmm_config config = {.texts = NULL};
+	struct vmm_config config = {.version = 0};
 	struct failure why;
 	struct stat st;
 	if (fstat(HANDOVER_CONTROL, &st) < 0 || !S_ISSOCK(st.st_mode)) {
@@ -74,7 +75,7 @@ int main(int argc, char *argv[])
 	}
 	if (config.detached || isatty(STDERR_FILENO)) /* who was taken over would read its keys */
 		stdio__detach();
-	for (unsigned i = 0; i < config.lan_count; i++)
+	for (unsigned i = 0; i < vmm_config__lans(&config); i++)
 		fcntl(HANDOVER_LISTENERS + (int)i, F_SETFD, FD_CLOEXEC);
 	allow_open_files();
 	struct keeper keeper = {.link = -1};

@@ -2,67 +2,27 @@
 #include "vmm/vmm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "common/errno_name.h"
+#include "net/config.h"
 #include "os/process.h"
+#include "virtio/console.h"
+#include "virtio/vsock.h"
+#include "vmm/control/requests.h"
 #include "vmm/control/share_use.h"
+#include "vmm/keeper/cleanup.h"
 #include "vmm/keeper/trap.h"
 
 #define DELIVER_MS 10000 /* for the starter to take what the guest sent before it ended */
 
-/* Events */
-
-static void say_failed(struct vmm *vmm, const struct failure *why)
-{
-	struct buffer frame = {.data = NULL};
-	struct writer out = frame__begin(&frame);
-	writer__text(&out, "event", "failed");
-	writer__text(&out, "code", why->code);
-	writer__text(&out, "message", why->message);
-	control__event(vmm->control, &out, false);
-}
-
-static void say_data(struct vmm *vmm, const char *event, const void *data, size_t len, bool keep_up)
-{
-	struct buffer frame = {.data = NULL};
-	struct writer out = frame__begin(&frame);
-	writer__text(&out, "event", event);
-	writer__bytes(&out, "data", data, len);
-	control__event(vmm->control, &out, keep_up);
-}
-
-void vmm__guest_said(void *arg, const void *data, size_t len)
-{
-	struct vmm *vmm = arg;
-	log__append(vmm->events_log, data, len);
-	say_data(vmm, "guest", data, len, false);
-	if (control__congested(vmm->control))
-		guest_stream__pause(vmm->guest);
-}
-
-/* A console that waited for its reader would hold up the guest's kernel: who is behind misses output, the log has it.
- */
-void vmm__console_said(void *arg, const void *data, size_t len)
-{
-	struct vmm *vmm = arg;
-	log__append(vmm->console_log, data, len);
-	say_data(vmm, "console", data, len, true);
-}
-
 /* The end */
-
-void vmm__end(struct vmm *vmm, const char *reason)
-{
-	if (vmm->state == VMM_ENDING)
-		return;
-	vmm->state = VMM_ENDING;
-	vmm->reason = reason;
-	loop__stop(vmm->loop);
-}
 
 static void turn(void *arg)
 {
@@ -74,7 +34,7 @@ static void deliver(struct vmm *vmm)
 {
 	size_t taken = 1;
 	while (vmm->guest && taken && !control__congested(vmm->control)) {
-		struct loop *worker = vmm->devices.vsock->worker.loop;
+		struct loop *worker = device_set__find(&vmm->built.devices, &device_vsock)->worker.loop;
 		if (loop__call(worker, turn, NULL) < 0 || loop__call(worker, turn, NULL) < 0)
 			break;
 		taken = guest_stream__drain(vmm->guest);
@@ -88,14 +48,14 @@ static void give_up_delivery(void *arg)
 	loop__stop(((struct vmm *)arg)->loop);
 }
 
-void vmm__machine_ended(struct machine *machine, enum machine_end end, const struct failure *why)
+static void machine_ended(struct machine *machine, enum machine_end end, const struct failure *why)
 {
 	struct vmm *vmm = machine->owner;
 	uint64_t timer;
 	if (vmm->state == VMM_ENDING)
 		return;
 	if (end == MACHINE_FAILED)
-		say_failed(vmm, why);
+		vmm__say_failed(vmm, why);
 	vmm->state = VMM_ENDING;
 	vmm->reason = end == MACHINE_FAILED ? "failed" : "shutdown";
 	if (loop__timer(vmm->loop, DELIVER_MS, give_up_delivery, vmm, &timer) < 0)
@@ -146,7 +106,7 @@ static void on_keeper_gone(void *arg, int fd, unsigned ready)
 	loop__del(vmm->loop, fd);
 	(void)!failure__set(&why, EIO, "VMM_DIED", "the sandbox's keeper process was killed; the sandbox ends with it");
 	if (vmm->state != VMM_ENDING)
-		say_failed(vmm, &why);
+		vmm__say_failed(vmm, &why);
 	vmm__end(vmm, "failed");
 	loop__stop(vmm->loop);
 }
@@ -175,24 +135,73 @@ static int limit_life(struct vmm *vmm, struct failure *why)
 	return err ? failure__set(why, -err, NULL, "no timer for the machine's end") : 0;
 }
 
+static bool has_console(const struct vmm_config *config)
+{
+	return *(const bool *)vmm_config__told(config, &device_console) || config->serial;
+}
+
+/* Everything that lives in the runtime directory: what of it this process opens or binds now it has by descriptor from
+ * then on. Confined, it has the one directory in it where sockets come and go. */
+static int fill_runtime_dir(struct vmm *vmm, struct failure *why)
+{
+	const struct vmm_config *config = vmm->config;
+	const struct nat_options *net = vmm_config__told(config, &device_net);
+	char path[CONFIG_MAX_RUNTIME_DIR + 16];
+	int dir = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int err = dir < 0 || (mkdirat(dir, VMM_DIR, 0700) < 0 && errno != EEXIST) ? -errno : 0;
+	if (!err && has_console(config))
+		err = log__new(dir, CONSOLE_LOG, LOG_LINES, config->log_limit, &vmm->console_log);
+	if (!err && config->events_port)
+		err = log__new(dir, EVENTS_LOG, LOG_FRAMES, config->log_limit, &vmm->events_log);
+	if (!err && net->present)
+		err = log__new(dir, NETWORK_LOG, LOG_LINES, config->log_limit, &vmm->network_log);
+	if (dir >= 0)
+		close(dir);
+	snprintf(path, sizeof(path), "%s/control.sock", config->runtime_dir);
+	if (!err)
+		err = control__listen(vmm->control, path);
+	if (!err && config->events_port)
+		err = guest_stream__new(vmm->loop, vmm->built.own_dir, (uint32_t)config->events_port, vmm__guest_said,
+					vmm, &vmm->guest);
+	if (!err && config->clock_port)
+		err = host_clock__new(vmm->loop, vmm->built.own_dir, (uint32_t)config->clock_port, &vmm->clock);
+	return err ? failure__set(why, -err, NULL, "runtimeDir %s cannot be filled in (%s)", config->runtime_dir,
+				  errno_name(-err))
+		   : 0;
+}
+
+static int open_door(void *owner, enum door door, uint32_t number)
+{
+	return doors__open(&((struct vmm *)owner)->doors, door, number);
+}
+
+static int make_machine(struct vmm *vmm, struct failure *why)
+{
+	int console = -1;
+	int err =
+		has_console(vmm->config) ? console__new(vmm->loop, vmm__console_said, vmm, &vmm->console, &console) : 0;
+	return err ? failure__set(why, -err, NULL, "no socket pair for the console")
+		   : build__machine(&vmm->built, console, why);
+}
+
 static int start_machine(struct vmm *vmm, struct failure *why)
 {
 	int err = limit_life(vmm, why);
 	if (!err)
-		err = device_set__start(&vmm->devices, vmm->machine.narrow, why);
+		err = device_set__start(&vmm->built.devices, vmm->built.machine.narrow, why);
 	if (!err)
-		err = vmm->engine->start(&vmm->machine, why);
+		err = vmm->built.engine->start(&vmm->built.machine, why);
 	if (err)
 		return err;
-	if (vmm->machine.narrow)
-		confine__narrow(CONFINE_MAIN, vmm->machine.child != 0);
+	if (vmm->built.machine.narrow)
+		confine__narrow(CONFINE_MAIN, vmm->built.machine.child != 0);
 	notice__confinement(vmm);
 	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "started");
 	writer__text(&out, "engine", vmm->config->engine);
 	writer__uint(&out, "ns", monotonic_ns() - vmm->began);
-	network__add_ports(&out, &vmm->devices);
+	network__add_ports(&out, vmm->config);
 	control__event(vmm->control, &out, false);
 	if (vmm->state == VMM_STARTING)
 		vmm->state = VMM_RUNNING;
@@ -203,24 +212,22 @@ static int start(struct vmm *vmm, struct failure *why)
 {
 	int err = watch_signals(vmm, why);
 	if (!err)
-		err = build__runtime(vmm, why);
+		err = fill_runtime_dir(vmm, why);
 	if (!err)
-		err = build__open_files(vmm, why);
+		err = build__open_files(&vmm->built, why);
 	if (!err)
-		err = build__machine(vmm, why);
+		err = make_machine(vmm, why);
 	if (!err)
-		keeper__made(vmm->keeper, vmm->machine.child);
+		keeper__made(vmm->keeper, vmm->built.machine.child);
 	if (!err)
 		err = trap__install() < 0 ? failure__set(why, EIO, NULL, "signals cannot be handled")
-					  : build__confinement(vmm, why);
+					  : build__confinement(&vmm->built, why);
 	return err ? err : start_machine(vmm, why);
 }
 
 static void take_down(struct vmm *vmm)
 {
-	build__close_files(vmm);
-	if (vmm->created)
-		vmm->engine->destroy(&vmm->machine);
+	build__take_down(&vmm->built);
 	if (vmm->console)
 		console__drain(vmm->console); /* the guest's last words */
 	if (vmm->guest)
@@ -229,8 +236,8 @@ static void take_down(struct vmm *vmm)
 	struct writer out = frame__begin(&frame);
 	writer__text(&out, "event", "exited");
 	writer__text(&out, "reason", vmm->reason);
-	share_use__add(&out, &vmm->devices);
-	device_set__end(&vmm->devices);
+	share_use__add(&out, &vmm->built.devices);
+	device_set__end(&vmm->built.devices);
 	guest_stream__free(vmm->guest);
 	host_clock__free(vmm->clock);
 	console__free(vmm->console);
@@ -254,8 +261,6 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 		.keeper = keeper,
 		.began = began,
 		.signals = -1,
-		.kernel = -1,
-		.initrd = -1,
 		.detached = config->detached,
 		.doors = {.fd = keeper->doors, .lock = PTHREAD_MUTEX_INITIALIZER},
 	};
@@ -267,6 +272,9 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 	int err = loop__new(&vmm.loop);
 	if (err)
 		return 1;
+	const struct device_maker maker = {
+		.open = open_door, .notice = network__notice, .watches = notice__watches, .owner = &vmm};
+	build__begin(&vmm.built, config, &maker, vmm.loop, machine_ended);
 	options.loop = vmm.loop;
 	err = control__new(&options, &vmm.control);
 	if (err) {
@@ -276,7 +284,7 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 	struct failure why;
 	err = start(&vmm, &why);
 	if (err) {
-		say_failed(&vmm, &why);
+		vmm__say_failed(&vmm, &why);
 		vmm.reason = "failed";
 		vmm.state = VMM_ENDING;
 	} else {

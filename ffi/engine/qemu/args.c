@@ -8,11 +8,9 @@
 
 #include "common/clock.h"
 #include "engine/qemu/qemu.h"
-#include "virtio/net.h"
 
 /* seccomp in QEMU itself: it has nothing to start and nobody to become. */
 #define SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-#define FS_TAG_MAX 36 /* virtio 1.2, section 5.11.4: the configuration begins with the tag */
 
 static void push(struct qemu_args *args, char *text)
 {
@@ -61,35 +59,6 @@ static void add_file(struct qemu_args *args, const char *option, int fd)
 	inherit(args, fd);
 }
 
-bool qemu_args__wants_config(const struct virtio_device *dev)
-{
-	return dev->ops->id == VIRTIO_ID_VSOCK || dev->ops->id == VIRTIO_ID_BLOCK;
-}
-
-/* Its configuration space is QEMU's, so QEMU is told what is in it; and to offer nothing that the device has not. */
-static void add_net(struct qemu_args *args, struct virtio_device *dev, unsigned index)
-{
-	uint8_t mac[VIRTIO_NET_MAC];
-	uint16_t mtu;
-	dev->ops->read_config(dev, 0, mac, sizeof(mac));
-	dev->ops->read_config(dev, VIRTIO_NET_MTU_AT, &mtu, sizeof(mtu));
-	qemu_args__add(args, "-netdev");
-	qemu_args__addf(args, "vhost-user,id=n%u,chardev=d%u", index, index);
-	qemu_args__add(args, "-device");
-	qemu_args__addf(args,
-			"virtio-net-device,netdev=n%u,mac=%02x:%02x:%02x:%02x:%02x:%02x,host_mtu=%u,rx_queue_size=%d,"
-			"tx_queue_size=%d,ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_rx_extra=off,ctrl_mac_addr=off,"
-			"guest_announce=off,mq=off",
-			index, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], mtu, VIRTQUEUE_MAX_SIZE,
-			VIRTQUEUE_MAX_SIZE);
-}
-
-/* -netdev wants a socket that passes descriptors, and believes it only of one it has connected itself. */
-bool qemu_args__connects(const struct virtio_device *dev)
-{
-	return dev->ops->id == VIRTIO_ID_NET;
-}
-
 /* A comma in a value is written twice. */
 static void add_connecting(struct qemu_args *args, const char *runtime_dir, unsigned index)
 {
@@ -103,41 +72,30 @@ static void add_connecting(struct qemu_args *args, const char *runtime_dir, unsi
 	qemu_args__addf(args, "socket,id=d%u,path=%.*s/" QEMU_NET_SOCKET, index, (int)len, doubled, index);
 }
 
+/* QEMU fills its buses in the order in which Linux finds the devices. */
 static int add_device(struct qemu_args *args, struct virtio_device *dev, unsigned index, int fd,
 		      const char *runtime_dir, struct failure *why)
 {
-	char tag[FS_TAG_MAX + 1] = "";
+	const struct virtio_front_end *front_end = &dev->ops->front_end;
+	char properties[512] = "";
+	if (!front_end->device)
+		return failure__set(why, ENOTSUP, NULL, "engine \"qemu\" has no way to attach a %s device",
+				    dev->ops->name);
 	qemu_args__add(args, "-chardev");
-	if (qemu_args__connects(dev)) {
+	if (front_end->netdev) {
 		add_connecting(args, runtime_dir, index);
+		qemu_args__add(args, "-netdev");
+		qemu_args__addf(args, "vhost-user,id=n%u,chardev=d%u", index, index);
 	} else {
 		qemu_args__addf(args, "socket,id=d%u,fd=%d", index, fd);
 		inherit(args, fd);
 	}
-	if (dev->ops->id != VIRTIO_ID_NET)
-		qemu_args__add(args, "-device");
-	switch (dev->ops->id) {
-	case VIRTIO_ID_VSOCK:
-		qemu_args__addf(args, "vhost-user-vsock-device,chardev=d%u", index);
-		return 0;
-	case VIRTIO_ID_BLOCK: /* QEMU fills its buses in the order in which Linux finds them */
-		qemu_args__addf(args, "vhost-user-blk,chardev=d%u,num-queues=1", index);
-		return 0;
-	case VIRTIO_ID_RNG:
-		qemu_args__addf(args, "vhost-user-rng,chardev=d%u", index);
-		return 0;
-	case VIRTIO_ID_NET:
-		add_net(args, dev, index);
-		return 0;
-	case VIRTIO_ID_FS:
-		dev->ops->read_config(dev, 0, tag, FS_TAG_MAX);
-		qemu_args__addf(args, "vhost-user-fs-device,chardev=d%u,queue-size=%d,num-request-queues=%u,tag=%s",
-				index, VIRTQUEUE_MAX_SIZE, dev->ops->num_queues - 1, tag);
-		return 0;
-	default:
-		return failure__set(why, ENOTSUP, NULL, "engine \"qemu\" has no way to attach a %s device",
-				    dev->ops->name);
-	}
+	if (front_end->properties)
+		front_end->properties(dev, properties, sizeof(properties));
+	qemu_args__add(args, "-device");
+	qemu_args__addf(args, "%s,%s%u%s", front_end->device, front_end->netdev ? "netdev=n" : "chardev=d", index,
+			properties);
+	return 0;
 }
 
 /* Devices without the balloon. */

@@ -120,7 +120,7 @@ static void attach_on_worker(void *arg)
 	struct vhost_user_options options = {
 		.fd = call->fd,
 		.listens = call->listens,
-		.config = qemu_args__wants_config(dev),
+		.config = dev->ops->front_end.config,
 		.broken = backend_broken,
 		.arg = call->qemu,
 	};
@@ -171,7 +171,7 @@ static int make_ends(struct qemu *qemu, unsigned index, bool connects, int *near
 static int attach(struct qemu *qemu, unsigned index, int *far, struct failure *why)
 {
 	const struct machine_device *device = &qemu->machine->devices[index];
-	struct attach_call call = {.qemu = qemu, .index = index, .listens = qemu_args__connects(device->dev)};
+	struct attach_call call = {.qemu = qemu, .index = index, .listens = device->dev->ops->front_end.netdev};
 	int err = make_ends(qemu, index, call.listens, &call.fd, far);
 	if (err)
 		return failure__set(why, -err, NULL, "no sockets for the %s device", device->dev->ops->name);
@@ -189,7 +189,7 @@ static int make_connections(struct qemu *qemu, struct failure *why)
 	const struct machine *machine = qemu->machine;
 	for (unsigned i = 0; qemu->process.connects >= 0 && i < machine->device_count; i++) {
 		struct sockaddr_un address;
-		if (!qemu_args__connects(machine->devices[i].dev))
+		if (!machine->devices[i].dev->ops->front_end.netdev)
 			continue;
 		int fd = socket__new(AF_UNIX, SOCK_STREAM, 0, true);
 		int err = fd < 0 ? fd : net_socket(qemu, i, &address);
@@ -314,7 +314,7 @@ static int start_process(struct qemu *qemu, const struct qemu_args *args, const 
 		.sockets = sockets,
 	};
 	for (unsigned i = 0; i < machine->device_count; i++)
-		if (qemu_args__connects(machine->devices[i].dev) && net_socket(qemu, i, &addresses[i]) == 0)
+		if (machine->devices[i].dev->ops->front_end.netdev && net_socket(qemu, i, &addresses[i]) == 0)
 			sockets[program.socket_count++] = addresses[i].sun_path;
 	const struct confine_request cage = {.mode = machine->config->confine,
 					     .program = &program,

@@ -83,14 +83,14 @@ struct qemu_wires {
 	int kernel, initrd;
 	int monitor;
 	int console, serial;
-	int devices[MACHINE_MAX_DEVICES]; /* none for one that qemu_args__connects */
+	int devices[MACHINE_MAX_DEVICES]; /* none for a front end with `netdev` */
 };
 
 /* Whether there is a balloon: the one device to do without where there are many. */
 bool qemu_args__has_balloon(const struct machine *machine);
 
-/* Whether QEMU will have it only by the path of a socket: "netN.sock", N its index, in the runtime directory. */
-bool qemu_args__connects(const struct virtio_device *dev);
+/* Where QEMU will have a device only by the path of a socket (a front end with `netdev`), N its index: -netdev wants a
+ * socket that passes descriptors, and believes it only of one it has connected itself. */
 #define QEMU_NET_SOCKET "net%u.sock"
 #define QEMU_MAX_PATH 128 /* of one: more than a socket's may have */
 
@@ -102,9 +102,6 @@ void qemu_args__free(struct qemu_args *args);
 /* Add one argument. */
 void qemu_args__add(struct qemu_args *args, const char *text);
 __attribute__((format(printf, 2, 3))) void qemu_args__addf(struct qemu_args *args, const char *format, ...);
-
-/* Whether QEMU asks this device's back end for its configuration space (where not, QEMU makes one itself). */
-bool qemu_args__wants_config(const struct virtio_device *dev);
 
 /* ---- the architecture: x86_64.c ---- */
 

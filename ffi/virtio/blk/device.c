@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -226,9 +227,16 @@ static void blk__destroy(struct virtio_device *dev)
 	free(blk);
 }
 
+static void blk__properties(struct virtio_device *dev, char *to, size_t size)
+{
+	(void)dev;
+	snprintf(to, size, ",num-queues=1");
+}
+
 #define BLK_OPS(more_features)                                                                                         \
 	{                                                                                                              \
 		.name = "blk", .id = VIRTIO_ID_BLOCK, .num_queues = 1, .features = FEATURES | (more_features),         \
+		.front_end = {.device = "vhost-user-blk", .config = true, .properties = blk__properties},              \
 		.config_size = sizeof(struct blk_config), .read_config = blk__read_config,                             \
 		.write_config = blk__write_config, .activate = blk__activate, .queue_ready = blk__queue_ready,         \
 		.reset = blk__reset, .destroy = blk__destroy,                                                          \

@@ -311,19 +311,24 @@ bool virtio_fs__use(const struct virtio_device *dev, unsigned index, struct fs_u
 	return use__get(((const struct virtio_fs *)dev)->session, index, use);
 }
 
-int virtio_fs__root(const struct virtio_device *dev, unsigned index)
+unsigned virtio_fs__shares(const struct virtio_device *dev, struct confine_share *shares, bool *foreign_owners)
 {
 	const struct fs_session *session = ((const struct virtio_fs *)dev)->session;
-	if (index >= session->share_count)
-		return -1;
-	const struct fs_inode *root = session->shares[index].root;
-	return root->under ? root->under->fd : root->fd;
-}
-
-int virtio_fs__layer(const struct virtio_device *dev, unsigned index)
-{
-	const struct fs_session *session = ((const struct virtio_fs *)dev)->session;
-	return index < session->share_count && session->shares[index].layer ? session->shares[index].layer->fd : -1;
+	unsigned count = 0;
+	for (unsigned i = 0; i < session->share_count; i++) {
+		const struct fs_share *share = &session->shares[i];
+		const struct fs_inode *root = share->root->under ? share->root->under : share->root;
+		if (shares)
+			shares[count] =
+				(struct confine_share){.fd = root->fd, .read_only = share->read_only || share->layer};
+		count++;
+		if (share->layer && shares)
+			shares[count] = (struct confine_share){.fd = share->layer->fd, .whiteouts = true};
+		count += share->layer != NULL;
+		*foreign_owners =
+			*foreign_owners || share->ownership == FS_OWNER_PASSTHROUGH || share->ownership == FS_OWNER_MAP;
+	}
+	return count;
 }
 
 static void fs_reset(struct virtio_device *dev)
@@ -351,10 +356,18 @@ static void fs_destroy(struct virtio_device *dev)
 	free(dev);
 }
 
+static void fs_properties(struct virtio_device *dev, char *to, size_t size)
+{
+	const struct virtio_fs *fs = fs_of(dev);
+	snprintf(to, size, ",queue-size=%d,num-request-queues=%u,tag=%.*s", VIRTQUEUE_MAX_SIZE,
+		 fs->config.num_request_queues, TAG_BYTES, (const char *)fs->config.tag);
+}
+
 static const struct virtio_device_ops fs_ops = {
 	.name = "fs",
 	.id = VIRTIO_ID_FS,
 	.num_queues = 2,
+	.front_end = {.device = "vhost-user-fs-device", .properties = fs_properties},
 	.config_size = sizeof(struct fs_config),
 	.read_config = fs_read_config,
 	.write_config = fs_write_config,
@@ -367,7 +380,7 @@ static const struct virtio_device_ops fs_ops = {
 int virtio_fs__new(const struct fs_options *options, struct virtio_device **out)
 {
 	size_t tag_len = options->tag ? strlen(options->tag) : 0;
-	if (!tag_len || tag_len > TAG_BYTES || !options->root_count || (options->single && options->root_count != 1))
+	if (!tag_len || tag_len > TAG_BYTES || !options->roots.count || (options->single && options->roots.count != 1))
 		return -EINVAL;
 	struct virtio_fs *fs = calloc(1, sizeof(*fs));
 	if (!fs)

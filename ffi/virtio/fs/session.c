@@ -126,11 +126,11 @@ static int add_share(struct fs_session *s, const struct fs_root *root)
 	s->share_count++;
 	int err = !share->name ? -ENOMEM : s->single ? 0 : valid_component(share->name);
 	if (!err)
-		err = copy_map(&share->uid_map, &share->uid_map_count, root->uid_map, root->uid_map_count);
+		err = copy_map(&share->uid_map, &share->uid_map_count, root->uid_map.at, root->uid_map.count);
 	if (!err)
-		err = copy_map(&share->gid_map, &share->gid_map_count, root->gid_map, root->gid_map_count);
+		err = copy_map(&share->gid_map, &share->gid_map_count, root->gid_map.at, root->gid_map.count);
 	if (!err)
-		err = protect__new(root->protect, root->protect_count, &share->protected);
+		err = protect__new(root->protect.at, root->protect.count, &share->protected);
 	if (!err)
 		err = inode__new_root(s, share, root->fd, &share->root);
 	if (!err && root->layered)
@@ -192,7 +192,7 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 	s->notice = options->notice;
 	s->notice_arg = options->notice_arg;
 	s->single = options->single;
-	s->shares = calloc(options->root_count, sizeof(*s->shares));
+	s->shares = calloc(options->roots.count, sizeof(*s->shares));
 	char proc[32]; /* by this process's number: "self" may be the process that opens it */
 	snprintf(proc, sizeof(proc), "/proc/%d/fd", (int)getpid());
 	s->proc = tree__open(proc, false);
@@ -200,8 +200,8 @@ int session__new(const struct fs_options *options, struct fs_session **out)
 	int err = s->proc < 0 ? s->proc : s->shares ? 0 : -ENOMEM;
 	if (!err && !s->single)
 		err = inode__new_root(s, NULL, -1, &s->top);
-	for (unsigned i = 0; !err && i < options->root_count; i++)
-		err = add_share(s, &options->roots[i]);
+	for (unsigned i = 0; !err && i < options->roots.count; i++)
+		err = add_share(s, &options->roots.at[i]);
 	if (err) {
 		for (unsigned i = 0; s->shares && i < s->share_count; i++)
 			give_back(&s->shares[i]);

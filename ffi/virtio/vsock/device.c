@@ -196,6 +196,7 @@ static const struct virtio_device_ops vsock_ops = {
 	.name = "vsock",
 	.id = VIRTIO_ID_VSOCK,
 	.num_queues = VSOCK_QUEUES,
+	.front_end = {.device = "vhost-user-vsock-device", .config = true},
 	.config_size = sizeof(uint64_t),
 	.read_config = vsock__read_config,
 	.write_config = vsock__write_config,

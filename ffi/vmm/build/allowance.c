@@ -3,16 +3,13 @@
 
 #include <string.h>
 
-#include "net/gate.h"
+#include "vmm/build/kinds.h"
 
-#define KIB (1ULL << 10)
 #define MIB (1ULL << 20)
 
 /* capsa-vmm without any device, with its queues, spilled streams, descriptors and what the kernel has for it: the
  * tables of pages, and files watched for the guest. */
 #define VMM (384 * MIB)
-/* Both directions of a TCP connection, full: what libslirp holds for their readers. */
-#define CONNECTION (384 * KIB)
 /* QEMU, with the code that it makes of the guest's (tb-size=256); and for each processor, with its tables of
  * addresses, which grow with the memory that the guest uses. */
 #define QEMU (512 * MIB)
@@ -31,10 +28,11 @@
 
 struct allowance allowance__of(const struct vmm_config *config)
 {
-	struct allowance allowance = {.vmm = VMM + config->fs_count * virtio_fs__bound(config->memory)};
-	if (config->net.present)
-		allowance.vmm +=
-			CONNECTION * (config->net.max_connections ? config->net.max_connections : GATE_CONNECTIONS);
+	struct allowance allowance = {.vmm = VMM};
+	for (unsigned i = 0; device_kinds[i]; i++)
+		if (device_kinds[i]->held)
+			allowance.vmm +=
+				device_kinds[i]->held(vmm_config__told(config, device_kinds[i]), config->memory);
 	allowance.vmm_data = allowance.vmm;
 	if (strcmp(config->engine, "qemu") == 0)
 		allowance.engine = allowance.engine_data = QEMU + config->cpus * QEMU_CPU(config->memory);

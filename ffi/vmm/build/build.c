@@ -1,4 +1,6 @@
-/* Making the machine that the configuration describes, and all that surrounds it. */
+/* Making the machine that the configuration describes. */
+#include "vmm/build/build.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,39 +10,24 @@
 #include <unistd.h>
 
 #include "common/errno_name.h"
+#include "virtio/balloon.h"
+#include "virtio/console.h"
 #include "vmm/build/allowance.h"
 #include "vmm/build/handover.h"
-#include "vmm/keeper/cleanup.h"
-#include "vmm/vmm.h"
 
-/* Everything that lives in the runtime directory: what of it this process opens or binds now it has by descriptor from
- * then on. Confined, it has the one directory in it where sockets come and go. */
-int build__runtime(struct vmm *vmm, struct failure *why)
+void build__begin(struct built *built, const struct vmm_config *config, const struct device_maker *maker,
+		  struct loop *loop,
+		  void (*ended)(struct machine *machine, enum machine_end end, const struct failure *why))
 {
-	const struct vmm_config *config = vmm->config;
-	char path[CONFIG_MAX_RUNTIME_DIR + 16];
-	int dir = open(config->runtime_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int err = dir < 0 || (mkdirat(dir, VMM_DIR, 0700) < 0 && errno != EEXIST) ? -errno : 0;
-	if (!err && (config->console || config->serial))
-		err = log__new(dir, CONSOLE_LOG, LOG_LINES, config->log_limit, &vmm->console_log);
-	if (!err && config->events_port)
-		err = log__new(dir, EVENTS_LOG, LOG_FRAMES, config->log_limit, &vmm->events_log);
-	if (!err && config->net.present)
-		err = log__new(dir, NETWORK_LOG, LOG_LINES, config->log_limit, &vmm->network_log);
-	if (dir >= 0)
-		close(dir);
-	snprintf(path, sizeof(path), "%s/control.sock", config->runtime_dir);
-	snprintf(vmm->own_dir, sizeof(vmm->own_dir), "%s/" VMM_DIR, config->runtime_dir);
-	if (!err)
-		err = control__listen(vmm->control, path);
-	if (!err && config->events_port)
-		err = guest_stream__new(vmm->loop, vmm->own_dir, (uint32_t)config->events_port, vmm__guest_said, vmm,
-					&vmm->guest);
-	if (!err && config->clock_port)
-		err = host_clock__new(vmm->loop, vmm->own_dir, (uint32_t)config->clock_port, &vmm->clock);
-	return err ? failure__set(why, -err, NULL, "runtimeDir %s cannot be filled in (%s)", config->runtime_dir,
-				  errno_name(-err))
-		   : 0;
+	*built = (struct built){.config = config, .kernel = -1, .initrd = -1, .devices.maker = *maker};
+	snprintf(built->own_dir, sizeof(built->own_dir), "%s/" VMM_DIR, config->runtime_dir);
+	struct device_maker *ours = &built->devices.maker;
+	ours->name = config->name;
+	ours->memory = config->memory;
+	ours->socket_dir = built->own_dir;
+	ours->first_listener = HANDOVER_LISTENERS;
+	ours->console = -1;
+	built->machine = (struct machine){.loop = loop, .ended = ended, .owner = maker->owner};
 }
 
 /* Not waiting for the other side of a FIFO, which a guest may have put where the file was. */
@@ -69,16 +56,16 @@ static int check_kernel(int fd, const char *path, struct failure *why)
 }
 
 /* A guest that runs out of memory while it unpacks its initrd dies without a word: say so before. */
-int build__open_files(struct vmm *vmm, struct failure *why)
+int build__open_files(struct built *built, struct failure *why)
 {
-	const struct vmm_config *config = vmm->config;
+	const struct vmm_config *config = built->config;
 	uint64_t kernel = 0, initrd = 0;
 	int err = open_file(config->kernel, &config->kernel_identity, "kernel",
-			    "; `capsa kernel build` makes capsa's own", &vmm->kernel, &kernel, why);
+			    "; `capsa kernel build` makes capsa's own", &built->kernel, &kernel, why);
 	if (!err && config->initrd)
-		err = open_file(config->initrd, &config->initrd_identity, "initrd", "", &vmm->initrd, &initrd, why);
+		err = open_file(config->initrd, &config->initrd_identity, "initrd", "", &built->initrd, &initrd, why);
 	if (!err)
-		err = check_kernel(vmm->kernel, config->kernel, why);
+		err = check_kernel(built->kernel, config->kernel, why);
 	if (err)
 		return err;
 	uint64_t least = kernel + 2 * initrd + (16U << 20);
@@ -92,9 +79,9 @@ int build__open_files(struct vmm *vmm, struct failure *why)
 	return 0;
 }
 
-void build__close_files(struct vmm *vmm)
+static void close_files(struct built *built)
 {
-	int *files[] = {&vmm->kernel, &vmm->initrd};
+	int *files[] = {&built->kernel, &built->initrd};
 	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		if (*files[i] >= 0)
 			close(*files[i]);
@@ -102,114 +89,105 @@ void build__close_files(struct vmm *vmm)
 	}
 }
 
-static enum confine_mode confine_mode(const struct vmm_config *config)
+/* The console's descriptor goes to a device, or to the engine: as what it carries itself, or as a serial port. */
+static uint64_t carried_kinds(const struct built *built)
 {
-	return strcmp(config->confine, "none") == 0      ? CONFINE_NONE
-	       : strcmp(config->confine, "require") == 0 ? CONFINE_REQUIRE
-							 : CONFINE_AUTO;
+	return (built->engine->carries_console ? 1ULL << device_console.id : 0) |
+	       (built->engine->balloon ? 1ULL << device_balloon.id : 0);
 }
 
-int build__machine(struct vmm *vmm, struct failure *why)
+static int make_devices(struct built *built, int console, bool by_engine, struct failure *why)
 {
-	const struct vmm_config *config = vmm->config;
+	built->devices.maker.console = by_engine ? -1 : console;
+	int err = device_set__build(&built->devices, built->config, carried_kinds(built), why);
+	if (err && by_engine && console >= 0)
+		close(console);
+	return err;
+}
+
+int build__machine(struct built *built, int console, struct failure *why)
+{
+	const struct vmm_config *config = built->config;
+	struct machine *machine = &built->machine;
 	char names[64];
-	vmm->engine = engine__find(config->engine, names, sizeof(names));
-	if (!vmm->engine)
+	built->engine = engine__find(config->engine, names, sizeof(names));
+	bool by_engine = config->serial || !built->engine || built->engine->carries_console;
+	if (!built->engine && console >= 0)
+		close(console);
+	if (!built->engine)
 		return failure__set(why, EINVAL, "CONFIG_INVALID",
 				    "engine \"%.40s\" is not in this build, which has %s", config->engine, names);
-	bool has_console = config->console || config->serial;
-	int console_fd = -1;
-	int err = has_console ? console__new(vmm->loop, vmm__console_said, vmm, &vmm->console, &console_fd) : 0;
+	int err = make_devices(built, console, by_engine, why);
 	if (err)
-		return failure__set(why, -err, NULL, "no socket pair for the console");
-	int listeners[CONFIG_MAX_LANS];
-	for (unsigned i = 0; i < config->lan_count; i++)
-		listeners[i] = HANDOVER_LISTENERS + (int)i;
-	bool by_engine = config->serial || vmm->engine->carries_console;
-	const struct device_options options = {
-		.vsock_dir = vmm->own_dir,
-		.doors = &vmm->doors,
-		.console_fd = by_engine ? -1 : console_fd,
-		.listeners = listeners,
-		.balloon = config->balloon && !vmm->engine->balloon,
-		.notice = network__notice,
-		.memory = config->memory,
-		.watches = notice__watches,
-		.owner = vmm,
-	};
-	err = device_set__build(&vmm->devices, config, &options, why);
-	if (err) {
-		if (by_engine && console_fd >= 0)
-			close(console_fd);
 		return err;
-	}
-	vmm->machine_config = (struct machine_config){
+	built->machine_config = (struct machine_config){
 		.name = config->name,
-		.kernel = vmm->kernel,
-		.initrd = vmm->initrd,
+		.kernel = built->kernel,
+		.initrd = built->initrd,
 		.kernel_path = config->kernel,
 		.initrd_path = config->initrd,
 		.cmdline = config->cmdline,
 		.acpi = config->acpi,
-		.runtime_dir = vmm->own_dir,
+		.runtime_dir = built->own_dir,
 		.qemu = config->qemu,
-		.confine = confine_mode(config),
+		.confine = config->confine,
 		.data = allowance__of(config).engine_data,
-		.cpus = (unsigned)config->cpus,
+		.cpus = config->cpus,
 		.memory = config->memory,
 	};
-	vmm->machine = (struct machine){
-		.config = &vmm->machine_config,
-		.loop = vmm->loop,
-		.device_count = vmm->devices.count,
-		.console_fd = by_engine && !config->serial ? console_fd : -1,
-		.has_balloon = config->balloon,
-		.has_serial = config->serial,
-		.serial_fd = config->serial ? console_fd : -1,
-		.ended = vmm__machine_ended,
-		.owner = vmm,
-	};
-	for (unsigned i = 0; i < vmm->devices.count; i++)
-		vmm->machine.devices[i] = (struct machine_device){.dev = vmm->devices.slots[i].dev,
-								  .loop = vmm->devices.slots[i].worker.loop};
-	err = vmm->engine->create(&vmm->machine, why);
-	vmm->created = err == 0;
-	build__close_files(vmm);
+	machine->config = &built->machine_config;
+	machine->device_count = built->devices.count;
+	machine->console_fd = by_engine && !config->serial ? console : -1;
+	machine->has_balloon = *(const bool *)vmm_config__told(config, &device_balloon);
+	machine->has_serial = config->serial;
+	machine->serial_fd = config->serial ? console : -1;
+	for (unsigned i = 0; i < built->devices.count; i++)
+		machine->devices[i] = (struct machine_device){.dev = built->devices.slots[i].dev,
+							      .loop = built->devices.slots[i].worker.loop};
+	err = built->engine->create(machine, why);
+	built->created = err == 0;
+	close_files(built);
 	return err;
 }
 
-int build__confinement(struct vmm *vmm, struct failure *why)
+/* Of all devices: how many there are, put into `shares` unless that is NULL. */
+static unsigned list_shares(const struct built *built, struct confine_share *shares, bool *foreign_owners)
 {
-	const struct vmm_config *config = vmm->config;
+	unsigned count = 0;
+	for (unsigned i = 0; i < built->devices.count; i++) {
+		const struct device_slot *slot = &built->devices.slots[i];
+		if (slot->kind->shares)
+			count += slot->kind->shares(slot->dev, shares ? shares + count : NULL, foreign_owners);
+	}
+	return count;
+}
+
+int build__confinement(struct built *built, struct failure *why)
+{
 	struct confine_request request = {
-		.mode = confine_mode(config),
-		.runtime_dir = vmm->own_dir,
-		.network = config->net.present,
-		.data = allowance__of(config).vmm_data,
-		.child = vmm->machine.child != 0,
+		.mode = built->config->confine,
+		.runtime_dir = built->own_dir,
+		.data = allowance__of(built->config).vmm_data,
+		.child = built->machine.child != 0,
 	};
-	for (unsigned i = 0; i < config->fs_count; i++)
-		request.share_count += 2 * config->fs[i].root_count; /* at most */
+	for (unsigned i = 0; i < built->devices.count; i++)
+		request.network = request.network || built->devices.slots[i].kind->thread == CONFINE_NETWORK;
+	request.share_count = list_shares(built, NULL, &request.foreign_owners);
 	struct confine_share *shares = calloc(request.share_count + 1, sizeof(*shares));
 	if (!shares)
 		return failure__set(why, ENOMEM, NULL, "no memory to confine the VMM with");
-	unsigned count = 0;
-	for (unsigned i = 0; i < config->fs_count; i++) {
-		for (unsigned j = 0; j < config->fs[i].root_count; j++) {
-			const struct config_root *root = &config->fs[i].roots[j];
-			shares[count++] = (struct confine_share){.fd = device_set__root(&vmm->devices, i, j),
-								 .read_only = root->read_only || root->layer};
-			if (root->layer)
-				shares[count++] = (struct confine_share){.fd = device_set__layer(&vmm->devices, i, j),
-									 .whiteouts = true};
-			request.foreign_owners = request.foreign_owners || root->ownership == FS_OWNER_PASSTHROUGH ||
-						 root->ownership == FS_OWNER_MAP;
-		}
-	}
+	(void)list_shares(built, shares, &request.foreign_owners);
 	request.shares = shares;
-	request.share_count = count;
-	int err = confine__apply(&request, &vmm->confinement, why);
-	vmm->machine.narrow = vmm->confinement.layers[CONFINE_SYSCALLS].applied;
+	int err = confine__apply(&request, &built->confinement, why);
+	built->machine.narrow = built->confinement.layers[CONFINE_SYSCALLS].applied;
 	free(shares);
 	return err;
+}
+
+void build__take_down(struct built *built)
+{
+	close_files(built);
+	if (built->created)
+		built->engine->destroy(&built->machine);
+	built->created = false;
 }

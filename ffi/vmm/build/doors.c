@@ -9,12 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "net/resolv_conf.h"
+#include "net/config.h"
 #include "os/pass.h"
 #include "os/socket.h"
 #include "virtio/vsock/ports.h"
-
-#define RESOLV_CONF_MAX 8192 /* bytes that are looked at */
 
 struct request {
 	uint32_t door, number;
@@ -49,42 +47,6 @@ int doors__open(struct doors *doors, enum door door, uint32_t number)
 	return fd;
 }
 
-static int connect_host_port(void *owner, uint32_t port)
-{
-	return doors__open(owner, DOOR_HOST_PORT, port);
-}
-
-static int listen_for_guest_port(void *owner, uint32_t port)
-{
-	return doors__open(owner, DOOR_GUEST_PORT, port);
-}
-
-const struct vsock_ports_ops doors__vsock = {.connect = connect_host_port, .listen = listen_for_guest_port};
-
-int doors__open_service(void *owner, unsigned index)
-{
-	return doors__open(owner, DOOR_SERVICE, index);
-}
-
-bool doors__name_servers(void *owner, struct name_servers *servers)
-{
-	char text[RESOLV_CONF_MAX];
-	size_t len = 0;
-	ssize_t n = 1;
-	int fd = doors__open(owner, DOOR_RESOLV_CONF, 0);
-	while (fd >= 0 && n > 0 && len < sizeof(text)) {
-		n = read(fd, text + len, sizeof(text) - len);
-		len += n > 0 ? (size_t)n : 0;
-	}
-	if (fd >= 0)
-		close(fd);
-	/* where there is none, this machine asks itself: resolv.conf(5) */
-	if (fd < 0 && fd != -ENOENT)
-		return false;
-	resolv_conf__read(text, len, servers);
-	return true;
-}
-
 /* The side that opens */
 
 static int open_own_dir(const struct vmm_config *config)
@@ -111,7 +73,9 @@ static int open_port(const struct vmm_config *config, bool listens, uint32_t por
  * no link either. */
 static int open_service(const struct vmm_config *config, uint32_t index)
 {
-	const char *path = index < config->net.services.count ? config->net.services.at[index].socket : NULL;
+	const struct services *services =
+		&((const struct nat_options *)vmm_config__told(config, &device_net))->services;
+	const char *path = index < services->count ? services->at[index].socket : NULL;
 	const char *name = path ? strrchr(path, '/') : NULL;
 	if (!name)
 		return -ENOENT;

@@ -7,16 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "net/resolver.h"
-#include "virtio/vsock.h"
 #include "vmm/build/config.h"
-
-enum door {
-	DOOR_HOST_PORT = 'h',   /* a stream to host-NUMBER.sock */
-	DOOR_GUEST_PORT = 'g',  /* a listening socket at NUMBER.sock */
-	DOOR_SERVICE = 's',     /* a stream to the socket of net.services[NUMBER] */
-	DOOR_RESOLV_CONF = 'r', /* /etc/resolv.conf, to read */
-};
 
 /* The VMM's side. Any thread may ask; one is answered at a time. */
 struct doors {
@@ -29,12 +20,6 @@ __attribute__((warn_unused_result)) int doors__pair(int ends[2]);
 
 /* A descriptor, close-on-exec and non-blocking; or -errno, -ECONNRESET where nobody opens any more. */
 __attribute__((warn_unused_result)) int doors__open(struct doors *doors, enum door door, uint32_t number);
-
-/* For the devices; their owner is a struct doors. */
-extern const struct vsock_ports_ops doors__vsock;
-int doors__open_service(void *owner, unsigned index);
-/* As of struct resolver_source. */
-bool doors__name_servers(void *owner, struct name_servers *servers);
 
 /* In the process that opens: answer what was asked, as far as there is anything now; false at the end. Whatever the
  * asking side says and whatever it has made of the runtime directory, no link is followed. */

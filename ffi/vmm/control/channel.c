@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/config.h"
+
 #define REQUESTS_A_TURN 16
 /* The kernel takes so much into a stream socket whole or not at all: a part of its send buffer. */
 #define WHOLE_OR_NOTHING 32768
@@ -128,6 +130,20 @@ void channel__send(struct control_channel *ch, const struct buffer *frame)
 		ch->control->congested = true;
 }
 
+void channel__reply(struct control_channel *to, struct writer *out)
+{
+	if (frame__end(out))
+		channel__lost(to);
+	else
+		channel__send(to, out->buffer);
+	buffer__free(out->buffer);
+}
+
+void channel__follow(struct control_channel *channel)
+{
+	channel->follow = true;
+}
+
 /* Receiving */
 
 static void channel__refuse(struct control_channel *ch, uint64_t id, const struct failure *why)
@@ -136,36 +152,45 @@ static void channel__refuse(struct control_channel *ch, uint64_t id, const struc
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", id);
 	writer__failure(&out, "error", why->code, why->message);
-	control__reply(ch, &out);
+	channel__reply(ch, &out);
 }
+
+#define MEMBER(member) offsetof(struct control_request, member)
+static const struct cbor_field request_fields[] = {
+	{.key = "id", .kind = CBOR_U64, .required = true, .offset = MEMBER(id), .max = 1ULL << 53},
+	{.key = "op", .kind = CBOR_TEXT, .required = true, .offset = MEMBER(op)},
+	{.key = "port", .kind = CBOR_U32, .offset = MEMBER(port), .min = 1, .max = UINT32_MAX - 1},
+	{.key = "data", .kind = CBOR_BYTES, .offset = MEMBER(data)},
+	{.key = "memory", .kind = CBOR_U64, .offset = MEMBER(memory), .min = 4096, .max = 1ULL << 46},
+	{.key = "follow", .kind = CBOR_BOOL, .offset = MEMBER(follow)},
+	{.key = "rules",
+	 .kind = CBOR_LIST,
+	 .offset = MEMBER(rules),
+	 .item = &net_config_rule,
+	 .size = sizeof(struct policy_rule),
+	 .max = NET_RULES},
+	{.key = "otherwise", .kind = CBOR_BOOL, .offset = MEMBER(otherwise)},
+	{.key = "host", .kind = CBOR_TEXT, .offset = MEMBER(host)},
+	{.key = "protocol",
+	 .kind = CBOR_CHOICE,
+	 .offset = MEMBER(protocol),
+	 .words = net_config_protocols,
+	 .min = POLICY_TCP},
+};
+#undef MEMBER
+const struct cbor_table control_request_table = CBOR_TABLE("request", request_fields, .open = true);
 
 static void channel__request(struct control_channel *ch, const uint8_t *body, size_t len)
 {
-#define MEMBER(member) offsetof(struct control_request, member)
-	static const struct cbor_field fields[] = {
-		{.key = "id", .kind = CBOR_KIND_UINT, .required = true, .offset = MEMBER(id), .max = 1ULL << 53},
-		{.key = "op", .kind = CBOR_KIND_TEXT, .required = true, .offset = MEMBER(op)},
-		{.key = "port", .kind = CBOR_KIND_UINT, .offset = MEMBER(port), .min = 1, .max = UINT32_MAX - 1},
-		{.key = "data", .kind = CBOR_KIND_BYTES, .offset = MEMBER(data)},
-		{.key = "memory", .kind = CBOR_KIND_UINT, .offset = MEMBER(memory), .min = 4096, .max = 1ULL << 46},
-		{.key = "follow", .kind = CBOR_KIND_BOOL, .offset = MEMBER(follow)},
-		{.key = "rules", .kind = CBOR_KIND_OTHER, .offset = MEMBER(rules), .read = config_rules__read},
-		{.key = "otherwise", .kind = CBOR_KIND_BOOL, .offset = MEMBER(otherwise)},
-		{.key = "host", .kind = CBOR_KIND_TEXT, .offset = MEMBER(host)},
-		{.key = "protocol", .kind = CBOR_KIND_OTHER, .offset = MEMBER(protocol), .read = config_protocol__read},
-	};
-#undef MEMBER
 	struct control_request request = {.id = 0};
-	struct failure why = {.code = "ENOMEM", .message = "no memory for the request"};
-	char *pool = malloc(len + 1);
-	struct cbor_reader reader = {.pool = pool, .left = len + 1, .why = &why};
-	if (!pool ||
-	    cbor_message__read(&reader, body, len, fields, sizeof(fields) / sizeof(fields[0]), false, &request))
+	struct failure why;
+	struct cbor_arena arena = {NULL};
+	struct cbor_reader reader = {.arena = &arena, .why = &why};
+	if (cbor_table__read(&reader, &control_request_table, body, len, &request))
 		channel__refuse(ch, request.id, &why);
 	else
 		ch->control->options.ops->request(ch->control->options.owner, ch, &request);
-	free(request.rules.at);
-	free(pool);
+	cbor_arena__free(&arena);
 }
 
 /* Read towards the end of a frame. 1: it is whole; 0: nothing more now; -1: the channel is at its end, or broken. */

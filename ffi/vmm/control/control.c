@@ -11,24 +11,9 @@
 
 #include "common/clock.h"
 #include "os/socket.h"
-#include "vmm/control/channel.h"
 
 #define MAX_CHANNELS 64
 #define FOLLOWER_MS 1000
-
-void control__reply(struct control_channel *to, struct writer *out)
-{
-	if (frame__end(out))
-		channel__lost(to);
-	else
-		channel__send(to, out->buffer);
-	buffer__free(out->buffer);
-}
-
-void control__follow(struct control_channel *channel)
-{
-	channel->follow = true;
-}
 
 bool control__congested(const struct control *control)
 {

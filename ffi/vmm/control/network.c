@@ -5,7 +5,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "vmm/vmm.h"
+#include "net/config.h"
+#include "vmm/control/vmm.h"
 
 #define MAX_UNDER_WAY 2048 /* notices, more than the gate tells at a time; others are lost */
 #define WHY_MAX 200        /* bytes of a reason; what is longer is cut */
@@ -96,17 +97,18 @@ void network__notice(void *arg, const struct gate_notice *notice)
 	}
 }
 
-void network__add_ports(struct writer *out, const struct device_set *devices)
+void network__add_ports(struct writer *out, const struct vmm_config *config)
 {
 	char key[16], address[ADDRESS_TEXT];
-	if (!devices->publish_count)
+	const struct nat_options *net = vmm_config__told(config, &device_net);
+	if (!net->publish.count)
 		return;
 	writer__open(out, "ports");
-	for (unsigned i = 0; i < devices->publish_count; i++) {
-		const struct nat_publish *port = &devices->publish[i];
+	for (unsigned i = 0; i < net->publish.count; i++) {
+		const struct nat_publish *port = &net->publish.at[i];
 		snprintf(key, sizeof(key), "%u", i);
 		writer__open(out, key);
-		writer__text(out, "protocol", port->udp ? "udp" : "tcp");
+		writer__text(out, "protocol", port->protocol == POLICY_UDP ? "udp" : "tcp");
 		writer__text(out, "address", address__print(&port->host, address));
 		writer__uint(out, "port", port->host_port);
 		writer__uint(out, "guestPort", port->guest_port);

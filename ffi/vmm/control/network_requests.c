@@ -3,26 +3,34 @@
 #include <errno.h>
 #include <string.h>
 
+#include "net/config.h"
 #include "net/explain.h"
 #include "vmm/control/requests.h"
+
+/* NULL: this machine has no network of the host's. */
+static struct nat *behind(struct vmm *vmm)
+{
+	const struct device_slot *slot = device_set__find(&vmm->built.devices, &device_net);
+	return slot ? nat__behind(slot->dev) : NULL;
+}
 
 /* Run `work` on the worker; its result is in the caller's own. */
 static int on_worker(struct answer *answer, loop_call_fn work, void *arg)
 {
-	const struct device_set *devices = &answer->vmm->devices;
-	if (!devices->nat)
+	const struct device_slot *slot = device_set__find(&answer->vmm->built.devices, &device_net);
+	if (!slot)
 		return failure__set(&answer->why, ENODEV, NULL,
 				    "this machine has no network of the host's; private ones have no rules");
 	/* as with "listen": a worker that is held would hold this loop, and the resume, for good */
 	if (answer->vmm->state == VMM_PAUSED)
 		return failure__set(&answer->why, EBUSY, NULL,
 				    "the machine is paused; its network can be asked once it is resumed");
-	int err = loop__call(devices->net->worker.loop, work, arg);
+	int err = loop__call(slot->worker.loop, work, arg);
 	return err ? failure__set(&answer->why, -err, NULL, "the network is at its end") : 0;
 }
 
 struct show {
-	const struct vmm *vmm;
+	struct vmm *vmm;
 	struct writer *out;
 	uint64_t id;
 };
@@ -40,7 +48,7 @@ static void show(void *arg)
 {
 	const struct show *call = arg;
 	struct writer *out = call->out;
-	const struct policy *policy = nat__egress(call->vmm->devices.nat)->policy;
+	const struct policy *policy = nat__egress(behind(call->vmm))->policy;
 	unsigned count;
 	const struct policy_rule *rules = policy__rules(policy, &count);
 	writer__uint(out, "reply", call->id);
@@ -52,9 +60,10 @@ static void show(void *arg)
 		writer__close(out);
 	}
 	writer__bool(out, "otherwise", policy__otherwise(policy)->allow);
-	writer__bool(out, "hostLoopback", call->vmm->config->net.host_loopback);
-	add_servers(out, call->vmm->devices.nat);
-	network__add_ports(out, &call->vmm->devices);
+	writer__bool(out, "hostLoopback",
+		     ((const struct nat_options *)vmm_config__told(call->vmm->config, &device_net))->host_loopback);
+	add_servers(out, behind(call->vmm));
+	network__add_ports(out, call->vmm->config);
 	writer__close(out);
 }
 
@@ -67,7 +76,7 @@ int network__do_show(struct answer *answer)
 	if (err)
 		buffer__free(&frame);
 	else
-		control__reply(answer->to, &out);
+		channel__reply(answer->to, &out);
 	return err;
 }
 
@@ -92,7 +101,7 @@ static void add_way(struct writer *out, const char *key, const struct nat_way *w
 
 int network__do_counters(struct answer *answer)
 {
-	struct count call = {.nat = answer->vmm->devices.nat};
+	struct count call = {.nat = behind(answer->vmm)};
 	int err = on_worker(answer, count, &call);
 	if (err)
 		return err;
@@ -106,7 +115,7 @@ int network__do_counters(struct answer *answer)
 	writer__uint(&out, "connections", call.result.connections);
 	writer__uint(&out, "maxConnections", call.result.max_connections);
 	writer__close(&out);
-	control__reply(answer->to, &out);
+	channel__reply(answer->to, &out);
 	return 0;
 }
 
@@ -119,15 +128,15 @@ struct replacement {
 static void replace(void *arg)
 {
 	struct replacement *call = arg;
-	const struct config_rules *rules = &call->request->rules;
-	call->result = nat__replace_rules(call->nat, rules->at, rules->count, call->request->otherwise);
+	const struct control_request *request = call->request;
+	call->result = nat__replace_rules(call->nat, request->rules.at, request->rules.count, request->otherwise);
 }
 
 int network__do_rules(struct answer *answer)
 {
 	if (!answer->request->rules.at)
 		return failure__set(&answer->why, EINVAL, NULL, "\"rules\" needs rules, a list, and otherwise");
-	struct replacement call = {.nat = answer->vmm->devices.nat, .request = answer->request};
+	struct replacement call = {.nat = behind(answer->vmm), .request = answer->request};
 	int err = on_worker(answer, replace, &call);
 	if (err)
 		return err;
@@ -154,8 +163,8 @@ static void explain(void *arg)
 	*out = frame__begin(&call->frame);
 	writer__uint(out, "reply", request->id);
 	writer__open(out, "result");
-	call->result = explain__add(out, nat__egress(call->answer->vmm->devices.nat), &question,
-				    monotonic_ns() / 1000000, &call->answer->why);
+	call->result = explain__add(out, nat__egress(behind(call->answer->vmm)), &question, monotonic_ns() / 1000000,
+				    &call->answer->why);
 	writer__close(out);
 }
 
@@ -168,6 +177,6 @@ int network__do_explain(struct answer *answer)
 	if (call.result)
 		buffer__free(&call.frame);
 	else
-		control__reply(answer->to, &call.out);
+		channel__reply(answer->to, &call.out);
 	return call.result;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vmm/vmm.h"
+#include "vmm/control/vmm.h"
 
 static void tell(struct vmm *vmm, const char *code, const char *message)
 {
@@ -64,10 +64,10 @@ void notice__confinement(struct vmm *vmm)
 {
 	struct lack lack = {.opened = OPENED_LITTLE};
 	char message[768];
-	if (strcmp(vmm->config->confine, "auto") != 0)
+	if (vmm->config->confine != CONFINE_AUTO)
 		return;
-	add_lack(&lack, "capsa-vmm", &vmm->confinement);
-	add_lack(&lack, "QEMU", &vmm->machine.child_confinement);
+	add_lack(&lack, "capsa-vmm", &vmm->built.confinement);
+	add_lack(&lack, "QEMU", &vmm->built.machine.child_confinement);
 	if (!lack.len)
 		return;
 	snprintf(message, sizeof(message),

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "virtio/vsock.h"
 #include "vmm/control/requests.h"
 #include "vmm/control/share_use.h"
 #include "vmm/keeper/cleanup.h"
@@ -13,7 +14,7 @@ void answer__succeed(const struct answer *answer)
 	struct buffer frame = {.data = NULL};
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", answer->request->id);
-	control__reply(answer->to, &out);
+	channel__reply(answer->to, &out);
 }
 
 static int do_stop(struct answer *answer)
@@ -32,8 +33,21 @@ static int do_detach(struct answer *answer)
 	return 0;
 }
 
+struct listen_call {
+	struct virtio_device *dev;
+	uint32_t port;
+	int result;
+};
+
+static void listen_on_worker(void *arg)
+{
+	struct listen_call *call = arg;
+	call->result = vsock__listen(call->dev, call->port);
+}
+
 static int do_listen(struct answer *answer)
 {
+	const struct device_slot *slot = device_set__find(&answer->vmm->built.devices, &device_vsock);
 	uint64_t port = answer->request->port;
 	if (!port)
 		return failure__set(&answer->why, EINVAL, NULL, "\"listen\" needs a port from 1 to 4294967294");
@@ -41,9 +55,11 @@ static int do_listen(struct answer *answer)
 	if (answer->vmm->state == VMM_PAUSED)
 		return failure__set(&answer->why, EBUSY, NULL,
 				    "the machine is paused; a vsock port can be opened once it is resumed");
-	int err = device_set__listen(&answer->vmm->devices, (uint32_t)port);
-	if (err == -ENODEV)
+	if (!slot)
 		return failure__set(&answer->why, ENODEV, NULL, "this machine has no vsock device");
+	struct listen_call call = {.dev = slot->dev, .port = (uint32_t)port};
+	int err = loop__call(slot->worker.loop, listen_on_worker, &call);
+	err = err ? err : call.result;
 	if (err && err != -EEXIST)
 		return failure__set(&answer->why, -err, NULL, "no Unix socket can be made for vsock port %llu",
 				    (unsigned long long)port);
@@ -82,8 +98,8 @@ static void add_confinement(struct writer *out, const struct vmm *vmm)
 {
 	const unsigned long long held = atomic_load(&vmm->keeper->shared->held);
 	writer__open(out, "confinement");
-	add_process(out, "capsa-vmm", &vmm->confinement, held);
-	add_process(out, "qemu", &vmm->machine.child_confinement, held);
+	add_process(out, "capsa-vmm", &vmm->built.confinement, held);
+	add_process(out, "qemu", &vmm->built.machine.child_confinement, held);
 	writer__close(out);
 }
 
@@ -123,16 +139,16 @@ static int do_status(struct answer *answer)
 	writer__open(&out, "pids");
 	writer__uint(&out, "keeper", (uint64_t)vmm->keeper->pid);
 	writer__uint(&out, "vmm", (uint64_t)getpid());
-	if (vmm->machine.child)
-		writer__uint(&out, "engine", (uint64_t)vmm->machine.child);
+	if (vmm->built.machine.child)
+		writer__uint(&out, "engine", (uint64_t)vmm->built.machine.child);
 	writer__close(&out);
 	add_confinement(&out, vmm);
-	add_traffic(&out, &vmm->devices);
-	share_use__add(&out, &vmm->devices);
+	add_traffic(&out, &vmm->built.devices);
+	share_use__add(&out, &vmm->built.devices);
 	writer__close(&out);
-	control__reply(answer->to, &out);
+	channel__reply(answer->to, &out);
 	if (answer->request->follow)
-		control__follow(answer->to);
+		channel__follow(answer->to);
 	return 0;
 }
 
@@ -153,7 +169,7 @@ static int do_pause(struct answer *answer)
 	struct vmm *vmm = answer->vmm;
 	if (vmm->state != VMM_RUNNING && vmm->state != VMM_PAUSED)
 		return failure__set(&answer->why, EBUSY, NULL, "the machine is %s", state_name(vmm->state));
-	int err = vmm->state == VMM_RUNNING ? vmm->engine->pause(&vmm->machine) : 0;
+	int err = vmm->state == VMM_RUNNING ? vmm->built.engine->pause(&vmm->built.machine) : 0;
 	if (err)
 		return failure__set(&answer->why, -err, NULL, "the machine cannot be paused");
 	become(vmm, VMM_PAUSED, "paused");
@@ -169,7 +185,7 @@ static int do_resume(struct answer *answer)
 	int err = 0;
 	if (vmm->state == VMM_PAUSED) {
 		host_clock__stood(vmm->clock); /* before anything else that its guest hears */
-		err = vmm->engine->resume(&vmm->machine);
+		err = vmm->built.engine->resume(&vmm->built.machine);
 	}
 	if (err)
 		return failure__set(&answer->why, -err, NULL, "the machine cannot be resumed");
@@ -226,5 +242,5 @@ void vmm__request(void *owner, struct control_channel *from, const struct contro
 	struct writer out = frame__begin(&frame);
 	writer__uint(&out, "reply", request->id);
 	writer__failure(&out, "error", answer.why.code, answer.why.message);
-	control__reply(from, &out);
+	channel__reply(from, &out);
 }

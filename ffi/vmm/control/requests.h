@@ -2,7 +2,7 @@
 #ifndef CAPSA_VMM_CONTROL_REQUESTS_H
 #define CAPSA_VMM_CONTROL_REQUESTS_H
 
-#include "vmm/vmm.h"
+#include "vmm/control/vmm.h"
 
 struct answer {
 	struct vmm *vmm;
@@ -10,6 +10,9 @@ struct answer {
 	const struct control_request *request;
 	struct failure why;
 };
+
+/* control_ops.request: ffi/vmm.cddl lists them. */
+void vmm__request(void *owner, struct control_channel *from, const struct control_request *request);
 
 /* Answer that it is done. */
 void answer__succeed(const struct answer *answer);

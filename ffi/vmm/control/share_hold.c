@@ -35,7 +35,7 @@ static void let_go(struct vmm *vmm)
 	hold->by = hold->awaited_by = NULL;
 	loop__timer_cancel(vmm->loop, hold->timer);
 	hold->timer = 0;
-	for (unsigned at = 0; (slot = next(&vmm->devices, &at));) {
+	for (unsigned at = 0; (slot = next(&vmm->built.devices, &at));) {
 		virtio_fs__stand(slot->dev, false);
 		(void)!loop__post(slot->worker.loop, look, slot->dev); /* else the guest's next request goes on */
 	}
@@ -65,7 +65,7 @@ static void answer_if_all_stand(struct vmm *vmm)
 	writer__uint(&out, "reply", hold->request);
 	struct control_channel *to = hold->awaited_by;
 	hold->awaited_by = NULL;
-	control__reply(to, &out);
+	channel__reply(to, &out);
 }
 
 static void stood(void *arg)
@@ -89,7 +89,7 @@ int share_hold__do(struct answer *answer)
 	struct device_slot *slot;
 	uint64_t timer;
 	unsigned at = 0;
-	if (!next(&vmm->devices, &at))
+	if (!next(&vmm->built.devices, &at))
 		return failure__set(&answer->why, ENODEV, NULL, "this machine has no share with mode \"transaction\"");
 	int err = loop__timer(vmm->loop, HOLD_MS, hold_over, vmm, &timer);
 	if (err)
@@ -98,7 +98,7 @@ int share_hold__do(struct answer *answer)
 	hold->timer = timer;
 	hold->by = hold->awaited_by = answer->to;
 	hold->request = answer->request->id;
-	for (at = 0; (slot = next(&vmm->devices, &at));) {
+	for (at = 0; (slot = next(&vmm->built.devices, &at));) {
 		virtio_fs__stand(slot->dev, true);
 		/* a paused one has no request at hand, and its worker may not answer */
 		if (vmm->state != VMM_PAUSED && !loop__post(slot->worker.loop, say_stood, vmm))

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "virtio/fs.h"
+
 /* The next root of all file system devices; false after the last. *slot and *root begin at 0. */
 static bool next(const struct device_set *devices, unsigned *slot, unsigned *root, struct fs_use *use)
 {

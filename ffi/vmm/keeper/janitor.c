@@ -13,7 +13,6 @@
 #include "vmm/build/doors.h"
 #include "vmm/keeper/cleanup.h"
 #include "vmm/keeper/hold.h"
-#include "vmm/keeper/keeper.h"
 #include "vmm/keeper/link.h"
 
 /* What is asked of it counts once the keeper is dead: until then that is whom the VMM asks, and who sees to its end. */
@@ -36,7 +35,7 @@ static void watch(const struct vmm_config *config, int vmm, int pidfd, int keepe
 		}
 		if (fds[KEEPER].revents) {
 			fds[KEEPER].fd = -1;
-			kill_at = monotonic_ms() + KEEPER_DELIVER_MS;
+			kill_at = monotonic_ms() + LINK_DELIVER_MS;
 		}
 		if (monotonic_ms() >= kill_at) {
 			(void)process__signal(pidfd, SIGKILL);

@@ -17,6 +17,7 @@
 
 #include "common/clock.h"
 #include "common/frame.h"
+#include "net/config.h"
 #include "os/process.h"
 #include "os/socket.h"
 #include "vmm/build/allowance.h"
@@ -44,7 +45,8 @@ static void block_signals(void)
 int keeper__split(struct keeper *keeper, const struct vmm_config *config, int control)
 {
 	int link[2], tie[2];
-	int vmms[2 + CONFIG_MAX_LANS] = {control}; /* that the janitor must not hold open */
+	const unsigned lans = vmm_config__lans(config);
+	int vmms[2 + NET_LANS] = {control}; /* that the janitor must not hold open */
 	block_signals();
 	*keeper = (struct keeper){.config = config, .control = control, .pid = getpid(), .doors = -1};
 	keeper->shared = mmap(NULL, sizeof(*keeper->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -65,10 +67,9 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 		keeper->link = descriptor__replace(LINK_FD, link[1]) < 0 ? -1 : LINK_FD;
 		close(link[1]);
 		vmms[1] = LINK_FD;
-		for (unsigned i = 0; i < config->lan_count; i++)
+		for (unsigned i = 0; i < lans; i++)
 			vmms[2 + i] = HANDOVER_LISTENERS + (int)i;
-		keeper->janitor =
-			janitor__start(config, keeper->pid, tie[0], vmms, 2 + config->lan_count, &keeper->doors);
+		keeper->janitor = janitor__start(config, keeper->pid, tie[0], vmms, 2 + lans, &keeper->doors);
 		return 0; /* without a janitor, keeper and VMM still have each other; but no doors are opened */
 	}
 	err = pid < 0 ? -errno : 1;
@@ -76,7 +77,7 @@ int keeper__split(struct keeper *keeper, const struct vmm_config *config, int co
 	close(link[1]);
 	close(tie[0]);
 	/* nobody should find an open door when the VMM is dead */
-	for (unsigned i = 0; i < config->lan_count; i++)
+	for (unsigned i = 0; i < lans; i++)
 		close(HANDOVER_LISTENERS + (int)i);
 	keeper->vmm = pid;
 	keeper->link = link[0];
@@ -134,7 +135,7 @@ static void clean_for_vmm(struct watch *watch)
 	if (!watch->cleaned)
 		cleanup__after(watch->keeper->config);
 	watch->cleaned = true;
-	set_deadline(watch, KEEPER_DELIVER_MS);
+	set_deadline(watch, LINK_DELIVER_MS);
 	link__tell(watch->keeper->link, LINK_CLEANED);
 }
 
@@ -145,7 +146,7 @@ static void tell_held(const struct watch *watch)
 
 static void take_hold(struct watch *watch, int engine)
 {
-	if (strcmp(watch->keeper->config->confine, "none") == 0)
+	if (watch->keeper->config->confine == CONFINE_NONE)
 		return;
 	hold__take(&watch->hold, watch->keeper->vmm, engine);
 	tell_held(watch);
@@ -181,7 +182,7 @@ static void wait_for_end(struct watch *watch)
 		{.fd = -1},
 	};
 	if (keeper->config->ttl) /* it ends itself then; one that was taken over may not */
-		set_deadline(watch, (int64_t)keeper->config->ttl + KEEPER_DELIVER_MS);
+		set_deadline(watch, (int64_t)keeper->config->ttl + LINK_DELIVER_MS);
 	while (!watch->over) {
 		fds[4] = hold__poll(&watch->hold);
 		int64_t left = watch->kill_at ? watch->kill_at - monotonic_ms() : -1;

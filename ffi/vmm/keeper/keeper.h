@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "vmm/build/config.h"
+#include "vmm/keeper/link.h"
 
 /* Memory that keeper and VMM share. */
 struct keeper_shared {
@@ -29,9 +30,6 @@ struct keeper {
 	pid_t pid;   /* the keeper's own */
 	struct keeper_shared *shared;
 };
-
-/* From the end of a machine to the end of its VMM: somewhat longer than what that says last may take. */
-#define KEEPER_DELIVER_MS 12000
 
 /* Fork. 1 in the keeper, 0 in the VMM, or -errno. Terminating signals are blocked in both from here on. */
 __attribute__((warn_unused_result)) int keeper__split(struct keeper *keeper, const struct vmm_config *config,

@@ -24,6 +24,9 @@ struct link_numbered {
 	int number;
 };
 
+/* From the end of a machine to the end of its VMM: somewhat longer than what that says last may take. */
+#define LINK_DELIVER_MS 12000
+
 /* 0 or -errno; the caller closes both. */
 __attribute__((warn_unused_result)) int link__pair(int ends[2]);
 /* False when the other side is dead, or takes nothing. */

@@ -166,12 +166,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.host_locks = !layered && data[0] & 0x10,
 		.layered = layered,
 		.layer = layered ? share__layer() : -1,
-		.protect = protected,
-		.protect_count = layered ? 0 : 3,
+		.protect = {protected, layered ? 0 : 3},
 		.cache = data[0] % 3,
 		.ownership = (data[0] >> 2) % 3,
 	};
-	struct fs_options options = {.tag = "t", .single = data[0] & 0x40, .roots = &root, .root_count = 1};
+	struct fs_options options = {.tag = "t", .single = data[0] & 0x40, .roots = {&root, 1}};
 	int before = dup(0);
 	close(before);
 	share__plant();

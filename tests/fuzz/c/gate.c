@@ -183,10 +183,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	require(loop__new(&loop) == 0);
 	const struct policy_own own = {is_own, NULL};
 	require(policy__new(rules, 4, false, &own, &policy) == 0);
+	struct service service = {SERVICE, at("10.0.2.64"), 443, "/run/it"};
 	const struct egress egress = {
 		.addresses = &known,
 		.policy = policy,
-		.services = {.count = 1, .at = {{SERVICE, at("10.0.2.64"), 443, "/run/it"}}},
+		.services = {&service, 1},
 	};
 	struct gate_options options = {
 		.egress = &egress,

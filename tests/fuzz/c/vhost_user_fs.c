@@ -340,7 +340,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.cache = how % 3,
 		.ownership = (how >> 2) % 3,
 	};
-	struct fs_options fs = {.tag = "t", .single = !(how & 0x40), .roots = &root, .root_count = 1};
+	struct fs_options fs = {.tag = "t", .single = !(how & 0x40), .roots = {&root, 1}};
 	require(root.fd >= 0 && virtio_fs__new(&fs, &f.dev) == 0 && loop__new(&f.loop) == 0);
 	f.dev->loop = f.loop;
 	require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "common/cbor_table.h"
 #include "common/frame.h"
 #include "profile.h"
 #include "vmm/build/config.h"
-#include "vmm/cbor_map.h"
 #include "vmm/control/log.h"
 
 struct thing {
@@ -17,23 +17,36 @@ struct thing {
 	uint64_t number;
 	bool truth;
 	struct span bytes;
+	uint8_t small, after;
+	uint16_t middle;
+	CBOR_LIST_OF(uint16_t) list;
 };
 
 static struct failure why;
-static char pool[256];
+static struct cbor_arena arena;
 
 static int read_thing(struct thing *thing, const void *bytes, size_t len)
 {
+	static const struct cbor_field number = {.kind = CBOR_U16, .max = 999};
 	static const struct cbor_field fields[] = {
-		{.key = "t", .kind = CBOR_KIND_TEXT, .offset = offsetof(struct thing, text)},
-		{.key = "n", .kind = CBOR_KIND_UINT, .offset = offsetof(struct thing, number), .max = UINT64_MAX},
-		{.key = "b", .kind = CBOR_KIND_BOOL, .offset = offsetof(struct thing, truth)},
-		{.key = "d", .kind = CBOR_KIND_BYTES, .offset = offsetof(struct thing, bytes)},
+		{.key = "t", .kind = CBOR_TEXT, .offset = offsetof(struct thing, text)},
+		{.key = "n", .kind = CBOR_U64, .offset = offsetof(struct thing, number)},
+		{.key = "b", .kind = CBOR_BOOL, .offset = offsetof(struct thing, truth)},
+		{.key = "d", .kind = CBOR_BYTES, .offset = offsetof(struct thing, bytes)},
+		{.key = "s", .kind = CBOR_U8, .offset = offsetof(struct thing, small)},
+		{.key = "m", .kind = CBOR_U16, .offset = offsetof(struct thing, middle), .min = 3},
+		{.key = "l",
+		 .kind = CBOR_LIST,
+		 .offset = offsetof(struct thing, list),
+		 .item = &number,
+		 .size = sizeof(uint16_t),
+		 .max = 2},
 	};
-	struct cbor_reader reader = {.pool = pool, .left = len + 1, .why = &why};
-	*thing = (struct thing){.text = NULL};
-	CHECK(len + 1 <= sizeof(pool));
-	return cbor_message__read(&reader, bytes, len, fields, 4, true, thing);
+	static const struct cbor_table table = CBOR_TABLE("thing", fields);
+	struct cbor_reader reader = {.arena = &arena, .why = &why};
+	cbor_arena__free(&arena);
+	*thing = (struct thing){.text = NULL, .after = 7};
+	return cbor_table__read(&reader, &table, bytes, len, thing);
 }
 
 #define READ(thing, literal) read_thing(thing, literal, sizeof(literal) - 1)
@@ -55,6 +68,14 @@ static void what_javascript_writes_is_read(void)
 	CHECK(thing.number == 1ULL << 32);
 	CHECK_EQ(READ(&thing, "\xa2\x61t\xf7\x61n\xf6"), 0); /* undefined and null are absent */
 	CHECK(!thing.text);
+}
+
+static void numbers_are_as_wide_as_their_members(void)
+{
+	struct thing thing;
+	CHECK_EQ(READ(&thing, "\xa3\x61s\x18\xff\x61m\x19\xff\xff\x61l\x82\x01\x19\x03\xe7"), 0);
+	CHECK(thing.small == 255 && thing.after == 7 && thing.middle == 65535);
+	CHECK(thing.list.count == 2 && thing.list.at[0] == 1 && thing.list.at[1] == 999);
 }
 
 static void what_is_wrong_is_refused_by_name(void)
@@ -87,6 +108,11 @@ static void what_is_wrong_is_refused_by_name(void)
 		ENTRY("\xa2\x61n\x01\x61n\x02", "same key twice"),
 		ENTRY("\xa2\x61n\x01", "well-formed"),
 		ENTRY("\xa1\x61t\x7a\xff\xff\xff\xff", "well-formed"),
+		ENTRY("\xa1\x61s\x19\x01\x00", "s is 256; allowed are 0 to 255"),
+		ENTRY("\xa1\x61m\x02", "m is 2; allowed are 3 to 65535"),
+		ENTRY("\xa1\x61l\x82\x01\x19\x03\xe8", "l[1] is 1000; allowed are 0 to 999"),
+		ENTRY("\xa1\x61l\x83\x01\x01\x01", "l has more than 2 items"),
+		ENTRY("\xa1\x61l\x01", "l must be an array"),
 #undef ENTRY
 	};
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
@@ -216,6 +242,7 @@ static void logs_are_cut_between_units(void)
 int main(void)
 {
 	CASE(what_javascript_writes_is_read);
+	CASE(numbers_are_as_wide_as_their_members);
 	CASE(what_is_wrong_is_refused_by_name);
 	CASE(what_breaks_the_profile_is_refused);
 	CASE(frames_hold_what_was_put_in);

@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "net/config.h"
 
 static char top[64]; /* vmm/, the directory of the VMM's own, and outside.sock, somebody else's socket */
 static struct vmm_config config;
 static struct doors doors;
 static char service[128];
+static struct service served = {.socket = service};
 static pid_t opener;
 static int outside;
 
@@ -44,8 +46,7 @@ static void set_up(void)
 	outside = listen_at(at("outside.sock"));
 	snprintf(service, sizeof(service), "%s", at("vmm/secret-0.sock"));
 	config = (struct vmm_config){.runtime_dir = top};
-	config.net.services.count = 1;
-	config.net.services.at[0].socket = service;
+	((struct nat_options *)vmm_config__device(&config, &device_net))->services = (struct services){&served, 1};
 	CHECK_EQ(doors__pair(ends), 0);
 	opener = fork();
 	if (opener == 0) {

@@ -33,7 +33,7 @@ static void options_that_make_no_sense_are_refused(void)
 {
 	struct virtio_device *dev;
 	struct fs_root root = {.name = "0"};
-	struct fs_options options = {.tag = "", .single = true, .roots = &root, .root_count = 1};
+	struct fs_options options = {.tag = "", .single = true, .roots = {&root, 1}};
 	root.fd = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	CHECK(root.fd >= 0);
 	CHECK_EQ(virtio_fs__new(&options, &dev), -EINVAL);

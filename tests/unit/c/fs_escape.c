@@ -409,7 +409,7 @@ static void the_kept_way_to_descriptors_leads_nowhere_else(void)
 		SKIP("mounting is not permitted here");
 	close(probe);
 	struct fs_root root = {.name = "0", .fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)};
-	struct fs_options options = {.tag = "t", .roots = &root, .root_count = 1};
+	struct fs_options options = {.tag = "t", .roots = {&root, 1}};
 	CHECK_EQ(session__new(&options, &s), 0);
 	CHECK_EQ(openat(s->proc, "../status", O_RDONLY), -1);
 	CHECK_EQ(openat(s->proc, "../../version", O_RDONLY), -1);

@@ -69,7 +69,7 @@ int linkat(int dir, const char *path, int new_dir, const char *new_path, int fla
 static void a_name_in_other_letters_is_the_same(void)
 {
 	static const char *const protect[] = {"capsa.toml", ".git/hooks", "new/tree"};
-	struct fs_root root = {.name = "0", .protect = protect, .protect_count = 3};
+	struct fs_root root = {.name = "0", .protect = {protect, 3}};
 	uint64_t node, fh;
 	guest__start(&root, 1, true);
 	CHECK_EQ(mkdir(host(".git"), 0755), 0);

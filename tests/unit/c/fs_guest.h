@@ -206,8 +206,7 @@ CHECK__UNUSED static void guest__start(struct fs_root *roots, unsigned count, bo
 		guest__prepare();
 	struct fs_options options = {.tag = "capsa",
 				     .single = single,
-				     .roots = roots,
-				     .root_count = count,
+				     .roots = {roots, count},
 				     .memory = guest__memory,
 				     .notice = guest__notice};
 	CHECK_EQ(virtio_fs__new(&options, &dev), 0);

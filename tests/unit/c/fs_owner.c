@@ -197,10 +197,8 @@ static void under_map_ranges_are_shifted_and_the_rest_is_nobodys(void)
 	root = (struct fs_root){
 		.name = "0",
 		.ownership = FS_OWNER_MAP,
-		.uid_map = uids,
-		.uid_map_count = 2,
-		.gid_map = gids,
-		.gid_map_count = 1,
+		.uid_map = {uids, 2},
+		.gid_map = {gids, 1},
 	};
 	need_root();
 	guest__start(&root, 1, true);

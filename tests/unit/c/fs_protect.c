@@ -13,7 +13,7 @@ static void start(void)
 {
 	static const char *const protect[] = {"capsa.toml", ".git/hooks", ".git/config", "way/to/it", "pointer/hooks"};
 	static struct fs_root root;
-	root = (struct fs_root){.name = "0", .protect = protect, .protect_count = 5};
+	root = (struct fs_root){.name = "0", .protect = {protect, 5}};
 	guest__start(&root, 1, true);
 	CHECK_EQ(mkdir(host(".git"), 0755), 0);
 	CHECK_EQ(mkdir(host(".git/hooks"), 0755), 0);
@@ -298,9 +298,8 @@ static void nor_does_another_share(void)
 {
 	static const char *const protect[] = {"tree"};
 	uint64_t fh;
-	struct fs_root roots[3] = {{.name = "one", .protect = protect, .protect_count = 1},
-				   {.name = "two"},
-				   {.name = "file", .fd = GUEST_FILE}};
+	struct fs_root roots[3] = {
+		{.name = "one", .protect = {protect, 1}}, {.name = "two"}, {.name = "file", .fd = GUEST_FILE}};
 	guest__start(roots, 3, false);
 	CHECK_EQ(mkdir(host("one/tree"), 0755), 0);
 	host__write(host("one/tree/f"), "protected");
@@ -323,23 +322,23 @@ static void paths_are_checked(void)
 	struct virtio_device *dev;
 	char top[] = "/tmp/capsa-fs-XXXXXX", name[NAME_MAX + 2], path[64];
 	CHECK(mkdtemp(top) != NULL);
-	struct fs_root root = {.name = "0", .fd = open(top, O_PATH | O_CLOEXEC), .protect_count = 1};
-	struct fs_options options = {.tag = "t", .roots = &root, .root_count = 1};
+	struct fs_root root = {.name = "0", .fd = open(top, O_PATH | O_CLOEXEC), .protect.count = 1};
+	struct fs_options options = {.tag = "t", .roots = {&root, 1}};
 	const char *at = name;
-	root.protect = &at;
+	root.protect.at = &at;
 	memset(name, 'n', sizeof(name));
 	name[NAME_MAX + 1] = 0;
 	CHECK_EQ(virtio_fs__new(&options, &dev), -EINVAL);
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		root.protect = &bad[i];
+		root.protect.at = &bad[i];
 		CHECK_EQ(virtio_fs__new(&options, &dev), -EINVAL);
 	}
 	snprintf(path, sizeof(path), "%s/f", top);
 	host__write(path, "");
-	struct fs_root single = {.name = "0", .fd = open(path, O_PATH | O_CLOEXEC), .protect_count = 1};
+	struct fs_root single = {.name = "0", .fd = open(path, O_PATH | O_CLOEXEC), .protect.count = 1};
 	static const char *const good[] = {"a/.../..b"};
-	single.protect = good; /* there is nothing below a file */
-	options.roots = &single;
+	single.protect.at = good; /* there is nothing below a file */
+	options.roots.at = &single;
 	CHECK_EQ(virtio_fs__new(&options, &dev), -ENOTDIR);
 	CHECK_EQ(fcntl(root.fd, F_GETFD), FD_CLOEXEC); /* they stay the caller's */
 	CHECK_EQ(fcntl(single.fd, F_GETFD), FD_CLOEXEC);

@@ -1490,7 +1490,9 @@ static void a_name_leads_through_nat64_as_it_does_without(void)
 
 static void add_service(const char *name, const char *address, uint16_t port)
 {
-	world.egress.services.at[world.egress.services.count++] =
+	static struct service services[SERVICES];
+	world.egress.services.at = services;
+	services[world.egress.services.count++] =
 		(struct service){.name = name, .address = at(address), .port = port, .socket = "/run/it"};
 }
 

@@ -111,7 +111,7 @@ static void begin(void (*vmm)(const struct keeper *keeper))
 	CHECK(mkdtemp(running.runtime) != NULL);
 	config.runtime_dir = running.runtime;
 	config.engine = "kvm";
-	config.confine = "auto";
+	config.confine = CONFINE_AUTO;
 	config.log_limit = 4096;
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) == 0 && pipe(told) == 0);
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, running.elsewhere), 0);

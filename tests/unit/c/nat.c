@@ -132,7 +132,7 @@ static void set_up(void)
 	CHECK_EQ(listen(listener, 64), 0);
 	CHECK_EQ(getsockname(listener, (struct sockaddr *)&in, &in_len), 0);
 	port = ntohs(in.sin_port);
-	publish = (struct nat_publish){.host = at("127.0.0.1"), .guest_port = PUBLISHED};
+	publish = (struct nat_publish){.protocol = POLICY_TCP, .host = at("127.0.0.1"), .guest_port = PUBLISHED};
 	struct nat_options options = {
 		.mtu = MTU,
 		.addresses = {.guest = {at(GUEST4), at(GUEST6)},
@@ -141,15 +141,15 @@ static void set_up(void)
 			      .network = {{at("10.0.2.0"), 96 + 24}, {at("fd63:6170:7361::"), 64}}},
 		.otherwise = true,
 		.host_loopback = true,
-		.publish = &publish,
-		.publish_count = 1,
+		.publish = {&publish, 1},
 		.max_connections = MOST,
 		.notice = on_notice,
 	};
 	memcpy(options.addresses.mac, guest_mac, 6);
 	refused = 0;
 	driver__init(&d, 1 << 20);
-	CHECK_EQ(nat__new(&options, &device, &nat, &failure), 0);
+	CHECK_EQ(nat__new(&options, &device, &failure), 0);
+	nat = nat__behind(device);
 	CHECK(publish.host_port != 0);
 	driver_device__start(&dd, device);
 	driver_queue__init(&rx, &d, &device->queues[0], BUFFERS, DRIVER_EVENT_IDX);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "vmm/vmm.h"
+#include "vmm/control/vmm.h"
 
 #define LAYER(name) (1U << CONFINE_##name)
 
@@ -32,7 +32,7 @@ static const char *told(unsigned vmm_lacks, unsigned qemu_lacks)
 {
 	static const struct control_ops ops = {.closed = nobody_listens};
 	static char text[4096];
-	const struct vmm_config config = {.confine = "auto"};
+	const struct vmm_config config = {.confine = CONFINE_AUTO};
 	struct vmm vmm = {.config = &config};
 	atomic_bool unfinished = false;
 	int ends[2];
@@ -41,8 +41,8 @@ static const char *told(unsigned vmm_lacks, unsigned qemu_lacks)
 	const struct control_options options = {
 		.loop = vmm.loop, .starter = ends[0], .unfinished = &unfinished, .ops = &ops, .owner = &vmm};
 	CHECK_EQ(control__new(&options, &vmm.control), 0);
-	fill(&vmm.confinement, vmm_lacks);
-	fill(&vmm.machine.child_confinement, qemu_lacks);
+	fill(&vmm.built.confinement, vmm_lacks);
+	fill(&vmm.built.machine.child_confinement, qemu_lacks);
 	notice__confinement(&vmm);
 	memset(text, 0, sizeof(text));
 	ssize_t n = read(ends[1], text, sizeof(text) - 1);

@@ -165,7 +165,7 @@ test("the VMM's own words for what is no question", () => {
   );
   expect(() => explainNetwork(network, { host: "", protocol: "tcp", port: 1 })).toThrow("needs a host");
   expect(() => explainNetwork(network, { host: "a.test", protocol: "sctp" as "tcp", port: 1 })).toThrow(
-    "must be tcp",
+    'protocol is "sctp"; allowed are tcp, udp, icmp',
   );
 });
 

@@ -8,15 +8,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "net/config.h"
 #include "net/gate.h"
 #include "net/own.h"
 #include "net_frames.h"
-#include "vmm/build/config.h"
 
 #define MOST 2000000 /* bytes of a question */
 
 struct asked {
-	struct config_net net;
+	struct nat_options net;
 	const char *host, *led4, *led6;
 	enum policy_protocol protocol;
 	uint64_t port;
@@ -159,52 +159,41 @@ static void say(const struct asked *asked)
 	loop__free(loop);
 }
 
-static int read_question(struct cbor_reader *reader, const uint8_t *from, size_t len, struct asked *out)
-{
 #define ASKED(member) offsetof(struct asked, member)
-	static const struct cbor_field fields[] = {
-		{.key = "net",
-		 .kind = CBOR_KIND_OTHER,
-		 .required = true,
-		 .offset = ASKED(net),
-		 .read = config_net__read},
-		{.key = "host", .kind = CBOR_KIND_TEXT, .required = true, .offset = ASKED(host)},
-		{.key = "led4", .kind = CBOR_KIND_TEXT, .offset = ASKED(led4)},
-		{.key = "led6", .kind = CBOR_KIND_TEXT, .offset = ASKED(led6)},
-		{.key = "protocol",
-		 .kind = CBOR_KIND_OTHER,
-		 .required = true,
-		 .offset = ASKED(protocol),
-		 .read = config_protocol__read},
-		{.key = "port", .kind = CBOR_KIND_UINT, .offset = ASKED(port), .max = UINT16_MAX},
-	};
+static const struct cbor_field fields[] = {
+	{.key = "net", .kind = CBOR_MAP, .required = true, .offset = ASKED(net), .table = &net_config_table},
+	{.key = "host", .kind = CBOR_TEXT, .required = true, .offset = ASKED(host)},
+	{.key = "led4", .kind = CBOR_TEXT, .offset = ASKED(led4)},
+	{.key = "led6", .kind = CBOR_TEXT, .offset = ASKED(led6)},
+	{.key = "protocol",
+	 .kind = CBOR_CHOICE,
+	 .required = true,
+	 .offset = ASKED(protocol),
+	 .words = net_config_protocols,
+	 .min = POLICY_TCP},
+	{.key = "port", .kind = CBOR_U16, .offset = ASKED(port)},
+};
 #undef ASKED
-	CborParser parser;
-	CborValue value;
-	if (cbor_parser_init(from, len, 0, &parser, &value) != CborNoError)
-		die("no CBOR");
-	return cbor_map__read(reader, &value, fields, sizeof(fields) / sizeof(fields[0]), true, out, "");
-}
+static const struct cbor_table table = CBOR_TABLE("question", fields);
 
 int main(void)
 {
 	uint8_t *question = malloc(MOST);
-	char *pool = malloc(MOST + 1);
 	uint32_t len;
-	while (question && pool && fread(&len, sizeof(len), 1, stdin) == 1) {
+	while (question && fread(&len, sizeof(len), 1, stdin) == 1) {
 		len = ntohl(len);
 		if (len > MOST || fread(question, 1, len, stdin) != len)
 			die("a question that is cut short");
 		struct failure failure;
-		struct cbor_reader reader = {.pool = pool, .left = len + 1, .why = &failure};
+		struct cbor_arena arena = {NULL};
+		struct cbor_reader reader = {.arena = &arena, .why = &failure};
 		struct asked asked;
 		memset(&asked, 0, sizeof(asked));
-		if (read_question(&reader, question, len, &asked))
+		if (cbor_table__read(&reader, &table, question, len, &asked))
 			die(failure.message);
 		say(&asked);
-		free(asked.net.rules.at);
+		cbor_arena__free(&arena);
 	}
 	free(question);
-	free(pool);
 	return 0;
 }
