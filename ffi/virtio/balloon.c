@@ -2,9 +2,12 @@
 #include "virtio/balloon.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "common/writer.h"
 
 #define TURN_MAX 64      /* chains handled before other sources of the loop have their turn */
 #define NUMBERS_MAX 4096 /* page numbers of one chain; Linux gives 256 */
@@ -155,6 +158,33 @@ static void balloon__destroy(struct virtio_device *dev)
 	free(dev);
 }
 
+struct saved_balloon {
+	uint32_t asked, given;
+};
+
+static const struct cbor_field saved_fields[] = {
+	{.key = "asked", .kind = CBOR_U32, .required = true, .offset = offsetof(struct saved_balloon, asked)},
+	{.key = "given", .kind = CBOR_U32, .required = true, .offset = offsetof(struct saved_balloon, given)},
+};
+static const struct cbor_table saved_table = CBOR_TABLE("saved-balloon", saved_fields);
+
+static void balloon__save(const struct virtio_device *dev, struct writer *out)
+{
+	const struct balloon *b = (const struct balloon *)dev;
+	writer__uint(out, "asked", atomic_load(&b->config.num_pages));
+	writer__uint(out, "given", atomic_load(&b->config.actual));
+}
+
+static int balloon__load(struct virtio_device *dev, const void *saved, struct failure *why)
+{
+	const struct saved_balloon *from = saved;
+	struct balloon *b = (struct balloon *)dev;
+	(void)why;
+	atomic_store(&b->config.num_pages, from->asked);
+	atomic_store(&b->config.actual, from->given);
+	return 0;
+}
+
 static const struct virtio_device_ops balloon_ops = {
 	.name = "balloon",
 	.id = VIRTIO_ID_BALLOON,
@@ -167,6 +197,10 @@ static const struct virtio_device_ops balloon_ops = {
 	.queue_ready = balloon__queue_ready,
 	.reset = balloon__reset,
 	.destroy = balloon__destroy,
+	.saved = &saved_table,
+	.saved_size = sizeof(struct saved_balloon),
+	.save = balloon__save,
+	.load = balloon__load,
 };
 
 int virtio_balloon__new(struct virtio_device **out)

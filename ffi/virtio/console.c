@@ -2,11 +2,13 @@
 #include "virtio/console.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/writer.h"
 #include "ring.h"
 
 #define BACKLOG (64U << 10) /* bytes of output kept for a reader that is away */
@@ -209,6 +211,42 @@ static void console__destroy(struct virtio_device *dev)
 	free(c);
 }
 
+/* What the guest has written and no reader has taken. */
+struct saved_console {
+	struct span backlog;
+};
+
+static const struct cbor_field saved_fields[] = {
+	{.key = "backlog", .kind = CBOR_BYTES, .required = true, .offset = offsetof(struct saved_console, backlog)},
+};
+static const struct cbor_table saved_table = CBOR_TABLE("saved-console", saved_fields);
+
+static void console__save(const struct virtio_device *dev, struct writer *out)
+{
+	const struct console *c = (const struct console *)dev;
+	struct iovec iov[2];
+	unsigned count = ring__peek(&c->backlog, iov);
+	uint8_t *to = writer__open_bytes(out, "backlog", c->backlog.len);
+	size_t done = 0;
+	for (unsigned i = 0; to && i < count; i++) {
+		memcpy(to + done, iov[i].iov_base, iov[i].iov_len);
+		done += iov[i].iov_len;
+	}
+	writer__close_bytes(out, done);
+}
+
+static int console__load(struct virtio_device *dev, const void *saved, struct failure *why)
+{
+	const struct saved_console *from = saved;
+	struct console *c = (struct console *)dev;
+	if (from->backlog.length > BACKLOG)
+		return failure__set(why, EINVAL, NULL, "more of the console was saved than it ever keeps");
+	if (from->backlog.length)
+		keep(c, from->backlog.at, from->backlog.length);
+	arm(c);
+	return 0;
+}
+
 static const struct virtio_device_ops console_ops = {
 	.name = "console",
 	.id = VIRTIO_ID_CONSOLE,
@@ -220,6 +258,10 @@ static const struct virtio_device_ops console_ops = {
 	.queue_ready = console__queue_ready,
 	.reset = console__reset,
 	.destroy = console__destroy,
+	.saved = &saved_table,
+	.saved_size = sizeof(struct saved_console),
+	.save = console__save,
+	.load = console__load,
 };
 
 int virtio_console__new(int fd, struct virtio_device **out)

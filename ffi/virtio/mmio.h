@@ -5,7 +5,9 @@
 
 #include <stdint.h>
 
+#include "common/cbor_table.h"
 #include "common/loop.h"
+#include "common/writer.h"
 #include "memory.h"
 #include "virtio/virtio.h"
 
@@ -17,6 +19,8 @@
  * rings, so an event that comes between is never lost and the line needs no lowering.
  */
 struct virtio_mmio;
+
+extern const struct cbor_table virtio_mmio_saved;
 
 /*
  * Attach `dev` (borrowed, driven on `loop`'s thread) to a new transport over `mem` (borrowed, constant from now on).
@@ -35,5 +39,17 @@ void virtio_mmio__write(struct virtio_mmio *mmio, uint64_t offset, const void *d
 /* The bells of the transport, which stay its own: written once per interrupt, and read for each kick of a queue. */
 int virtio_mmio__irq_fd(const struct virtio_mmio *mmio);
 int virtio_mmio__kick_fd(const struct virtio_mmio *mmio, unsigned queue);
+
+/*
+ * What a driver has made of the transport and its device: `saved-device` of ffi/vmm.cddl. `save` adds the fields of
+ * that map, of a device of which no call is under way: no vCPU runs, and its worker stands. 0, or -ENOTSUP with *why.
+ * `load` brings a new transport, with a new device of the same configuration and the same guest memory, to where the
+ * other was; its worker does not run yet. Whatever the bytes are, they do no harm: 0, or -errno with *why, and the two
+ * are as new.
+ */
+__attribute__((warn_unused_result)) int virtio_mmio__save(const struct virtio_mmio *mmio, struct writer *out,
+							  struct failure *why);
+__attribute__((warn_unused_result)) int virtio_mmio__load(struct virtio_mmio *mmio, const uint8_t *bytes, size_t len,
+							  struct failure *why);
 
 #endif

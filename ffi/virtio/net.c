@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 
 #include "common/checksum.h"
+#include "common/writer.h"
 
 #define RX 0
 #define TX 1
@@ -311,6 +312,38 @@ static void net__properties(struct virtio_device *dev, char *to, size_t size)
 		 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], config->mtu, VIRTQUEUE_MAX_SIZE, VIRTQUEUE_MAX_SIZE);
 }
 
+/* What its driver knows of it. Frames under way are lost, as on any cable; so is what its link knows. */
+struct saved_net {
+	uint8_t mac[VIRTIO_NET_MAC];
+	uint16_t mtu;
+};
+
+static const struct cbor_field saved_fields[] = {
+	{.key = "mac",
+	 .kind = CBOR_DATA,
+	 .required = true,
+	 .offset = offsetof(struct saved_net, mac),
+	 .max = VIRTIO_NET_MAC},
+	{.key = "mtu", .kind = CBOR_U16, .required = true, .offset = offsetof(struct saved_net, mtu)},
+};
+static const struct cbor_table saved_table = CBOR_TABLE("saved-net", saved_fields);
+
+static void net__save(const struct virtio_device *dev, struct writer *out)
+{
+	const struct net *net = (const struct net *)dev;
+	writer__bytes(out, "mac", net->config.mac, VIRTIO_NET_MAC);
+	writer__uint(out, "mtu", net->config.mtu);
+}
+
+static int net__load(struct virtio_device *dev, const void *saved, struct failure *why)
+{
+	const struct saved_net *from = saved;
+	const struct net *net = (const struct net *)dev;
+	if (memcmp(from->mac, net->config.mac, VIRTIO_NET_MAC) == 0 && from->mtu == net->config.mtu)
+		return 0;
+	return failure__set(why, EINVAL, NULL, "the network card was another one when it was saved");
+}
+
 static const struct virtio_device_ops net_ops = {
 	.name = "net",
 	.id = VIRTIO_ID_NET,
@@ -323,6 +356,10 @@ static const struct virtio_device_ops net_ops = {
 	.queue_ready = net__queue_ready,
 	.reset = net__reset,
 	.destroy = net__destroy,
+	.saved = &saved_table,
+	.saved_size = sizeof(struct saved_net),
+	.save = net__save,
+	.load = net__load,
 };
 
 int virtio_net__new(const struct virtio_net_options *options, struct virtio_device **out)

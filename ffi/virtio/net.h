@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "virtio/virtio.h"
+#include "virtio/kind.h"
 
 #define VIRTIO_NET_MAC 6         /* bytes of an Ethernet address */
 #define VIRTIO_NET_ETHERNET 14   /* bytes of an Ethernet header */

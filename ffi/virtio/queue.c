@@ -112,6 +112,14 @@ int virtqueue__enable(struct virtqueue *vq, void *desc, void *avail, void *used)
 	return 0;
 }
 
+int virtqueue__resume(struct virtqueue *vq, void *desc, void *avail, void *used, uint16_t next_avail)
+{
+	int err = virtqueue__enable(vq, desc, avail, used);
+	if (!err)
+		vq->next_avail = next_avail; /* one that the ring does not bear out breaks it: virtqueue__pop */
+	return err;
+}
+
 void virtqueue__disable(struct virtqueue *vq)
 {
 	vq->enabled = false;

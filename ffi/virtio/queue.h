@@ -62,6 +62,9 @@ struct virtqueue_chain {
 /* Resolve and check the rings at these host addresses and allocate scratch space; next_used is taken from the ring.
  * 0, -EINVAL or -ENOMEM. */
 __attribute__((warn_unused_result)) int virtqueue__enable(struct virtqueue *vq, void *desc, void *avail, void *used);
+/* The same of a ring that was in use up to `next_avail`, which is not believed. */
+__attribute__((warn_unused_result)) int virtqueue__resume(struct virtqueue *vq, void *desc, void *avail, void *used,
+							  uint16_t next_avail);
 /* Stop using the rings and free scratch. Idempotent. */
 void virtqueue__disable(struct virtqueue *vq);
 

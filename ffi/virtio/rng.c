@@ -72,6 +72,8 @@ static void rng__destroy(struct virtio_device *dev)
 	free(dev);
 }
 
+static const struct cbor_table saved_table = {.name = "saved-rng"};
+
 static const struct virtio_device_ops rng_ops = {
 	.name = "rng",
 	.id = VIRTIO_ID_RNG,
@@ -81,6 +83,7 @@ static const struct virtio_device_ops rng_ops = {
 	.queue_ready = rng__queue_ready,
 	.reset = rng__reset,
 	.destroy = rng__destroy,
+	.saved = &saved_table,
 };
 
 int virtio_rng__new(struct virtio_device **out)

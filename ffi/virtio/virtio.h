@@ -11,6 +11,10 @@
 #include "common/loop.h"
 #include "virtio/queue.h"
 
+struct cbor_table;
+struct failure;
+struct writer;
+
 /* Device IDs, virtio 1.2 section 5. */
 enum virtio_id {
 	VIRTIO_ID_NET = 1,
@@ -68,6 +72,16 @@ struct virtio_device_ops {
 	void (*queue_ready)(struct virtio_device *dev, unsigned index);
 	void (*reset)(struct virtio_device *dev);
 	void (*destroy)(struct virtio_device *dev);
+
+	/* What a device is to know in another process: see virtio/mmio.h. `save` writes the fields of the map `saved`,
+	 * of a device of which no call is under way; `load` gets them, read and checked by that table into a struct of
+	 * `saved_size` bytes, after activate if the driver was ready, and before queue_ready. Who saved may have been
+	 * taken over by its guest: whatever `load` is given, it does no harm. 0, or -errno with *why. With a table of
+	 * no fields neither is called; without a table the device cannot be saved. */
+	const struct cbor_table *saved;
+	size_t saved_size;
+	void (*save)(const struct virtio_device *dev, struct writer *out);
+	int (*load)(struct virtio_device *dev, const void *saved, struct failure *why);
 };
 
 /* Payload bytes since the device was made, and requests; written on the worker, read from anywhere. fs counts all of

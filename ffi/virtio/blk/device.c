@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "common/writer.h"
 
 #define TURN_MAX 16  /* requests served before other sources of the loop have their turn */
 #define SEGMENTS 126 /* buffers of data a request: with header and status they fill a queue of 128 */
@@ -227,6 +230,34 @@ static void blk__destroy(struct virtio_device *dev)
 	free(blk);
 }
 
+/* What its driver knows of it. Requests are carried out at once: none is under way. */
+struct saved_blk {
+	uint64_t sectors;
+	bool read_only;
+};
+
+static const struct cbor_field saved_fields[] = {
+	{.key = "sectors", .kind = CBOR_U64, .required = true, .offset = offsetof(struct saved_blk, sectors)},
+	{.key = "readOnly", .kind = CBOR_BOOL, .required = true, .offset = offsetof(struct saved_blk, read_only)},
+};
+static const struct cbor_table saved_table = CBOR_TABLE("saved-disk", saved_fields);
+
+static void blk__save(const struct virtio_device *dev, struct writer *out)
+{
+	const struct blk *blk = (const struct blk *)dev;
+	writer__uint(out, "sectors", blk->sectors);
+	writer__bool(out, "readOnly", blk->read_only);
+}
+
+static int blk__load(struct virtio_device *dev, const void *saved, struct failure *why)
+{
+	const struct saved_blk *from = saved;
+	const struct blk *blk = (const struct blk *)dev;
+	if (from->sectors == blk->sectors && from->read_only == blk->read_only)
+		return 0;
+	return failure__set(why, ESTALE, NULL, "the disk was another one when it was saved");
+}
+
 static void blk__properties(struct virtio_device *dev, char *to, size_t size)
 {
 	(void)dev;
@@ -239,7 +270,8 @@ static void blk__properties(struct virtio_device *dev, char *to, size_t size)
 		.front_end = {.device = "vhost-user-blk", .config = true, .properties = blk__properties},              \
 		.config_size = sizeof(struct blk_config), .read_config = blk__read_config,                             \
 		.write_config = blk__write_config, .activate = blk__activate, .queue_ready = blk__queue_ready,         \
-		.reset = blk__reset, .destroy = blk__destroy,                                                          \
+		.reset = blk__reset, .destroy = blk__destroy, .saved = &saved_table,                                   \
+		.saved_size = sizeof(struct saved_blk), .save = blk__save, .load = blk__load,                          \
 	}
 
 static const struct virtio_device_ops writable_ops = BLK_OPS(0);

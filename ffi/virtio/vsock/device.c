@@ -2,11 +2,13 @@
 #include "virtio/vsock.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "common/writer.h"
 #include "virtio/vsock/stream.h"
 
 #define TURN_PACKETS 256      /* handled before other sources of the loop have their turn */
@@ -192,6 +194,72 @@ static void vsock__destroy(struct virtio_device *dev)
 	free(v);
 }
 
+/* Streams end with the process that has their sockets: the guest hears of a reset for each. */
+struct saved_vsock {
+	uint64_t cid;
+	CBOR_LIST_OF(struct vsock_reset) resets;
+};
+
+static const struct cbor_field reset_fields[] = {
+	{.key = "guestPort", .kind = CBOR_U32, .required = true, .offset = offsetof(struct vsock_reset, guest_port)},
+	{.key = "hostPort", .kind = CBOR_U32, .required = true, .offset = offsetof(struct vsock_reset, host_port)},
+	{.key = "type", .kind = CBOR_U16, .required = true, .offset = offsetof(struct vsock_reset, type)},
+};
+static const struct cbor_table reset_table = CBOR_TABLE("saved-reset", reset_fields);
+static const struct cbor_field reset_item = {.kind = CBOR_TUPLE, .table = &reset_table};
+
+static const struct cbor_field saved_fields[] = {
+	{.key = "cid", .kind = CBOR_U64, .required = true, .offset = offsetof(struct saved_vsock, cid)},
+	{.key = "resets",
+	 .kind = CBOR_LIST,
+	 .required = true,
+	 .offset = offsetof(struct saved_vsock, resets),
+	 .item = &reset_item,
+	 .size = sizeof(struct vsock_reset),
+	 .max = VSOCK_MAX_STREAMS + VSOCK_MAX_RESETS},
+};
+static const struct cbor_table saved_table = CBOR_TABLE("saved-vsock", saved_fields);
+
+static void save_reset(struct writer *out, const struct vsock_reset *reset)
+{
+	writer__list(out, NULL, 3);
+	writer__uint(out, NULL, reset->guest_port);
+	writer__uint(out, NULL, reset->host_port);
+	writer__uint(out, NULL, reset->type);
+}
+
+static void vsock__save(const struct virtio_device *dev, struct writer *out)
+{
+	const struct vsock *v = (const struct vsock *)dev;
+	const struct vsock_stream *s;
+	unsigned lingering = 0;
+	TAILQ_FOREACH(s, &v->streams, all)
+	lingering += s->state == VSOCK_LINGERING;
+	writer__uint(out, "cid", v->guest_cid);
+	writer__list(out, "resets", v->resets_len + v->stream_count - lingering);
+	for (unsigned i = 0; i < v->resets_len; i++)
+		save_reset(out, &v->resets[(v->resets_start + i) % VSOCK_MAX_RESETS]);
+	TAILQ_FOREACH(s, &v->streams, all)
+	{
+		const struct vsock_reset reset = {s->guest_port, s->host_port, VSOCK_TYPE_STREAM};
+		if (s->state != VSOCK_LINGERING) /* such a one the guest has forgotten */
+			save_reset(out, &reset);
+	}
+}
+
+static int vsock__load(struct virtio_device *dev, const void *saved, struct failure *why)
+{
+	const struct saved_vsock *from = saved;
+	struct vsock *v = (struct vsock *)dev;
+	if (from->cid != v->guest_cid)
+		return failure__set(why, EINVAL, NULL, "the vsock device had another address when it was saved");
+	for (unsigned i = 0; i < from->resets.count; i++) {
+		const struct vsock_reset *reset = &from->resets.at[i];
+		vsock_rx__send_reset(v, reset->guest_port, reset->host_port, reset->type);
+	}
+	return 0;
+}
+
 static const struct virtio_device_ops vsock_ops = {
 	.name = "vsock",
 	.id = VIRTIO_ID_VSOCK,
@@ -204,6 +272,10 @@ static const struct virtio_device_ops vsock_ops = {
 	.queue_ready = vsock__queue_ready,
 	.reset = vsock__reset,
 	.destroy = vsock__destroy,
+	.saved = &saved_table,
+	.saved_size = sizeof(struct saved_vsock),
+	.save = vsock__save,
+	.load = vsock__load,
 };
 
 int virtio_vsock__new(const struct vsock_options *options, struct virtio_device **out)

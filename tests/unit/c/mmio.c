@@ -307,6 +307,19 @@ static void random_accesses_are_survived(void)
 	tear_down();
 }
 
+static void a_device_that_cannot_be_saved_says_so(void)
+{
+	struct buffer buffer = {.data = NULL};
+	struct writer out = writer__begin(&buffer);
+	struct failure why;
+	set_up();
+	CHECK_EQ(virtio_mmio__save(rig.mmio, &out, &why), -ENOTSUP);
+	CHECK(strstr(why.message, "the echo device cannot be saved"));
+	CHECK_EQ(virtio_mmio__load(rig.mmio, (const uint8_t *)"\xa0", 1, &why), -ENOTSUP);
+	buffer__free(&buffer);
+	tear_down();
+}
+
 int main(void)
 {
 	CASE(a_driver_finds_and_drives_the_device);
@@ -317,5 +330,6 @@ int main(void)
 	CASE(a_device_that_cannot_start_asks_for_reset);
 	CASE(queues_of_a_running_device_are_fixed);
 	CASE(random_accesses_are_survived);
+	CASE(a_device_that_cannot_be_saved_says_so);
 	return check__done();
 }

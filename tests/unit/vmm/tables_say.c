@@ -2,6 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "virtio/balloon.h"
+#include "virtio/blk.h"
+#include "virtio/console.h"
+#include "virtio/mmio.h"
+#include "virtio/net.h"
+#include "virtio/rng.h"
+#include "virtio/vsock.h"
 #include "vmm/build/config.h"
 #include "vmm/control/channel.h"
 
@@ -87,6 +94,29 @@ static void say_table(const struct cbor_table *table) // NOLINT(misc-no-recursio
 	}
 }
 
+/* Of a device that was made for it. */
+static void say_saved(const struct virtio_device *dev)
+{
+	say_table(dev->ops->saved);
+}
+
+static void say_devices(void)
+{
+	struct virtio_device *dev;
+	if (!virtio_rng__new(&dev))
+		say_saved(dev);
+	if (!virtio_balloon__new(&dev))
+		say_saved(dev);
+	if (!virtio_console__new(-1, &dev))
+		say_saved(dev);
+	if (!virtio_blk__new(&(struct blk_options){.fd = -1, .id = ""}, &dev))
+		say_saved(dev);
+	if (!virtio_net__new(&(struct virtio_net_options){.mtu = 1500}, &dev))
+		say_saved(dev);
+	if (!virtio_vsock__new(&(struct vsock_options){.guest_cid = 3}, &dev))
+		say_saved(dev);
+}
+
 int main(void)
 {
 	struct cbor_field fields[VMM_CONFIG_FIELDS];
@@ -94,5 +124,7 @@ int main(void)
 	say_table(&config);
 	say_table(&control_request_table);
 	say_table(&offline_question_table);
+	say_table(&virtio_mmio_saved);
+	say_devices();
 	return 0;
 }
