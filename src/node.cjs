@@ -4,7 +4,7 @@ exports.attach = exports.ended = exports.list = exports.pendingChanges = undefin
 exports.explainNetwork = exports.readLog = exports.readNetworkLog = exports.startSandbox = undefined;
 exports.CapsaError = exports.AgentError = exports.ArgumentError = exports.BootError = undefined;
 exports.ConsoleError = exports.GuestLostError = exports.HostError = exports.HostFileError = undefined;
-exports.SandboxNotFoundError = exports.SpecError = exports.VmmError = undefined;
+exports.SandboxEndedError = exports.SandboxNotFoundError = exports.SpecError = exports.VmmError = undefined;
 
 const sentence =
   "capsa needs Bun, which comes with it: `npx bun main.ts` runs a program, `npx capsa` the command";
