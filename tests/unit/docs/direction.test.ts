@@ -26,7 +26,6 @@ const TOGETHER: readonly (readonly [why: string, folder: string, ...files: strin
     "ffi/vmm",
     ...["build/build", "control/network_requests", "control/requests", "vmm"],
   ],
-  ["who hears of a channel's end answers what it still asks", "ffi/vmm/control", "channel", "control"],
   ["a job and its streams each can end the other", "guest/agent", "job", "job_streams"],
   ["a search finds what is watched from then on", "guest/agent", "watch", "watch_events", "watch_search"],
 ];
