@@ -1,15 +1,37 @@
 /** Where everything begins. */
 
 import { guardMethods } from "./errors/edge.ts";
-import type { RunningSandbox } from "./sandbox/api.ts";
+import type { RunningSandbox, StartOptions } from "./sandbox/api.ts";
 import { type RunnableSandbox, type SandboxBuilder, sandboxBuilder } from "./sandbox/builder.ts";
+import { open } from "./sandbox/open.ts";
 import { type PoolOptions, type SandboxPool, sandboxPool } from "./sandbox/pool.ts";
 import { attach } from "./sandbox/registry.ts";
+import type { SandboxOptions } from "./spec/options.ts";
 import type { PrivateNetwork } from "./spec/spec.ts";
 import type { RawVm, VmOptions } from "./vm/api.ts";
 import { Vm } from "./vm/vm.ts";
 
 export const Capsa = {
+  /**
+   * Start a sandbox, described by the keys of a `[sandbox.NAME]` table of `capsa.toml`; resolves once its agent is ready, and
+   * its main process runs if it has one. Leaving its scope ends it. Rejects with `SpecError` for what cannot be, a misspelt
+   * key too, with what {@link startSandbox} throws, and with `BootError` when it does not come up.
+   * @example
+   * await using box = await Capsa.open({ rootfs: "host" });
+   * const { stdout } = await box.exec("python3 -c 'print(6 * 7)'");
+   * @example
+   * await using box = await Capsa.open({
+   *   rootfs: "host",
+   *   memory: "1G",
+   *   ttl: "10m",
+   *   shares: [{ host: "./project", guest: "/project" }],
+   *   network: { allow: ["registry.npmjs.org:443"] },
+   * });
+   */
+  open(options: SandboxOptions = {}, start: StartOptions = {}): Promise<RunningSandbox> {
+    return open(options, start);
+  },
+
   /**
    * Describe a sandbox: one virtual processor, 512 MiB, busybox, no network, unless told otherwise.
    * @example

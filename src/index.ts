@@ -110,6 +110,7 @@ export type { PoolOptions, SandboxPool } from "./sandbox/pool.ts";
 export * as sandbox from "./sandbox/ready.ts";
 export { attach, ended, list, readLog, readNetworkLog } from "./sandbox/registry.ts";
 export { startSandbox } from "./sandbox/start.ts";
+export type { NetworkKeys, SandboxOptions, ShareKeys } from "./spec/options.ts";
 export type * from "./spec/spec.ts";
 export type { DiskOptions, RawVm, VmExit, VmOptions, VmStatus, VsockListener } from "./vm/api.ts";
 export type { ConsoleExecResult, ConsoleMatch, VmConsole, WaitOptions } from "./vm/console_api.ts";

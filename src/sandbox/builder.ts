@@ -1,4 +1,4 @@
-/** The builder: a sandbox described call by call, whose types allow exactly one main process. */
+/** The builder: a sandbox described call by call, whose types allow one main process at most. */
 
 import { guardMethods } from "../errors/edge.ts";
 import { SpecError } from "../errors/errors.ts";
@@ -18,6 +18,7 @@ import type {
 } from "../spec/spec.ts";
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { madeUpName } from "./name.ts";
+import { startReady } from "./open.ts";
 import { startSandbox } from "./start.ts";
 
 /**
@@ -205,8 +206,30 @@ interface Settings<Self> {
   idleTimeout(ms: number | string): Self;
 }
 
-/** A sandbox whose main process is not chosen yet: `run` or `oci` comes, once. */
-export interface SandboxBuilder extends Settings<SandboxBuilder> {
+/** What can be done with a description. */
+interface Startable {
+  /**
+   * Start it; resolves once its agent is ready, and its main process runs if it has one. Rejects with what
+   * {@link startSandbox} throws, and with `BootError` when it does not come up: nothing stays behind then.
+   * @example
+   * await using vm = await Capsa.sandbox().rootfs("host").start();
+   * console.log((await vm.exec("uname -a")).stdout);
+   */
+  start(options?: StartOptions): Promise<RunningSandbox>;
+  /**
+   * Start it; resolves once its vCPUs run, so that its boot can be watched. Throws what {@link startSandbox} throws.
+   * @example await using vm = await Capsa.sandbox().run("/bin/sleep", ["60"]).build();
+   */
+  build(options?: StartOptions): Promise<RunningSandbox>;
+  /**
+   * The specification as plain data, with its defaults filled in.
+   * @example const spec = Capsa.sandbox().run("/bin/true").spec();
+   */
+  spec(): SandboxSpec;
+}
+
+/** A sandbox without a main process, which lives until it is stopped; `run` or `oci` gives it one, once. */
+export interface SandboxBuilder extends Settings<SandboxBuilder>, Startable {
   /**
    * The main process: a program in the guest and its arguments. Its end is the sandbox's end.
    * @example Capsa.sandbox().run("/bin/sh", ["-c", "sleep 60"], { cwd: "/tmp" })
@@ -219,19 +242,8 @@ export interface SandboxBuilder extends Settings<SandboxBuilder> {
   oci(image: string, args?: readonly string[]): RunnableSandbox;
 }
 
-/** A sandbox that can be built. */
-export interface RunnableSandbox extends Settings<RunnableSandbox> {
-  /**
-   * Start it; resolves once its vCPUs run. Throws what {@link startSandbox} throws.
-   * @example await using vm = await Capsa.sandbox().run("/bin/sleep", ["60"]).build();
-   */
-  build(options?: StartOptions): Promise<RunningSandbox>;
-  /**
-   * The specification as plain data, with its defaults filled in.
-   * @example const spec = Capsa.sandbox().run("/bin/true").spec();
-   */
-  spec(): SandboxSpec;
-}
+/** A sandbox whose main process is chosen, or that has none. */
+export interface RunnableSandbox extends Settings<RunnableSandbox>, Startable {}
 
 /** Both states in one class: which calls there are is the types' to say, and at run time the draft's. */
 class Builder implements SandboxBuilder, RunnableSandbox {
@@ -345,17 +357,18 @@ class Builder implements SandboxBuilder, RunnableSandbox {
   }
 
   spec(): SandboxSpec {
-    const { main, name = madeUpName("sandbox"), networks, ...rest } = this.#draft;
-    if (main === undefined)
-      throw new SpecError("run", "a sandbox needs a main process: call .run() before .build()");
+    const { main = {}, name = madeUpName("sandbox"), networks, ...rest } = this.#draft;
     if ("oci" in main) {
       throw new SpecError("oci", `image ${JSON.stringify(main.oci)}: OCI images are not there yet`, {
         code: "NOT_SUPPORTED",
         hint: "unpack the image to a directory and use .rootfs({ directory }) with .run()",
       });
     }
-    const joined = networks.map(({ as = name, ...network }) => ({ ...network, as }));
-    return toSpec({ ...rest, name, run: main.run, ...(joined.length === 0 ? {} : { networks: joined }) });
+    return toSpec({ ...rest, ...main, name, ...(networks.length === 0 ? {} : { networks }) });
+  }
+
+  async start(options: StartOptions = {}): Promise<RunningSandbox> {
+    return startReady(this.spec(), options);
   }
 
   async build(options: StartOptions = {}): Promise<RunningSandbox> {
@@ -365,7 +378,7 @@ class Builder implements SandboxBuilder, RunnableSandbox {
 
 guardMethods(Builder.prototype);
 
-/** A sandbox of one virtual processor and 512 MiB with busybox and no network, to be described further. */
-export function sandboxBuilder(): SandboxBuilder {
-  return new Builder({ shares: [], networks: [], env: {} });
+/** To be described further: `spec`, or a sandbox of one virtual processor and 512 MiB with busybox and no network. */
+export function sandboxBuilder(spec: Partial<SandboxSpec> = {}): SandboxBuilder {
+  return new Builder({ shares: [], networks: [], env: {}, ...spec });
 }

@@ -8,8 +8,8 @@ import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, SandboxExit, StartOptions } from "./api.ts";
 import type { RunnableSandbox } from "./builder.ts";
 import { madeUpName } from "./name.ts";
+import { startReady } from "./open.ts";
 import { endOf } from "./ready.ts";
-import { startSandbox } from "./start.ts";
 
 const FIRST_RETRY_MS = 200;
 const LAST_RETRY_MS = 30_000;
@@ -85,33 +85,6 @@ export function sandboxPool(sandbox: RunnableSandbox, size: number, options: Poo
 function renamed(spec: SandboxSpec, name: string): SandboxSpec {
   if (spec.networks === undefined) return { ...spec, name };
   return { ...spec, name, networks: spec.networks.map((network) => ({ ...network, as: name })) };
-}
-
-/** Nothing stays behind when it is aborted, or never gets ready. */
-async function startReady(
-  spec: SandboxSpec,
-  options: StartOptions & { readonly signal: AbortSignal },
-): Promise<RunningSandbox> {
-  const vm = await startSandbox(spec, options);
-  const abort = () => void vm.kill();
-  options.signal.addEventListener("abort", abort, { once: true });
-  try {
-    if (options.signal.aborted) abort();
-    await vm.ready;
-    if (spec.run !== undefined) await mainStarted(vm);
-    return vm;
-  } catch (error) {
-    await vm.kill();
-    throw error;
-  } finally {
-    options.signal.removeEventListener("abort", abort);
-  }
-}
-
-/** Its agent may listen a moment before its main process turns out to be none. */
-async function mainStarted(vm: RunningSandbox): Promise<void> {
-  for await (const { type } of vm.events()) if (type === "main-started") return;
-  throw endOf(vm, await vm.exited);
 }
 
 interface Waiter {

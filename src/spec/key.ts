@@ -152,10 +152,18 @@ export function resolveList(
   return resolved;
 }
 
-/** From TypeScript: what `resolve` makes of it. Throws `SpecError` for the first thing that is wrong with it. */
-export function fromTypeScript<T>(schema: TSchema, given: object, resolve: (context: Context) => T): T {
+/**
+ * From TypeScript: what `resolve` makes of it. `side`: whose names the keys have. Throws `SpecError` for the first thing that
+ * is wrong with it.
+ */
+export function fromTypeScript<T>(
+  schema: TSchema,
+  given: object,
+  resolve: (context: Context) => T,
+  side: Side = "typescript",
+): T {
   const problems = [...check(schema, given), ...unfitTexts(given)];
-  const resolved = resolve({ side: "typescript", report: reporter(problems) });
+  const resolved = resolve({ side, report: reporter(problems) });
   refuseFirst(problems);
   return resolved;
 }

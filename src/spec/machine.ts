@@ -30,7 +30,7 @@ export const MEMORY = quantity({
   tell: (memoryMb: number) => ({ memoryMb }),
 });
 
-const NAME_KEY: Key = { field: "name", required: true, schema: name("Its name, and its host name.") };
+export const NAME_KEY: Key = { field: "name", required: true, schema: name("Its name, and its host name.") };
 
 export const MACHINE: readonly Key[] = [
   NAME_KEY,

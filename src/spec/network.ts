@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { Type } from "@sinclair/typebox";
 import { unexpanded } from "../host/written.ts";
-import { closed, flag, NAME, NAME_WORDS, texts, VARIABLE, words } from "./forms.ts";
+import { closed, flag, NAME, NAME_WORDS, optional, texts, VARIABLE, words } from "./forms.ts";
 import { type Context, type Key, quantity, resolveTable, type Side, tableSchema } from "./key.ts";
 import { type Path, reporting } from "./problem.ts";
 import { validatePublish } from "./publish.ts";
@@ -139,14 +139,17 @@ export const NETWORKS: Key = {
       {
         name: networkName,
         scope: Type.String({ expected: "a text" }),
-        as: Type.String({ pattern: NAME, expected: `a name of ${NAME_WORDS}` }),
+        as: optional(Type.String({ pattern: NAME, expected: `a name of ${NAME_WORDS}` })),
       },
       { ...closed, expected: "a network that Capsa.network() has made" },
     ),
     { expected: "a list of networks" },
   ),
   parse: (given: (string | JoinedNetwork)[], path, { report, file = "", name = "" }) => {
-    const joined = given.map((one) => (typeof one === "string" ? { name: one, scope: file, as: name } : one));
+    const joined = given.map((one) => ({
+      as: name,
+      ...(typeof one === "string" ? { name: one, scope: file } : one),
+    }));
     if (joined.length > MOST_NETWORKS) report(path, `${joined.length} are more than ${MOST_NETWORKS}`);
     joined.forEach((network, index) => {
       const isAgain = joined

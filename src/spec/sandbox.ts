@@ -3,8 +3,9 @@ import { Type } from "@sinclair/typebox";
 import { type Context, fromTypeScript, type Key, resolveTable, tableSchema, tellTable } from "./key.ts";
 import { LABELS } from "./labels.ts";
 import { CWD, ENV, RUN, TIMES } from "./life.ts";
-import { MACHINE } from "./machine.ts";
+import { MACHINE, NAME_KEY } from "./machine.ts";
 import { NETWORK, NETWORKS, SECRETS } from "./network.ts";
+import type { SandboxOptions } from "./options.ts";
 import { type Checker, checkReadable, parseHostPath } from "./paths.ts";
 import { type Problem, type Report, refuseFirst, reporter, reporting } from "./problem.ts";
 import { hostsOf } from "./secret_host.ts";
@@ -73,9 +74,23 @@ const SpecSchema = tableSchema(
   { expected: "a specification of a sandbox" },
 );
 
+/** As an object of a program's: its name is one of the keys, and its networks are those that the program has made. */
+const OPTIONS = KEYS.map((key) => {
+  if (key === NAME_KEY) return { ...key, name: "name" };
+  return key === NETWORKS ? { ...key, schema: NETWORKS.plain! } : key;
+});
+
+export const OptionsSchema = tableSchema(OPTIONS, "toml", {
+  expected: "an object with the keys of a [sandbox.NAME] table",
+});
+
 /** The specification, with defaults, of what the schema of the context's side was checked against. */
-export function resolveSandbox(given: Readonly<Record<string, unknown>>, context: Context): SandboxSpec {
-  const { cwd, run, ...rest } = resolveTable(KEYS, given, [], context) as unknown as SandboxSpec & {
+export function resolveSandbox(
+  given: Readonly<Record<string, unknown>>,
+  context: Context,
+  keys: readonly Key[] = KEYS,
+): SandboxSpec {
+  const { cwd, run, ...rest } = resolveTable(keys, given, [], context) as unknown as SandboxSpec & {
     cwd?: string;
   };
   const name = context.name === undefined ? {} : { name: context.name };
@@ -86,7 +101,20 @@ export function resolveSandbox(given: Readonly<Record<string, unknown>>, context
 
 /** From TypeScript: the specification with defaults, its numbers without units. Throws `SpecError` for what has not its form. */
 export function toSpec(given: object): SandboxSpec {
-  return fromTypeScript(SpecSchema, given, (context) => resolveSandbox({ ...given }, context));
+  const { name } = given as { name?: unknown };
+  const own = typeof name === "string" ? { name } : {};
+  return fromTypeScript(SpecSchema, given, (context) => resolveSandbox({ ...given }, { ...context, ...own }));
+}
+
+/** The same of the keys of a [sandbox.NAME] table, with `name` where they have none. */
+export function optionsToSpec(options: SandboxOptions, name: string): SandboxSpec {
+  const given = { ...options, name: options.name ?? name };
+  return fromTypeScript(
+    OptionsSchema,
+    given,
+    (context) => resolveSandbox(given, { ...context, name: given.name }, OPTIONS),
+    "toml",
+  );
 }
 
 /** Throws `SpecError` for the first thing that this machine cannot have. `spec` comes from {@link toSpec}. */

@@ -1,4 +1,7 @@
-/** What a sandbox may be, by both doors: a `capsa.toml` and a program are given the same, and told the same in the same words. */
+/**
+ * What a sandbox may be, by each door: a `capsa.toml`, a program's object with the keys of one, and a specification are given
+ * the same, and told the same in the same words.
+ */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -7,7 +10,9 @@ import { join } from "node:path";
 import { parseConfig } from "../../../src/config/load.ts";
 import { ConfigError } from "../../../src/config/problem.ts";
 import { SpecError } from "../../../src/errors/errors.ts";
-import { toSpec, validateSpec } from "../../../src/spec/sandbox.ts";
+import type { NetworkKeys, SandboxOptions, ShareKeys } from "../../../src/spec/options.ts";
+import { OptionsSchema, optionsToSpec, toSpec, validateSpec } from "../../../src/spec/sandbox.ts";
+import type { SandboxSpec } from "../../../src/spec/spec.ts";
 
 const before = process.cwd();
 const top = realpathSync(mkdtempSync(join(tmpdir(), "capsa-doors-")));
@@ -42,9 +47,13 @@ function byToml(text: string): Outcome {
   }
 }
 
-function byTypeScript(given: object): Outcome {
+/** As `Capsa.open` is given what the file has. */
+const byOptions = (text: string) => byProgram(() => optionsToSpec(Bun.TOML.parse(text), "box"));
+const byTypeScript = (given: object) => byProgram(() => toSpec({ name: "box", ...given }));
+
+function byProgram(make: () => SandboxSpec): Outcome {
   try {
-    const spec = toSpec({ name: "box", ...given });
+    const spec = make();
     validateSpec(spec);
     return spec;
   } catch (error) {
@@ -337,9 +346,64 @@ function inToml(place: string): string {
   return place === "run.cwd" ? "cwd" : place.replace(/\w+/g, (word) => names[word] ?? word);
 }
 
-describe("both doors", () => {
+test("the type of a sandbox's keys has each, and no other", () => {
+  const share: Required<ShareKeys> = {
+    host: "dir",
+    guest: "/dir",
+    mode: "rw",
+    ownership: "caller",
+    cache: "never",
+    locks: "guest",
+    protect: [".git"],
+    size: "1M",
+  };
+  const network: Required<NetworkKeys> = {
+    allow: [],
+    deny: [],
+    log: [],
+    publish: [],
+    nameServers: [],
+    maxConnections: 7,
+    bandwidth: "10Mbit",
+    hostLoopback: true,
+  };
+  const whole: Required<SandboxOptions> = {
+    name: "box",
+    cpus: 2,
+    memory: "1G",
+    rootfs: "host",
+    engine: "qemu",
+    confine: "none",
+    kernel: "file",
+    initrd: "file",
+    shares: [share],
+    network,
+    networks: [{ name: "db", scope: "x" }],
+    secrets: { TOKEN: token },
+    labels: { team: "x" },
+    env: { A: "1" },
+    run: "true",
+    cwd: "/",
+    bootTimeout: "5s",
+    ttl: "10m",
+    idleTimeout: 1000,
+  };
+  const keys = (value: object) => Object.keys(value).sort();
+  const { properties } = OptionsSchema;
+  expect(keys(whole)).toEqual(keys(properties));
+  expect(keys(share)).toEqual(keys(properties.shares!.items.properties));
+  expect(keys(network)).toEqual(keys(properties.network!.anyOf[1].properties));
+  expect(optionsToSpec(whole, "other")).toMatchObject({
+    name: "box",
+    networks: [{ name: "db", scope: "x", as: "box" }],
+    run: { argv: ["/bin/sh", "-c", "true"], cwd: "/" },
+  });
+});
+
+describe("each door", () => {
   test.each(CASES.map((one) => [one.what, one] as const))("%s", (_, { toml, typescript, refused }) => {
     const [first, second] = [byToml(toml), byTypeScript(typescript)];
+    expect(byOptions(toml)).toEqual(first);
     if (refused === undefined) {
       expect(first).toEqual(second);
       return expect(first).toHaveProperty("name", "box");
