@@ -2,6 +2,8 @@
 import type { Command } from "commander";
 import { loadConfig } from "../../config/load.ts";
 import { CapsaError } from "../../errors/errors.ts";
+import { askedBySteps, type Booted, bootAll, connectAll } from "../../project/boot.ts";
+import { choose } from "../../project/choose.ts";
 import type { BootTimings, RunningSandbox } from "../../sandbox/api.ts";
 import { describeExit, describeRefusal } from "../../sandbox/describe.ts";
 import type { SandboxSpec } from "../../spec/spec.ts";
@@ -12,8 +14,6 @@ import { tapReport } from "../../steps/report/tap.ts";
 import { describeRun, describeStep } from "../../steps/report/terminal.ts";
 import type { RunResult, StepResult } from "../../steps/run.ts";
 import { runSteps } from "../../steps/run.ts";
-import { askedBySteps, type Booted, bootAll, connectAll } from "../boot.ts";
-import { choose } from "../choose.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { copy, copyLines } from "../output.ts";

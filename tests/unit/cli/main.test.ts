@@ -89,7 +89,7 @@ describe("the command line", () => {
     const cases: [args: string[], code: string][] = [
       [["check", "none.toml", "--json"], "CONFIG_UNREADABLE"],
       [["ps", "--json", "--nonsense"], "USAGE"],
-      [["up", "--json", "-f", "capsa.toml.example", "nobody"], "USAGE"],
+      [["up", "--json", "-f", "capsa.toml.example", "nobody"], "ARGUMENTS"],
       [["down", "--json", "nobody-of-this-name"], "SANDBOX_NOT_FOUND"],
     ];
     for (const [args, code] of cases) {

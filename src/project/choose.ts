@@ -1,9 +1,9 @@
 /** Which of a file's sandboxes and steps a command is about. */
 import type { Config } from "../config/load.ts";
+import { ArgumentError } from "../errors/errors.ts";
 import { suggest } from "../errors/suggest.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { Step } from "../steps/index.ts";
-import { UsageError } from "./failure.ts";
 
 /** These, and whom they may reach by private networks. */
 function withPeers(sandboxes: readonly SandboxSpec[], names: readonly string[]): string[] {
@@ -23,10 +23,9 @@ export function choose(
   for (const name of names) {
     if (known.includes(name)) continue;
     const meant = suggest(name, known);
-    throw new UsageError(
-      `the file has no sandbox "${name}"`,
-      meant ? `did you mean "${meant}"?` : `it has: ${known.join(", ")}`,
-    );
+    throw new ArgumentError(`the file has no sandbox "${name}"`, {
+      hint: meant ? `did you mean "${meant}"?` : `it has: ${known.join(", ")}`,
+    });
   }
   const needed = new Set(
     names.length > 0
