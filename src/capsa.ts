@@ -1,6 +1,7 @@
 /** Where everything begins. */
 
 import { guardMethods } from "./errors/edge.ts";
+import type { Project } from "./project/api.ts";
 import type { RunningSandbox, StartOptions } from "./sandbox/api.ts";
 import { type RunnableSandbox, type SandboxBuilder, sandboxBuilder } from "./sandbox/builder.ts";
 import { open } from "./sandbox/open.ts";
@@ -42,6 +43,20 @@ export const Capsa = {
    */
   sandbox(): SandboxBuilder {
     return sandboxBuilder();
+  },
+
+  /**
+   * Read and check a `capsa.toml`; relative paths in it start at its directory. Rejects with `ConfigError`, whose `problems`
+   * are all that is wrong with it, each with its line and column.
+   * @example
+   * ```ts no_run
+   * const project = await Capsa.load("./capsa.toml");
+   * const { passed, failed } = await project.up({ onStep: ({ step, status }) => console.log(status, step.name) });
+   * ```
+   */
+  async load(file = "capsa.toml"): Promise<Project> {
+    const { loadProject } = await import("./project/project.ts");
+    return loadProject(file);
   },
 
   /**

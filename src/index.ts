@@ -49,6 +49,7 @@ export type {
 export type { ExposeOptions, Exposure, Forward, ForwardOptions } from "./agent/forward/api.ts";
 export { Capsa } from "./capsa.ts";
 export { pendingChanges } from "./changes/changes.ts";
+export { ConfigError, type PlacedProblem } from "./config/problem.ts";
 export type { EngineName } from "./engine/engines.ts";
 export type { ErrorCode } from "./errors/error_codes.ts";
 export {
@@ -65,6 +66,7 @@ export {
   SpecError,
   VmmError,
 } from "./errors/errors.ts";
+export type { Project, ProjectStartOptions, ProjectUpOptions, StartedProject } from "./project/api.ts";
 export type {
   ApplyOptions,
   ApplyResult,
@@ -112,5 +114,6 @@ export { attach, ended, list, readLog, readNetworkLog } from "./sandbox/registry
 export { startSandbox } from "./sandbox/start.ts";
 export type { NetworkKeys, SandboxOptions, ShareKeys } from "./spec/options.ts";
 export type * from "./spec/spec.ts";
+export type * from "./steps/api.ts";
 export type { DiskOptions, RawVm, VmExit, VmOptions, VmStatus, VsockListener } from "./vm/api.ts";
 export type { ConsoleExecResult, ConsoleMatch, VmConsole, WaitOptions } from "./vm/console_api.ts";

@@ -7,13 +7,13 @@ import { suggest } from "../errors/suggest.ts";
 import { errorCode } from "../host/file_errors.ts";
 import { type Held, hold, isGuests } from "../host/hold.ts";
 import { Place } from "../host/place.ts";
+import type { ProjectReport } from "../steps/api.ts";
 import { jsonReport } from "../steps/report/json.ts";
 import { junitReport } from "../steps/report/junit.ts";
 import { tapReport } from "../steps/report/tap.ts";
-import type { RunResult } from "../steps/run.ts";
 import { UsageError } from "./failure.ts";
 
-const FORMATS: Readonly<Record<string, (run: RunResult, file: string) => string>> = {
+const FORMATS: Readonly<Record<string, (run: ProjectReport, file: string) => string>> = {
   junit: junitReport,
   tap: tapReport,
   json: (run) => `${printableJson(jsonReport(run), 2)}\n`,
@@ -77,7 +77,7 @@ function whither(path: string): string {
  * `source`: the file with the steps. A report is there whole or not at all; into a device or a pipe it is just
  * written. Throws {@link CapsaError} `REPORT`.
  */
-export function writeReportFiles(files: readonly ReportFile[], run: RunResult, source: string): void {
+export function writeReportFiles(files: readonly ReportFile[], run: ProjectReport, source: string): void {
   for (const { format, path } of files) {
     try {
       writeReport(path, FORMATS[format]!(run, source));

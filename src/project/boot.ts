@@ -1,14 +1,7 @@
 /** Boots several sandboxes at once, all or none. */
 import type { Agent } from "../agent/api.ts";
-import { CapsaError, SpecError } from "../errors/errors.ts";
-import type {
-  BootTimings,
-  NetworkAccess,
-  NetworkRefusal,
-  Notice,
-  RunningSandbox,
-  StartOptions,
-} from "../sandbox/api.ts";
+import { CapsaError, SandboxEndedError, SpecError } from "../errors/errors.ts";
+import type { BootTimings, RunningSandbox, StartOptions } from "../sandbox/api.ts";
 import { describeExit } from "../sandbox/describe.ts";
 import { readEventLog } from "../sandbox/log.ts";
 import { agentPort, waitReadyTimeout } from "../sandbox/ready.ts";
@@ -16,6 +9,7 @@ import { startChecked } from "../sandbox/start.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
 import type { Step } from "../steps/index.ts";
 import type { RunOptions } from "../steps/run.ts";
+import type { ProjectStartOptions } from "./api.ts";
 
 const LONGEST_NAME = 32;
 const MOST_OF_A_NAME = 1000;
@@ -26,43 +20,27 @@ export interface Booted {
   readonly timings: BootTimings;
 }
 
-interface BootOptions {
-  readonly signal: AbortSignal;
-  readonly detached: boolean;
-  /** Changes in transactional shares are somebody's to decide about, and outlive the sandboxes. */
-  readonly keepChanges?: boolean;
-  /** The same notice of several sandboxes is told once. */
-  readonly onNotice: (notice: Notice) => void;
-  readonly onRefusal: (spec: SandboxSpec, refusal: NetworkRefusal) => void;
-  readonly onAccess?: (spec: SandboxSpec, access: NetworkAccess) => void;
-  /** Told as soon as a sandbox has started, before it is ready: its output can be read from here on. */
-  readonly onStart: (spec: SandboxSpec, vm: RunningSandbox) => void;
-}
-
 /** Resolves when all are ready. When one fails, the others are ended before the failure is told. */
-export async function bootAll(specs: readonly SandboxSpec[], options: BootOptions): Promise<Booted[]> {
+export async function bootAll(
+  specs: readonly SandboxSpec[],
+  { onNotice, onSandbox, onRefusal, onAccess, ...options }: Omit<ProjectStartOptions, "sandboxes">,
+): Promise<Booted[]> {
   const started: RunningSandbox[] = [];
   const told = new Set<string>();
-  const onNotice = (notice: Notice) => {
-    if (told.has(notice.message)) return;
-    told.add(notice.message);
-    options.onNotice(notice);
-  };
   const run = crypto.randomUUID();
   const boot = async (spec: SandboxSpec): Promise<Booted> => {
-    const { signal, detached, keepChanges = detached } = options;
-    const onRefusal = (refusal: NetworkRefusal) => options.onRefusal(spec, refusal);
-    const onAccess = (access: NetworkAccess) => options.onAccess?.(spec, access);
-    const vm = await startUnderFreeName(detached ? spec : apart(spec, run), {
-      signal,
-      detached,
-      keepChanges,
-      onNotice,
-      onRefusal,
-      onAccess,
+    const { name } = spec;
+    const vm = await startUnderFreeName(options.detached ? spec : apart(spec, run), {
+      ...options,
+      onNotice: (notice) => {
+        if (!told.has(notice.message)) onNotice?.(notice);
+        told.add(notice.message);
+      },
+      onRefusal: (refusal) => onRefusal?.(refusal, name),
+      onAccess: (access) => onAccess?.(access, name),
     });
     started.push(vm);
-    options.onStart(spec, vm);
+    onSandbox?.(vm, name);
     return { spec, vm, timings: await vm.ready };
   };
   const outcomes = await Promise.allSettled(specs.map(boot));
@@ -72,29 +50,27 @@ export async function bootAll(specs: readonly SandboxSpec[], options: BootOption
   throw failed.reason;
 }
 
-/** A connection to a sandbox's agent, unless the sandbox ends first: its main process may be a short one. */
-export async function connect({ spec, vm }: Booted, signal: AbortSignal): Promise<Agent> {
-  const ended = new AbortController();
-  void vm.exited.then((exit) => {
-    ended.abort(
-      new CapsaError("SANDBOX_ENDED", `${spec.name} ended before its steps: ${describeExit(exit)}`),
-    );
-  });
-  const limits = { signal: AbortSignal.any([signal, ended.signal]) };
-  return waitReadyTimeout(vm.vsockSocket(agentPort()), spec.bootTimeoutMs, limits);
-}
-
-/** As {@link connect}, to the agents of all that have steps, by the names that the file gives their sandboxes. */
+/** Connections to the agents of all that have steps, by the names that the file gives their sandboxes. */
 export async function connectAll(
   steps: readonly Step[],
   booted: readonly Booted[],
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<Map<string, Agent>> {
   const wanted = new Set(steps.map(({ sandbox }) => sandbox));
   const agents = booted
     .filter(({ spec }) => wanted.has(spec.name))
-    .map(async (one) => [one.spec.name, await connect(one, signal)] as const);
+    .map(async ({ spec, vm }) => {
+      const agent = waitReadyTimeout(vm.vsockSocket(agentPort()), spec.bootTimeoutMs, signal && { signal });
+      return [spec.name, await agent.catch((error) => endedBefore(spec, vm, error))] as const;
+    });
   return new Map(await Promise.all(agents));
+}
+
+/** Its main process may be a short one. */
+async function endedBefore({ name }: SandboxSpec, vm: RunningSandbox, error: unknown): Promise<never> {
+  if (!(error instanceof SandboxEndedError)) throw error;
+  const why = describeExit(await vm.exited);
+  throw new CapsaError("SANDBOX_ENDED", `${name} ended before its steps: ${why}`, { cause: error });
 }
 
 /** What steps ask of sandboxes beside their agents, by the names that the file gives the sandboxes. */

@@ -1,9 +1,7 @@
 /** Which of a file's sandboxes and steps a command is about. */
-import type { Config } from "../config/load.ts";
 import { ArgumentError } from "../errors/errors.ts";
 import { suggest } from "../errors/suggest.ts";
 import type { SandboxSpec } from "../spec/spec.ts";
-import type { Step } from "../steps/index.ts";
 
 /** These, and whom they may reach by private networks. */
 function withPeers(sandboxes: readonly SandboxSpec[], names: readonly string[]): string[] {
@@ -15,8 +13,8 @@ function withPeers(sandboxes: readonly SandboxSpec[], names: readonly string[]):
 }
 
 /** What is booted and run: everything, or what belongs to the sandboxes named. */
-export function choose(
-  { sandboxes, steps }: Config,
+export function choose<Step extends { readonly sandbox: string }>(
+  { sandboxes, steps }: { readonly sandboxes: readonly SandboxSpec[]; readonly steps: readonly Step[] },
   names: readonly string[],
 ): { specs: SandboxSpec[]; steps: Step[] } {
   const known = sandboxes.map(({ name }) => name);

@@ -5,7 +5,8 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { headline } from "../changes/diff.ts";
 import { closed, guestPath, optional, type Path } from "../spec/forms.ts";
-import type { Outcome, StepKind, StepOf, StepPlace } from "./kind.ts";
+import type { Outcome } from "./api.ts";
+import type { StepKind, StepOf, StepPlace } from "./kind.ts";
 import {
   COMPARABLE,
   mismatches,

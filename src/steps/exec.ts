@@ -5,7 +5,8 @@ import type { ExecResult } from "../agent/api.ts";
 import { shellStatus } from "../host/signals.ts";
 import { closed, command, environment, guestPath, optional, text, toArgv } from "../spec/forms.ts";
 import { formatDuration } from "../spec/units.ts";
-import type { Mismatch, StepBase, StepKind, StepOf } from "./kind.ts";
+import type { Mismatch, ProjectStep } from "./api.ts";
+import type { StepKind, StepOf } from "./kind.ts";
 import { Capture, mismatches, resolveMatch, type TextMatch, TextMatchSchema, tooLong } from "./match.ts";
 
 interface Exec {
@@ -127,7 +128,7 @@ export function commandTitle(given: Static<typeof schema>["exec"]): string {
   return more.length > 0 || first.length > 72 ? `${first.slice(0, 71)}…` : first;
 }
 
-function compareEnd(step: Exec & StepBase, ended: ExecResult, exitCode: number): Mismatch[] {
+function compareEnd(step: Exec & ProjectStep, ended: ExecResult, exitCode: number): Mismatch[] {
   if (ended.timedOut) {
     return [
       {

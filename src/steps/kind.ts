@@ -4,6 +4,7 @@ import type { Agent } from "../agent/api.ts";
 import type { Change } from "../changes/api.ts";
 import type { LogEntry } from "../sandbox/api.ts";
 import type { Path, Reporter } from "../spec/forms.ts";
+import type { Outcome, ProjectStep } from "./api.ts";
 
 /** `What`: what a step of this kind is to do, as its run wants it. */
 export interface StepKind<What, Schema extends TObject = TObject> {
@@ -14,26 +15,14 @@ export interface StepKind<What, Schema extends TObject = TObject> {
   /** What reports call a step that has no name. */
   title(table: Static<Schema>): string;
   /** Carries a step out. Rejects where it could not be carried out; an expectation that is not met is an outcome. */
-  run(step: What & StepBase, context: StepContext): Promise<Outcome>;
+  run(step: What & ProjectStep, context: StepContext): Promise<Outcome>;
   /** `run` gives an outcome soon after the step's time is over, by itself; else the runner ends it. */
   readonly keepsTime?: true;
   /** In TOML: every key, with what it does. The kinds' examples run one after the other in one sandbox. */
   readonly example: string;
 }
 
-/** What every step has. */
-export interface StepBase {
-  /** What reports call it. */
-  readonly name: string;
-  /** Name of the sandbox it runs in. */
-  readonly sandbox: string;
-  /** Milliseconds. */
-  readonly timeoutMs: number;
-  /** Line of the file it was written in, for reports. */
-  readonly line?: number;
-}
-
-export type StepOf<Verb extends string, What> = StepBase & { readonly verb: Verb } & What;
+export type StepOf<Verb extends string, What> = ProjectStep & { readonly verb: Verb } & What;
 
 /** What a step's table is resolved with. */
 export interface StepPlace {
@@ -66,24 +55,4 @@ export interface StepContext {
   readonly signal: AbortSignal;
   /** Told of output as it comes. */
   readonly onOutput: (stream: "stdout" | "stderr", chunk: Uint8Array) => void;
-}
-
-/** One expectation that was not met. */
-export interface Mismatch {
-  /** What it was about: `"exit code"`, `"stdout"`, `"/output/a.json"`. */
-  readonly subject: string;
-  /** `'contains "ok"'` */
-  readonly expected: string;
-  /** `'"not so"'` */
-  readonly seen: string;
-  readonly hint?: string;
-}
-
-/** What a run gives back: passed exactly when there is no mismatch. */
-export interface Outcome {
-  readonly mismatches: readonly Mismatch[];
-  /** Of a command. */
-  readonly exitCode?: number;
-  /** The end of what it printed, for the reader of a failure. */
-  readonly output?: { readonly stdout: string; readonly stderr: string };
 }

@@ -3,7 +3,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { printableJson } from "../errors/printable.ts";
 import { closed, optional, type Path, type Reporter, text } from "../spec/forms.ts";
 import { Collector } from "../wire/streams.ts";
-import type { Mismatch } from "./kind.ts";
+import type { Mismatch } from "./api.ts";
 
 /** Longest text that can be compared with an expectation, bytes. */
 export const COMPARABLE = 16 * 1024 * 1024;

@@ -5,44 +5,18 @@ import { GuestLostError } from "../errors/errors.ts";
 import { record } from "../host/telemetry.ts";
 import type { LogEntry } from "../sandbox/api.ts";
 import { formatDuration } from "../spec/units.ts";
+import type { ProjectReport, ProjectRunOptions, ProjectStep, StepResult } from "./api.ts";
 import { kinds, type Step } from "./index.ts";
-import type { Outcome, StepBase, StepKind } from "./kind.ts";
-
-export interface StepResult extends Outcome {
-  readonly step: Step;
-  readonly status: "passed" | "failed" | "skipped";
-  readonly durationMs: number;
-  /** The step could not be carried out at all. */
-  readonly error?: { readonly code: string; readonly message: string };
-}
-
-export interface RunResult {
-  readonly steps: readonly StepResult[];
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
-  readonly durationMs: number;
-}
+import type { StepKind } from "./kind.ts";
 
 /** Codes of {@link GuestLostError}: its steps have nowhere to run any more. */
 const LOST: ReadonlySet<string> = new Set(["GUEST_LOST", "SANDBOX_ENDED"]);
 
-/** Told of a run as it goes on. */
-interface RunObserver {
-  readonly onStart?: (step: Step, index: number) => void;
-  readonly onOutput?: (step: Step, stream: "stdout" | "stderr", chunk: Uint8Array) => void;
-  readonly onEnd?: (result: StepResult, index: number) => void;
-}
-
-export interface RunOptions extends RunObserver {
-  /** After a failed step go on with the next instead of skipping the rest. */
-  readonly keepGoing?: boolean;
+export interface RunOptions extends ProjectRunOptions {
   /** What a sandbox has changed in its transactional shares; nothing without. */
   readonly changes?: (sandbox: string) => Promise<readonly Change[]>;
   /** What the main process of a sandbox has printed so far; nothing without. */
   readonly printed?: (sandbox: string) => Promise<readonly LogEntry[]>;
-  /** Aborting ends the step that runs; the run then rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
 }
 
 /** Run `steps`; `agents` has one for every sandbox they name. Failures are results, not errors. */
@@ -50,19 +24,19 @@ export async function runSteps(
   steps: readonly Step[],
   agents: ReadonlyMap<string, Agent>,
   options: RunOptions = {},
-): Promise<RunResult> {
+): Promise<ProjectReport> {
   const begun = performance.now();
   const results: StepResult[] = [];
   let stopped = false;
   for (const [index, step] of steps.entries()) {
     options.signal?.throwIfAborted();
-    if (!stopped) options.onStart?.(step, index);
+    if (!stopped) options.onStepStart?.(step, index);
     const result: StepResult = stopped
       ? skipped(step)
       : await runStep(step, agents.get(step.sandbox)!, options);
     if (result.status === "failed") stopped ||= !options.keepGoing || LOST.has(result.error?.code ?? "");
     results.push(result);
-    options.onEnd?.(result, index);
+    options.onStep?.(result, index);
   }
   const count = (status: StepResult["status"]) => results.filter((result) => result.status === status).length;
   return {
@@ -98,7 +72,7 @@ async function performStep(
   { signal = new AbortController().signal, changes, printed, onOutput }: RunOptions,
 ): Promise<StepResult> {
   const begun = performance.now();
-  const kind = kinds[step.verb] as unknown as StepKind<StepBase>;
+  const kind = kinds[step.verb] as unknown as StepKind<ProjectStep>;
   const limit = kind.keepsTime ? undefined : AbortSignal.timeout(step.timeoutMs);
   const done = (rest: Omit<StepResult, "step" | "durationMs">): StepResult => ({
     step,

@@ -6,8 +6,9 @@ import { AgentError } from "../errors/errors.ts";
 import { shellStatus } from "../host/signals.ts";
 import { closed, command, duration, guestPath, optional, text, toArgv } from "../spec/forms.ts";
 import { formatDuration, parseDuration } from "../spec/units.ts";
+import type { Outcome } from "./api.ts";
 import { commandTitle } from "./exec.ts";
-import type { Outcome, StepContext, StepKind, StepOf, StepPlace } from "./kind.ts";
+import type { StepContext, StepKind, StepOf, StepPlace } from "./kind.ts";
 import { Capture, quote, resolvePattern } from "./match.ts";
 
 interface Wait {

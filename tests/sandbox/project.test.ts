@@ -66,3 +66,81 @@ describe("opening", () => {
     expect(left()).toEqual([]);
   });
 });
+
+describe("a file from a program", () => {
+  const toml = `
+    [sandbox.box]
+    memory = "128M"
+    networks = ["lan"]
+    [[sandbox.box.shares]]
+    host = "src"
+    guest = "/src"
+    [sandbox.peer]
+    memory = "128M"
+    networks = ["lan"]
+    run = "echo begun; exec sleep 1000"
+    [[steps]]
+    name = "greets"
+    sandbox = "box"
+    exec = "cat /src/hello.txt"
+    expect = { stdout = { equals = "hello\\n" } }
+    [[steps]]
+    name = "fails"
+    sandbox = "box"
+    exec = "echo no >&2; exit 3"
+    [[steps]]
+    name = "is left out"
+    sandbox = "peer"
+    exec = "true"`;
+
+  test("up boots, runs the steps, gives what became of each, and ends", async () => {
+    writeFileSync(join(top, "capsa.toml"), toml);
+    const project = await Capsa.load(join(top, "capsa.toml"));
+    const [told, printed]: [string[], Promise<string>[]] = [[], []];
+    const report = await project.up({
+      onSandbox: (vm, name) => {
+        told.push(name);
+        if (name === "peer") printed.push(new Response(vm.stdout).text());
+      },
+      onStepStart: ({ name }) => told.push(`begin ${name}`),
+      onOutput: ({ name }, stream, chunk) =>
+        told.push(`${name} ${stream} ${new TextDecoder().decode(chunk)}`),
+      onStep: ({ step, status }, index) => told.push(`end ${index} ${step.name} ${status}`),
+    });
+    expect(told.slice(0, 2).sort()).toEqual(["box", "peer"]);
+    expect(told.slice(2).filter((line) => !line.endsWith(" "))).toEqual([
+      "begin greets",
+      "greets stdout hello\n",
+      "end 0 greets passed",
+      "begin fails",
+      "fails stderr no\n",
+      "end 1 fails failed",
+      "end 2 is left out skipped",
+    ]);
+    expect(report).toMatchObject({ passed: 1, failed: 1, skipped: 1 });
+    expect(report.steps[1]).toMatchObject({ exitCode: 3, mismatches: [{ subject: "exit code", seen: "3" }] });
+    expect(await printed[0]).toBe("begun\n");
+    expect(left()).toEqual([]);
+  });
+
+  test("started, its sandboxes are there until they are stopped, or left; steps run as often as one wants", async () => {
+    const project = await Capsa.load(join(top, "capsa.toml"));
+    const reason = new Error("enough");
+    {
+      await using started = await project.start();
+      await using again = await project.start({ sandboxes: ["box"] });
+      const [box, second] = [started.sandboxes.get("box")!, again.sandboxes.get("box")!];
+      expect([box.name, second.name]).toEqual(["box", "box-2"]);
+      expect((await box.exec("ping -c 1 -W 20 peer")).ok).toBe(true);
+      expect(await again.run({ keepGoing: true })).toMatchObject({ passed: 1, failed: 1, skipped: 0 });
+      const controller = new AbortController();
+      const stepped = started.run({ signal: controller.signal, onStep: () => controller.abort(reason) });
+      await expect(stepped).rejects.toBe(reason);
+      await again.stop();
+      expect((await second.exited).reason).toBe("shutdown");
+      await expect(again.run()).rejects.toMatchObject({ code: "SANDBOX_ENDED" });
+      expect(left()).toHaveLength(2);
+    }
+    expect(left()).toEqual([]);
+  });
+});

@@ -54,11 +54,9 @@ async function run(names: readonly string[], { file, json }: Options, cli: Cli):
   const open = specs.map((spec) => ({ ...spec, network: openAndTold(spec.network) }));
   const booting = bootAll(open, {
     signal: cli.signal,
-    detached: false,
     onNotice: ({ message }) => void cli.terminal.say(`capsa: ${message}`),
-    onRefusal: ({ name }, refusal) => heard.get(name)!.refusals.push(refusal),
-    onAccess: ({ name }, access) => heard.get(name)!.accesses.push(access),
-    onStart: () => {},
+    onRefusal: (refusal, name) => heard.get(name)!.refusals.push(refusal),
+    onAccess: (access, name) => heard.get(name)!.accesses.push(access),
   });
   const booted = await withProgress(cli.terminal, `booting ${names.join(", ") || file}`, booting);
   try {
@@ -91,7 +89,7 @@ async function perform(
     const result = await runSteps(steps, agents, {
       ...askedBySteps(booted),
       signal,
-      onEnd: (ended) => void terminal.writeError(`${describeStep(ended, colors, file)}\n`),
+      onStep: (ended) => void terminal.writeError(`${describeStep(ended, colors, file)}\n`),
     });
     const mains = booted.filter(({ spec }) => spec.run && !agents.has(spec.name));
     const codes = await Promise.race([Promise.all(mains.map(({ vm }) => vm.wait())), interrupted(signal)]);

@@ -1,19 +1,17 @@
 /** `capsa up`: boot the sandboxes of a file and run its steps. */
 import type { Command } from "commander";
-import { loadConfig } from "../../config/load.ts";
 import { CapsaError } from "../../errors/errors.ts";
-import { askedBySteps, type Booted, bootAll, connectAll } from "../../project/boot.ts";
+import type { Project, StartedProject } from "../../project/api.ts";
 import { choose } from "../../project/choose.ts";
+import { loadProject } from "../../project/project.ts";
 import type { BootTimings, RunningSandbox } from "../../sandbox/api.ts";
 import { describeExit, describeRefusal } from "../../sandbox/describe.ts";
 import type { SandboxSpec } from "../../spec/spec.ts";
 import { formatDuration } from "../../spec/units.ts";
-import type { Step } from "../../steps/index.ts";
+import type { ProjectReport, StepResult } from "../../steps/api.ts";
 import { jsonReport } from "../../steps/report/json.ts";
 import { tapReport } from "../../steps/report/tap.ts";
 import { describeRun, describeStep } from "../../steps/report/terminal.ts";
-import type { RunResult, StepResult } from "../../steps/run.ts";
-import { runSteps } from "../../steps/run.ts";
 import type { Cli } from "../cli.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { copy, copyLines } from "../output.ts";
@@ -33,6 +31,11 @@ const LOSS_MS = 3000;
 const MAIN_END_MS = 1000;
 /** How long a detached main process is watched, milliseconds. */
 const SETTLE_MS = 200;
+
+interface Booted {
+  readonly spec: SandboxSpec;
+  readonly vm: RunningSandbox;
+}
 
 interface Options {
   readonly file: string;
@@ -77,18 +80,19 @@ export function up(program: Command, cli: Cli): void {
 async function run(names: string[], options: Options, cli: Cli): Promise<void> {
   if (options.json && options.tap)
     throw new UsageError("--json and --tap are two forms of one thing", "give one of them");
-  const config = loadConfig(options.file);
-  const { specs, steps } = choose(config, names);
+  const project = loadProject(options.file);
+  const { specs, steps } = choose(project, names);
   if (options.report && steps.length === 0)
-    throw new UsageError(`--report: ${config.file} has no steps for these sandboxes`, "leave --report out");
+    throw new UsageError(`--report: ${project.file} has no steps for these sandboxes`, "leave --report out");
   checkReportFiles(options.report ?? []);
   const output: Promise<void>[] = [];
-  const booted = await boot(specs, output, options, cli);
-  let result: RunResult | undefined;
+  const started = await boot(project, names, specs, output, options, cli);
+  const booted = specs.map((spec) => ({ spec, vm: started.sandboxes.get(spec.name)! }));
+  let result: ProjectReport | undefined;
   let kept = false;
   try {
     if (steps.length > 0) {
-      result = await script(steps, booted, config.file, options, cli);
+      result = await script(started, booted, project.file, options, cli);
       writeReportFiles(options.report ?? [], result, options.file);
       cli.exitCode = result.failed > 0 ? exitCodes.failed : 0;
     } else if (!options.detach) {
@@ -100,8 +104,7 @@ async function run(names: string[], options: Options, cli: Cli): Promise<void> {
     }
   } finally {
     if (!kept) {
-      const ends = Promise.all(booted.map(({ vm }) => vm.stop()));
-      await withProgress(cli.terminal, `ending ${listed(specs)}`, ends);
+      await withProgress(cli.terminal, `ending ${listed(specs)}`, started.stop());
       await Promise.all(output);
       for (const { spec, vm } of booted) if (isTransactional(spec)) await tellPending(cli.terminal, vm.id);
     }
@@ -112,33 +115,36 @@ async function run(names: string[], options: Options, cli: Cli): Promise<void> {
 
 /** `output` grows by the copying of each main process's output, which ends with its sandbox. */
 async function boot(
-  specs: SandboxSpec[],
+  project: Project,
+  names: readonly string[],
+  specs: readonly SandboxSpec[],
   output: Promise<void>[],
   options: Options,
   cli: Cli,
-): Promise<Booted[]> {
+): Promise<StartedProject> {
   const { terminal, signal } = cli;
   const several = specs.length > 1;
-  const work = bootAll(specs, {
+  const work = project.start({
+    sandboxes: names,
     signal,
     detached: options.detach ?? false,
     keepChanges: true,
     onNotice: ({ message }) => void terminal.say(`capsa: ${message}`),
-    onRefusal: (spec, refusal) =>
-      void terminal.say(`capsa: ${spec.name}: network ${describeRefusal(refusal)}`),
-    onStart: (spec, vm) => {
-      if (spec.run && !options.detach)
-        output.push(...show(vm, several ? `${spec.name} | ` : undefined, options, cli));
+    onRefusal: (refusal, name) => void terminal.say(`capsa: ${name}: network ${describeRefusal(refusal)}`),
+    onSandbox: (vm, name) => {
+      if (specs.find((spec) => spec.name === name)?.run && !options.detach)
+        output.push(...show(vm, several ? `${name} | ` : undefined, options, cli));
     },
   });
-  const booted = await withProgress(terminal, `booting ${listed(specs)}`, work);
-  for (const { vm, timings } of booted) {
+  const started = await withProgress(terminal, `booting ${listed(specs)}`, work);
+  for (const vm of started.sandboxes.values()) {
+    const timings = vm.timings!;
     await terminal.say(`${vm.name} is up (${vm.engine}) in ${formatDuration(timings.totalMs)}`);
     for (const { protocol, address, port, guestPort } of vm.ports)
       await terminal.say(`  ${address} port ${port}/${protocol} leads to its port ${guestPort}`);
     if (options.timings) await terminal.say(`  ${breakdown(timings)}`);
   }
-  return booted;
+  return started;
 }
 
 /** Copies what the main process prints; where stdout is for a report it all goes to stderr. */
@@ -160,36 +166,32 @@ function show(
 }
 
 async function script(
-  steps: Step[],
+  started: StartedProject,
   booted: readonly Booted[],
   file: string,
   options: Options,
   { terminal, signal }: Cli,
-): Promise<RunResult> {
+): Promise<ProjectReport> {
   const quiet = options.json || options.tap;
   // what the guest prints meanwhile would be torn apart by a line that is redrawn
   const calm = options.verbose || booted.some(({ spec }) => spec.run);
   let progress: { stop(): void } | undefined;
   const colors = await terminal.colors();
-  const agents = await connectAll(steps, booted, signal);
-  const result = await runSteps(steps, agents, {
+  const work = started.run({
     signal,
     ...(options.keepGoing ? { keepGoing: true } : {}),
-    ...askedBySteps(booted),
-    onStart: (step) => {
+    onStepStart: (step) => {
       if (!calm) progress = startProgress(terminal, step.name);
     },
     onOutput: (_step, _stream, chunk) => {
       if (options.verbose) void terminal.writeError(chunk);
     },
-    onEnd: (ended) => {
+    onStep: (ended) => {
       progress?.stop();
       if (!quiet) void terminal.write(`${describeStep(ended, colors, file)}\n`);
     },
-  }).finally(async () => {
-    progress?.stop();
-    for (const agent of agents.values()) await agent.close();
   });
+  const result = await work.finally(() => progress?.stop());
   const failed = result.steps.find(({ status }) => status === "failed");
   if (failed)
     await explainLoss(failed, booted.find(({ spec }) => spec.name === failed.step.sandbox)!, terminal);
@@ -248,13 +250,13 @@ async function leave(booted: readonly Booted[], cli: Cli): Promise<void> {
   }
 }
 
-function outcome(booted: readonly Booted[], result: RunResult | undefined, exitCode: number) {
+function outcome(booted: readonly Booted[], result: ProjectReport | undefined, exitCode: number) {
   return {
-    sandboxes: booted.map(({ spec, vm, timings }) => ({
+    sandboxes: booted.map(({ spec, vm }) => ({
       name: spec.name,
       id: vm.id,
       engine: vm.engine,
-      timings,
+      timings: vm.timings,
       ports: vm.ports,
     })),
     ...(result ? { steps: jsonReport(result) } : {}),

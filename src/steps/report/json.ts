@@ -1,8 +1,8 @@
 /** A run as one JSON document. */
-import type { RunResult } from "../run.ts";
+import type { ProjectReport } from "../api.ts";
 
 /** Plain data: times in milliseconds, rounded; steps in order. */
-export function jsonReport(run: RunResult) {
+export function jsonReport(run: ProjectReport) {
   return {
     passed: run.passed,
     failed: run.failed,

@@ -3,10 +3,10 @@
  * Written by hand: the libraries for it are unkempt or large (lodash and xmlbuilder), and leave in what XML cannot hold.
  */
 import { printable } from "../../errors/printable.ts";
-import type { RunResult, StepResult } from "../run.ts";
+import type { ProjectReport, StepResult } from "../api.ts";
 
 /** `file` is where the steps were written; it names the suite. */
-export function junitReport(run: RunResult, file: string): string {
+export function junitReport(run: ProjectReport, file: string): string {
   const errors = run.steps.filter(({ error }) => error !== undefined).length;
   const totals = {
     tests: run.steps.length,

@@ -1,8 +1,8 @@
 /** A run in the Test Anything Protocol, version 14 (https://testanything.org/tap-version-14-specification.html). */
 import { printableJson, printableLine } from "../../errors/printable.ts";
-import type { RunResult, StepResult } from "../run.ts";
+import type { ProjectReport, StepResult } from "../api.ts";
 
-export function tapReport(run: RunResult): string {
+export function tapReport(run: ProjectReport): string {
   const lines = ["TAP version 14", `1..${run.steps.length}`];
   for (const [index, result] of run.steps.entries()) lines.push(...point(result, index + 1));
   return `${lines.join("\n")}\n`;

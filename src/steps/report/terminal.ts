@@ -2,7 +2,7 @@
 import type { Colors } from "picocolors/types";
 import { printable, printableLine } from "../../errors/printable.ts";
 import { formatDuration } from "../../spec/units.ts";
-import type { RunResult, StepResult } from "../run.ts";
+import type { ProjectReport, StepResult } from "../api.ts";
 
 /** Lines of output shown beneath a failed step. */
 const SHOWN_LINES = 20;
@@ -35,7 +35,7 @@ function failure({ step, mismatches, output, error }: StepResult, colors: Colors
   return lines;
 }
 
-export function describeRun(run: RunResult, colors: Colors): string {
+export function describeRun(run: ProjectReport, colors: Colors): string {
   const parts = [colors.green(`${run.passed} passed`)];
   if (run.failed > 0) parts.push(colors.red(`${run.failed} failed`));
   if (run.skipped > 0) parts.push(colors.dim(`${run.skipped} skipped`));

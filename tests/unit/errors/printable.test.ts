@@ -15,12 +15,12 @@ import { AgentError, BootError, CapsaError, HostFileError } from "../../../src/e
 import { printable, printableJson, printableLine, printableToml } from "../../../src/errors/printable.ts";
 import { learnedToml } from "../../../src/network/learn.ts";
 import { sharesToml } from "../../../src/sandbox/learn.ts";
+import type { ProjectReport, StepResult } from "../../../src/steps/api.ts";
 import type { ExecStep } from "../../../src/steps/exec.ts";
 import { quote } from "../../../src/steps/match.ts";
 import { junitReport } from "../../../src/steps/report/junit.ts";
 import { tapReport } from "../../../src/steps/report/tap.ts";
 import { describeStep } from "../../../src/steps/report/terminal.ts";
-import type { RunResult, StepResult } from "../../../src/steps/run.ts";
 import { failure, words } from "../../../src/wire/fields.ts";
 import { Shown } from "../cli/shown.ts";
 
@@ -58,7 +58,7 @@ const step = (text: string): StepResult => ({
   output: { stdout: text, stderr: text },
   error: { code: "X", message: text },
 });
-const run = (text: string): RunResult => ({
+const run = (text: string): ProjectReport => ({
   steps: [step(text)],
   passed: 0,
   failed: 1,

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pico from "picocolors";
 import { AgentError, GuestLostError, SandboxEndedError } from "../../../src/errors/errors.ts";
+import type { StepResult } from "../../../src/steps/api.ts";
 import type { AssertStep } from "../../../src/steps/assert.ts";
 import type { ExecStep } from "../../../src/steps/exec.ts";
 import type { Step } from "../../../src/steps/index.ts";
@@ -11,7 +12,6 @@ import { COMPARABLE } from "../../../src/steps/match.ts";
 import { jsonReport } from "../../../src/steps/report/json.ts";
 import { tapReport } from "../../../src/steps/report/tap.ts";
 import { describeRun, describeStep } from "../../../src/steps/report/terminal.ts";
-import type { StepResult } from "../../../src/steps/run.ts";
 import { type RunOptions, runSteps } from "../../../src/steps/run.ts";
 import type { WriteStep } from "../../../src/steps/write.ts";
 import { type FakeAgent, fakeAgent, type Program } from "./fake_agent.ts";
@@ -292,10 +292,10 @@ describe("a run", () => {
       [exec("a"), exec("bad"), exec("c")],
       { ...bad, a: { stdout: "hi", stderr: "ho" } },
       {
-        onStart: ({ name }, index) => told.push(`start ${index} ${name}`),
+        onStepStart: ({ name }, index) => told.push(`start ${index} ${name}`),
         onOutput: ({ name }, stream, chunk) =>
           chunk.length > 0 && told.push(`${name} ${stream} ${new TextDecoder().decode(chunk)}`),
-        onEnd: ({ step, status }, index) => told.push(`end ${index} ${step.name} ${status}`),
+        onStep: ({ step, status }, index) => told.push(`end ${index} ${step.name} ${status}`),
       },
     );
     expect(told).toEqual([
