@@ -9,14 +9,6 @@
 #include "vmm/control/share_use.h"
 #include "vmm/keeper/cleanup.h"
 
-void answer__succeed(const struct answer *answer)
-{
-	struct buffer frame = {.data = NULL};
-	struct writer out = frame__begin(&frame);
-	writer__uint(&out, "reply", answer->request->id);
-	channel__reply(answer->to, &out);
-}
-
 static int do_stop(struct answer *answer)
 {
 	answer__succeed(answer);

@@ -1,6 +1,8 @@
 /* What a running VMM says of itself, and that it ends. */
 #include "vmm/control/vmm.h"
 
+#include "vmm/control/requests.h"
+
 void vmm__say_failed(struct vmm *vmm, const struct failure *why)
 {
 	struct buffer frame = {.data = NULL};
@@ -43,4 +45,12 @@ void vmm__end(struct vmm *vmm, const char *reason)
 	vmm->state = VMM_ENDING;
 	vmm->reason = reason;
 	loop__stop(vmm->loop);
+}
+
+void answer__succeed(const struct answer *answer)
+{
+	struct buffer frame = {.data = NULL};
+	struct writer out = frame__begin(&frame);
+	writer__uint(&out, "reply", answer->request->id);
+	channel__reply(answer->to, &out);
 }

@@ -101,7 +101,7 @@ static void a_name_in_other_letters_is_the_same(void)
 static unsigned looks_of_entries(unsigned protect_count)
 {
 	static const char *const protect[] = {"capsa.toml", "capsa.lock", ".git/hooks"};
-	struct fs_root root = {.name = "0", .protect = protect, .protect_count = protect_count};
+	struct fs_root root = {.name = "0", .protect = {protect, protect_count}};
 	uint64_t node, fh;
 	guest__start(&root, 1, true);
 	host__write(host("capsa.toml"), "protected");
