@@ -58,8 +58,8 @@ static int check_root(struct cbor_reader *reader, void *into, const char *where)
 	struct fs_root *root = into;
 	root->layered = root->layer_path;
 	if (root->layered && root->protect.count)
-		return failure__set(reader->why, EINVAL, NULL,
-				    "%s.layer takes what is changed: nothing is in protect", where);
+		return failure__set(reader->why, EINVAL, NULL, "%s.layer takes what is changed: nothing is in protect",
+				    where);
 	return 0;
 }
 
