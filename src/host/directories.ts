@@ -94,6 +94,15 @@ export function writingIn<T>(directory: string, work: () => T): T {
   }
 }
 
+/** The same of work that waits. */
+export async function waitingIn<T>(directory: string, work: Promise<T>): Promise<T> {
+  return work.catch((error) =>
+    writingIn(directory, () => {
+      throw error;
+    }),
+  );
+}
+
 function refuse(base: string, why: string, hint: string, cause?: unknown): HostError {
   return new HostError("RUNTIME_DIR", `the runtime directory ${base} ${why}`, { hint, cause });
 }

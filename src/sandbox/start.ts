@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import type { StagedChanges } from "../changes/changes.ts";
 import { checkOptions, named } from "../errors/check.ts";
 import { guard } from "../errors/edge.ts";
-import { runtimeBase, writingIn } from "../host/directories.ts";
+import { runtimeBase, waitingIn } from "../host/directories.ts";
 import { initramfsPath, kernelPath } from "../host/installation.ts";
 import { writeInitrd } from "../image/initrd.ts";
 import type { RootImage } from "../image/root.ts";
@@ -81,7 +81,8 @@ export async function startChecked(asked: SandboxSpec, options: StartOptions): P
       return vmmConfig(spec, layout, {
         ...choice,
         kernel: await kernel,
-        initrd: writingIn(dirname(place.runtimeDir), () =>
+        initrd: await waitingIn(
+          dirname(place.runtimeDir),
           writeInitrd(place.runtimeDir, base, guestPlan(spec, layout, place.lans, addition, names)),
         ),
         runtimeDir: place.runtimeDir,
@@ -116,11 +117,7 @@ export async function startChecked(asked: SandboxSpec, options: StartOptions): P
 /** Its root, before it has a place among those that run: that may take its time. */
 async function prepare({ rootfs }: SandboxSpec): Promise<RootImage> {
   const base = runtimeBase();
-  return prepareRoot(rootfs, base).catch((error) =>
-    writingIn(base, () => {
-      throw error;
-    }),
-  );
+  return waitingIn(base, prepareRoot(rootfs, base));
 }
 
 /** How the sandbox finds names; undefined when that is not this machine's affair. */
