@@ -2,6 +2,7 @@
 
 import { HostError } from "../errors/errors.ts";
 import type { Engine, Look } from "./engine.ts";
+import { rememberedProbe, thisMachine } from "./kvm_memory.ts";
 import { type KvmProbe, probeKvm } from "./library.ts";
 
 /** Enough for a true KVM to run the probe's guest many times over. */
@@ -11,7 +12,8 @@ let found: KvmProbe | undefined;
 
 export const kvm: Engine = {
   look: () => {
-    found ??= probeKvm(PROBE_BUDGET_MS); // once a process: what the machine can do does not change under it
+    // what the machine can do does not change under a process
+    found ??= rememberedProbe(() => probeKvm(PROBE_BUDGET_MS), thisMachine());
     return lookOf(found);
   },
 };

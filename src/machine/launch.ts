@@ -6,10 +6,14 @@ import { ENGINES, type EngineName } from "../engine/engines.ts";
 import { startVmm } from "../engine/library.ts";
 import type { Notice } from "../errors/errors.ts";
 import { vmmPath } from "../host/installation.ts";
+import { recall, remember } from "../host/remembered.ts";
 import type { PublishedPort } from "../network/spec.ts";
 import { encodeCbor } from "../wire/framing.ts";
 import { claim, type Place, type Subject } from "./claim.ts";
 import type { Identity } from "./machine.ts";
+
+/** The last notice about an engine. */
+const TOLD = ".told";
 
 /** The engine that was chosen, and where its program is, if it has one. */
 export interface EngineChoice {
@@ -52,7 +56,7 @@ export async function launch<Handle extends Launched>(
 ): Promise<Handle> {
   const { signal, detached = false } = options;
   const { engine, notice } = chooseEngine(asked);
-  if (notice !== undefined) options.onNotice?.(notice);
+  if (notice !== undefined && options.onNotice !== undefined) tellOnce(notice, options.onNotice);
   const program = (ENGINES[engine] as Engine).program?.();
   const choice = { engine, ...(program === undefined ? {} : { program }) };
   const place = await claim(subject, engine, detached, options.onNotice);
@@ -70,6 +74,14 @@ export async function launch<Handle extends Launched>(
     throw error;
   }
   return watchStart(handle, place, signal);
+}
+
+/** A day, and not of each sandbox: it is the machine's. What was measured is no other notice. */
+function tellOnce(notice: Notice, onNotice: (notice: Notice) => void): void {
+  const about = notice.message.replace(/[\d.]+/g, "#");
+  if (recall(TOLD, about) === true) return;
+  remember(TOLD, about, true);
+  onNotice(notice);
 }
 
 async function watchStart<Handle extends Launched>(
