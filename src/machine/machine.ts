@@ -239,6 +239,11 @@ export class Machine {
     await this.#control.request("resume");
   }
 
+  /** Whether the program goes on for as long as this runs; it does from the start. */
+  hold(program: boolean): void {
+    this.#control.hold(program);
+  }
+
   async detach(): Promise<void> {
     if (!this.identity.attached) await this.#control.request("detach");
     this.#leaving = true;

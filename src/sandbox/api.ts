@@ -375,6 +375,23 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
    * ```
    */
   detach(): Promise<void>;
+
+  /**
+   * Let the program end while this runs, once there is nothing else to wait for: a sandbox of its own ends with it. What
+   * is under way still holds the program: a call, a child whose output is read, a watch, a forward.
+   * @example
+   * ```ts no_run
+   * const vm = await Capsa.sandbox().run("/bin/sleep", ["infinity"]).build();
+   * vm.unref(); // nobody has to end it
+   * ```
+   */
+  unref(): void;
+
+  /**
+   * The opposite of {@link unref}, as it is from the start: the program goes on until this has ended.
+   * @example vm.ref();
+   */
+  ref(): void;
 }
 
 /** One running sandbox in the registry that all processes of a user share. */

@@ -66,6 +66,25 @@ export interface SandboxPool extends AsyncDisposable {
    * ```
    */
   close(): Promise<void>;
+
+  /**
+   * Let the program end while there is a pool, once there is nothing else to wait for: what the pool has ends with it. A
+   * start that is under way is waited for. A reserved sandbox holds the program again, until its own `unref`.
+   * @example
+   * ```ts no_run
+   * pool.unref();
+   * ```
+   */
+  unref(): void;
+
+  /**
+   * The opposite of {@link unref}, as it is from the start: the program goes on until the pool is closed.
+   * @example
+   * ```ts no_run
+   * pool.ref();
+   * ```
+   */
+  ref(): void;
 }
 
 const POOL_OPTIONS = named<PoolOptions>(2, { onFailure: true, onNotice: true, onRefusal: true }).names;
@@ -103,6 +122,7 @@ export class Pool implements SandboxPool {
   readonly #starting = new Set<Promise<void>>();
   #retryMs = FIRST_RETRY_MS;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  #holds = true;
 
   /** `start` makes one whose agent listens; aborting its signal ends that. Throws `ArgumentError` for what is no size. */
   constructor(
@@ -127,6 +147,7 @@ export class Pool implements SandboxPool {
     const [vm] = this.#ready;
     if (vm === undefined) return undefined;
     this.#ready.delete(vm);
+    vm.ref();
     this.#retryMs = FIRST_RETRY_MS;
     this.#refill();
     return vm;
@@ -144,6 +165,7 @@ export class Pool implements SandboxPool {
     };
     signal?.addEventListener("abort", abort, { once: true });
     this.#waiters.add(waiter);
+    this.#keepProgram();
     this.#refill();
     return promise.finally(() => signal?.removeEventListener("abort", abort));
   }
@@ -159,6 +181,26 @@ export class Pool implements SandboxPool {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  ref(): void {
+    this.#holds = true;
+    this.#keepProgram();
+  }
+
+  unref(): void {
+    this.#holds = false;
+    this.#keepProgram();
+  }
+
+  /** Whoever waits for one is waited for. */
+  #keepProgram(): void {
+    for (const vm of this.#ready) {
+      if (this.#holds) vm.ref();
+      else vm.unref();
+    }
+    if (this.#holds || this.#waiters.size > 0) this.#retry?.ref();
+    else this.#retry?.unref();
   }
 
   /** Start what is missing, a processor's worth at a time: more at once would only make each of them late. */
@@ -198,6 +240,7 @@ export class Pool implements SandboxPool {
       return;
     }
     this.#ready.add(vm);
+    this.#keepProgram();
     void vm.exited.then((exit) => {
       if (!this.#ready.delete(vm) || this.#closing.signal.aborted) return;
       // one whose time was over has been as good as any; others would end as soon as they are made, again and again
@@ -215,6 +258,7 @@ export class Pool implements SandboxPool {
       this.#retry = undefined;
       this.#refill();
     }, delay);
+    this.#keepProgram();
     this.#onFailure?.(error, delay);
   }
 }

@@ -452,6 +452,14 @@ export class SandboxHandle extends WithAgent implements RunningSandbox {
     return this.#machine.resume();
   }
 
+  ref(): void {
+    this.#machine.hold(true);
+  }
+
+  unref(): void {
+    this.#machine.hold(false);
+  }
+
   async detach(): Promise<void> {
     if (!this.attached) this.#staged?.keep();
     await this.closeAgent();

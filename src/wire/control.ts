@@ -37,6 +37,7 @@ export class Control {
         return new VmmError("VMM_GONE", "the VMM has ended; nothing more can be asked of it");
       },
     });
+    exchange.hold(true);
     return new Control(exchange);
   }
 
@@ -47,6 +48,11 @@ export class Control {
       return new Request(op);
     });
     return request.result;
+  }
+
+  /** As {@link Exchange.hold}, which it does from the start. */
+  hold(program: boolean): void {
+    this.#exchange.hold(program);
   }
 
   close(): void {

@@ -23,6 +23,7 @@ export class Exchange<Call extends InFlight> {
   readonly #calls = new Map<number, Call>();
   #nextId = 1;
   #lost: Error | undefined;
+  #holds = false;
 
   /** Rejects as {@link FrameSocket.connect} does. */
   static async open<Call extends InFlight>(
@@ -34,7 +35,9 @@ export class Exchange<Call extends InFlight> {
       onFrame: (frame, length) => {
         const id = handler.callOf(frame);
         // frames of calls that are not, or not any more: who answers twice, or what was never asked
-        if (id !== undefined && self.#calls.get(id)?.receive(frame, length)) self.#calls.delete(id);
+        if (id === undefined || !self.#calls.get(id)?.receive(frame, length)) return;
+        self.#calls.delete(id);
+        self.#keepProgram();
       },
       onClose: (error) => {
         if (self.#lost !== undefined) return; // it was closed from here
@@ -43,6 +46,7 @@ export class Exchange<Call extends InFlight> {
         else void end.then((late) => self.end(late));
       },
     });
+    self.#keepProgram();
     return self;
   }
 
@@ -57,7 +61,18 @@ export class Exchange<Call extends InFlight> {
     const id = this.#nextId++;
     const call = make(id, (frame) => this.#socket.send(frame));
     this.#calls.set(id, call);
+    this.#keepProgram();
     return call;
+  }
+
+  /** Whether the program goes on for as long as this is open, and not only while a call is. */
+  hold(program: boolean): void {
+    this.#holds = program;
+    this.#keepProgram();
+  }
+
+  #keepProgram(): void {
+    this.#socket?.hold(this.#holds || this.#calls.size > 0);
   }
 
   close(): void {

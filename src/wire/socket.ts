@@ -61,6 +61,12 @@ export class FrameSocket {
     if (this.#queue.length === 1) this.#flush();
   }
 
+  /** Whether the program goes on for as long as this is open. */
+  hold(program: boolean): void {
+    if (program) this.#raw?.ref();
+    else this.#raw?.unref();
+  }
+
   close(): void {
     this.#finish(undefined);
   }

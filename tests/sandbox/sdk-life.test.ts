@@ -334,7 +334,10 @@ test("two sandboxes are two: other files, other processes, other names", async (
 
 test("the engine is told, with what it costs, once", async () => {
   const notices: Notice[] = [];
-  await using vm = await sleeping().build({ onNotice: (notice) => notices.push(notice) });
+  const onNotice = (notice: Notice) => notices.push(notice);
+  rmSync(join(runtime, ".told"), { force: true }); // another test may have heard it today
+  await using vm = await sleeping().build({ onNotice });
+  await using _other = await sleeping().build({ onNotice });
   expect(notices.length).toBe(vm.engine === "kvm" || process.env.CAPSA_ENGINE ? 0 : 1);
   for (const { code, message } of notices) {
     expect(code).toBe("ENGINE_QEMU");
@@ -407,6 +410,23 @@ describe("other processes", () => {
     expect((await again.kill()).reason).toBe("stopped");
     expect((await vm.exited).reason).toBe("stopped");
     expect(left()).toEqual([]);
+  });
+
+  test("a program ends where sandbox and pool let it, and they with it", async () => {
+    const child = elsewhere(`
+      const sleeping = Capsa.sandbox().memoryMb(128).run("/bin/sleep", ["100000"]);
+      const pool = Capsa.pool(sleeping.name("pooled"), 1);
+      pool.unref();
+      const vm = await sleeping.name("let-go").build();
+      await vm.exec("true");
+      const reserved = await pool.reserve();
+      await reserved.exec("true");
+      vm.unref();
+      reserved.unref();
+      console.log("over");`);
+    expect(await line(child)).toBe("over");
+    expect(await child.exited).toBe(0);
+    while (left().length > 0) await Bun.sleep(20);
   });
 
   test("a detached one outlives who started it; its log and exit outlive it", async () => {

@@ -200,7 +200,13 @@ test("builders and raw VMs", async () => {
 });
 
 test("a pool", async () => {
-  const vm = { name: "x", exited: new Promise(() => {}), kill: async () => {} } as never;
+  const vm = {
+    name: "x",
+    exited: new Promise(() => {}),
+    kill: async () => {},
+    ref() {},
+    unref() {},
+  } as never;
   const pool = new Pool(1, async () => vm);
   await fuzz(pool, { reserve: [{}] }, { seed: SEED, but: ["close"] });
   await pool.close();

@@ -39,6 +39,7 @@ class Fake {
   readonly name: string;
   readonly exited: Promise<SandboxExit>;
   killed = false;
+  holds = true;
   end!: (reason: SandboxExit["reason"]) => void;
 
   constructor(name: string) {
@@ -51,6 +52,14 @@ class Fake {
   async kill(): Promise<void> {
     this.killed = true;
     this.end("stopped");
+  }
+
+  ref(): void {
+    this.holds = true;
+  }
+
+  unref(): void {
+    this.holds = false;
   }
 }
 
@@ -171,4 +180,21 @@ test("closing it ends what nobody has, and nothing else", async () => {
 test("what is no size is refused", () => {
   for (const size of [0, -1, 1.5, Number.NaN])
     expect(() => new Pool(size, new Nursery().start)).toThrow(ArgumentError);
+});
+
+test("one that lets the program end has none that is ready hold it; who reserves one is its owner", async () => {
+  const nursery = new Nursery();
+  await using pool = new Pool(2, nursery.start);
+  const made = nursery.starting.splice(0).map(({ finish }) => finish());
+  await turn();
+  expect(made.map(({ holds }) => holds)).toEqual([true, true]);
+  pool.unref();
+  expect(made.map(({ holds }) => holds)).toEqual([false, false]);
+  const taken = (await pool.reserve()) as unknown as Fake;
+  expect(taken.holds).toBe(true);
+  const next = nursery.starting.splice(0).map(({ finish }) => finish());
+  await turn();
+  expect(next.map(({ holds }) => holds)).toEqual([false]);
+  pool.ref();
+  expect([...made, ...next].every(({ holds }) => holds)).toBe(true);
 });
