@@ -8,7 +8,7 @@ const EXAMPLES = join(import.meta.dirname, "../../examples");
 ownRuntimeDirectory();
 
 test("every example is run here", async () => {
-  expect((await readdir(EXAMPLES)).sort()).toEqual(["ai-agent", "build", "network", "python"]);
+  expect((await readdir(EXAMPLES)).sort()).toEqual(["ai-agent", "build", "network", "python", "sdk"]);
 });
 
 async function up(example: string) {
