@@ -25,6 +25,7 @@ beforeAll(async () => {
     .rootfs("host")
     .share(join(top, "tools"), "/tools", MountMode.ReadOnly)
     .share(join(top, "rw"), "/rw", { mode: MountMode.ReadWrite, size: "2M" })
+    .share(top, "/top", MountMode.ReadOnly)
     .share(join(top, "transaction"), "/transaction", { mode: MountMode.Transaction, size: SIZE })
     .run("/bin/sleep", ["infinity"])
     .build();
@@ -66,6 +67,46 @@ test("however a guest tries, it adds no more than the size of a share", async ()
     expect(readdirSync(join(top, mode))).toEqual([]);
   }
 }, 240_000);
+
+test("what the guest removes and has open by another share is not given back until it is closed", async () => {
+  const { stdout, stderr } = await agent.exec(["python3", "-c", HOLDS]);
+  expect([stderr, stdout]).toEqual(["", "refused\ntaken\n"]);
+});
+
+/** Opens each file by a read-only share before it removes it, as often as there is room. */
+const HOLDS = `
+import os
+data, held = os.urandom(1500000), []
+def write():
+    with open("/rw/held", "wb") as file:
+        file.write(data)
+try:
+    while len(held) < 5:
+        write()
+        held.append(open("/top/rw/held"))
+        os.unlink("/rw/held")
+except OSError:
+    print("refused")
+os.path.exists("/rw/held") and os.unlink("/rw/held")
+for file in held:
+    file.close()
+os.statvfs("/rw")
+write()
+os.unlink("/rw/held")
+print("taken")
+`;
+
+test("what this machine removes of its own makes no room", async () => {
+  expect((await agent.exec("head -c 1500000 /dev/urandom > /rw/own")).stderr).toBe("");
+  writeFileSync(join(top, "rw", "hosts"), Buffer.alloc(4 << 20, 1));
+  const child = await agent.spawn("exec 3< /rw/hosts; echo; read line; exec 3<&-", { stdin: "pipe" });
+  for await (const _ of child.stdout.lines()) {
+    rmSync(join(top, "rw", "hosts"));
+    await child.stdin!.getWriter().write(Buffer.from("\n"));
+  }
+  const { stderr } = await agent.exec("head -c 1500000 /dev/urandom > /rw/more; rm /rw/own /rw/more");
+  expect(stderr).toContain("No space left on device");
+});
 
 test("what this machine removes of the guest's makes room, and a copy needs as much as the file has", async () => {
   const { stderr } = await agent.exec("head -c 1000000 /dev/urandom > /rw/file");

@@ -61,8 +61,7 @@ static uint64_t mix(uint64_t x)
 
 static struct fs_inode **bucket(const struct fs_session *s, const struct fs_key *key)
 {
-	uint64_t hash = mix(key->ino ^ mix(key->dev ^ mix(key->mount ^ (uint64_t)key->share << 40)));
-	return &s->buckets[hash & (s->bucket_count - 1)];
+	return &s->buckets[mix(key->ino ^ mix(key->dev)) & (s->bucket_count - 1)]; /* all inodes of a file are in one */
 }
 
 static void hash_in(struct fs_session *s, struct fs_inode *inode)
@@ -112,6 +111,14 @@ struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share,
 		if (same_key(&inode->key, &key))
 			return same_birth(inode, stx) ? inode : NULL;
 	return NULL;
+}
+
+struct fs_inode *inode__of_file(struct fs_session *s, const struct fs_inode *of, const struct fs_inode *last)
+{
+	struct fs_inode *inode = last ? last->next : *bucket(s, &of->key);
+	while (inode && (inode->key.ino != of->key.ino || inode->key.dev != of->key.dev))
+		inode = inode->next;
+	return inode;
 }
 
 const struct fs_inode *inode__numbered(struct fs_session *s, const struct fs_inode *dir, uint64_t ino)

@@ -355,7 +355,7 @@ int quota__resize(struct fs_session *s, struct fs_inode *inode, int fd, uint64_t
 /* What was `stx` has lost a name, its last one maybe; `inode` is NULL where it is not known. */
 void quota__removed(struct fs_session *s, struct fs_share *share, struct fs_inode *inode, const struct statx *stx);
 /* `fd`, of a handle that it has no more, is about to be closed. */
-void quota__closed(struct fs_session *s, struct fs_inode *inode, int fd);
+void quota__closed(struct fs_session *s, const struct fs_inode *inode, int fd);
 /* It is about to be freed. */
 void quota__forgotten(struct fs_session *s, const struct fs_inode *inode);
 /* A request has ended: let go of inodes that were known for what they counted for, and count for nothing. */
@@ -462,6 +462,8 @@ int inode__intern(struct fs_session *s, struct fs_inode *parent, const char *nam
 		  struct fs_inode **out);
 /* One that is known to be in the directory's file system by that number; NULL if none. */
 const struct fs_inode *inode__numbered(struct fs_session *s, const struct fs_inode *dir, uint64_t ino);
+/* Those of one file, as each share knows it: the first (`last` is NULL), and the one after `last`. */
+struct fs_inode *inode__of_file(struct fs_session *s, const struct fs_inode *of, const struct fs_inode *last);
 struct fs_inode *inode__find(struct fs_session *s, const struct fs_share *share, const struct statx *stx);
 /* A root: takes fd over unless it fails. share NULL: the made root, without fd. */
 int inode__new_root(struct fs_session *s, struct fs_share *share, int fd, struct fs_inode **out);

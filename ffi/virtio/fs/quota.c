@@ -113,12 +113,23 @@ void quota__named(struct fs_session *s, struct fs_inode *inode, bool more)
 	quota__changed(s, inode, before, more ? QUOTA_NAME : 0);
 }
 
-static void give_back(struct fs_session *s, struct fs_inode *inode, uint64_t bytes)
+static void give_back(struct fs_session *s, struct fs_inode *inode)
 {
 	struct fs_quota *quota = &inode->share->quota;
-	quota->used = minus(quota->used, bytes > inode->charge ? bytes : inode->charge);
+	quota->used = minus(quota->used, inode->charge);
 	inode->charge = 0;
 	let_go(s, inode);
+}
+
+/* Whether the guest has the file open, by whichever share. What would keep its blocks besides is closed. */
+static bool is_open(struct fs_session *s, const struct fs_inode *inode)
+{
+	for (struct fs_inode *at = inode__of_file(s, inode, NULL); at; at = inode__of_file(s, inode, at)) {
+		if (at->handles || at->root)
+			return true;
+		fd__close(s, at);
+	}
+	return false;
 }
 
 void quota__removed(struct fs_session *s, struct fs_share *share, struct fs_inode *inode, const struct statx *stx)
@@ -126,35 +137,40 @@ void quota__removed(struct fs_session *s, struct fs_share *share, struct fs_inod
 	bool directory = S_ISDIR(stx->stx_mode), own = !share->layer || (inode && inode->upper);
 	if (!share->quota.size || !own || union__is_whiteout(stx))
 		return;
+	uint64_t weight = quota__weight(share, stx);
 	if (!directory && stx->stx_nlink > 1) {
 		if (inode)
 			quota__named(s, inode, false);
 	} else if (!inode) {
-		share->quota.used = minus(share->quota.used, quota__weight(share, stx));
-	} else if (directory) { /* who works in it goes on: it is given back with the inode */
-		uint64_t weight = quota__weight(share, stx);
+		share->quota.used = minus(share->quota.used, weight);
+	} else {
 		inode->charge = weight > inode->charge ? weight : inode->charge;
-		let_go(s, inode);
-	} else if (!inode->handles) {
-		fd__close(s, inode); /* which would keep its blocks */
-		give_back(s, inode, quota__weight(share, stx));
+		if (directory) /* who works in it goes on: it is given back with the inode */
+			let_go(s, inode);
+		else if (is_open(s, inode))
+			keep(s, inode);
+		else
+			give_back(s, inode);
 	}
 }
 
-void quota__closed(struct fs_session *s, struct fs_inode *inode, int fd)
+void quota__closed(struct fs_session *s, const struct fs_inode *inode, int fd)
 {
 	struct statx stx;
-	if (inode->type != S_IFREG || !inode->share->quota.size || inode->handles || stat__at(fd, "", &stx) ||
-	    (stx.stx_nlink && !inode->doomed))
-		return;
-	fd__close(s, inode);
-	give_back(s, inode, quota__weight(inode->share, &stx));
+	for (struct fs_inode *at = inode__of_file(s, inode, NULL); at; at = inode__of_file(s, inode, at)) {
+		if (at->type != S_IFREG || !at->share->quota.size || !at->charge)
+			continue;
+		if (stat__at(fd, "", &stx) || is_open(s, inode))
+			return;
+		if (!stx.stx_nlink || at->doomed)
+			give_back(s, at);
+	}
 }
 
 void quota__forgotten(struct fs_session *s, const struct fs_inode *inode)
 {
 	s->kept -= inode->kept;
-	if (inode->doomed && inode->share)
+	if (inode->doomed && inode->share && inode->type == S_IFDIR)
 		inode->share->quota.used = minus(inode->share->quota.used, inode->charge);
 }
 
@@ -187,7 +203,7 @@ static void look_for_removed(struct fs_session *s, struct fs_share *share)
 		if (!inode || !inode->charge || inode->share != share || inode->handles || !is_missing(s, inode))
 			continue;
 		fd__close(s, inode);
-		give_back(s, inode, 0);
+		give_back(s, inode);
 	}
 	uint64_t now = monotonic_ns();
 	quota->look_again = now + LOOK_NS + (now - began) * LOOK_SHARE;
