@@ -132,7 +132,7 @@ export class AgentClient implements api.Agent {
     checkMode(options.mode);
     checkWhole("offset", options.offset);
     const { mode, parents, append, offset } = options;
-    if (append && offset !== undefined) throw new ArgumentError("append and offset say two things: give one");
+    if (append && offset !== undefined) throw new ArgumentError("append and offset cannot be combined");
     const source = pieces(contents);
     const call = this.#connection.call({
       op: "writeFile",

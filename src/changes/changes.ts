@@ -165,9 +165,13 @@ export class StagedChanges implements Changes {
 
   #refuseIfDropped(): void {
     if (!this.#dropped) return;
-    throw new CapsaError("NO_CHANGES_KEPT", `the changes of sandbox ${this.name} have ended with it`, {
-      hint: "apply them while it runs, or start it with `keepChanges: true`",
-    });
+    throw new CapsaError(
+      "NO_CHANGES_KEPT",
+      `sandbox ${this.name} has ended, and capsa did not keep its changes`,
+      {
+        hint: "apply changes while it runs, or start it with `keepChanges: true`",
+      },
+    );
   }
 }
 

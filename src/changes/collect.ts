@@ -86,7 +86,7 @@ export function choose(found: readonly Found[], paths: readonly string[] | undef
   const missed = paths.find((path) => !found.some((one) => isAt(one, path)));
   if (missed !== undefined) {
     throw new CapsaError("NO_SUCH_CHANGE", `nothing has changed at ${missed}`, {
-      hint: "paths are absolute, and the guest's: those that `capsa diff` shows",
+      hint: "give absolute paths of the guest, as `capsa diff` shows them",
     });
   }
   const chosen = found.filter((one) => paths.some((path) => isAt(one, path)));

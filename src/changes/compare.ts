@@ -241,7 +241,7 @@ export function openFile(place: Place, name: Buffer): { readonly fd: number } & 
     const fd = openSync(path, READ);
     if (fstatSync(fd).isFile()) return { fd, [Symbol.dispose]: () => closeSync(fd) };
     closeSync(fd);
-    throw Object.assign(new Error("EINVAL: it is no regular file any more"), { code: "EINVAL" });
+    throw Object.assign(new Error("EINVAL: it is not a regular file any more"), { code: "EINVAL" });
   });
 }
 

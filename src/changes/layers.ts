@@ -22,9 +22,9 @@ export function openLower({ host, identity }: StagedShare): Opened {
   throw new HostFileError(
     "SHARE_REPLACED",
     host,
-    "it is another directory than the sandbox was started with",
+    "another directory has taken the place of the one that the sandbox shares",
     {
-      hint: "put that one back; or give the changes up with `capsa discard`, once the sandbox has ended",
+      hint: "put the first one back, or drop the changes with `capsa discard` after the sandbox has ended",
     },
   );
 }

@@ -155,7 +155,7 @@ export function createStaging(
     if (base === host || base.startsWith(host === "/" ? host : `${host}/`)) {
       throw new SpecError(
         ["shares", index, "host"],
-        `changes to ${host} would be kept within it, in ${base}`,
+        `changes to ${host} would be kept inside it, in ${base}`,
         {
           hint: "share a smaller directory, or set XDG_STATE_HOME to one outside of it",
         },

@@ -85,10 +85,10 @@ function describeUnexpected({
   stack,
 }: NodeJS.ErrnoException): Failure {
   const gone = syscall === "uv_cwd"; // the system's own words are about what the runtime did
-  const what = gone ? "the working directory is not there any more" : message;
+  const what = gone ? "the working directory no longer exists" : message;
   const hint = gone
-    ? "call it in one that is"
-    : "capsa did not expect that; please report it, with what CAPSA_DEBUG=1 shows";
+    ? "change to a directory that exists"
+    : "this is a fault in capsa: please report it with the output of CAPSA_DEBUG=1";
   return {
     exitCode: exitCodes.capsa,
     document: failureOf(named, what),

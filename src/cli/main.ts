@@ -118,8 +118,8 @@ export function checkArguments(words: readonly string[]): void {
     new TextDecoder("utf-8", { fatal: true }).decode(readFileSync("/proc/self/cmdline"));
   } catch {
     throw new UsageError(
-      `the argument ${JSON.stringify(word)} is not UTF-8, and capsa would pass on another`,
-      "put what is of other bytes into a file, or into stdin",
+      `the argument ${JSON.stringify(word)} is not UTF-8, and capsa would change it`,
+      "put such bytes into a file, or send them to stdin",
     );
   }
 }

@@ -20,8 +20,8 @@ export async function chooseChanges(
   const relative = paths.find((path) => !path.startsWith("/"));
   if (relative !== undefined) {
     throw new UsageError(
-      `${relative} is no absolute path`,
-      "paths are the guest's, such as /project/src; a sandbox's name comes first",
+      `${relative} is not an absolute path`,
+      "give the sandbox's name first, then paths of the guest, such as /project/src",
     );
   }
   const all = await allChanges();
@@ -35,10 +35,10 @@ function named(all: readonly StagedChanges[], name: string): StagedChanges {
   if (found !== undefined) return found;
   const hint =
     all.length === 0
-      ? 'they are of shares with mode = "transaction"'
-      : `there are some of: ${all.map((one) => `${one.name} (${one.id})`).join(", ")}`;
+      ? 'only shares with mode = "transaction" have changes to keep'
+      : `sandboxes with changes: ${all.map((one) => `${one.name} (${one.id})`).join(", ")}`;
   throw new RefusedError(
-    new CapsaError("NO_CHANGES_KEPT", `no changes are kept of a sandbox "${name}"`, { hint }),
+    new CapsaError("NO_CHANGES_KEPT", `capsa keeps no changes of a sandbox "${name}"`, { hint }),
   );
 }
 
@@ -50,7 +50,7 @@ async function onlyOne(all: readonly StagedChanges[]): Promise<StagedChanges | u
   const some = lists.filter(({ list }) => list === undefined || list.length > 0).map(({ one }) => one);
   if (some.length < 2) return some[0] ?? all[0];
   throw new UsageError(
-    `changes of ${some.length} sandboxes wait`,
+    `${some.length} sandboxes have changes`,
     `say which: ${some.map(({ name, id, created }) => `${id} (${name}, of ${created.toLocaleString("sv")})`).join(", ")}`,
   );
 }

@@ -10,10 +10,7 @@ const DEFAULT_SIZE: TerminalSize = { columns: 80, rows: 24 };
 /** Throws {@link UsageError} when stdin is no terminal. */
 export function requireTerminal(): void {
   if (process.stdin.isTTY) return;
-  throw new UsageError(
-    "-t wants a terminal, and stdin is none",
-    "leave -t out to pipe: -i alone, or neither",
-  );
+  throw new UsageError("-t needs a terminal, but stdin is not one", "leave -t out when you pipe input");
 }
 
 /** Columns and rows of the terminal that output goes to. */

@@ -45,7 +45,7 @@ export function checkReportFiles(files: readonly ReportFile[]): void {
   for (const { path } of files) {
     const target = whither(path);
     if (taken.has(target))
-      throw new UsageError(`--report: ${path} is to have two reports`, "name another file");
+      throw new UsageError(`--report: two reports cannot go to ${path}`, "name another file");
     taken.add(target);
     try {
       using there = written(path);

@@ -166,7 +166,7 @@ function shellHint(command: readonly string[]): string {
 
 function parseCpus(text: string): number {
   const cpus = /^[0-9]+(\.[0-9]+)?$/.test(text) ? Number(text) : 0;
-  if (!(cpus > 0 && cpus <= 4096)) throw new InvalidArgumentError("A number above 0 is wanted: 0.5, 2.");
+  if (!(cpus > 0 && cpus <= 4096)) throw new InvalidArgumentError("Give a number above 0: 0.5, 2.");
   return cpus;
 }
 

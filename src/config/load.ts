@@ -156,7 +156,7 @@ function readWhole(path: string): Uint8Array | string {
   const { status } = held;
   if (status.size > MOST_BYTES) return `is larger than ${MOST_BYTES >> 20} MiB`;
   if (!status.isFile() && !status.isDirectory() && isGuests(path))
-    return "is no regular file, in a directory that a guest may write";
+    return "is not a regular file, and a guest may write its directory";
   return readFileSync(held.path);
 }
 

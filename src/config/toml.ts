@@ -33,7 +33,7 @@ function describe(error: ParserError): PlacedProblem {
 
 function syntax(error: ParserError): Pick<PlacedProblem, "message" | "hint"> {
   const found = error.found;
-  if (found === null || found === undefined) return { message: "the file ends in the middle of something" };
+  if (found === null || found === undefined) return { message: "the file ends too early" };
   if (found === "\n" || found === "\r")
     return {
       message: "the line ends too early",

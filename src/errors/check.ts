@@ -16,9 +16,9 @@ export function checkPath(path: unknown): void {
 /** The text, which is some that can be sent as it is: no half of a character beyond the first 65536, and no NUL. */
 export function checkText(what: string, value: unknown): string {
   if (typeof value !== "string") throw new ArgumentError(`${what} should be a string, not ${shown(value)}`);
-  if (value.includes("\0")) throw new ArgumentError(`${what} has a NUL character in it`);
+  if (value.includes("\0")) throw new ArgumentError(`${what} contains a NUL character`);
   if (!value.isWellFormed())
-    throw new ArgumentError(`${what} has half a surrogate pair in it, which is no text`);
+    throw new ArgumentError(`${what} contains half a surrogate pair, which is not valid text`);
   return value;
 }
 

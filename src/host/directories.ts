@@ -64,7 +64,7 @@ function prepare(base: string): string {
     throw refuse(base, "is not an absolute path", "choose one for CAPSA_RUNTIME_DIR");
   if (Buffer.byteLength(base) > MAX_BASE) {
     const hint = "set CAPSA_RUNTIME_DIR to a shorter path";
-    throw refuse(base, `is longer than ${MAX_BASE} bytes, and sockets in it would have no valid path`, hint);
+    throw refuse(base, `is longer than ${MAX_BASE} bytes, which is too long for sockets in it`, hint);
   }
   try {
     mkdirSync(base, { recursive: true, mode: 0o700 });
@@ -76,7 +76,7 @@ function prepare(base: string): string {
   if (status.uid !== process.geteuid?.() || (status.mode & 0o077) !== 0) {
     throw refuse(
       base,
-      "is not yours alone",
+      "is open to other users, or not yours",
       `\`chmod 700 ${base}\` if it is yours, or set CAPSA_RUNTIME_DIR`,
     );
   }

@@ -164,7 +164,7 @@ function guestLink(whole: string, name: string, { path, sandbox }: GuestDirector
   return new HostFileError(
     "GUEST_LINK",
     whole,
-    `${link} on the way is a link, in ${path}, where sandbox ${sandbox} may write: its guest may have put it there`,
-    { hint: "if the link is yours, give the path that it leads to; else remove it" },
+    `${link} is a link in ${path}, where sandbox ${sandbox} may write: its guest may have made it`,
+    { hint: "if you made the link, give the path that it leads to; otherwise remove it" },
   );
 }

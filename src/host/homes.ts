@@ -12,8 +12,8 @@ export function absolute(variable: Readonly<Record<string, string | undefined>>)
   const [[name, path]] = Object.entries(variable) as [[string, string | undefined]];
   if (!path) return undefined;
   if (path.startsWith("/")) return path;
-  throw new HostError("SPEC_INVALID", `${name} is "${path}"; it may only be an absolute path`, {
-    hint: `${name}=${resolve(path)}, if that is meant`,
+  throw new HostError("SPEC_INVALID", `${name} is "${path}"; it must be an absolute path`, {
+    hint: `${name}=${resolve(path)}, if you mean that`,
   });
 }
 

@@ -162,7 +162,7 @@ async function linkTopLevel(root: string, host: string): Promise<void> {
     if (!/^\/?usr\//.test(target)) {
       throw new HostError(
         "ROOTFS_UNSUPPORTED",
-        `rootfs "host" needs /${name} to be a link into /usr, and here it is not`,
+        `rootfs "host" needs /${name} to be a link into /usr, but on this machine it is not`,
         {
           hint: 'use rootfs "base", or a directory with a root file system in it',
         },

@@ -255,6 +255,6 @@ export class Machine {
 /** Throws `ArgumentError` for what is no vsock port. */
 export function checkPort(port: number): void {
   if (!Number.isInteger(port) || port < 1 || port > 0xffff_fffe) {
-    throw new ArgumentError(`a vsock port is a whole number from 1 to 4294967294, not ${port}`);
+    throw new ArgumentError(`a vsock port must be a whole number from 1 to 4294967294, not ${port}`);
   }
 }

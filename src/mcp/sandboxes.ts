@@ -58,7 +58,7 @@ export class Sandboxes implements AsyncDisposable {
       const names = [...this.#running.keys()].join(", ");
       throw new CapsaError(
         "TOO_MANY_SANDBOXES",
-        `this server's operator allows ${this.#most} sandboxes at a time, and so many there are: ${names}`,
+        `this server allows ${this.#most} sandboxes at a time, and all of them exist: ${names}`,
         { hint: "use one of them, or stop one" },
       );
     }

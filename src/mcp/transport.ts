@@ -152,8 +152,8 @@ export class LineTransport implements Transport {
     const id = idOf(value);
     const isObject = typeof value === "object" && value !== null;
     if (isObject && ("result" in value || "error" in value || ("method" in value && !("id" in value))))
-      this.onerror?.(new Error("a message is not as the protocol has it"));
-    else this.#refuse(ErrorCode.InvalidRequest, "a message is not as the protocol has it", id, batch);
+      this.onerror?.(new Error("a message does not follow the protocol"));
+    else this.#refuse(ErrorCode.InvalidRequest, "a message does not follow the protocol", id, batch);
   }
 
   /** One that was cancelled is not answered. */

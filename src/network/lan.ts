@@ -43,11 +43,14 @@ export function takeLan(network: JoinedNetwork, others: readonly LanMember[], so
   const peers = others.filter((other) => isSame(other, network));
   const field = "networks";
   if (peers.some(({ as }) => as === network.as))
-    throw new SpecError(field, `there is a "${network.as}" on the network "${network.name}" already`, {
+    throw new SpecError(field, `the network "${network.name}" already has a member "${network.as}"`, {
       hint: "end that sandbox, or give this one another name",
     });
   if (peers.length >= MOST_MEMBERS)
-    throw new SpecError(field, `${MOST_MEMBERS} sandboxes are on "${network.name}", which is the limit`);
+    throw new SpecError(
+      field,
+      `the network "${network.name}" already has ${MOST_MEMBERS} members, which is the limit`,
+    );
   const subnet =
     peers[0]?.subnet ??
     firstFree(
@@ -59,7 +62,7 @@ export function takeLan(network: JoinedNetwork, others: readonly LanMember[], so
     FIRST_MEMBER,
   );
   if (subnet === undefined || number === undefined)
-    throw new SpecError(field, "there are 254 private networks, which is the limit");
+    throw new SpecError(field, "254 private networks exist, which is the limit");
   const token = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex");
   return { self: { ...network, subnet, number, socket, token }, peers };
 }

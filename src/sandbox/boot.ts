@@ -5,7 +5,7 @@ import type { BootTimings } from "./api.ts";
 import type { BootMoments } from "./guest_events.ts";
 
 const HINTS: Readonly<Record<string, string>> = {
-  BOOT_TIMEOUT: "a slow host needs a longer boot timeout; the console tells how far it came",
+  BOOT_TIMEOUT: "on a slow host, raise the boot timeout; the console shows how far the boot came",
   ENOMEM: "give the sandbox more memory",
 };
 

@@ -26,7 +26,7 @@ export function memorySize(size: number | string): number {
   if (!Number.isSafeInteger(bytes) || bytes < MEMORY.least * MIB)
     throw new SpecError(
       "memory",
-      `${shown(size)} is no size of at least ${MEMORY.least} MiB: bytes, "512M" or "2G"`,
+      `${shown(size)} is not a size of at least ${MEMORY.least} MiB: give bytes, "512M" or "2G"`,
     );
   return bytes - (bytes % PAGE);
 }
@@ -48,9 +48,9 @@ export async function setMemory(
       const has = `it has ${Math.round(now / MIB)} MiB`;
       throw new VmmError(
         "ETIMEDOUT",
-        `the guest did not come to ${bytes / MIB} MiB in ${timeoutMs} ms: ${has}`,
+        `the guest did not reach ${bytes / MIB} MiB in ${timeoutMs} ms: ${has}`,
         {
-          hint: "its programs may need more, or it does not obey; it goes on trying",
+          hint: "its programs may need the memory, or the guest may be hostile; the request stays in force",
         },
       );
     }

@@ -131,7 +131,7 @@ export class Pool implements SandboxPool {
     onFailure?: PoolOptions["onFailure"],
   ) {
     if (!Number.isInteger(size) || size < 1)
-      throw new ArgumentError(`a pool's size is a whole number from 1 on, not ${size}`);
+      throw new ArgumentError(`a pool's size must be a whole number of at least 1, not ${size}`);
     this.size = size;
     this.#start = start;
     this.#onFailure = onFailure;

@@ -140,7 +140,9 @@ export class SandboxHandle extends WithAgent implements RunningSandbox {
       await handle.#connect(identity, { unix: controlSocket(runtimeDir) });
     } catch (cause) {
       if (cause instanceof VmmError) throw cause;
-      throw new VmmError("VMM_GONE", `sandbox ${name} cannot be reached by its control socket`, { cause });
+      throw new VmmError("VMM_GONE", `capsa cannot reach sandbox ${name} through its control socket`, {
+        cause,
+      });
     }
     try {
       const status = await handle.#machine.request("status", { follow: true });

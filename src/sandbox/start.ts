@@ -127,7 +127,7 @@ function findNames({ name, network }: SandboxSpec, { onNotice }: StartOptions): 
   if (names.fallback)
     onNotice?.({
       code: "NO_NAME_SERVER",
-      message: `${name}: /etc/resolv.conf names no server, so 127.0.0.1 is asked for names; \`capsa doctor\` says whether it answers`,
+      message: `${name}: /etc/resolv.conf names no DNS server, so capsa asks 127.0.0.1; \`capsa doctor\` tells whether it answers`,
     });
   return names;
 }

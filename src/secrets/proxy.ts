@@ -197,6 +197,6 @@ class Words {
 
 function failed(why: string): HostError {
   return new HostError("SECRETS_PROXY", `the proxy of the sandbox's secrets could not be started: ${why}`, {
-    hint: "run `make setup` in capsa's directory, which installs what it is made of",
+    hint: "run `make setup` in capsa's directory, which installs the proxy",
   });
 }

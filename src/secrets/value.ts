@@ -21,10 +21,10 @@ export function readSecret(field: Field, from: string): string {
   const value = from.startsWith("env:") ? fromEnvironment(field, place) : fromFile(field, place);
   const wrong = (why: string) => new SpecError(field, `the value in ${from} ${why}`);
   if (value === "") throw wrong("is empty");
-  if (/[\r\n]/.test(value)) throw wrong("has a line's end in it, which a header cannot have");
-  if (!VALUE.test(value)) throw wrong("has something else in it than printable ASCII, or a space at an end");
+  if (/[\r\n]/.test(value)) throw wrong("contains a line break, which a header cannot hold");
+  if (!VALUE.test(value)) throw wrong("may hold only printable ASCII, without a space at either end");
   if (value.length < MIN_BYTES)
-    throw wrong(`is shorter than ${MIN_BYTES} bytes: other texts would have it in them`);
+    throw wrong(`is shorter than ${MIN_BYTES} bytes: other text could contain it by chance`);
   if (value.length > MAX_BYTES) throw wrong(`is longer than ${MAX_BYTES} bytes`);
   return value;
 }
@@ -42,8 +42,8 @@ function fromFile(field: Field, path: string): string {
     using held = hold(path);
     const { status } = held;
     if (!status.isFile()) {
-      throw new SpecError(field, `${path} is no regular file`, {
-        hint: 'for what a program prints: `export NAME=$(program)`, and from = "env:NAME"',
+      throw new SpecError(field, `${path} is not a regular file`, {
+        hint: 'for the output of a program: `export NAME=$(program)`, and from = "env:NAME"',
       });
     }
     if (status.size > MAX_BYTES + "\r\n".length)

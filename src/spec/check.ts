@@ -48,7 +48,7 @@ function* checkRecord(schema: TRecord, value: Record<string, unknown>, path: Pat
     else {
       yield {
         path: [...path, key],
-        message: "cannot be a name",
+        message: "is not a valid name",
         ofKey: true,
         ...(schema.names ? { hint: `a name is ${schema.names}` } : {}),
       };
@@ -110,9 +110,9 @@ function describe(value: unknown): string {
 /** Texts that no program of Linux can be given, anywhere in what a schema has accepted. */
 export function* unfitTexts(value: unknown, path: Path = []): Generator<Problem> {
   if (typeof value === "string") {
-    if (value.includes("\0")) yield { path, message: "has a NUL character in it" };
+    if (value.includes("\0")) yield { path, message: "contains a NUL character" };
     else if (!value.isWellFormed())
-      yield { path, message: "has half a surrogate pair in it, which is no text" };
+      yield { path, message: "contains half a surrogate pair, which is not valid text" };
   } else if (Array.isArray(value)) {
     for (const [index, element] of value.entries()) yield* unfitTexts(element, [...path, index]);
   } else if (isTable(value)) {

@@ -54,7 +54,7 @@ function checkLength(path: string): void {
   if (Buffer.byteLength(path) > PATH_MAX) throw new SpecError([], `is longer than ${PATH_MAX} bytes`);
   const long = path.split("/").find((part) => Buffer.byteLength(part) > NAME_MAX);
   if (long !== undefined)
-    throw new SpecError([], `has a name of more than ${NAME_MAX} bytes in it: ${quote(long.slice(0, 20))}…`);
+    throw new SpecError([], `contains a name of more than ${NAME_MAX} bytes: ${quote(long.slice(0, 20))}…`);
 }
 
 /** What a path should lead to. */

@@ -27,10 +27,10 @@ export function parsePublish(field: Field, text: string): Publish {
     new SpecError(field, `${JSON.stringify(text)} ${why}`, {
       hint: 'ports look like "8080:80", "0:80" (any that is free), "0.0.0.0:8080:80", "[::1]:5353:53/udp"',
     });
-  if (found === undefined) throw wrong("is not PORT:GUEST_PORT, with an address before it or not");
+  if (found === undefined) throw wrong("is not [ADDRESS:]PORT:GUEST_PORT");
   const address = (found.address ?? LOOPBACK).replace(/^\[(.*)\]$/, "$1");
   const family = found.address?.startsWith("[") ? 6 : 4;
-  if (isIP(address) !== family) throw wrong("has no address in front of its ports");
+  if (isIP(address) !== family) throw wrong("has no valid address before its ports");
   const port = Number(found.port);
   const guestPort = Number(found.guestPort);
   if (port > 65535 || guestPort > 65535 || guestPort === 0)
@@ -50,7 +50,7 @@ export function validatePublish(field: Field, ports: readonly string[]): void {
     if (port !== 0 && other !== undefined)
       throw new SpecError(
         below(field, index),
-        `${JSON.stringify(ports[other])} has the same port of this machine`,
+        `${JSON.stringify(ports[other])} uses the same port of this machine`,
       );
     taken.set(place, index);
   });

@@ -43,8 +43,9 @@ export function parseTarget(field: Field, text: string): Target {
   const ports =
     first === undefined ? {} : { firstPort: port(field, text, first), lastPort: port(field, text, last!) };
   if (ports.lastPort !== undefined && ports.firstPort > ports.lastPort)
-    throw wrong(field, text, "has its ports the wrong way round");
-  if (protocol === "icmp" && first !== undefined) throw wrong(field, text, "has a port, and ICMP has none");
+    throw wrong(field, text, "has a range of ports that ends before it begins");
+  if (protocol === "icmp" && first !== undefined)
+    throw wrong(field, text, "has a port, but ICMP has no ports");
   const what = protocol ?? (first === undefined ? undefined : "tcp");
   return {
     ...destination(field, text, host, bits),
@@ -59,11 +60,12 @@ function destination(field: Field, text: string, host: string, bits: string | un
   if (family === 6 && bits === undefined && bare === host.toLowerCase()) refuseHiddenPort(field, text);
   if (family !== 0) {
     const most = family === 4 ? 32 : 128;
-    if (Number(bits ?? most) > most) throw wrong(field, text, `has more than ${most} bits of network`);
+    if (Number(bits ?? most) > most)
+      throw wrong(field, text, `has a network prefix of more than ${most} bits`);
     return { network: `${bare}/${bits ?? most}` };
   }
   if (bits !== undefined || host.startsWith("["))
-    throw wrong(field, text, "has something else than an address before its network's bits");
+    throw wrong(field, text, "has no IP address before its network prefix");
   const name = bare.replace(/\.$/, "");
   if (name === "*") return { name };
   if (RANGE.test(name))
@@ -73,9 +75,9 @@ function destination(field: Field, text: string, host: string, bits: string | un
       'is a range of addresses; write the network, such as "10.0.0.0/28", or each address',
     );
   const [before, port] = splitLast(bare);
-  if (isIP(before) === 6) throw wrong(field, text, `has no brackets: write "[${before}]:${port}"`);
+  if (isIP(before) === 6) throw wrong(field, text, `needs brackets: write "[${before}]:${port}"`);
   if (!NAME.test(name) || name.length > 253 || ENDS_IN_NUMBER.test(name))
-    throw wrong(field, text, "names no host (one with other letters is written in its xn-- form)");
+    throw wrong(field, text, "names no valid host (write other letters in xn-- form)");
   return { name };
 }
 
@@ -119,8 +121,8 @@ export function validateRules(field: Field, rules: readonly string[]): void {
 function refuseLoopback(field: Field, text: string): void {
   const { name, network } = parseTarget(field, text);
   if (name !== "localhost" && !LOOPBACK.some((loopback) => isInside(network, loopback))) return;
-  throw new SpecError(field, `${JSON.stringify(text)} is the sandbox itself, which no rule is for`, {
-    hint: "a service of this machine's loopback is reached by `capsa expose`, or with hostLoopback = true as 10.0.2.2",
+  throw new SpecError(field, `${JSON.stringify(text)} is the sandbox itself, and rules do not apply to it`, {
+    hint: "to reach a service on this machine's loopback, use `capsa expose`, or hostLoopback = true and 10.0.2.2",
   });
 }
 

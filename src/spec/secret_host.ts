@@ -36,17 +36,17 @@ export function parseHost(field: Field, text: string): SecretHost {
     new SpecError(field, `${JSON.stringify(text)} ${why}`, {
       hint: 'a host looks like "api.example.org:443"',
     });
-  if (network !== undefined) throw wrong("is an address: a host is known by the name in its certificate");
-  if (name === undefined || name.startsWith("*")) throw wrong("is more than one host: each is to be named");
+  if (network !== undefined) throw wrong("is an IP address: give the name that is in the host's certificate");
+  if (name === undefined || name.startsWith("*")) throw wrong("is more than one host: name each host");
   if (protocol !== "tcp" || firstPort !== lastPort) throw wrong("is not one TCP port");
   return { name, port: firstPort };
 }
 
 /** Throws {@link SpecError}. */
 export function checkHeader(header: string): void {
-  if (!TOKEN.test(header)) throw new SpecError([], `${JSON.stringify(header)} is no name of a header`);
+  if (!TOKEN.test(header)) throw new SpecError([], `${JSON.stringify(header)} is not the name of a header`);
   if (FRAMING.includes(header.toLowerCase()))
-    throw new SpecError([], `${header} is about the connection, and holds no secret`);
+    throw new SpecError([], `${header} controls the connection, and cannot hold a secret`);
 }
 
 /** Each host once, in the order in which they are named. Throws {@link SpecError}. */

@@ -202,7 +202,7 @@ export function checkShares(shares: readonly ShareSpec[], checker: Checker): voi
         "share the directory it is in",
       );
     if (isFile && protect.length > 0)
-      report([...at, "protect"], "there is nothing below a single file", "share it read-only");
+      report([...at, "protect"], "a single file has no paths below it", "share it read-only");
     if (mode === "transaction" && ownership.mode === "caller")
       report(
         [...at, "ownership"],
@@ -224,7 +224,7 @@ export function checkShares(shares: readonly ShareSpec[], checker: Checker): voi
 /** What is added by way of another share is that one's: it would pass for this machine's, and what moves there for removed. */
 function checkSize(share: ShareSpec, shares: readonly ShareSpec[], at: Path, report: Report): void {
   if (share.mode === "ro")
-    report(at, "a guest adds nothing to a read-only share", "leave it out, or choose a mode");
+    report(at, "a guest cannot add to a read-only share", "leave it out, or choose a mode");
   if (share.mode !== "rw") return;
   const own = realPath(share.host);
   const other = shares.find((one) => {
@@ -257,7 +257,7 @@ function checkPlace(
   if (guest === "/")
     report(at, "a share cannot replace the guest's /", `for the whole file system use rootfs = "${host}"`);
   if (reserved !== undefined)
-    report(at, `the guest needs ${reserved} for itself`, `choose a path outside ${RESERVED.join(", ")}`);
+    report(at, `capsa needs ${reserved} in the guest`, `choose a path outside ${RESERVED.join(", ")}`);
   if (before.some((other) => other.guest === guest))
     report(at, `two shares are mounted on ${guest}`, "give each its own path");
 }
@@ -273,7 +273,7 @@ export function outerOf({ guest }: ShareSpec, shares: readonly ShareSpec[]): Sha
 function checkInside(share: ShareSpec, outer: ShareSpec | undefined, at: Path, report: Report): void {
   if (outer === undefined) return;
   if (statusOf(outer.host)?.isFile()) {
-    report(at, `it lies in another share, ${outer.guest}, which is a single file`, "move one of them");
+    report(at, `it lies inside the share ${outer.guest}, which is a single file`, "move one of them");
     return;
   }
   const names = placeIn(share, outer);
@@ -284,7 +284,7 @@ function checkInside(share: ShareSpec, outer: ShareSpec | undefined, at: Path, r
     const isFile = length === names.length && statSync(share.host, { throwIfNoEntry: false })?.isFile();
     if (status.isDirectory() === !isFile) continue;
     const kind = isFile ? "a directory" : "no directory";
-    report(at, `${place}, on this machine, is ${kind}: the share cannot be in its place`, "move it");
+    report(at, `${place} on this machine is ${kind}, so the share cannot be mounted there`, "move it");
     return;
   }
 }

@@ -83,7 +83,7 @@ export const assert: StepKind<FileAssertion | ChangesAssertion, typeof schema> =
     const at = [...place.path, "assert"];
     if (changes !== undefined) return resolveChanges({ ...table, changes }, at, place);
     if (file === undefined) {
-      place.report(at, "nothing says what is asserted", 'add file = "/a", or changes = […]');
+      place.report(at, "the step does not say what to assert", 'add file = "/a", or changes = […]');
       return { file: "/", exists };
     }
     const asked = Object.keys(match);

@@ -98,7 +98,7 @@ export const wait: StepKind<Wait, typeof schema> = {
     const at = [...path, "wait"];
     const [first, second] = CONDITIONS.filter((key) => table[key] !== undefined);
     if (first === undefined)
-      report(at, "nothing says what is waited for", `give it one of ${CONDITIONS.join(", ")}`);
+      report(at, "the step does not say what to wait for", `give it one of ${CONDITIONS.join(", ")}`);
     if (second !== undefined)
       report(
         [...at, second],

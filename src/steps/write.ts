@@ -51,9 +51,9 @@ export const write: StepKind<Write, typeof schema> = {
   resolve({ write: table }, { path, base, report }) {
     const at = [...path, "write"];
     if (table.text !== undefined && table.from !== undefined) {
-      report([...at, "from"], "text and from both say what is written", "keep one of them");
+      report([...at, "from"], "text and from cannot be combined", "keep one of them");
     } else if (table.text === undefined && table.from === undefined) {
-      report(at, "nothing says what is written", 'add text = "…" or from = "./file"');
+      report(at, "the step does not say what to write", 'add text = "…" or from = "./file"');
     }
     const from = table.from === undefined ? undefined : absolute(base, table.from);
     // an earlier step may make it, so only what can never be read is refused

@@ -51,7 +51,7 @@ export function specOf(options: VmOptions): VmSpec {
   if (firmware !== undefined)
     throw new SpecError(firmware, "firmware is not supported: a raw VM enters its kernel directly", {
       code: "NOT_SUPPORTED",
-      hint: "give `kernel` and `initrd`, which an image for UEFI has in its /boot",
+      hint: "give `kernel` and `initrd`: an image for UEFI has them in /boot",
     });
   const given = { ...options, name: options?.name ?? madeUpName("vm") };
   return fromTypeScript(VmSchema, given, (context) =>

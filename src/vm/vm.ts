@@ -37,7 +37,7 @@ export class Vm implements RawVm {
 
   start(options: Pick<StartOptions, "signal" | "onNotice"> = {}): Promise<void> {
     if (this.#start !== undefined) {
-      const message = `VM ${this.name} was started before; it has one life`;
+      const message = `VM ${this.name} was started before; a VM can start only once`;
       return Promise.reject(new VmmError("ALREADY_STARTED", message));
     }
     this.#start = this.#launch(options);
@@ -76,7 +76,7 @@ export class Vm implements RawVm {
 
   #running(): Machine {
     if (this.#machine !== undefined) return this.#machine;
-    throw new VmmError("NOT_STARTED", `VM ${this.name} does not run: call start() and wait for it first`);
+    throw new VmmError("NOT_STARTED", `VM ${this.name} is not running: call start() and wait for it first`);
   }
 
   async wait(): Promise<VmExit> {

@@ -34,7 +34,7 @@ export class Control {
       },
       onClose: () => {
         handler.onClose();
-        return new VmmError("VMM_GONE", "the VMM has ended; nothing more can be asked of it");
+        return new VmmError("VMM_GONE", "the VMM has ended and takes no more requests");
       },
     });
     exchange.hold(true);

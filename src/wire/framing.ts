@@ -44,7 +44,7 @@ export function encodeFrame(message: object): Uint8Array {
   const body = encodeCbor(message);
   if (body.length > MAX_FRAME)
     throw new ArgumentError(`a request of ${body.length} bytes is over the limit of ${MAX_FRAME}`, {
-      hint: "what a program is to have of that size goes into a file, or to its stdin",
+      hint: "write large data to a file in the guest, or send it to the program's stdin",
     });
   const frame = new Uint8Array(4 + body.length);
   new DataView(frame.buffer).setUint32(0, body.length);

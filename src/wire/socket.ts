@@ -131,7 +131,7 @@ export async function withSocket<T>(path: string, connect: (path: string) => Pro
   } finally {
     closeSync(fd);
   }
-  throw new VmmError("NOT_A_SOCKET", `${path} is no socket to connect to: something else is in its place`, {
-    hint: "end that sandbox with `capsa down`: its guest may have taken over its VMM",
+  throw new VmmError("NOT_A_SOCKET", `${path} is not a socket: something has replaced it`, {
+    hint: "end the sandbox with `capsa down`: its guest may have taken over its VMM",
   });
 }

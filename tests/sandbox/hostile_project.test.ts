@@ -220,7 +220,7 @@ test("a step's file and a secret that are links or pipes: not read, and nobody w
   await guest("mkfifo waiting");
   for (const [from, ofStep, ofSecret] of [
     ["project/linked/secret", /is a link/, /is a link/],
-    ["project/waiting", /there is no file/, /no regular file/],
+    ["project/waiting", /there is no file/, /not a regular file/],
   ] as const) {
     const write = described(
       "write.toml",
@@ -430,7 +430,7 @@ test("a description that is a pipe: an error of the file, for each verb that rea
   ])
     expect([verb, await capsa(verb, join(project, "sub"))]).toMatchObject([
       verb,
-      { exitCode: 2, stderr: expect.stringContaining("no regular file") },
+      { exitCode: 2, stderr: expect.stringContaining("not a regular file") },
     ]);
   await guest("rm sub/capsa.toml");
 });

@@ -167,7 +167,7 @@ test("a member that is killed is gone for the others, and its place is free", as
   await until(async () => (await web.python('gethostbyname("late")')).includes("not known"));
   expect(await web.python('gethostbyname("late")')).toContain("not known");
   const taken = Capsa.sandbox().join(backend, "web").run("/bin/true").build();
-  await expect(taken).rejects.toThrow('there is a "web" on the network "backend" already');
+  await expect(taken).rejects.toThrow('the network "backend" already has a member "web"');
   const again = await start("late", [backend]);
   expect(await again.run("ping -c 1 -W 30 -4 web >/dev/null; echo $?")).toBe("0");
   expect(await web.python('gethostbyname("late"); print("found")')).toBe("found");

@@ -82,7 +82,7 @@ test("a copy does not lead there, either way", async () => {
     ["./results/secret", `${name}:/tmp/x`],
   ]) {
     const { exitCode, stderr } = await capsa(["cp", ...args], { cwd: project() });
-    expect(stderr).toContain('"results" on the way is a link');
+    expect(stderr).toContain('"results" is a link');
     expect(exitCode).toBe(1);
   }
 });

@@ -245,7 +245,7 @@ test("download: under a new name, below the operator's directory, within the ope
     expect(await refusal("download", { ...take, name })).toContain("the operator has set the directory");
   }
   expect(await refusal("download", { ...take, path: "/big", name: "big" })).toContain(
-    "of the 65536 bytes that",
+    "of the 65536 bytes allowed",
   );
   expect(await refusal("download", { ...take, path: "/none", name: "none" })).toContain("No such file");
   expect(readdirSync(results)).toEqual(["tree"]);

@@ -128,7 +128,7 @@ describe("limits", () => {
 
   test("a limit that is misspelt is no limit, and an error", async () => {
     const limits = { memory: 16 } as never;
-    await expect(agent.exec("true", { limits })).rejects.toThrow('"memory" is no limit');
+    await expect(agent.exec("true", { limits })).rejects.toThrow('"memory" is not a limit');
   });
 });
 

@@ -45,7 +45,7 @@ export function tooLong(op: "listDir" | "glob", path: string, limit: number): Ag
   return new AgentError("OUTPUT_TOO_LARGE", `${op} ${path}: the list is longer than ${limit} bytes`, {
     op,
     path,
-    hint: "raise maxBytes, or have a program of the guest choose: ls, find",
+    hint: "raise maxBytes, or select entries in the guest with ls or find",
   });
 }
 
@@ -144,7 +144,7 @@ export async function glob(connection: Connection, pattern: string, options: Glo
   const { cwd = "/", dot = false, maxBytes = MAX_LIST, signal, timeoutMs = FILE_MS } = options;
   checkPath(cwd);
   checkWhole("maxBytes", maxBytes);
-  if (checkText("a pattern", pattern) === "") throw new ArgumentError("a pattern is empty");
+  if (checkText("a pattern", pattern) === "") throw new ArgumentError("a pattern must not be empty");
   const { base, rest, depth } = parsePattern(pattern);
   const matcher = new Bun.Glob(rest);
   const hidden = dot || rest.startsWith(".") || rest.includes("/.");

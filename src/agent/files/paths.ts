@@ -74,7 +74,7 @@ export async function symlink(
 ): Promise<void> {
   checkPath(path);
   if (checkText("what a link leads to", target) === "")
-    throw new ArgumentError("a link should lead to a path, and this one is empty");
+    throw new ArgumentError("the target of a link must not be empty");
   await connection.ask(short("symlink", { op: "symlink", path, target }, path, options), () => {});
 }
 

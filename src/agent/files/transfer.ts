@@ -112,13 +112,13 @@ function othersTurn(): Promise<void> {
 
 function checkHostPath(path: unknown): void {
   if (checkText("a path of this machine", path) === "")
-    throw new ArgumentError("a path of this machine is empty");
+    throw new ArgumentError("a path of this machine must not be empty");
 }
 
 function tooLarge(path: string, limit: number): AgentError {
   return new AgentError("OUTPUT_TOO_LARGE", `download ${path}: it is over ${limit} bytes`, {
     op: "download",
     path,
-    hint: "raise maxBytes; what came before stays",
+    hint: "raise maxBytes; what was already written stays",
   });
 }

@@ -76,7 +76,7 @@ function requestOf(target: number | string): StreamRequest {
 function placeOf({ host, port, path }: ForwardOptions): Place {
   if (path !== undefined) {
     if (host !== undefined || port !== undefined)
-      throw new SpecError("path", "it goes with neither host nor port: they are two places");
+      throw new SpecError("path", "it cannot be combined with host or port");
     return { path: resolve(path) };
   }
   if (host !== undefined && isIP(host) === 0)

@@ -26,9 +26,7 @@ export async function detach(
   options: DetachOptions,
 ): Promise<BackgroundProcess> {
   if (options.stdin !== undefined && options.stdin !== "pipe") {
-    throw new ArgumentError(
-      'stdin of a detached process is "pipe", to be written to once attached, or nothing',
-    );
+    throw new ArgumentError('stdin of a detached process must be "pipe" or left out');
   }
   const { request } = programRequest(command, options);
   const { signal } = options;
@@ -42,7 +40,7 @@ export async function attach(
   options: AttachOptions,
 ): Promise<AttachedProcess> {
   if (!Number.isSafeInteger(id) || id < 1)
-    throw new ArgumentError(`a process has a number from 1 on, not ${id}`);
+    throw new ArgumentError(`the number of a process must be at least 1, not ${id}`);
   checkWhole("replay", options.replay, 0, 0xffffffff);
   const child = new AttachedRunning(id);
   const call = connection.call({

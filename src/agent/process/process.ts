@@ -29,8 +29,8 @@ export function execOptions(given: Environment | ExecOptions | undefined): ExecO
   const other = keys.find((key) => !EXEC_OPTIONS.has(key));
   if (other !== undefined) {
     throw new ArgumentError(
-      `exec's second argument has the option "${options[0]}" and "${other}", which is none; ` +
-        "environment variables beside options go in { env: { … } }",
+      `exec's second argument mixes the option "${options[0]}" with "${other}", which is not an option; ` +
+        "put environment variables in { env: { … } }",
     );
   }
   return given as ExecOptions;

@@ -86,7 +86,7 @@ export function checkWindow(window = PROGRAM_WINDOW): number {
 function words(command: unknown): readonly unknown[] {
   if (!Array.isArray(command))
     throw new ArgumentError(`a command should be a string or a list of strings, not ${shown(command)}`);
-  if (command.length === 0) throw new ArgumentError("a command is a list that is not empty");
+  if (command.length === 0) throw new ArgumentError("a command must not be an empty list");
   return command;
 }
 
@@ -98,7 +98,7 @@ function checkTexts(
   checkObject("env", env);
   for (const [name, value] of Object.entries(env ?? {})) {
     if (checkText("the name of an environment variable", name) === "" || name.includes("="))
-      throw new ArgumentError(`${shown(name)} is no name of an environment variable`);
+      throw new ArgumentError(`${shown(name)} cannot be the name of an environment variable`);
     checkText(`environment variable ${name}`, value);
   }
   if (cwd !== undefined) checkText("cwd", cwd);
@@ -110,7 +110,7 @@ function limitsOf(limits: Limits): Message {
   // a limit that is misspelt would be no limit
   const [unknown] = Object.keys(others);
   if (unknown !== undefined)
-    throw new ArgumentError(`"${unknown}" is no limit; there are memoryMb, cpus and pids`);
+    throw new ArgumentError(`"${unknown}" is not a limit; the limits are memoryMb, cpus and pids`);
   checkWhole("limits.memoryMb", memoryMb, 1, 2 ** 28);
   checkWhole("limits.pids", pids, 1, 2 ** 22);
   if (cpus !== undefined && !(typeof cpus === "number" && cpus > 0 && cpus <= 4096)) {

@@ -54,12 +54,12 @@ async function run(source: CopyEnd, destination: CopyEnd, options: Options, cli:
   const name = source.name ?? destination.name;
   if (name === undefined || (source.name !== undefined && destination.name !== undefined)) {
     throw new UsageError(
-      "one of the two is to be in a sandbox: NAME:PATH",
+      "one of the two paths must be in a sandbox: NAME:PATH",
       "capsa cp ./file NAME:/path, or capsa cp NAME:/path ./file",
     );
   }
   if (options.owner && destination.name === undefined)
-    throw new UsageError("--owner is for what goes into a sandbox");
+    throw new UsageError("--owner works only for a copy into a sandbox");
   await withAgent(name, cli, async (agent) => {
     const began = performance.now();
     const into = destination.name !== undefined;
@@ -117,7 +117,7 @@ async function orRefuse<T>(work: () => Promise<T>): Promise<T> {
 
 function parseOwner(text: string): Owner {
   const [, user, group = user] = /^(\d{1,9})(?::(\d{1,9}))?$/.exec(text) ?? [];
-  if (user === undefined) throw new InvalidArgumentError("Numbers are wanted: 1000:1000, or 1000 for both.");
+  if (user === undefined) throw new InvalidArgumentError("Give numbers: 1000:1000, or 1000 for both.");
   return { user: Number(user), group: Number(group) };
 }
 
@@ -139,13 +139,13 @@ interface CopyEnd {
 export function parseEnd(text: string): CopyEnd {
   if (text === "-") {
     throw new UsageError(
-      "a stream is none of the two that cp takes",
-      "capsa exec NAME -- tar -c PATH >out.tar, or <in.tar with -x",
+      "cp takes two paths and cannot copy a stream",
+      "for a stream use capsa exec NAME -- tar -c PATH >out.tar, or -x <in.tar",
     );
   }
   const found = /^([^/:]+):(.*)$/s.exec(text);
   if (text === "" || found?.[2] === "")
-    throw new UsageError(`"${text}" has no path`, "NAME:PATH is wanted, or PATH");
+    throw new UsageError(`"${text}" has no path`, "give NAME:PATH or PATH");
   if (found === null) return { path: text };
   const [, name, path] = found as unknown as [string, string, string];
   return { name, path: path.startsWith("/") ? path : `/${path}` };

@@ -37,7 +37,7 @@ export function down(program: Command, cli: Cli): void {
 
 async function run(names: string[], options: Options, { terminal }: Cli): Promise<void> {
   if (options.all && names.length > 0)
-    throw new UsageError("--all and names say two things", "give one of them");
+    throw new UsageError("--all and names cannot be combined", "give one of them");
   if (options.label && names.length > 0)
     throw new UsageError("--label and names cannot be combined", "give one of them");
   const chosen = names.length > 0 ? names : await running(options);

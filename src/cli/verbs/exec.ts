@@ -56,14 +56,11 @@ async function run(name: string, command: string[], options: Options, cli: Cli):
   if (options.attach !== undefined) {
     const { attach, interactive, tty, ...others } = options;
     if (command.length > 0 || Object.keys(others).length > 0)
-      throw new UsageError("--attach takes -i and -t, and no command: it is running already");
+      throw new UsageError("--attach takes only -i and -t: the process has its command already");
     return attachTo(name, attach, { interactive, tty }, cli);
   }
   if (command.length === 0) {
-    throw new UsageError(
-      "a command is wanted",
-      `capsa exec ${name} -- COMMAND …, or \`capsa shell ${name}\``,
-    );
+    throw new UsageError("give a command", `capsa exec ${name} -- COMMAND …, or \`capsa shell ${name}\``);
   }
   if (options.detach) return leaveRunning(name, command, options, cli);
   return runProgram(name, [command], options, cli);
@@ -85,9 +82,7 @@ async function leaveRunning(name: string, command: string[], options: Options, c
 
 function parseNumber(text: string): number {
   if (!/^[1-9][0-9]{0,14}$/.test(text)) {
-    throw new InvalidArgumentError(
-      "A number is wanted, as `capsa exec -d` prints and `capsa ps NAME` lists it.",
-    );
+    throw new InvalidArgumentError("Give a number, as `capsa exec -d` prints and `capsa ps NAME` lists it.");
   }
   return Number(text);
 }

@@ -36,7 +36,7 @@ async function run(name: string, text: string, { host, json }: Options, cli: Cli
   const { terminal, signal } = cli;
   const { from, to } = parse(text);
   if (host !== undefined && typeof to === "string")
-    throw new UsageError("--host and a path say two things", "give a port of this machine, or no --host");
+    throw new UsageError("--host and a path cannot be combined", "give a port of this machine, or no --host");
   await using vm = await attach(name);
   const place = typeof to === "string" ? { path: to } : { ...(host === undefined ? {} : { host }), port: to };
   const onFailure = ({ message }: Error) => void terminal.say(`${name}: ${message}`);
@@ -55,7 +55,7 @@ function parse(text: string): { from: number | string; to: number | string } {
   if (guest === undefined || host === undefined || (typeof guest === "string" && !guest.startsWith("/")))
     throw new UsageError(
       `"${text}" is not GUEST_PORT[:HOST_PORT]`,
-      "such as 8000, 8000:8080 or /run/app.sock:8080; a path in the guest is absolute, one of this machine has a slash",
+      "such as 8000, 8000:8080 or /run/app.sock:8080; paths in the guest are absolute; paths of this machine contain a slash",
     );
   return { from: guest, to: host };
 }

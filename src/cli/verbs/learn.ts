@@ -49,7 +49,7 @@ async function run(names: readonly string[], { file, json }: Options, cli: Cli):
   const { specs, steps } = choose(config, names);
   const idle = specs.find(({ name, run }) => !run && !steps.some(({ sandbox }) => sandbox === name));
   if (idle)
-    throw new UsageError(`sandbox "${idle.name}" has no steps and no main process: it would reach nothing`);
+    throw new UsageError(`sandbox "${idle.name}" has no steps and no main process: nothing would run in it`);
   const heard = new Map(specs.map(({ name }) => [name, { shares: [], accesses: [], refusals: [] } as Heard]));
   const open = specs.map((spec) => ({ ...spec, network: openAndTold(spec.network) }));
   const booting = bootAll(open, {

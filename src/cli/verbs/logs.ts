@@ -27,7 +27,7 @@ export function logs(program: Command, cli: Cli): void {
 async function run(name: string, options: Options, { terminal, signal }: Cli): Promise<void> {
   if (options.network) {
     if (options.follow || options.json)
-      throw new UsageError("--network goes with neither --follow nor --json", "give it alone");
+      throw new UsageError("--network cannot be combined with --follow or --json");
     return terminal.write(printable(await readNetworkLog(name)));
   }
   const tell = ({ stream, data }: LogEntry) => {

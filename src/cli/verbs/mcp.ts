@@ -83,7 +83,7 @@ function fromFile(file: string, names: readonly string[], options: Options): Ope
     (key) => options[key] !== undefined,
   );
   if (given !== undefined)
-    throw new UsageError(`--${given} and --file say two things`, `say it in ${file}, for each sandbox of it`);
+    throw new UsageError(`--${given} and --file cannot be combined`, `set it in ${file} for each sandbox`);
   const config = loadConfig(file);
   const [first, ...others] = choose({ ...config, steps: [] }, names).specs;
   return { limits: limitsOf(config.mcp, options), kinds: [first!, ...others] };
@@ -92,8 +92,8 @@ function fromFile(file: string, names: readonly string[], options: Options): Ope
 function fromOptions(names: readonly string[], options: Options): Operator {
   if (names.length > 0)
     throw new UsageError(
-      `"${names[0]}" is to be a sandbox of a file, and there is none`,
-      "name it with --file",
+      `sandbox "${names[0]}" can only be named together with a file`,
+      "name the file with --file",
     );
   const kind = toSpec({
     name: "sandbox",
@@ -125,6 +125,6 @@ function parseRootfs(text: string): RootfsSpec {
 function parseShare(text: string): object {
   const [, host, guest, mode] = /^(.+?):(\/[^:]*)(?::(ro|rw))?$/.exec(text) ?? [];
   if (host === undefined || guest === undefined)
-    throw new InvalidArgumentError("HOST:GUEST or HOST:GUEST:rw is wanted, where GUEST begins with a slash.");
+    throw new InvalidArgumentError("Give HOST:GUEST or HOST:GUEST:rw. GUEST begins with a slash.");
   return { host, guest, mode };
 }

@@ -32,7 +32,7 @@ export function metrics(program: Command, cli: Cli): void {
 
 async function run(name: string | undefined, options: Options, { terminal }: Cli): Promise<void> {
   if (options.json && options.prometheus)
-    throw new UsageError("--json and --prometheus are two formats", "give one of them");
+    throw new UsageError("--json and --prometheus cannot be combined", "give one of them");
   const samples = name === undefined ? await all() : [await sample(await find(name))];
   if (options.prometheus) return terminal.write(prometheusText(samples));
   if (options.json) return terminal.json(samples.map(({ metrics, ...rest }) => ({ ...rest, ...metrics })));

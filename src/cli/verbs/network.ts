@@ -103,7 +103,7 @@ export function changed(state: Pick<NetworkState, "allow" | "deny" | "log">, sai
 async function offline(options: Options, cli: Cli): Promise<void> {
   const { explain, file = "capsa.toml" } = options;
   if (explain === undefined || listsOf(options))
-    throw new UsageError("the name of a running sandbox is wanted", "`capsa ps` lists them");
+    throw new UsageError("give the name of a running sandbox", "`capsa ps` lists them");
   const place = parsePlace("--explain", explain);
   const { sandboxes } = loadConfig(file, { values: "unread" });
   const found = sandboxes.flatMap(({ name, network, secrets }) =>

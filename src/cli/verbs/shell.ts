@@ -28,5 +28,5 @@ async function onlySandbox(): Promise<string> {
   if (names.length === 1) return names[0]!;
   throw names.length === 0
     ? new UsageError("no sandbox is running", "start one with `capsa up -d`")
-    : new UsageError("several sandboxes run: which one?", `give one of ${names.join(", ")}`);
+    : new UsageError("several sandboxes are running", `name one of ${names.join(", ")}`);
 }

@@ -79,7 +79,7 @@ export function up(program: Command, cli: Cli): void {
 
 async function run(names: string[], options: Options, cli: Cli): Promise<void> {
   if (options.json && options.tap)
-    throw new UsageError("--json and --tap are two forms of one thing", "give one of them");
+    throw new UsageError("--json and --tap cannot be combined", "give one of them");
   const project = loadProject(options.file);
   const { specs, steps } = choose(project, names);
   if (options.report && steps.length === 0)

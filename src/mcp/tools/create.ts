@@ -37,7 +37,7 @@ export function create(kinds: Operator["kinds"]): Tool {
       const { memoryMb = spec.memoryMb, cpus = spec.cpus } = args;
       if (memoryMb > spec.memoryMb || cpus > spec.cpus) {
         const most = `${spec.memoryMb} MiB and ${spec.cpus} processors`;
-        throw new CapsaError("NOT_ALLOWED", `of kind "${spec.name}" this server's operator allows ${most}`, {
+        throw new CapsaError("NOT_ALLOWED", `a sandbox of kind "${spec.name}" may have at most ${most}`, {
           hint: "ask for less, or leave memoryMb and cpus out",
         });
       }

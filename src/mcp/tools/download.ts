@@ -44,9 +44,9 @@ export function download(directory: string, most: number): Tool {
     } catch (error) {
       removeTree(target);
       if (!(error instanceof AgentError && error.code === "OUTPUT_TOO_LARGE")) throw error;
-      const why = `of the ${most} bytes that this server's operator allows for downloads ${left} are left`;
-      throw new CapsaError("NOT_ALLOWED", `${path} is larger: ${why}; nothing was kept of it`, {
-        hint: "take less of it",
+      const why = `${left} of the ${most} bytes allowed for downloads are left`;
+      throw new CapsaError("NOT_ALLOWED", `${path} is larger: ${why}; nothing was kept`, {
+        hint: "download less",
         cause: error,
       });
     }

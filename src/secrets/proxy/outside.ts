@@ -35,9 +35,13 @@ export function outsideProxy(env: Environment): OutsideProxy | undefined {
   const usual = url && PORTS[url.protocol];
   const login = url && decode(`${url.username}:${url.password}`);
   if (!url?.hostname || usual === undefined || login === undefined)
-    throw new HostError("SECRETS_PROXY", `${name} is no proxy that the secrets' hosts can be reached by`, {
-      hint: `it is http://HOST:PORT or https://HOST:PORT; unset ${name} for capsa where there is none`,
-    });
+    throw new HostError(
+      "SECRETS_PROXY",
+      `${name} is not a proxy that capsa can use to reach the secrets' hosts`,
+      {
+        hint: `give http://HOST:PORT or https://HOST:PORT, or unset ${name} if there is no proxy`,
+      },
+    );
   return {
     tls: url.protocol === "https:",
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),

@@ -54,7 +54,7 @@ describe("exec", () => {
     await using fake = new FakeAgent(printing("", "", 0));
     await using agent = await fake.connect();
     const mixed = { cwd: "/tmp", GREETING: "hello" } as never;
-    await expect(agent.exec("true", mixed)).rejects.toThrow('option "cwd" and "GREETING"');
+    await expect(agent.exec("true", mixed)).rejects.toThrow('option "cwd" with "GREETING"');
   });
 
   test("binary output survives to the byte", async () => {
@@ -303,11 +303,11 @@ describe("terminals and limits", () => {
   test.each<[options: object, why: string]>([
     [{ pty: { columns: 0, rows: 0 } }, "columns should be a whole number from 1 to 65535, not 0"],
     [{ pty: { columns: 80, rows: 65_536 } }, "rows should be"],
-    [{ limits: { memory: 5 } }, '"memory" is no limit; there are memoryMb, cpus and pids'],
+    [{ limits: { memory: 5 } }, '"memory" is not a limit; the limits are memoryMb, cpus and pids'],
     [{ limits: { memoryMb: 0 } }, "limits.memoryMb should be"],
     [{ limits: { cpus: Number.NaN } }, "limits.cpus should be a number above 0"],
     [{ limits: { pids: "3" } }, "limits.pids should be"],
-    [{ user: "a\0b" }, "user has a NUL"],
+    [{ user: "a\0b" }, "user contains a NUL"],
     [{ user: -1 }, "user should be"],
     [{ detach: true, stdin: "text" }, "stdin of a detached process"],
   ])("%j is refused", async (options, why) => {
@@ -433,7 +433,7 @@ describe("processes in the background", () => {
       op: "attach",
       message: "attach 9: no process 9",
     });
-    await expect(agent.attachProcess(0)).rejects.toThrow("a number from 1 on, not 0");
+    await expect(agent.attachProcess(0)).rejects.toThrow("must be at least 1, not 0");
   });
 });
 

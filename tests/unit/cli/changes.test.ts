@@ -86,9 +86,12 @@ test("what is wrong with the line, or is not there, is told with what to do", as
   expect(nothing).toMatchObject({ exitCode: 0, stderr: "there is nothing to apply\n" });
   expect(none).toMatchObject({
     exitCode: 1,
-    stderr: expect.stringContaining('no changes are kept of a sandbox "box"'),
+    stderr: expect.stringContaining('capsa keeps no changes of a sandbox "box"'),
   });
-  expect(relative).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("src is no absolute path") });
+  expect(relative).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining("src is not an absolute path"),
+  });
 
   const [one, other] = [await staged(), await staged()];
   for (const each of [one, other]) each.put("a", "1");
@@ -100,7 +103,7 @@ test("what is wrong with the line, or is not there, is told with what to do", as
   expect(several).toMatchObject({
     exitCode: 2,
     stderr: expect.stringMatching(
-      new RegExp(`changes of 2 sandboxes wait\\n.*${one.staging.record.id} \\(box, of `),
+      new RegExp(`2 sandboxes have changes\\n.*${one.staging.record.id} \\(box, of `),
     ),
   });
   expect(wrong).toMatchObject({

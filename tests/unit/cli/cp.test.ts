@@ -3,11 +3,11 @@ import { expect, test } from "bun:test";
 import { capsa } from "./capsa.ts";
 
 const cases: [what: string, args: string[], why: string][] = [
-  ["two paths here", ["a", "b"], "one of the two is to be in a sandbox"],
-  ["two in sandboxes", ["box:/a", "box:/b"], "one of the two is to be in a sandbox"],
+  ["two paths here", ["a", "b"], "one of the two paths must be in a sandbox"],
+  ["two in sandboxes", ["box:/a", "box:/b"], "one of the two paths must be in a sandbox"],
   ["no path", ["box:", "b"], '"box:" has no path'],
   ["a stream", ["box:/etc", "-"], "tar -c"],
-  ["an owner that is none", ["--owner", "me", "/etc/hosts", "box:/w"], "Numbers are wanted"],
+  ["an owner that is none", ["--owner", "me", "/etc/hosts", "box:/w"], "Give numbers"],
   ["an owner out of it", ["--owner", "1", "box:/etc/hosts", "x"], "into a sandbox"],
   ["one argument", ["box:/etc"], "missing required argument"],
 ];

@@ -140,7 +140,7 @@ test("in a directory that is not there any more a verb that needs it says so, as
   const plain = await call("up");
   expect(plain).toMatchObject({ exitCode: 125, stdout: "" });
   expect(plain.stderr).toContain(
-    "capsa: the working directory is not there any more\n  call it in one that is\n",
+    "capsa: the working directory no longer exists\n  change to a directory that exists\n",
   );
   const json = await call("up --json");
   expect(json.exitCode).toBe(125);

@@ -46,15 +46,15 @@ describe("the command line", () => {
     [["upp"], "unknown command 'upp'", "Did you mean up?"],
     [["ps", "--jsn"], "unknown option '--jsn'", "Did you mean --json?"],
     [["exec"], "missing required argument 'name'"],
-    [["exec", "box"], "a command is wanted", "`capsa shell box`"],
-    [["exec", "box", "--attach", "1", "--", "true"], "--attach takes -i and -t, and no command"],
+    [["exec", "box"], "give a command", "`capsa shell box`"],
+    [["exec", "box", "--attach", "1", "--", "true"], "--attach takes only -i and -t"],
     [["exec", "box", "--attach", "0"], "`capsa ps NAME`"],
     [["exec", "--memory", "64", "box", "true"], '"64M"'],
     [["exec", "--cpus", "0", "box", "true"], "above 0"],
-    [["exec", "--pids", "-1", "box", "true"], "from 1 on"],
-    [["exec", "-t", "box", "true"], "-t wants a terminal"],
-    [["exec", "-it", "box", "--attach", "1"], "-t wants a terminal"],
-    [["shell", "box"], "-t wants a terminal"],
+    [["exec", "--pids", "-1", "box", "true"], "at least 1"],
+    [["exec", "-t", "box", "true"], "-t needs a terminal"],
+    [["exec", "-it", "box", "--attach", "1"], "-t needs a terminal"],
+    [["shell", "box"], "-t needs a terminal"],
     [["exec", "box", "ls", "-l"], "unknown option '-l'", "behind --"],
     [["exec", "--timeout", "5", "box", "true"], '"30s"'],
     [["exec", "-e", "=x", "box", "true"], "KEY=VALUE"],
@@ -69,7 +69,7 @@ describe("the command line", () => {
     ],
     [
       ["up", "--report", "tap=/tmp/x", "--report", "json=/tmp/../tmp/x", "-f", "examples/python/capsa.toml"],
-      "/tmp/../tmp/x is to have two reports",
+      "two reports cannot go to /tmp/../tmp/x",
     ],
     [["up", "--report", "tap=no/such/x", "-f", "examples/python/capsa.toml"], "no/such/x cannot be written"],
     [["down", "--all", "box"], "--all and names"],
@@ -145,7 +145,7 @@ describe("what nobody expected", () => {
     return { exitCode: await child.exited, stdout, stderr };
   }
   const said =
-    "capsa: it is odd\n  capsa did not expect that; please report it, with what CAPSA_DEBUG=1 shows\n";
+    "capsa: it is odd\n  this is a fault in capsa: please report it with the output of CAPSA_DEBUG=1\n";
 
   test.each([
     'Promise.reject(new Error("it is odd"))',

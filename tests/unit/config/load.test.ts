@@ -295,7 +295,7 @@ describe("a wrong file", () => {
       ["2:10 sandbox.memory"],
       'must be a [sandbox.NAME] table, not "1G"',
     ],
-    ["bad name", '[sandbox."My Box"]', ['1:10 sandbox."My Box"'], "cannot be a name", "small letters"],
+    ["bad name", '[sandbox."My Box"]', ['1:10 sandbox."My Box"'], "is not a valid name", "small letters"],
     [
       "list where text belongs",
       `${box}memory = []`,
@@ -339,7 +339,7 @@ describe("a wrong file", () => {
       "port that is none",
       `${box}[sandbox.box.network]\npublish = ["8080"]`,
       ["3:12 sandbox.box.network.publish[1]"],
-      "is not PORT:GUEST_PORT",
+      "is not [ADDRESS:]PORT:GUEST_PORT",
     ],
     [
       "private network of one sandbox",
@@ -464,7 +464,7 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       "a size of a share that is only read",
       `${share("/a")}size = "1M"`,
       ["4:8 sandbox.box.shares[1].size"],
-      "adds nothing",
+      "cannot add",
       "leave it out",
     ],
     [
@@ -478,7 +478,7 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       "something below a file to protect",
       `${box}[[sandbox.box.shares]]\nhost = "data.bin"\nguest = "/a"\nmode = "rw"\nprotect = ["a"]`,
       ["6:11 sandbox.box.shares[1].protect"],
-      "nothing below a single file",
+      "a single file has no paths below it",
     ],
     ["NUL in a text", `${box}env = { A = "\\u0000" }`, ["2:13 sandbox.box.env.A"], "NUL"],
     [
@@ -504,7 +504,7 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       "guest path the guest needs",
       box + share("/dev/x"),
       ["4:9 sandbox.box.shares[1].guest"],
-      "the guest needs /dev",
+      "capsa needs /dev in the guest",
     ],
     [
       "ownership word",
@@ -650,7 +650,7 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
       "write of nothing",
       `${box}[[steps]]\nwrite = { file = "/a" }`,
       ["3:9 steps[1].write"],
-      "nothing says what is written",
+      "the step does not say what to write",
     ],
     [
       "write of two things",
@@ -720,7 +720,7 @@ network = "user"\n[[steps]]\nwrite = { file = "/a", from = "/x/\${A}/y" }\n[mcp]
 
 describe("text that is not TOML", () => {
   test.each<[name: string, text: string, at: string, said: string]>([
-    ["no value", "[sandbox.a]\ncpus = ", "2:8", "the file ends in the middle"],
+    ["no value", "[sandbox.a]\ncpus = ", "2:8", "the file ends too early"],
     ["no value, more lines", "[sandbox.a]\ncpus = \nmemory", "2:8", "the line ends too early"],
     ["no quotes", "[sandbox.a]\nmemory = 1G", "2:11", '"G" cannot stand here'],
     ["open quote", '[sandbox.a]\nmemory = "1G\n', "2:13", "the line ends too early"],
@@ -758,7 +758,7 @@ describe("a file that cannot be read", () => {
     });
     test("as is a pipe, which nobody waits for", () => {
       Bun.spawnSync(["mkfifo", join(bent.shared, "fifo")]);
-      expect(() => loadConfig(join(bent.shared, "fifo"))).toThrow(/no regular file/);
+      expect(() => loadConfig(join(bent.shared, "fifo"))).toThrow(/not a regular file/);
     });
   });
   test("is not text", async () => {
@@ -835,7 +835,7 @@ ${hosts}`);
     expect(said).toContain("there is no CAPSA_NONESUCH in the environment");
     expect(said).toContain("export CAPSA_NONESUCH=");
     expect(said).toContain("nonesuch is not there");
-    expect(said).toContain("has a line's end in it");
+    expect(said).toContain("contains a line break");
     expect(said).not.toContain("Injected");
   });
 
@@ -850,7 +850,11 @@ ${hosts}
 from = "file:large"
 ${hosts}`);
     expect(at).toHaveLength(3);
-    for (const words of ["fifo is no regular file", "/dev/zero is no regular file", "longer than 8192 bytes"])
+    for (const words of [
+      "fifo is not a regular file",
+      "/dev/zero is not a regular file",
+      "longer than 8192 bytes",
+    ])
       expect(said).toContain(words);
   });
 
@@ -871,7 +875,7 @@ ${hosts}`);
       "an address",
       box('from = "env:HOME"\nhosts = ["a.example", "192.0.2.1:443"]'),
       "5:23 sandbox.box.secrets.TOKEN.hosts[2]",
-      "is an address",
+      "is an IP address",
     ],
     [
       "a whole domain",
@@ -883,13 +887,13 @@ ${hosts}`);
       "a header that is none",
       box(`from = "env:HOME"\n${hosts}\nheader = "a b"`),
       "6:10 sandbox.box.secrets.TOKEN.header",
-      "no name of a header",
+      "not the name of a header",
     ],
     [
       "a header of the connection",
       box(`from = "env:HOME"\n${hosts}\nheader = "Host"`),
       "6:10 sandbox.box.secrets.TOKEN.header",
-      "holds no secret",
+      "cannot hold a secret",
     ],
     ["no network", box(`from = "env:HOME"\n${hosts}`, ""), "3:14 sandbox.box.secrets", "has no network"],
     [

@@ -25,7 +25,7 @@ export interface Bent {
 /** What an error of such a link says. */
 export const REFUSED = {
   code: "GUEST_LINK",
-  message: expect.stringContaining("where sandbox box may write: its guest may have put it there"),
+  message: expect.stringContaining("where sandbox box may write: its guest may have made it"),
 };
 
 /** To be called once at the top of a file of tests. Each has it anew, and nothing outside may have changed behind it. */

@@ -36,9 +36,7 @@ test.each<[string, () => unknown]>([
 ])("a relative %s is refused", async (name, use) => {
   for (const path of ["lib", "./lib", "../lib", "~/lib"]) {
     process.env[name] = path;
-    await expect((async () => use())()).rejects.toThrow(
-      `${name} is "${path}"; it may only be an absolute path`,
-    );
+    await expect((async () => use())()).rejects.toThrow(`${name} is "${path}"; it must be an absolute path`);
   }
   process.env[name] = "";
   await (async () => use())(); // as if it were not set

@@ -52,7 +52,7 @@ const refused = (link: string, within = "data") =>
   expect.objectContaining({
     code: "GUEST_LINK",
     message: expect.stringMatching(
-      new RegExp(`"${link}" on the way is a link, in ${inTop(within)}, where sandbox box may write`),
+      new RegExp(`"${link}" is a link in ${inTop(within)}, where sandbox box may write`),
     ),
     hint: expect.stringContaining("remove it"),
   });

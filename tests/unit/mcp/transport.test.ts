@@ -97,13 +97,13 @@ test.each([
   ["garbage", "garbage", null, -32700, "is not JSON"],
   ["half of a message", '{"jsonrpc":"2.0","id":1', null, -32700, "is not JSON"],
   ["what is not UTF-8", new Uint8Array([0x22, 0xff, 0x22, 0x0a]), null, -32700, "is not UTF-8"],
-  ["a number", 5, null, -32600, "as the protocol has it"],
-  ["null", null, null, -32600, "as the protocol has it"],
-  ["nothing", {}, null, -32600, "as the protocol has it"],
-  ["another JSON-RPC", { ...request(3), jsonrpc: "1.0" }, 3, -32600, "as the protocol has it"],
-  ["a method that is no name", request(4, 5 as never), 4, -32600, "as the protocol has it"],
-  ["parameters that are none", request("x", "ping", 5), "x", -32600, "as the protocol has it"],
-  ["an id that is none", request({}), null, -32600, "as the protocol has it"],
+  ["a number", 5, null, -32600, "does not follow the protocol"],
+  ["null", null, null, -32600, "does not follow the protocol"],
+  ["nothing", {}, null, -32600, "does not follow the protocol"],
+  ["another JSON-RPC", { ...request(3), jsonrpc: "1.0" }, 3, -32600, "does not follow the protocol"],
+  ["a method that is no name", request(4, 5 as never), 4, -32600, "does not follow the protocol"],
+  ["parameters that are none", request("x", "ping", 5), "x", -32600, "does not follow the protocol"],
+  ["an id that is none", request({}), null, -32600, "does not follow the protocol"],
   ["a batch", [request(5), request(6)], null, -32600, "no batches: send each message on a line of its own"],
   ["an empty batch", [], null, -32600, "no batches"],
 ])("%s is refused", async (_what, line, id, code, why) => {
@@ -159,7 +159,7 @@ test("a batch is answered as one by the revision that has them, cancelled reques
   send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: 2 } });
   await alive();
   await reply(1);
-  const refused = refusal(null, -32600, "as the protocol has it");
+  const refused = refusal(null, -32600, "does not follow the protocol");
   expect(await answer()).toMatchObject([refused, { id: 3 }, { id: 1 }]);
   send([]);
   expect(await answer()).toEqual(refusal(null, -32600, "at least one"));

@@ -32,8 +32,8 @@ test("the same name of another file is another network", () => {
 test("a name is one member's, and there is an end to members", () => {
   const members: LanMember[] = [];
   for (let i = 0; i < 32; i++) members.push(take("backend", `m${i}`, members).self);
-  expect(() => take("backend", "m3", members)).toThrow('there is a "m3" on the network "backend" already');
-  expect(() => take("backend", "more", members)).toThrow("32 sandboxes are on");
+  expect(() => take("backend", "m3", members)).toThrow('the network "backend" already has a member "m3"');
+  expect(() => take("backend", "more", members)).toThrow("already has 32 members");
 });
 
 test("what VMM and guest are told", () => {

@@ -47,15 +47,15 @@ describe("a rule", () => {
     ["example.org:443/sctp", "is not HOST"],
     ["example.org:0", "from 1 to 65535"],
     ["example.org:65536", "from 1 to 65535"],
-    ["example.org:20-10", "the wrong way round"],
-    ["example.org:7/icmp", "ICMP has none"],
-    ["example.org/8", "something else than an address"],
-    ["[example.org]:443", "something else than an address"],
+    ["example.org:20-10", "ends before it begins"],
+    ["example.org:7/icmp", "ICMP has no ports"],
+    ["example.org/8", "no IP address before"],
+    ["[example.org]:443", "no IP address before"],
     ["10.0.0.0/33", "more than 32 bits"],
     ["::/129", "more than 128 bits"],
-    ["10.0.0", "names no host"],
-    ["10.0.0.1.5", "names no host"],
-    ["host.10", "names no host"],
+    ["10.0.0", "names no valid host"],
+    ["10.0.0.1.5", "names no valid host"],
+    ["host.10", "names no valid host"],
     ["10.0.0.1-10.0.0.9", 'write the network, such as "10.0.0.0/28"'],
     ["10.0.0.1-9:443", "is a range of addresses"],
     ["127.0.0.1", "is the sandbox itself"],
@@ -64,11 +64,11 @@ describe("a rule", () => {
     ["localhost:5432", "is the sandbox itself"],
     ["2001:db8::1:443", 'write "[2001:db8::1]:443", or "[2001:db8::1:443]"'],
     ["2001:db8:1:2:3:4:5:6:443/udp", 'write "[2001:db8:1:2:3:4:5:6]:443"'],
-    ["a..b", "names no host"],
-    ["bücher.example", "names no host"],
-    ["*.*.example", "names no host"],
-    ["*example.org", "names no host"],
-    [`${"a".repeat(64)}.example`, "names no host"],
+    ["a..b", "names no valid host"],
+    ["bücher.example", "names no valid host"],
+    ["*.*.example", "names no valid host"],
+    ["*example.org", "names no valid host"],
+    [`${"a".repeat(64)}.example`, "names no valid host"],
   ];
   for (const [text, why] of bad) {
     test(`not ${JSON.stringify(text)}`, () => {
@@ -174,7 +174,7 @@ test("a published port is of loopback unless it says otherwise", () => {
   for (const text of wrong) expect(() => parsePublish("publish[0]", text)).toThrow("publish[0]: ");
   validatePublish("publish", ["80:80", "80:80/udp", "0:1", "0:1", "127.0.0.2:80:80"]);
   expect(() => validatePublish("publish", ["80:80", "127.0.0.1:80:81"])).toThrow(
-    'publish[1]: "80:80" has the same port',
+    'publish[1]: "80:80" uses the same port',
   );
   expect(() => validatePublish("publish", Array(17).fill("0:80"))).toThrow(
     "17 published ports are more than 16",

@@ -108,7 +108,7 @@ test("a share through a link in one of another sandbox of the same file, at its 
   const text = table("one", "./project", "rw") + table("two", "./project/cache", "ro");
   expect(() => parseConfig(text, inTop("capsa.toml"))).toThrow(
     expect.objectContaining({
-      message: expect.stringMatching(/capsa\.toml:10:.*"cache" on the way is a link.*sandbox one may write/),
+      message: expect.stringMatching(/capsa\.toml:10:.*"cache" is a link.*sandbox one may write/),
     }),
   );
 });
@@ -135,7 +135,7 @@ test("a disk of a raw VM, and downloads of a model, through such a link", () => 
   const vm = specOf({ kernel: inTop("secret/disk"), disks: [{ path: inTop("project/disk") }] });
   expect(() => validateVm(vm)).toThrow(refused("disks[0].path"));
   writeFileSync(inTop("capsa.toml"), '[mcp]\ndownloads = "./project/downloads"\n[sandbox.a]\nrun = "true"\n');
-  expect(() => loadConfig(inTop("capsa.toml"))).toThrow(/mcp\.downloads: .*"downloads" on the way is a link/);
+  expect(() => loadConfig(inTop("capsa.toml"))).toThrow(/mcp\.downloads: .*"downloads" is a link/);
 });
 
 test("the monitor is told what was looked up", () => {

@@ -172,7 +172,7 @@ test("where somebody else has the directory in /tmp, it is one of the user's sta
     const free = join(top, "free");
     expect(sharedBase(free)).toBe(free);
     chmodSync(free, 0o755); // one's own is one's own to mend
-    expect(() => sharedBase(free)).toThrow("is not yours alone");
+    expect(() => sharedBase(free)).toThrow("is open to other users, or not yours");
     const own = `/tmp/cs-${process.pid}/capsa/run`;
     expect(sharedBase("/dev/null/x")).toBe(own);
     expect(statSync(own).mode & 0o777).toBe(0o700);
@@ -222,7 +222,7 @@ test("a directory without a record is left alone while it is young", async () =>
 test("a runtime directory that others can enter, or that sockets do not fit in, is refused", () => {
   const base = runtimeBase();
   chmodSync(base, 0o755);
-  expect(() => runtimeBase()).toThrow("is not yours alone");
+  expect(() => runtimeBase()).toThrow("is open to other users, or not yours");
   process.env.CAPSA_RUNTIME_DIR = join(top, "x".repeat(80));
   expect(() => runtimeBase()).toThrow("longer than 71 bytes");
   process.env.CAPSA_RUNTIME_DIR = "relative";

@@ -266,7 +266,7 @@ describe("this machine's proxy", () => {
 
   test("of another kind is refused at the start", () => {
     for (const ALL_PROXY of ["socks5://127.0.0.1:1080", "http://", "http://a%zz@b"])
-      expect(() => outsideProxy({ ALL_PROXY })).toThrow("ALL_PROXY is no proxy");
+      expect(() => outsideProxy({ ALL_PROXY })).toThrow("ALL_PROXY is not a proxy");
     expect(outsideProxy({ HTTPS_PROXY: "" })).toBeUndefined();
     expect(outsideProxy({ HTTPS_PROXY: "proxy.test" })).toMatchObject({ tls: false, port: 1080 });
     expect(outsideProxy({ HTTPS_PROXY: "https://[::1]/" })).toMatchObject({
@@ -466,7 +466,7 @@ test.each(["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR"])(
       const started = SecretProxy.start(options).then((one) => one.leave());
       await expect(started).rejects.toMatchObject({
         code: "SPEC_INVALID",
-        message: `${name} is "certificates"; it may only be an absolute path`,
+        message: `${name} is "certificates"; it must be an absolute path`,
       });
     } finally {
       if (before === undefined) delete process.env[name];

@@ -24,6 +24,6 @@ test("what is no file is not opened, nor waited for", () => {
   mkdirSync(join(bent.shared, "dir"));
   mkfifo(join(bent.shared, "fifo"));
   for (const name of ["dir", "fifo"])
-    expect(() => read(join(bent.shared, name))).toThrow(`${join(bent.shared, name)} is no regular file`);
+    expect(() => read(join(bent.shared, name))).toThrow(`${join(bent.shared, name)} is not a regular file`);
   expect(() => read(join(bent.shared, "none"))).toThrow("is not there");
 });
