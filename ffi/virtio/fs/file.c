@@ -397,24 +397,24 @@ int op__copy_file_range(struct fs_request *req)
 	struct fs_handle *to = slots__get(&req->session->handles, in->fh_out);
 	if (!from || !to || to->directory || to->inode->id != in->nodeid_out || !to->writable)
 		return -EBADF;
-	if (to->inode->share->read_only)
-		return -EROFS;
+	if (to->inode->share != req->share) /* which may stand, or be for reading */
+		return -EXDEV;
 	if (in->flags)
 		return -EINVAL;
 	off_t from_at = (off_t)in->off_in, to_at = (off_t)in->off_out;
 	size_t len = in->len < COPY_MAX ? in->len : COPY_MAX;
 	if (in->off_out > INT64_MAX - len)
 		return -EFBIG;
-	uint64_t held = quota__weigh(to->inode->share, to->fd);
-	int err = held ? quota__admit_range(req->session, to->inode->share, to->fd, in->off_out, &len, false) : 0;
+	uint64_t held = quota__weigh(req->share, to->fd);
+	int err = held ? quota__admit_range(req->session, req->share, to->fd, in->off_out, &len, false) : 0;
 	ssize_t n = err ? 0 : copy_file_range(from->fd, &from_at, to->fd, &to_at, len, 0);
 	if (n < 0)
 		err = -errno;
 	if (held)
-		quota__changed(req->session, to->inode, held, quota__weigh(to->inode->share, to->fd));
+		quota__changed(req->session, to->inode, held, quota__weigh(req->share, to->fd));
 	if (err)
 		return err;
-	to->inode->share->unsynced = true;
+	req->share->unsynced = true;
 	*out = (struct fuse_write_out){.size = (uint32_t)n};
 	req->out_len = sizeof(*out);
 	return 0;

@@ -94,6 +94,25 @@ static void shares_of_one_layer_do_not_stand(void)
 	guest__stop();
 }
 
+static void a_copy_from_another_share_does_not_pass_it(void)
+{
+	static struct fs_root roots[2];
+	uint64_t to, to_fh, from_fh;
+	roots[0] = (struct fs_root){.name = "0", .layered = true};
+	roots[1] = (struct fs_root){.name = "1"};
+	guest__start(roots, 2, false);
+	host__write(host("1/from"), "content");
+	uint64_t from = guest__lookup(guest__lookup(ROOT, "1"), "from");
+	CHECK_EQ(guest__create(guest__lookup(ROOT, "0"), "to", O_RDWR, 0644, &to, &to_fh), 0);
+	CHECK_EQ(guest__open(from, O_RDONLY, &from_fh), 0);
+	virtio_fs__stand(guest.dd.dev, true);
+	struct fuse_copy_file_range_in in = {.fh_in = from_fh, .nodeid_out = to, .fh_out = to_fh, .len = 7};
+	CHECK_EQ(guest__op(FUSE_COPY_FILE_RANGE, from, &in, sizeof(in), NULL, NULL), -EXDEV);
+	go_on();
+	CHECK_EQ(guest__read(to, to_fh, 0, 100), 0);
+	guest__stop();
+}
+
 static void what_an_apply_has_made_goes_when_the_guest_removes_it(void)
 {
 	static struct fs_root root;
@@ -134,6 +153,7 @@ int main(void)
 {
 	CASE(what_is_asked_while_it_stands_is_answered_afterwards);
 	CASE(shares_of_one_layer_do_not_stand);
+	CASE(a_copy_from_another_share_does_not_pass_it);
 	CASE(what_an_apply_has_made_goes_when_the_guest_removes_it);
 	CASE(one_that_stands_can_be_ended);
 	return check__done();
