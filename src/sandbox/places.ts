@@ -24,7 +24,7 @@ export function makePlaces(
       .filter(({ names }) => statusOf(join(outer.host, ...names)) === undefined);
     if (missing.length === 0) return undefined;
     const layer = join(runtimeDir, "places", String(index));
-    mkdirSync(join(layer, "work"), { recursive: true, mode: 0o700 });
+    mkdirSync(join(layer, "work", "index"), { recursive: true, mode: 0o700 });
     for (const { names, isFile } of missing) {
       const ways = isFile ? names.slice(0, -1) : names;
       ["", ...ways].forEach((_, length) => {

@@ -323,7 +323,8 @@ unsigned virtio_fs__shares(const struct virtio_device *dev, struct confine_share
 				(struct confine_share){.fd = root->fd, .read_only = share->read_only || share->layer};
 		count++;
 		if (share->layer && shares)
-			shares[count] = (struct confine_share){.fd = share->layer->fd, .whiteouts = true};
+			shares[count] = (struct confine_share){
+				.fd = share->layer->fd, .read_only = share->read_only, .whiteouts = true};
 		count += share->layer != NULL;
 		*foreign_owners =
 			*foreign_owners || share->ownership == FS_OWNER_PASSTHROUGH || share->ownership == FS_OWNER_MAP;

@@ -139,7 +139,7 @@ static const struct cbor_field device_item = {.kind = CBOR_MAP, .table = &device
 static int open_root(const struct fs_root *root, struct fs_root *out, struct failure *why)
 {
 	/* the layer's parts are opened from it (fs/union.c) */
-	int layer = root->layered ? tree__open(root->layer_path, false) : -1;
+	int layer = root->layered ? tree__open(root->layer_path, root->read_only) : -1;
 	if (root->layered && layer < 0)
 		return failure__set(why, -layer, NULL, "the layer %s cannot be opened (%s)", root->layer_path,
 				    errno_name(-layer));

@@ -127,6 +127,18 @@ static void a_file_in_two_shares_has_the_rights_of_each(void)
 	guest__stop();
 }
 
+static void its_layer_is_not_written_either(void)
+{
+	struct fs_root layered = {.name = "0", .read_only = true, .layered = true};
+	struct confine_share shares[2];
+	bool foreign = false;
+	guest__start(&layered, 1, true);
+	CHECK_EQ(virtio_fs__shares(guest.dd.dev, shares, &foreign), 2);
+	CHECK(shares[0].read_only && shares[1].read_only);
+	CHECK_EQ(guest__mkdir(ROOT, "dir", 0755), -EROFS);
+	guest__stop();
+}
+
 int main(void)
 {
 	CASE(reading_works);
@@ -134,5 +146,6 @@ int main(void)
 	CASE(files_are_not_changed);
 	CASE(reading_leaves_no_trace);
 	CASE(a_file_in_two_shares_has_the_rights_of_each);
+	CASE(its_layer_is_not_written_either);
 	return check__done();
 }
