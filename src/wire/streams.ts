@@ -177,7 +177,8 @@ export async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator
   const decoder = new TextDecoder();
   let rest = "";
   for await (const chunk of stream) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    const parts = decoder.decode(chunk, { stream: true }).split("\n");
+    parts[0] = rest + parts[0]; // not split anew with each piece that it comes in
     rest = parts.pop()!;
     for (const line of parts) yield line.endsWith("\r") ? line.slice(0, -1) : line;
     for (; rest.length > MAX_LINE; rest = rest.slice(MAX_LINE)) yield rest.slice(0, MAX_LINE);

@@ -347,6 +347,22 @@ describe("lines", () => {
     expect(Math.max(...pieces.map(({ length }) => length))).toBe(1 << 20);
   });
 
+  test("in small pieces is looked through once", async () => {
+    const { split } = String.prototype;
+    let looked = 0;
+    const counting = function (this: string, ...given: [string]) {
+      looked += this.length;
+      return split.apply(this, given);
+    };
+    String.prototype.split = counting as typeof split;
+    try {
+      expect(await linesOf(...Array.from({ length: 1000 }, () => "x"))).toEqual(["x".repeat(1000)]);
+    } finally {
+      String.prototype.split = split;
+    }
+    expect(looked).toBeLessThan(100_000); // and not 500,000 of them
+  });
+
   test("leaving the loop cancels the stream", async () => {
     await using fake = new FakeAgent(running);
     await using agent = await fake.connect();
