@@ -73,6 +73,7 @@ export type {
   BootTimings,
   Change,
   Changes,
+  DiffOptions,
   EndedSandbox,
   EnforcedRule,
   LogEntry,

@@ -30,6 +30,17 @@ export interface Change {
   readonly conflict?: string;
 }
 
+export interface DiffOptions {
+  /**
+   * `"unified"` (without): a line a change and, for text, what differs, with paths of the guest. `"git"`: a patch of one
+   * share, with paths below its directory: `git apply` there makes renames, modes, links and files of any bytes. Lines at
+   * its head that begin with `#` say what it has not: files over 64 MiB or of git's own names, empty directories, and
+   * permissions but for the owner's `x`. Rejects with `ArgumentError` where the changes may be of several shares: name paths of
+   * one; and with `OUTPUT_TOO_LARGE` past 256 MiB.
+   */
+  readonly format?: "unified" | "git";
+}
+
 export interface ApplyOptions {
   /** Take the guest's side where this machine has changed the same thing meanwhile. */
   readonly force?: boolean;
@@ -59,7 +70,7 @@ export interface Changes {
    * As `diff` of a sandbox.
    * @example for (const one of await pendingChanges()) console.log(await one.diff());
    */
-  diff(paths?: readonly string[]): Promise<string>;
+  diff(paths?: readonly string[], options?: DiffOptions): Promise<string>;
   /**
    * As `apply` of a sandbox.
    * @example

@@ -1,13 +1,16 @@
 /** The changes of one sandbox, wherever it is in its life. */
 
 import { existsSync } from "node:fs";
+import { named } from "../errors/check.ts";
 import { guard, guardMethods } from "../errors/edge.ts";
-import { CapsaError } from "../errors/errors.ts";
+import { ArgumentError, CapsaError } from "../errors/errors.ts";
+import { shown } from "../errors/printable.ts";
 import type { ShareSpec } from "../spec/spec.ts";
-import type { ApplyOptions, ApplyResult, Change, Changes } from "./api.ts";
+import type { ApplyOptions, ApplyResult, Change, Changes, DiffOptions } from "./api.ts";
 import { apply, discard, recover } from "./apply.ts";
 import { choose, collect, type Found, hasChanges } from "./collect.ts";
 import { contents, summary } from "./diff.ts";
+import { patch } from "./patch.ts";
 import {
   createStaging,
   dropStaging,
@@ -84,7 +87,10 @@ export class StagedChanges implements Changes {
     return (await this.#found()).map(({ change }) => change);
   }
 
-  async diff(paths?: readonly string[]): Promise<string> {
+  async diff(paths?: readonly string[], { format = "unified" }: DiffOptions = {}): Promise<string> {
+    if (format === "git") return patch(this.#staging, choose(await this.#found(), paths), paths);
+    if (format !== "unified")
+      throw new ArgumentError(`format should be "unified" or "git", not ${shown(format)}`);
     const parts: string[] = [];
     for (const { change, text, reason } of await this.inspect(paths)) {
       parts.push(`${summary(change)}${reason === undefined ? "" : `: ${reason}`}\n`);
@@ -175,4 +181,7 @@ export class StagedChanges implements Changes {
   }
 }
 
-guardMethods(StagedChanges.prototype);
+guardMethods(StagedChanges.prototype, {
+  diff: named<DiffOptions>(1, { format: true }),
+  apply: named<ApplyOptions>(1, { force: true }),
+});

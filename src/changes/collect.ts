@@ -187,7 +187,7 @@ function judge(delta: Delta, settled: Settled): { size: number; conflict: string
 }
 
 /** What is in a directory of the share that the guest has removed. */
-function* below(share: Delta["share"], path: readonly Buffer[]) {
+export function* below(share: Delta["share"], path: readonly Buffer[]) {
   using lower = openLower(share);
   const place = enterIfThere(lower.place, ...path);
   if (place === undefined) return;

@@ -60,17 +60,22 @@ export async function contents(
     return { reason: why(error) };
   }
   if (old === undefined || made === undefined) return { reason: "binary" };
+  const difference = await hunks(old, made);
+  if (difference === undefined) return { reason: `more than ${MOST_EDITS} lines differ, not shown` };
+  if (!difference.startsWith("@@")) return undefined; // a new file that is empty: its line says all
+  const side = (name: "a" | "b", there: unknown) =>
+    there === undefined ? "/dev/null" : patchPath(name, delta.share, delta.path);
+  return { text: `--- ${side("a", before)}\n+++ ${side("b", after)}\n${difference}` };
+}
+
+/** In unified form; undefined where more differs than is compared. */
+export async function hunks(before: string, after: string): Promise<string | undefined> {
   const { createTwoFilesPatch, OMIT_HEADERS } = await import("diff"); // seldom needed, and slow to load
-  const hunks = createTwoFilesPatch("", "", old, made, undefined, undefined, {
+  return createTwoFilesPatch("", "", before, after, undefined, undefined, {
     context: CONTEXT,
     maxEditLength: MOST_EDITS,
     headerOptions: OMIT_HEADERS,
   });
-  if (hunks === undefined) return { reason: `more than ${MOST_EDITS} lines differ, not shown` };
-  if (!hunks.startsWith("@@")) return undefined; // a new file that is empty: its line says all
-  const side = (name: "a" | "b", there: unknown) =>
-    there === undefined ? "/dev/null" : patchPath(name, delta.share, delta.path);
-  return { text: `--- ${side("a", before)}\n+++ ${side("b", after)}\n${hunks}` };
 }
 
 function readBefore({ share, path }: Delta): string | undefined {
@@ -88,10 +93,14 @@ function readAfter({ directory }: Staging, delta: Delta): string | undefined {
 function readText({ place }: Opened, name: Buffer): string | undefined {
   using file = openFile(place, name);
   const bytes = Buffer.allocUnsafe(MOST_BYTES + 1);
-  const length = fill(file.fd, bytes, 0);
-  if (length > MOST_BYTES || bytes.subarray(0, length).includes(0)) return undefined;
+  return textOf(bytes.subarray(0, fill(file.fd, bytes, 0)));
+}
+
+/** Undefined where they are none, or more than is shown. */
+export function textOf(bytes: Buffer): string | undefined {
+  if (bytes.length > MOST_BYTES || bytes.includes(0)) return undefined;
   try {
-    return decoder.decode(bytes.subarray(0, length));
+    return decoder.decode(bytes);
   } catch {
     return undefined;
   }

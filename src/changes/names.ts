@@ -32,10 +32,14 @@ export function shownPath(share: StagedShare, path: readonly Uint8Array[]): stri
   return [share.guest, ...path.map(shownName)].join("/");
 }
 
-/** The path behind "a" or "b" as git writes and reads it in a patch: what it does not print is quoted, byte by byte. */
+/** The path in the guest behind "a" or "b", for a patch. */
 export function patchPath(side: "a" | "b", share: StagedShare, path: readonly Uint8Array[]): string {
-  const parts: readonly Uint8Array[] = [Buffer.from(side + share.guest), ...path];
-  const plain = parts.map((part) => Buffer.from(part).toString("latin1")).join("/");
+  return quoted(`${Buffer.from(side + share.guest).toString("latin1")}/`, path);
+}
+
+/** As git writes and reads it in a patch: what it does not print is quoted, byte by byte. */
+export function quoted(before: string, path: readonly Uint8Array[]): string {
+  const plain = before + path.map((part) => Buffer.from(part).toString("latin1")).join("/");
   const quoted = plain.replaceAll(/[^ !#-[\]-~]/g, (byte) =>
     byte === '"' || byte === "\\" ? `\\${byte}` : `\\${byte.charCodeAt(0).toString(8).padStart(3, "0")}`,
   );

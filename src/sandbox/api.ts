@@ -1,7 +1,7 @@
 /** A running sandbox, and how one is started, as their callers see them. */
 
 import type { ExposeOptions, Exposure, Forward, ForwardOptions } from "../agent/forward/api.ts";
-import type { ApplyOptions, ApplyResult, Change } from "../changes/api.ts";
+import type { ApplyOptions, ApplyResult, Change, DiffOptions } from "../changes/api.ts";
 import type { EngineName } from "../engine/engines.ts";
 import type { Notice } from "../errors/errors.ts";
 import type { NetworkAccess, NetworkRefusal, PublishedPort, SandboxNetwork } from "../network/spec.ts";
@@ -10,7 +10,7 @@ import type { AgentCalls } from "./agent_calls.ts";
 import type { Confinement } from "./confinement.ts";
 import type { SetMemoryOptions } from "./memory.ts";
 
-export type { ApplyOptions, ApplyResult, Change, Changes } from "../changes/api.ts";
+export type { ApplyOptions, ApplyResult, Change, Changes, DiffOptions } from "../changes/api.ts";
 export type { Notice } from "../errors/errors.ts";
 export type {
   EnforcedRule,
@@ -257,8 +257,9 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
    * of directories above; without a list all changes, of an empty one none. Rejects as {@link changes} does, and with `NO_SUCH_CHANGE` for a path at which
    * nothing has changed.
    * @example console.log(await vm.diff(["/project/src"]));
+   * @example await Bun.write("agent.patch", await vm.diff(["/project"], { format: "git" })); // for `git apply`
    */
-  diff(paths?: readonly string[]): Promise<string>;
+  diff(paths?: readonly string[], options?: DiffOptions): Promise<string>;
 
   /**
    * Make changes in the shared directories, all or those at `paths`: each in one step, and all of them in the end, even if

@@ -23,6 +23,7 @@ import type {
   ApplyResult,
   BootTimings,
   Change,
+  DiffOptions,
   NetworkAccess,
   NetworkRefusal,
   Notice,
@@ -357,8 +358,8 @@ export class SandboxHandle extends WithAgent implements RunningSandbox {
     return this.#changes.list();
   }
 
-  async diff(paths?: readonly string[]): Promise<string> {
-    return this.#changes.diff(paths);
+  async diff(paths?: readonly string[], options?: DiffOptions): Promise<string> {
+    return this.#changes.diff(paths, options);
   }
 
   async apply(paths?: readonly string[], options?: ApplyOptions): Promise<ApplyResult> {
@@ -481,6 +482,7 @@ guardMethods(SandboxHandle.prototype, {
   forward: named<ForwardOptions>(1, { ...stream, host: true, port: true, path: true }),
   expose: named<ExposeOptions>(1, { ...stream, guestPort: true }),
   stop: named<{ readonly graceMs?: number }>(0, { graceMs: true }),
+  diff: named<DiffOptions>(1, { format: true }),
   apply: named<ApplyOptions>(1, { force: true }),
   setMemory: named<SetMemoryOptions>(1, { signal: true, timeoutMs: true }),
   events: named<{ readonly signal?: AbortSignal }>(0, { signal: true }),

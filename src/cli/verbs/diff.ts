@@ -1,17 +1,19 @@
 /** `capsa diff`: what a sandbox has changed in its transactional shares. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Colors } from "picocolors/types";
 import type { Change } from "../../changes/api.ts";
 import { summary } from "../../changes/diff.ts";
 import { printable, printableLine } from "../../errors/printable.ts";
 import { isTerminal } from "../../host/libc.ts";
 import type { Cli } from "../cli.ts";
+import { UsageError } from "../failure.ts";
 import { chooseChanges } from "../pending.ts";
 import { refusing } from "./apply.ts";
 
 interface Options {
   readonly summary?: true;
   readonly json?: true;
+  readonly format: "unified" | "git";
 }
 
 export function diff(program: Command, cli: Cli): void {
@@ -26,9 +28,15 @@ export function diff(program: Command, cli: Cli): void {
     .argument("[path...]", "of files or directories in the guest (default: all)")
     .option("-s, --summary", "the lines only")
     .option("--json", "as a JSON list")
+    .addOption(
+      new Option("--format <format>", 'of what differs: "git" is a patch of one share, for `git apply`')
+        .choices(["unified", "git"])
+        .default("unified"),
+    )
     .addHelpText(
       "after",
-      "\nExamples:\n  $ capsa diff\n  $ capsa diff box /project/src\n  $ capsa diff box --summary",
+      "\nExamples:\n  $ capsa diff\n  $ capsa diff box /project/src\n  $ capsa diff box --summary\n" +
+        "  $ capsa diff box --format git >box.patch",
     )
     .action((sandbox: string | undefined, paths: string[], options: Options) =>
       run(sandbox === undefined ? [] : [sandbox, ...paths], options, cli),
@@ -36,14 +44,24 @@ export function diff(program: Command, cli: Cli): void {
 }
 
 async function run(words: readonly string[], options: Options, { terminal }: Cli): Promise<void> {
+  const { format, json } = options;
+  if (format === "git" && (options.summary || json))
+    throw new UsageError(
+      "a patch of git has no summary and is no JSON",
+      "leave --format git out, or the other",
+    );
   const { changes, paths } = await chooseChanges(words);
+  const reader = isTerminal(1) ? "person" : "program";
+  if (format === "git") {
+    const patch = (await refusing(changes?.diff(paths, { format }))) ?? "";
+    return terminal.write(reader === "person" ? printable(patch) : patch);
+  }
   const parts = (await refusing(changes?.inspect(paths))) ?? [];
-  if (options.json) {
+  if (json) {
     const documents = parts.map(({ change, text, reason }) => ({ ...change, diff: text, reason }));
     return terminal.json(options.summary ? parts.map(({ change }) => change) : documents);
   }
   const colors = await terminal.colors();
-  const reader = isTerminal(1) ? "person" : "program";
   for (const part of parts) {
     const { change } = part;
     await terminal.write(describePart(options.summary ? { change } : part, colors, reader));

@@ -1,6 +1,6 @@
 /** `capsa diff`, `apply`, `discard` and `ps` about changes that a sandbox has left; none of it needs one. */
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ownState, staged } from "../changes/staged.ts";
 import { capsa, MAIN, ownRuntimeDirectory } from "./capsa.ts";
@@ -75,6 +75,20 @@ test("what this machine may run is marked, and told when it is applied unless it
     "capsa: this machine may run /s/.git/hooks/\\xe2\\x80\\xae: a git hook",
     "capsa: this machine may run /s/package.json: scripts of a package",
   ]);
+});
+
+test("a patch of git comes to the byte, and stands alone", async () => {
+  const { lower, put, seen, staging } = await staged({ text: "1\n", "sub/tool": "x\n" });
+  put("text", "2\u202e\n");
+  put("sub/tool", "x\n", 0o755);
+  const { stdout } = await capsa(["diff", staging.record.id, "--format", "git"]);
+  const done = Bun.spawnSync(["git", "apply"], { cwd: lower, stdin: Buffer.from(stdout) });
+  expect(done.stderr.toString()).toBe("");
+  expect(seen()).toMatchObject({ text: "2\u202e\n" });
+  expect(statSync(join(lower, "sub/tool")).mode & 0o777).toBe(0o755);
+  expect(await capsa(["diff", "--format", "git", "--summary"])).toMatchObject({ exitCode: 2, stdout: "" });
+  expect(await capsa(["diff", "--format", "svn"])).toMatchObject({ exitCode: 2, stdout: "" });
+  await capsa(["discard", staging.record.id]);
 });
 
 test("what is wrong with the line, or is not there, is told with what to do", async () => {

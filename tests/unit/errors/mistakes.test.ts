@@ -4,9 +4,11 @@
  */
 import { expect, test } from "bun:test";
 import { AgentClient } from "../../../src/agent/client.ts";
+import { StagedChanges } from "../../../src/changes/changes.ts";
 import { ArgumentError, Capsa, NetworkMode, sandbox, startSandbox } from "../../../src/index.ts";
 
 const agent = new AgentClient({} as never);
+const changes = new StagedChanges({} as never);
 const box = Capsa.sandbox().run("/bin/true");
 
 /** Says, by what was written. */
@@ -93,6 +95,10 @@ const mistakes: readonly (readonly [says: string, call: () => unknown])[] = [
   ['glob has no option "dots"; it has "dot"', () => agent.glob("*", { dots: true })],
   // @ts-expect-error
   ['watch has no option "recursion"; it has "recursive"', () => agent.watch("/x", { recursion: true })],
+  // @ts-expect-error
+  ['diff has no option "fromat"; it has "format"', () => changes.diff([], { fromat: "git" })],
+  // @ts-expect-error
+  ['apply has no option "forced"; it has "force"', () => changes.apply([], { forced: true })],
   // @ts-expect-error
   ['waitReady has no option "timeout"', () => sandbox.waitReady("/x", { timeout: 1 })],
   [
