@@ -74,7 +74,7 @@ export const Capsa = {
    * 30 s. Throws `SpecError` for a description that cannot be.
    * @example
    * ```ts no_run
-   * await using pool = Capsa.pool(Capsa.sandbox().run("/bin/sleep", ["infinity"]), 2, { onFailure: console.error });
+   * await using pool = Capsa.pool(Capsa.sandbox(), 2, { onFailure: console.error });
    * await using vm = await pool.reserve();
    * ```
    */

@@ -4,23 +4,22 @@
  */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Capsa, MountMode, sandbox } from "capsa";
+import { Capsa } from "capsa";
 
 const here = import.meta.dirname;
 const output = join(here, "output");
 
 // No network; the code can be read but not changed; what it writes to /output is all that comes out.
-await using vm = await Capsa.sandbox()
-  .memoryMb(512)
-  .rootfs("host")
-  .share(join(here, "generated"), "/generated", MountMode.ReadOnly)
-  .share(output, "/output", MountMode.ReadWrite)
-  .noNetwork()
-  .run("/bin/sleep", ["infinity"])
-  .build();
-const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+await using vm = await Capsa.open({
+  rootfs: "host",
+  memory: "512M",
+  shares: [
+    { host: join(here, "generated"), guest: "/generated" },
+    { host: output, guest: "/output", mode: "rw" },
+  ],
+});
 
-const { exitCode, timedOut, stdout, stderr } = await agent.exec(["python3", "/generated/answer.py"], {
+const { exitCode, timedOut, stdout, stderr } = await vm.exec(["python3", "/generated/answer.py"], {
   env: { PYTHONUTF8: "1", PYTHONDONTWRITEBYTECODE: "1" },
   timeoutMs: 60_000,
 });

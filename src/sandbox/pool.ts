@@ -25,9 +25,9 @@ export interface PoolOptions extends Pick<StartOptions, "onNotice" | "onRefusal"
  * Keeps sandboxes ready, each for one use. Disposing of it ends those that nobody has reserved.
  * @example
  * ```ts no_run
- * await using pool = Capsa.pool(Capsa.sandbox().rootfs("host").run("/bin/sleep", ["infinity"]), 4);
+ * await using pool = Capsa.pool(Capsa.sandbox().rootfs("host"), 4);
  * await using vm = await pool.reserve(); // this caller's alone; the next one starts meanwhile
- * const agent = await sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
+ * console.log((await vm.exec("uname -a")).stdout);
  * ```
  */
 export interface SandboxPool extends AsyncDisposable {
