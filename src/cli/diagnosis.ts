@@ -8,6 +8,7 @@ import { checkStaging } from "../changes/staging.ts";
 import { chooseEngine } from "../engine/choose.ts";
 import type { Engine, Look } from "../engine/engine.ts";
 import { ENGINES } from "../engine/engines.ts";
+import { checkLibrary } from "../engine/library.ts";
 import { CapsaError } from "../errors/errors.ts";
 import { runtimeBase } from "../host/directories.ts";
 import { initramfsPath, kernelPath, qemuPath, vmmPath } from "../host/installation.ts";
@@ -43,6 +44,11 @@ export async function diagnose(): Promise<Finding[]> {
 
 /** What runs the processors, and why. */
 function engine(): Finding[] {
+  try {
+    checkLibrary(); // what a probe has found before needs none
+  } catch (error) {
+    return [failed("library", error)];
+  }
   try {
     const { engine, looks, notice } = chooseEngine("auto");
     const { cost, program } = ENGINES[engine] as Engine;

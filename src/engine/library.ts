@@ -42,6 +42,11 @@ function library(): Library {
   return symbols;
 }
 
+/** See whether there is a library of this version. Throws {@link HostError} `LIBRARY_MISSING`, `ABI_MISMATCH`. */
+export function checkLibrary(): void {
+  library();
+}
+
 /** Throws {@link HostError} `ABI_MISMATCH` unless the library at `path` has the version this code was written for. */
 export function checkAbi(version: number, path: string): void {
   if (version === ABI_VERSION) return;

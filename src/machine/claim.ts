@@ -46,6 +46,21 @@ export interface Place {
   release(): void;
 }
 
+/** Places that have no VMM yet. Only this process tidies them up, also when it ends in the middle of a start. */
+const withoutVmm = new Set<() => void>();
+const giveBack = () => {
+  for (const release of withoutVmm) release();
+};
+
+function releaseAtExit(release: () => void): void {
+  if (withoutVmm.size === 0) process.on("exit", giveBack);
+  withoutVmm.add(release);
+}
+
+function leaveAtExit(release: () => void): void {
+  if (withoutVmm.delete(release) && withoutVmm.size === 0) process.off("exit", giveBack);
+}
+
 /**
  * Take a place under the subject's name, and on its private networks. Throws {@link SpecError} `NAME_IN_USE`, and `HostError`
  * `RUNTIME_DIR`. `onNotice` is told where the logs of a detached one cannot be kept beyond its end.
@@ -71,6 +86,7 @@ export async function claim(
     let archive = detached ? join(archiveBase(), id) : undefined;
     const listeners: number[] = [];
     const release = () => {
+      leaveAtExit(release);
       for (const listener of listeners.splice(0)) closeSync(listener);
       clearAway(runtimeDir);
       if (archive !== undefined) clearAway(archive);
@@ -108,6 +124,7 @@ export async function claim(
         // it has ended already, and its directory with it
       }
     };
+    releaseAtExit(release);
     return {
       id,
       runtimeDir,
@@ -115,6 +132,7 @@ export async function claim(
       lans,
       takeListeners: () => listeners.splice(0),
       started: (pid) => {
+        leaveAtExit(release);
         const vmm = identify(pid) ?? { pid, start: "" };
         update({ vmm });
         return vmm;

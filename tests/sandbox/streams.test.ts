@@ -1,6 +1,6 @@
 /** Verbs about a sandbox that runs: nobody takes their output, or a signal ends them; and each way of starting capsa. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Capsa, sandbox } from "../../src/index.ts";
 import {
@@ -79,6 +79,7 @@ describe("without a reader, or on a full disk", () => {
     "up -d -f other.toml",
     "up -f nothing.toml",
   ])("of stderr: %s", async (line) => {
+    await rm(join(home, ".told"), { force: true }); // what is told once a day is the first that nobody hears
     expect(await inDirectory("2>&3", line)).toEqual({ exitCode: 141, stdout: "", stderr: "" });
     expect(await sandboxesIn(home)).toHaveLength(1);
   });
