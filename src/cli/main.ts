@@ -98,7 +98,7 @@ Examples:
   $ capsa doctor                                 what this machine can do
 
 Exit codes: ${exitCodes.failed} a step failed, ${exitCodes.usage} the command line or the file is wrong, ${exitCodes.capsa} capsa failed, 130 Ctrl-C;
-\`exec\`, \`shell\` and an \`up\` without steps pass on the guest's.`,
+\`exec\`, \`shell\` and \`up\` without steps return the program's exit code.`,
     );
   const named = first !== undefined && Object.hasOwn(verbs, first) ? [first] : Object.keys(verbs);
   for (const name of named) ((await verbs[name]!())[name] as Verb)(program, cli);

@@ -30,12 +30,16 @@ export interface ProgramOptions {
 
 export function addProgramOptions(command: Command): Command {
   return command
-    .option("-e, --env <KEY=VALUE>", "set a variable; a bare KEY takes its value here", collectEnvironment)
+    .option(
+      "-e, --env <KEY=VALUE>",
+      "set a variable; KEY alone takes the value of this environment",
+      collectEnvironment,
+    )
     .option("-w, --cwd <dir>", "working directory in the sandbox")
     .option("-u, --user <user>", "run as this user: NAME, NAME:GROUP or numbers")
-    .option("--memory <size>", "kill it when it takes more, as 64M or 1G", parseMegabytes)
-    .option("--cpus <number>", "at most so much of the processors' time, as 0.5", parseCpus)
-    .option("--pids <number>", "at most so many processes and threads", parseCount);
+    .option("--memory <size>", "kill it if it uses more memory, such as 64M or 1G", parseMegabytes)
+    .option("--cpus <number>", "most processor time it gets, such as 0.5", parseCpus)
+    .option("--pids <number>", "most processes and threads", parseCount);
 }
 
 /** The options of `agent.spawn` but stdin: how a terminal's keys get there is the caller's to know. */

@@ -14,17 +14,18 @@ interface Options {
 export function apply(program: Command, cli: Cli): void {
   program
     .command("apply")
-    .summary("make a sandbox's changes in the shared directories")
+    .summary("write a sandbox's changes into the shared directories")
     .description(
-      "Make what a sandbox, which runs or has ended, has changed in its transactional shares in the directories of this " +
-        "machine: all of it, or what is at or below the paths. What this machine has changed too since the sandbox " +
-        "started is refused, and told; exit code 1 then. What was applied and this machine may run, or obey, is told on " +
-        "stderr, unless a path names just that. An apply that is interrupted is finished by the next.",
+      "Write what a sandbox has changed in its transactional shares into the directories of this machine. The " +
+        "sandbox may run or have ended. Without paths all changes are applied, else those at or below the paths. " +
+        "Where this machine has changed the same thing, the change is refused and listed, and the exit code is 1. An " +
+        "applied file that this machine may run or obey is listed on stderr, unless a path names exactly that file. " +
+        "If an apply is interrupted, the next one completes it.",
     )
-    .argument("[sandbox]", "name or id; may be left out where only one has changes")
-    .argument("[path...]", "of files or directories in the guest, as `capsa diff` shows them (default: all)")
-    .option("--force", "take the guest's side where this machine has changed the same thing")
-    .option("--json", "what was applied, and what was refused and why, as JSON")
+    .argument("[sandbox]", "name or id (default: the only one with changes)")
+    .argument("[path...]", "files or directories in the guest, as `capsa diff` shows them (default: all)")
+    .option("--force", "apply the guest's change even if this machine has changed the same thing")
+    .option("--json", "print what was applied and refused as JSON")
     .addHelpText(
       "after",
       "\nExamples:\n  $ capsa diff box && capsa apply box\n  $ capsa apply box /project/src --force",

@@ -9,7 +9,7 @@ export function check(program: Command, { terminal }: Cli): void {
     .command("check")
     .summary("check a capsa.toml without booting anything")
     .argument("[file]", "the file", "capsa.toml")
-    .option("--json", "the sandboxes and steps it describes, as JSON")
+    .option("--json", "print the sandboxes and steps of the file as JSON")
     .action(async (file: string, options: { json?: true }) => {
       const { sandboxes, steps, file: path } = loadConfig(file);
       if (options.json) {

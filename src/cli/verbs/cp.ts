@@ -28,20 +28,19 @@ export function cp(program: Command, cli: Cli): void {
     .command("cp")
     .summary("copy files and directories into or out of a running sandbox")
     .description(
-      "Copy a file or a directory between this machine and a running sandbox, with permissions, times, links, hard links " +
-        "and holes. NAME:PATH is in the sandbox. Into a directory that is there it goes under its own name, else it gets " +
-        "the name that is given; SRC/. is what is in SRC.",
+      "Copy a file or a directory between this machine and a running sandbox, with permissions, times, links, hard " +
+        "links and holes. NAME:PATH is in the sandbox. If DST is an existing directory, the copy goes into it under " +
+        "its own name; otherwise it gets the name DST. SRC/. stands for the contents of SRC.",
     )
     .argument("<src>", "PATH or NAME:PATH")
     .argument("<dst>", "NAME:PATH or PATH")
     .option("-p, --parents", "make missing directories above the destination")
-    .option("--owner <uid:gid>", "whose it is to be in the sandbox (root's without)", parseOwner)
-    .option("--json", "what was copied, as JSON")
+    .option("--owner <uid:gid>", "owner of the copy in the sandbox (default: root)", parseOwner)
+    .option("--json", "print what was copied as JSON")
     .addHelpText(
       "after",
-      "\nA link is copied as a link; a slash behind a link to a directory means the directory. Fifos, sockets and devices " +
-        "are left\nout and told. Whatever a sandbox sends, nothing is written but at DST. The exit code is 1 where files say " +
-        "no.\n" +
+      "\nA link is copied as a link; LINK/ means the directory that it leads to. Fifos, sockets and devices are left out and\n" +
+        "listed. capsa writes only at DST, whatever a sandbox sends. The exit code is 1 if a file cannot be copied.\n" +
         "\nExamples:\n  $ capsa cp ./project box:/           (is /project there)\n  $ capsa cp box:/output/. ./results\n" +
         "  $ capsa cp -p --owner 1000:1000 key.json box:/home/me/.config/key.json",
     )

@@ -23,13 +23,14 @@ export function df(program: Command, cli: Cli): void {
     .command("df")
     .summary("show how full the file systems of sandboxes are")
     .description(
-      "The file systems that hold the paths of a sandbox; without paths its root and its shares, without a name those of " +
-        "all that run. FREE is what programs without privileges can still have.",
+      "Show the file systems that hold the paths of a sandbox. Without paths, show those of its root and its " +
+        "shares; without a name, those of all running sandboxes. FREE is what programs without privileges can still " +
+        "use.",
     )
     .argument("[name]", "name or id of one, as `capsa ps` lists it")
     .argument("[path...]", "absolute paths in it")
-    .option("--tree", "also count what each path and all below it take, as `du -x` does")
-    .option("--json", "as a JSON list: bytes and numbers of inodes")
+    .option("--tree", "also count the space of each path and everything below it, as `du -x` does")
+    .option("--json", "print a JSON list, in bytes and numbers of inodes")
     .addHelpText("after", "\nExamples:\n  $ capsa df\n  $ capsa df box --tree /project /tmp")
     .action((name: string | undefined, paths: string[], options: Options) => run(name, paths, options, cli));
 }

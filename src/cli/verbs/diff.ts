@@ -21,15 +21,16 @@ export function diff(program: Command, cli: Cli): void {
     .command("diff")
     .summary('show what a sandbox has changed in shares with mode = "transaction"')
     .description(
-      "Show what a sandbox, which runs or has ended, has changed in its transactional shares, and nobody has applied or " +
-        "discarded: a line a change and, for text, what differs, in unified form. CONFLICT says why an apply would refuse it.",
+      "Show what a sandbox has changed in its transactional shares, except what was already applied or discarded. " +
+        "The sandbox may run or have ended. Each change is one line; text files also show a unified diff. CONFLICT " +
+        "says why an apply would refuse the change.",
     )
-    .argument("[sandbox]", "name or id; may be left out where only one has changes")
-    .argument("[path...]", "of files or directories in the guest (default: all)")
-    .option("-s, --summary", "the lines only")
-    .option("--json", "as a JSON list")
+    .argument("[sandbox]", "name or id (default: the only one with changes)")
+    .argument("[path...]", "files or directories in the guest (default: all)")
+    .option("-s, --summary", "only the lines, without the text")
+    .option("--json", "print a JSON list")
     .addOption(
-      new Option("--format <format>", 'of what differs: "git" is a patch of one share, for `git apply`')
+      new Option("--format <format>", 'form of the diff; "git" is a patch of one share for `git apply`')
         .choices(["unified", "git"])
         .default("unified"),
     )
@@ -47,8 +48,8 @@ async function run(words: readonly string[], options: Options, { terminal }: Cli
   const { format, json } = options;
   if (format === "git" && (options.summary || json))
     throw new UsageError(
-      "a patch of git has no summary and is no JSON",
-      "leave --format git out, or the other",
+      "--format git cannot be combined with --summary or --json",
+      "give one of them",
     );
   const { changes, paths } = await chooseChanges(words);
   const reader = isTerminal(1) ? "person" : "program";

@@ -13,12 +13,13 @@ export function discard(program: Command, cli: Cli): void {
     .command("discard")
     .summary("drop a sandbox's changes; the shared directories stay as they are")
     .description(
-      "Drop what a sandbox, which runs or has ended, has changed in its transactional shares: all of it, or what is at or " +
-        "below the paths. One that runs goes on seeing its own files, which are changes again once it changes them again.",
+      "Drop what a sandbox has changed in its transactional shares: all changes, or those at or below the paths. " +
+        "The sandbox may run or have ended. A running guest still sees its own files. They become changes again when " +
+        "it changes them again.",
     )
-    .argument("[sandbox]", "name or id; may be left out where only one has changes")
-    .argument("[path...]", "of files or directories in the guest, as `capsa diff` shows them (default: all)")
-    .option("--json", "what was dropped, as a JSON list")
+    .argument("[sandbox]", "name or id (default: the only one with changes)")
+    .argument("[path...]", "files or directories in the guest, as `capsa diff` shows them (default: all)")
+    .option("--json", "print what was dropped as a JSON list")
     .addHelpText("after", "\nExamples:\n  $ capsa discard box\n  $ capsa discard box /project/node_modules")
     .action((sandbox: string | undefined, paths: string[], options: Options) =>
       run(sandbox === undefined ? [] : [sandbox, ...paths], options, cli),

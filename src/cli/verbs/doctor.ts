@@ -9,11 +9,11 @@ import { exitCodes } from "../failure.ts";
 export function doctor(program: Command, cli: Cli): void {
   program
     .command("doctor")
-    .summary("say what this machine can do, and how to mend what it cannot")
+    .summary("show what this machine can do, and how to fix what it cannot")
     .description(
-      "Look at all that a start needs. Exit code 0 when a sandbox can start here, 1 when none can.",
+      "Check everything that a start needs. The exit code is 0 if a sandbox can start here, 1 if not.",
     )
-    .option("--json", "the findings as JSON")
+    .option("--json", "print the findings as JSON")
     .action((options: { json?: true }) => run(options, cli));
 }
 

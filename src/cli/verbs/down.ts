@@ -23,15 +23,15 @@ export function down(program: Command, cli: Cli): void {
     .command("down")
     .summary("end sandboxes: those named, those of ./capsa.toml, or all")
     .description(
-      "End sandboxes. Their main processes get SIGTERM and a grace time, then SIGKILL. " +
-        "Without a name, those of the file end that run. Changes in transactional shares stay, to be applied or discarded.",
+      "End sandboxes. Each main process gets SIGTERM and a grace time, then SIGKILL. Without a name, the running " +
+        "sandboxes of the file end. Changes in transactional shares stay, so that you can apply or discard them.",
     )
     .argument("[name...]", "names or ids, as `capsa ps` lists them")
-    .option("-a, --all", "all of this user")
-    .option("--label <name=value>", "all of this user with this label; may be repeated", collect(parseLabel))
+    .option("-a, --all", "end all sandboxes of this user")
+    .option("--label <name=value>", "end those with this label; may be repeated", collect(parseLabel))
     .option("-f, --file <file>", "the file whose sandboxes end when no name is given", "capsa.toml")
-    .option("--grace <time>", "how long a main process has to end by itself", parseTimeout, 5000)
-    .option("--json", "what ended, as a JSON list")
+    .option("--grace <time>", "how long a main process may take to end", parseTimeout, 5000)
+    .option("--json", "print what ended as a JSON list")
     .action((names: string[], options: Options) => run(names, options, cli));
 }
 

@@ -29,22 +29,22 @@ export function exec(program: Command, cli: Cli): void {
     .command("exec")
     .summary("run a command in a running sandbox")
     .description(
-      "Run a command in a running sandbox. Its output streams here, what is piped in reaches it, and its exit code is " +
-        "this command's: 128 + N when signal N ended it, 124 when --timeout did, 126 when it cannot be executed, 127 when " +
-        "there is no such program, 125 when capsa failed.",
+      "Run a command in a running sandbox. Its output appears here, and piped input reaches it. Its exit code " +
+        "becomes the exit code of this command: 128 + N if signal N ended it, 124 after --timeout, 126 if the " +
+        "program cannot be executed, 127 if it does not exist, 125 if capsa failed.",
     )
     .argument("<name>", "name or id, as `capsa ps` lists it")
-    .argument("[command...]", "program and arguments, behind --")
-    .option("-i, --interactive", "pass on stdin though it is a terminal")
-    .option("-t, --tty", "give it this terminal: every key goes to it, Ctrl-C too")
-    .option("-d, --detach", "leave it running and print its number; the last 64 KiB of its output are kept")
-    .option("--attach <number>", "show what such a one printed and prints, until it ends", parseNumber);
+    .argument("[command...]", "program and arguments, after --")
+    .option("-i, --interactive", "pass stdin on even if it is a terminal")
+    .option("-t, --tty", "give the command this terminal: it gets every key, Ctrl-C too")
+    .option("-d, --detach", "leave it running and print its number; capsa keeps its last 64 KiB of output")
+    .option("--attach <number>", "show the output of a detached command until it ends", parseNumber);
   addProgramOptions(command)
-    .option("--timeout <time>", "kill it after so long", parseTimeout)
-    .showHelpAfterError("  what belongs to the command goes behind --: capsa exec NAME -- COMMAND -x …")
+    .option("--timeout <time>", "kill the command after this time", parseTimeout)
+    .showHelpAfterError("  write the command's own options after --: capsa exec NAME -- COMMAND -x …")
     .addHelpText(
       "after",
-      "\nWith --attach, Ctrl-C ends this command and not the one in the sandbox; with -t it is Ctrl-] that does.\n" +
+      "\nWith --attach, Ctrl-C leaves the command in the sandbox running. With -t, use Ctrl-] for that.\n" +
         "\nExamples:\n  $ capsa exec box -- uname -a\n  $ capsa exec box -- sh -c 'ls /project | wc -l'\n" +
         "  $ tar c src | capsa exec box -w /tmp -- tar x\n  $ capsa exec -it box -- vi /etc/hosts\n" +
         "  $ capsa exec -d box -- server    (prints 1)\n  $ capsa exec box --attach 1\n  $ capsa ps box",

@@ -14,15 +14,16 @@ export function expose(program: Command, cli: Cli): void {
     .command("expose")
     .summary("let a sandbox reach one service of this machine")
     .description(
-      "Have a port of a sandbox's own loopback lead to one service of this machine, and to nothing else of it, until Ctrl-C " +
-        "or the sandbox's end. The sandbox needs no network. Prints where the service is in the guest.",
+      "Let a port of a sandbox's own loopback lead to one service of this machine and to nothing else, until " +
+        "Ctrl-C or the end of the sandbox. The sandbox needs no network. The command prints the address of the " +
+        "service in the guest.",
     )
     .argument("<name>", "name or id, as `capsa ps` lists it")
     .argument(
       "<port>",
-      "HOST_PORT[:GUEST_PORT]; without GUEST_PORT, the same. The path of a Unix socket may be in place of HOST_PORT",
+      "HOST_PORT[:GUEST_PORT] (default: the same port). HOST_PORT may be the path of a Unix socket",
     )
-    .option("--json", 'one JSON document: {"guestPort": …}')
+    .option("--json", 'print one JSON document: {"guestPort": …}')
     .addHelpText(
       "after",
       "\nExamples:\n  $ capsa expose box 5432\n  $ capsa expose box /run/postgresql/.s.PGSQL.5432:5432",

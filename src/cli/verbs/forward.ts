@@ -13,18 +13,19 @@ interface Options {
 export function forward(program: Command, cli: Cli): void {
   program
     .command("forward")
-    .summary("reach a server in a sandbox, which needs no network for it")
+    .summary("reach a server in a sandbox, even without a network")
     .description(
-      "Have a port of this machine's loopback lead to a server in a sandbox, until Ctrl-C or the sandbox's end. The " +
-        "server may listen on 127.0.0.1 or ::1 there; the sandbox needs no network. Prints the URL.",
+      "Let a port of this machine's loopback lead to a server in a sandbox, until Ctrl-C or the end of the " +
+        "sandbox. The server may listen on 127.0.0.1 or ::1. The sandbox needs no network. The command prints the " +
+        "URL.",
     )
     .argument("<name>", "name or id, as `capsa ps` lists it")
     .argument(
       "<port>",
-      "GUEST_PORT[:HOST_PORT]; without HOST_PORT, any that is free. A Unix socket's path may be in place of either",
+      "GUEST_PORT[:HOST_PORT] (default: a free port). Either may be the path of a Unix socket",
     )
     .option("--host <address>", "address of this machine to listen on (127.0.0.1)")
-    .option("--json", 'one JSON document: {"address": …, "port": …, "url": …}')
+    .option("--json", 'print one JSON document: {"address": …, "port": …, "url": …}')
     .addHelpText(
       "after",
       "\nExamples:\n  $ capsa forward box 8000:8080\n  $ capsa forward box /run/app.sock:./app.sock",

@@ -25,8 +25,8 @@ export function init(program: Command, cli: Cli): void {
     .command("init")
     .summary("write a first capsa.toml from a template")
     .argument("[template]", "one of the templates below", "hello")
-    .argument("[dir]", "where to", ".")
-    .addHelpText("after", `\nTemplates:\n${list.join("\n")}\n\nNothing that exists is overwritten.`)
+    .argument("[dir]", "directory to write to", ".")
+    .addHelpText("after", `\nTemplates:\n${list.join("\n")}\n\ncapsa overwrites no existing file.`)
     .action((template: string, directory: string) => run(template, directory, cli));
 }
 

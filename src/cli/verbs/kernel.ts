@@ -9,22 +9,22 @@ const SCRIPT = packagePath("kernel", "build.sh");
 export function kernel(program: Command, cli: Cli): void {
   const verb = program
     .command("kernel")
-    .summary("build the guest kernel, or tell what it is made of")
+    .summary("build the guest kernel, or show its inputs")
     .description(
-      "The guest kernel: built from Debian's linux-source, kept under the hash of what it is made from.",
+      "The guest kernel. capsa builds it from Debian's linux-source and caches it under the hash of its inputs.",
     );
   verb
     .command("build")
-    .summary("build it, unless that is done")
+    .summary("build it if it is not built yet")
     .action(() => run(cli, "build"));
   verb
     .command("path")
-    .summary("print where it is; exit code 1 if it is not built")
+    .summary("print its path; exit code 1 if it is not built")
     .action(() => run(cli, "path"));
   verb
     .command("info")
-    .summary("what it is made of")
-    .addOption(new Option("--json", "as JSON"))
+    .summary("show its inputs")
+    .addOption(new Option("--json", "print JSON"))
     .action((options: { json?: true }) => run(cli, "info", ...(options.json ? ["--json"] : [])));
 }
 

@@ -23,16 +23,16 @@ interface Options {
 export function learn(program: Command, cli: Cli): void {
   program
     .command("learn")
-    .summary("run a sandbox once and print the shares and network rules that it needs")
+    .summary("run a sandbox once and print the shares and rules that it needs")
     .description(
-      "Run the steps of a sandbox (of all that have steps, or those named), or wait for its main process (or Ctrl-C) " +
-        "where it has none, with everything let through but what only a rule for its address opens; then print, for " +
-        "capsa.toml, the shares that it used, read-only where it wrote nothing, and what it reached as the smallest " +
-        "`allow`, by name where a name led there. What it did not do this time is not in it.",
+      "Run the sandboxes' steps, or wait for the main process (or Ctrl-C) if there are none. Meanwhile the network " +
+        "lets everything through, except what needs a rule for its address. Then print shares and rules for " +
+        "capsa.toml: the shares that were used, read-only if nothing was written, and the smallest `allow`, by name " +
+        "if possible. The result covers only what happened in this run.",
     )
     .argument("[name...]", "sandboxes of the file")
     .option("-f, --file <file>", "the file", "capsa.toml")
-    .option("--json", "as JSON")
+    .option("--json", "print JSON")
     .addHelpText("after", "\nExamples:\n  $ capsa learn web\n  $ capsa learn -f ci/capsa.toml >rules.toml")
     .action((names: string[], options: Options) => run(names, options, cli));
 }

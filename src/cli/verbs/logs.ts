@@ -16,11 +16,13 @@ export function logs(program: Command, cli: Cli): void {
   program
     .command("logs")
     .summary("show what a sandbox's main process has printed")
-    .description("What the main process of a running sandbox, or of a detached one that ended, has printed.")
+    .description(
+      "Show what the main process of a sandbox has printed. The sandbox is running, or was detached and has ended.",
+    )
     .argument("<name>", "name or id, as `capsa ps` lists it")
-    .option("-f, --follow", "go on until the sandbox ends")
-    .option("--network", "what its network has refused, or tells of, instead, and which rule would allow it")
-    .option("--json", 'JSON Lines: {"stream": "stdout", "text": "…"} for each piece')
+    .option("-f, --follow", "continue until the sandbox ends")
+    .option("--network", "show what its network has refused or logged instead, and which rule would allow it")
+    .option("--json", 'print JSON Lines: {"stream": "stdout", "text": "…"} for each piece')
     .action((name: string, options: Options) => run(name, options, cli));
 }
 

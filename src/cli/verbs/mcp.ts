@@ -35,34 +35,34 @@ export function mcp(program: Command, cli: Cli): void {
     .command("mcp")
     .summary("serve sandboxes to a model, over the Model Context Protocol")
     .description(
-      "Serve the Model Context Protocol on stdin and stdout, for a client that starts this command: a model can create " +
-        "sandboxes, run commands and read and write files in them, within these limits and no others. Every sandbox ends " +
-        "with the server: when stdin ends, at Ctrl-C, and by kill -9.",
+      "Serve the Model Context Protocol on stdin and stdout for a client that starts this command. A model can " +
+        "create sandboxes, run commands in them and read and write their files, within the limits below. Every " +
+        "sandbox ends with the server: when stdin closes, at Ctrl-C, and after kill -9.",
     )
-    .argument("[name...]", "with --file: those of its sandboxes that a model may have (all)")
+    .argument("[name...]", "with --file: the sandboxes that a model may start (all)")
     .option(
       "-f, --file <file>",
-      "a capsa.toml whose sandboxes are what a model may have, and whose [mcp] its limits",
+      "a capsa.toml with the sandboxes that a model may start, and its limits in [mcp]",
     )
-    .option("--rootfs <what>", 'the sandboxes\' /: "host", "base" or a directory (host)', parseRootfs)
-    .option("--memory <size>", "the most that each may have (512M)", parseMegabytes)
-    .option("--cpus <number>", "the most that each may have (1)", parseCount)
-    .option("--ttl <time>", "each ends so long after its start (1h)", parseTimeout)
+    .option("--rootfs <what>", 'root file system: "host", "base" or a directory (host)', parseRootfs)
+    .option("--memory <size>", "most memory of each sandbox (512M)", parseMegabytes)
+    .option("--cpus <number>", "most processors of each sandbox (1)", parseCount)
+    .option("--ttl <time>", "each sandbox ends after this time (1h)", parseTimeout)
     .option(
       "--share <host:guest[:rw]>",
-      "a directory that each sees, read-only without rw (none)",
+      "a directory to share with each sandbox, read-only without rw (none)",
       collect(parseShare),
     )
-    .option("--allow <rule>", "what each may reach by network, as HOST:PORT (no network)", collect(String))
-    .option("--max-sandboxes <number>", "so many at a time (4)", parseCount)
-    .option("--exec-timeout <time>", "the most that a command may take (2m)", parseTimeout)
-    .option("--max-output <size>", "how much of a stream or a file one answer holds (64K)", parseBytes)
-    .option("--downloads <dir>", "where the model may have files copied to (nowhere)")
-    .option("--max-download <size>", "how much that may be in all (1G)", parseBytes)
+    .option("--allow <rule>", "what each sandbox may reach, as HOST:PORT (no network)", collect(String))
+    .option("--max-sandboxes <number>", "most sandboxes at a time (4)", parseCount)
+    .option("--exec-timeout <time>", "longest time of a command (2m)", parseTimeout)
+    .option("--max-output <size>", "most of a stream or a file in one answer (64K)", parseBytes)
+    .option("--downloads <dir>", "directory that the model may copy files to (none)")
+    .option("--max-download <size>", "most to copy in total (1G)", parseBytes)
     .addHelpText(
       "after",
-      "\nOptions about sandboxes are for a command without --file; the others go before what a file says. No file is read\n" +
-        "that is not named here: the directory that a client starts this in may be the model's to write.\n" +
+      "\nOptions that describe sandboxes cannot be combined with --file. The others override its [mcp]. capsa reads only files\n" +
+        "that you name here, because a model may be able to write the directory that a client starts this in.\n" +
         "\nExamples:\n  $ capsa mcp --memory 1G --share ./project:/project --downloads ./results\n" +
         "  $ capsa mcp --file ~/sandboxes/capsa.toml python",
     )

@@ -20,12 +20,12 @@ export function metrics(program: Command, cli: Cli): void {
     .command("metrics")
     .summary("show what sandboxes use of this machine")
     .description(
-      "Processor time, memory, files and network of one sandbox, or of all that run. MEMORY is what of this machine's it " +
-        "holds, FREE what its programs could still have.",
+      "Show processor time, memory, files and network of one sandbox, or of all that run. MEMORY is this machine's " +
+        "memory that the sandbox holds. FREE is what its programs can still use.",
     )
     .argument("[name]", "name or id of one, as `capsa ps` lists it")
-    .option("--json", "as a JSON list: bytes and milliseconds")
-    .option("--prometheus", "in Prometheus's text format: bytes and seconds")
+    .option("--json", "print a JSON list, in bytes and milliseconds")
+    .option("--prometheus", "print Prometheus's text format, in bytes and seconds")
     .addHelpText("after", "\nExamples:\n  $ capsa metrics\n  $ capsa metrics --prometheus >capsa.prom")
     .action((name: string | undefined, options: Options) => run(name, options, cli));
 }

@@ -40,23 +40,23 @@ function listsOf({ allow = [], deny = [], log = [] }: Options): Lists | undefine
 export function network(program: Command, cli: Cli): void {
   program
     .command("network")
-    .summary("show or change what a running sandbox may reach, or ask which rule decides")
+    .summary("show, change or explain what a running sandbox may reach")
     .description(
-      "Show what the network of a running sandbox lets through, in the order in which its rules are asked, or change " +
-        "that: connections that the new rules do not allow are cut. --explain says what becomes of packets to one " +
-        "place, and which rule decides; without a name, for the sandboxes of a capsa.toml.",
+      "Show the rules of a running sandbox's network in the order in which they are checked, or change them. A " +
+        "change cuts connections that the new rules do not allow. --explain shows what happens to packets to one " +
+        "place, and which rule decides. Without a name it explains the sandboxes of a capsa.toml.",
     )
     .argument("[name]", "name or id, as `capsa ps` lists it")
-    .option("--allow <rule>", "let this through from now on, denied or not; may be repeated", collect)
+    .option("--allow <rule>", "let this through from now on, even if it was denied; may be repeated", collect)
     .option("--deny <rule>", "refuse this from now on; may be repeated", collect)
     .option(
       "--log <rule>",
-      "let this through and tell of it, in `capsa logs --network`; may be repeated",
+      "let this through and log it for `capsa logs --network`; may be repeated",
       collect,
     )
-    .option("--explain <place>", "HOST:PORT[/udp]: exit code 0 when it is allowed, 1 when it is refused")
-    .option("-f, --file <file>", "the file whose rules are explained (default: capsa.toml)")
-    .option("--json", "as JSON")
+    .option("--explain <place>", "HOST:PORT[/udp]: exit code 0 if it is allowed, 1 if it is refused")
+    .option("-f, --file <file>", "the file whose rules to explain (default: capsa.toml)")
+    .option("--json", "print JSON")
     .addHelpText(
       "after",
       "\nExamples:\n  $ capsa network box\n  $ capsa network box --allow registry.npmjs.org:443 --deny 10.0.0.0/8\n" +

@@ -20,14 +20,14 @@ interface Options {
 export function ps(program: Command, cli: Cli): void {
   program
     .command("ps")
-    .summary("list the sandboxes that run, or what runs in one")
+    .summary("list running sandboxes, or the processes of one")
     .description(
-      "List the sandboxes that run, and which of them, or of those that ended, have left changes in transactional shares " +
-        "to decide about. With a name, what `capsa exec -d` left running in it, and the last that ended.",
+      "List the running sandboxes, and those with pending changes in transactional shares. With a name, list the " +
+        "processes that `capsa exec -d` started in that sandbox, running or recently ended.",
     )
-    .argument("[name]", "name or id of one")
+    .argument("[name]", "name or id of a sandbox")
     .option("--label <name=value>", "only sandboxes with this label; may be repeated", collect(parseLabel))
-    .option("--json", "as a JSON list, with how each process is confined")
+    .option("--json", "print a JSON list, which also shows how each process is confined")
     .action((name: string | undefined, options: Options) =>
       name === undefined ? sandboxes(options, cli) : processes(name, options, cli),
     );

@@ -9,8 +9,8 @@ export function schema(program: Command, { terminal }: Cli): void {
     .summary("print the JSON Schema of capsa.toml, for editors")
     .addHelpText(
       "after",
-      "\nAn editor that knows TOML schemas (taplo, Even Better TOML) completes and checks a file that begins with\n" +
-        "  #:schema ./capsa.schema.json\nonce `capsa schema >capsa.schema.json` has written that file beside it.",
+      "\nSave it with `capsa schema >capsa.schema.json`. An editor that knows TOML schemas (taplo, Even Better TOML) then\n" +
+        "completes and checks a file beside it that begins with\n  #:schema ./capsa.schema.json",
     )
     .action(() => terminal.json(jsonSchema()));
 }

@@ -12,10 +12,10 @@ export function shell(program: Command, cli: Cli): void {
     .command("shell")
     .summary("open a shell in a running sandbox")
     .description(
-      "Open bash, or sh where there is no bash, in a running sandbox. Every key goes to it, Ctrl-C too; `exit` or Ctrl-D " +
-        "ends it, and its exit code is this command's.",
+      "Open bash in a running sandbox, or sh if there is no bash. Every key goes to the shell, Ctrl-C too. `exit` " +
+        "or Ctrl-D ends it, and its exit code becomes the exit code of this command.",
     )
-    .argument("[name]", "name or id, as `capsa ps` lists it; the only one that runs without");
+    .argument("[name]", "name or id, as `capsa ps` lists it (default: the only running one)");
   addProgramOptions(command)
     .addHelpText("after", "\nExamples:\n  $ capsa shell\n  $ capsa shell box -u nobody -w /tmp")
     .action(async (name: string | undefined, options: ProgramOptions) =>

@@ -53,21 +53,22 @@ export function up(program: Command, cli: Cli): void {
     .command("up")
     .summary("boot the sandboxes of a capsa.toml and run its steps")
     .description(
-      "Boot the sandboxes of a file (those its steps need, or those named), run the steps, and end the sandboxes. " +
-        "Exit code 0 when every step passed, 1 when one failed. A file without steps: the output of the main process " +
-        "(`run`) streams here and its exit code is this command's; without `run` either, the sandbox stays until Ctrl-C.",
+      "Boot the sandboxes of a file (those that its steps need, or those you name), run the steps, and end the " +
+        "sandboxes. The exit code is 0 if every step passed, 1 if one failed. Without steps, the output of the main " +
+        "process (`run`) appears here, and its exit code becomes the exit code of this command. Without `run` too, " +
+        "the sandbox stays until Ctrl-C.",
     )
     .argument("[name...]", "sandboxes of the file")
     .option("-f, --file <file>", "the file", "capsa.toml")
     .option("-d, --detach", "leave the sandboxes running")
-    .option("-k, --keep-going", "run the steps behind a failed one too")
-    .option("-v, --verbose", "show what the commands of the steps print, as it comes")
-    .option("--timings", "say where the time of each boot went")
-    .option("--json", "the outcome as one JSON document")
-    .option("--tap", "the outcome of the steps as TAP")
+    .option("-k, --keep-going", "run the steps after a failed one too")
+    .option("-v, --verbose", "show the output of the steps' commands as it comes")
+    .option("--timings", "show where the time of each boot went")
+    .option("--json", "print the outcome as one JSON document")
+    .option("--tap", "print the outcome of the steps as TAP")
     .option(
       "--report <format=file>",
-      `also write the outcome of the steps to a file (${FORMAT_NAMES.join(", ")}); several times for several`,
+      `also write the outcome of the steps to a file (${FORMAT_NAMES.join(", ")}); may be repeated`,
       addReportFile,
     )
     .addHelpText(

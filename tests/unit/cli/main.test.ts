@@ -55,7 +55,7 @@ describe("the command line", () => {
     [["exec", "-t", "box", "true"], "-t needs a terminal"],
     [["exec", "-it", "box", "--attach", "1"], "-t needs a terminal"],
     [["shell", "box"], "-t needs a terminal"],
-    [["exec", "box", "ls", "-l"], "unknown option '-l'", "behind --"],
+    [["exec", "box", "ls", "-l"], "unknown option '-l'", "after --"],
     [["exec", "--timeout", "5", "box", "true"], '"30s"'],
     [["exec", "-e", "=x", "box", "true"], "KEY=VALUE"],
     [["exec", "-e", "CAPSA_NOT_SET_ANYWHERE", "box", "true"], "is not set here"],
