@@ -15,7 +15,7 @@ export const FileSchema = Type.Object(
       expected: "[sandbox.NAME] tables",
     }),
     steps: optional(
-      Type.Array(StepSchema, { description: "What is done, in order.", expected: "[[steps]] tables" }),
+      Type.Array(StepSchema, { description: "The steps, in order.", expected: "[[steps]] tables" }),
     ),
     mcp: optional(McpSchema),
   },

@@ -18,8 +18,8 @@ export const LABELS: Key = {
     {
       ...closed,
       description:
-        "Labels, at most 64: `capsa ps`, `capsa metrics` and `capsa mcp` show them, and --label NAME=VALUE of " +
-        "`capsa ps` and `capsa down` chooses by them.",
+        "At most 64 labels. `capsa ps`, `capsa metrics` and `capsa mcp` show them. `capsa ps` and `capsa down` " +
+        "select by them with --label NAME=VALUE.",
       names: "up to 63 letters, digits and underscores",
       expected: 'a table of texts, such as { team = "x" }',
     },

@@ -85,7 +85,7 @@ export const TIMES: readonly Key[] = [
     least: 1,
     most: MOST_LIFE_MS,
     example: "8h",
-    words: "The sandbox ends so long after its start, whoever started it (default: it is not limited)",
+    words: "The sandbox ends this long after its start, whoever started it (default: no limit)",
     tell: (ttlMs: number, created) => ({ endsAt: new Date(created.getTime() + ttlMs).toISOString() }),
   }),
   quantity({
@@ -96,8 +96,8 @@ export const TIMES: readonly Key[] = [
     most: MOST_LIFE_MS,
     example: "30m",
     words:
-      "The sandbox ends when no command ran in it, and nothing else was asked of its agent, for so long " +
-      "(default: it is not limited)",
+      "The sandbox ends after this time without a command, a call of its agent or a forwarded connection " +
+      "(default: no limit)",
     tell: (idleTimeoutMs: number) => ({ endsWhenIdleForSeconds: idleTimeoutMs / 1000 }),
   }),
 ];

@@ -18,7 +18,7 @@ export interface McpLimits {
 }
 
 const KEYS: readonly Key[] = [
-  quantity({ name: "maxSandboxes", least: 1, most: 1000, default: 4, words: "Sandboxes at a time" }),
+  quantity({ name: "maxSandboxes", least: 1, most: 1000, default: 4, words: "Most sandboxes at a time" }),
   quantity({
     name: "execTimeout",
     field: "execTimeoutMs",
@@ -36,13 +36,13 @@ const KEYS: readonly Key[] = [
     most: 2 ** 30,
     default: 65_536,
     example: "64K",
-    words: "How much of a stream or a file one answer holds",
+    words: "Most of a stream or a file in one answer",
   }),
   {
     name: "downloads",
     schema: hostPath(
-      "Directory that the model may have files of a sandbox copied into; a relative path starts at the directory " +
-        "of this file (default: it may not).",
+      "Directory that the model may copy files of a sandbox into. A relative path starts at the directory of " +
+        "this file (default: none).",
     ),
     parse: parseHostPath,
   },
@@ -53,7 +53,7 @@ const KEYS: readonly Key[] = [
     most: 2 ** 50,
     default: 2 ** 30,
     example: "1G",
-    words: "How much that may be in all",
+    words: "Most data to copy in total",
   }),
 ];
 
@@ -61,7 +61,7 @@ const TABLE = { expected: `a table of ${KEYS.map(({ name }) => name).join(", ")}
 
 export const McpSchema = tableSchema(KEYS, "toml", {
   ...TABLE,
-  description: "What `capsa mcp` lets a model have.",
+  description: "The limits of a model that uses `capsa mcp`.",
 });
 
 const LimitsSchema = tableSchema(KEYS, "typescript", TABLE);

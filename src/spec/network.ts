@@ -29,21 +29,21 @@ const rules = (name: "allow" | "deny" | "log", description: string): Key => ({
 const KEYS: readonly Key[] = [
   rules(
     "allow",
-    "What may be reached, and nothing else (without it: everything but this machine, link-local and metadata " +
-      "addresses). HOST[:PORT[-PORT]][/udp]; HOST is a name, *.DOMAIN, *, an address or a network.",
+    "Only what the sandbox may reach. Default: everything except this machine, link-local and metadata " +
+      "addresses. A rule is HOST[:PORT[-PORT]][/udp]. HOST is a name, *.DOMAIN, *, an address or a network.",
   ),
-  rules("deny", "What may not be reached, whatever is allowed."),
+  rules("deny", "What the sandbox may not reach. These rules win over `allow`."),
   rules(
     "log",
-    "What is let through, as by `allow`, and told of in `capsa logs --network NAME`. Where everything is allowed " +
-      "this closes nothing.",
+    "What the network lets through, as `allow` does, and logs for `capsa logs --network NAME`. If everything " +
+      "is allowed, these rules close nothing.",
   ),
   {
     name: "publish",
     default: [],
     schema: texts(
-      "Ports of this machine that lead into the guest: [ADDRESS:]PORT:GUEST_PORT[/udp]. Of loopback unless an " +
-        "address is given; port 0 is one that is free.",
+      "Ports of this machine that lead into the guest: [ADDRESS:]PORT:GUEST_PORT[/udp]. The default address is " +
+        "loopback. Port 0 means any free port.",
       'a port such as "8080:80"',
       '["8080:80", "0.0.0.0:53:53/udp"]',
     ),
@@ -55,7 +55,7 @@ const KEYS: readonly Key[] = [
   {
     name: "nameServers",
     schema: texts(
-      "At most three name servers to ask, by address (default: this machine's).",
+      "At most three name servers, by address (default: this machine's).",
       'an address such as "192.0.2.53"',
       '["192.0.2.53"]',
     ),
@@ -73,7 +73,8 @@ const KEYS: readonly Key[] = [
     least: 1,
     most: 4096,
     words:
-      "Connections at a time: TCP, published ports included, and 256 ports that send datagrams (default 4096)",
+      "Most connections at a time. TCP counts, with published ports, and so do up to 256 ports that send " +
+      "datagrams (default 4096)",
   }),
   quantity({
     name: "bandwidth",
@@ -83,8 +84,8 @@ const KEYS: readonly Key[] = [
     most: 1e12,
     example: "10Mbit",
     words:
-      'What may cross the network in a second, each way: bits ("10Mbit") or bytes ("1.5MB"), in powers of 1000 ' +
-      "(default: no limit)",
+      'Most data per second in each direction: bits ("10Mbit") or bytes ("1.5MB"), in powers of 1000 (default: ' +
+      "no limit)",
   }),
   {
     name: "hostLoopback",
@@ -98,8 +99,8 @@ const table = (side: Side) =>
   tableSchema([KIND, ...KEYS], side, { expected: `a table of ${KEYS.map(({ name }) => name).join(", ")}` });
 const DESCRIBED = {
   description:
-    "none (the default): the guest has no network device. user: the host's network, by sockets of the sandbox's " +
-    "process. Or a table: the same, within limits.",
+    "none (the default): the guest has no network device. user: the host's network, through sockets of the " +
+    "sandbox's process. A table: the same, with limits.",
   expected: '"none", "user" or a table such as { allow = ["example.org:443"] }',
 };
 
@@ -130,8 +131,8 @@ export const NETWORKS: Key = {
   name: "networks",
   schema: Type.Array(networkName, {
     description:
-      "Private networks that this sandbox shares with others of this file, by names made up here (at most four). " +
-      "Each finds the others by their names; nothing else is on them.",
+      "At most four private networks, by names that you choose. Sandboxes of this file on the same network reach " +
+      "each other by name. Nothing else is on it.",
     expected: 'a list of names such as ["backend"]',
   }),
   plain: Type.Array(
@@ -169,8 +170,8 @@ const SECRET_KEYS: readonly Key[] = [
     schema: Type.String({
       pattern: "^(env:[^=\\x00]+|file:[^\\x00]+)$",
       description:
-        "Where the value is, on this machine: env:NAME, a variable of capsa's own environment, or file:PATH, where a " +
-        "relative path starts at the directory of this file. It is read at the start.",
+        "Where capsa finds the value: env:NAME is a variable of capsa's environment, file:PATH is a file. A " +
+        "relative path starts at the directory of this file. capsa reads the value at the start.",
       expected: '"env:NAME" or "file:PATH"',
     }),
     parse: parseFrom,
@@ -181,7 +182,7 @@ const SECRET_KEYS: readonly Key[] = [
     schema: Type.Array(Type.String({ expected: 'a host such as "api.example.org:443"' }), {
       minItems: 1,
       description:
-        "Who is given the value, and nobody else: names, with a port or 443, reached over TLS. They need no rule in " +
+        "The only hosts that get the value, over TLS: names with a port (default 443). They need no rule in " +
         "network.allow.",
       expected: 'a list of hosts such as ["api.example.org:443"]',
     }),
@@ -196,7 +197,7 @@ const SECRET_KEYS: readonly Key[] = [
     name: "header",
     schema: Type.String({
       minLength: 1,
-      description: 'The one header of a request that it may be in, such as "Authorization" (default: any).',
+      description: 'The only header that may hold the secret, such as "Authorization" (default: any).',
       expected: 'the name of a header, such as "Authorization"',
     }),
     parse: (given: string, path, { report }) => {
@@ -220,14 +221,14 @@ export const SECRETS: Key = {
   schema: Type.Record(
     Type.String({ pattern: VARIABLE }),
     tableSchema(SECRET_KEYS, "toml", {
-      description: "A value that programs of the sandbox use without having it.",
+      description: "A value that programs of the sandbox use but never see.",
       expected: 'a table such as { from = "env:TOKEN", hosts = ["api.example.org:443"] }',
     }),
     {
       ...closed,
       description:
-        "Secrets that never enter the guest: the variable NAME holds a placeholder, which becomes the value on its way " +
-        "to the secret's hosts.",
+        "Secrets that never enter the guest. The variable NAME holds a placeholder. A proxy replaces it with the " +
+        "value on the way to the secret's hosts.",
       names: "that of a variable, such as API_TOKEN",
       expected: "[sandbox.NAME.secrets.SECRET] tables",
     },

@@ -16,8 +16,8 @@ import { writableIn } from "./writable.ts";
 const rootfs = Type.String({
   pattern: "^(base|host|\\.{0,2}/[^\\x00]*|\\.{1,2})$",
   description:
-    'What the guest\'s / is: "base" (the default; busybox), "host" (this machine\'s /usr, read-only) or a ' +
-    "directory (a path with a slash). The guest's changes stay in its memory.",
+    'The root file system of the guest: "base" (the default; busybox), "host" (this machine\'s /usr, read-only) ' +
+    "or a directory (a path with a slash). The guest's changes stay in its memory.",
   expected: '"base", "host" or a directory such as "./rootfs"',
 });
 

@@ -51,8 +51,8 @@ const mapped = <T extends TProperties>(keys: T) =>
   Type.Object(keys, { ...closed, expected: "a table of uids and gids" });
 const owned = {
   description:
-    "Who owns the files in the guest's eyes. root (the default): root; caller: whoever looks; " +
-    "passthrough: the host's numbers; or ranges of ids that are mapped.",
+    "Who owns the files in the guest. root (the default): root; caller: whichever user looks; passthrough: the " +
+    "host's ids; or ranges of ids that are mapped.",
   expected: '"root", "caller", "passthrough" or { uids = […], gids = […] }',
 };
 
@@ -60,7 +60,7 @@ const KEYS: readonly Key[] = [
   {
     name: "host",
     required: true,
-    schema: hostPath("A directory, or one file; a relative path starts at the directory of this file."),
+    schema: hostPath("A directory or one file. A relative path starts at the directory of this file."),
     parse: parseHostPath,
   },
   {
@@ -74,8 +74,8 @@ const KEYS: readonly Key[] = [
     default: "ro",
     schema: words(
       ["ro", "rw", "transaction"],
-      "ro (the default): the guest cannot change it; rw: it can; transaction: what it changes is kept beside the " +
-        "directory, for `capsa diff`, `capsa apply` and `capsa discard`.",
+      "ro (the default): the guest cannot change it; rw: the guest can change it; transaction: capsa keeps the " +
+        "guest's changes beside the directory, for `capsa diff`, `capsa apply` and `capsa discard`.",
     ),
   },
   {
@@ -93,16 +93,16 @@ const KEYS: readonly Key[] = [
     default: "auto",
     schema: words(
       ["auto", "always", "never"],
-      "How long the guest may trust what it has read: auto (the default) for a second, " +
-        "always (nothing else changes the files), never (changes of the host are seen at once).",
+      "How long the guest may use its cache: auto (the default): one second; always: forever, if nothing else " +
+        "changes the files; never: it sees changes of the host at once.",
     ),
   },
   {
     name: "locks",
     schema: words(
       ["host", "guest"],
-      "Whose the locks are that the guest takes on files (flock, fcntl): host (the default with mode rw), then they and " +
-        "those of the host's programs exclude one another; guest (otherwise), then the host knows nothing of them.",
+      "Where file locks of the guest (flock, fcntl) count. host (the default with mode rw): programs of the " +
+        "guest and of the host exclude each other. guest (the default otherwise): only inside the guest.",
     ),
   },
   {
@@ -111,8 +111,8 @@ const KEYS: readonly Key[] = [
       Type.String({ pattern: "^[^\\x00]+$", expected: 'a path below the directory, such as ".git/hooks"' }),
       {
         description:
-          'Of a directory with mode = "rw": paths below it that the guest can neither change nor make, with all that is ' +
-          "below them. This file, and capsa itself, are protected without being named.",
+          'With mode = "rw": paths in the directory that the guest can neither change nor create, with everything ' +
+          "below them. capsa always protects this file and itself.",
         expected: 'a list of paths below the directory, such as [".git/hooks", ".git/config"]',
       },
     ),
@@ -129,20 +129,19 @@ const KEYS: readonly Key[] = [
     most: 2 ** 50,
     example: "512M",
     words:
-      'How much the guest may add, with mode "rw" or "transaction": more is refused as by a full disk ' +
-      "(default: any amount)",
+      'Most data that the guest may add, with mode "rw" or "transaction". Beyond it writes fail as on a full ' +
+      "disk (default: no limit)",
   }),
 ];
 
 const table = (side: Side) =>
   tableSchema(KEYS, side, {
-    description: "A directory of the host, or one file, shown in the guest.",
+    description: "A directory or one file of the host that the guest sees.",
     expected: "a [[sandbox.NAME.shares]] table",
   });
 const TABLES = { toml: table("toml"), typescript: table("typescript") };
 const LIST = {
-  description:
-    "Directories of the host that the guest sees. Their places in the guest may lie in one another.",
+  description: "Directories of the host that the guest sees. One share may lie inside another.",
   expected: "[[sandbox.NAME.shares]] tables",
 };
 

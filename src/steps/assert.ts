@@ -39,7 +39,7 @@ const schema = Type.Object({
       file: optional(guestPath("The file.")),
       exists: optional(
         Type.Boolean({
-          description: "true (the default): it is there; false: it is not.",
+          description: "true (the default): the file exists; false: it does not.",
           expected: "true or false",
         }),
       ),
@@ -47,16 +47,15 @@ const schema = Type.Object({
       changes: optional(
         Type.Array(Type.String({ pattern: CHANGE, expected: 'a change such as "created /project/a.txt"' }), {
           description:
-            'Or: all that has changed in shares with mode = "transaction", in any order, as `capsa diff --summary` tells ' +
-            'it without what is in brackets: "created /project/a.txt", "renamed /project/a to /project/b"; [] for nothing.',
+            'Or: every change in shares with mode = "transaction", in any order, as `capsa diff --summary` shows it ' +
+            'without brackets: "created /project/a.txt", "renamed /project/a to /project/b"; [] for none.',
           expected: 'a list of changes such as ["created /project/a.txt"]',
         }),
       ),
     },
     {
       ...closed,
-      description:
-        "What must be true of a file in the guest, or of what has changed in transactional shares.",
+      description: "Check a file in the guest, or the changes in transactional shares.",
       expected: 'a table such as { file = "/a" }',
     },
   ),
@@ -68,7 +67,7 @@ const example = `
 assert = { file = "/tmp/tool/count.sh", exists = true, equals = "exec wc -l", contains = "wc", matches = '^exec' }
 
 [[steps]]
-# All that has changed in shares with mode = "transaction", in any order; [] for nothing.
+# Every change in shares with mode = "transaction", in any order; [] for none.
 assert = { changes = ["created /generated/data.csv"] }
 `;
 

@@ -35,32 +35,36 @@ const schema = Type.Object({
         exitCode: optional(
           Type.Union([Type.Integer({ minimum: 0, maximum: 255 }), Type.Literal("any")], {
             description:
-              'Exit code (default 0); "any" for whatever it is. A process ended by signal N counts as 128 + N.',
+              'Exit code (default 0); "any" accepts all. A process ended by signal N counts as 128 + N.',
             expected: 'a whole number from 0 to 255, or "any"',
           }),
         ),
         stdout: optional(TextMatchSchema),
         stderr: optional(TextMatchSchema),
       },
-      { ...closed, description: "What an exec must give.", expected: "a table such as { exitCode = 0 }" },
+      {
+        ...closed,
+        description: "What the command must return.",
+        expected: "a table such as { exitCode = 0 }",
+      },
     ),
   ),
 });
 
 const example = `
 [[steps]]
-name = "count words"     # what reports call it (default: the command or the file)
+name = "count words"     # name in reports (default: the command or the file)
 timeout = "1m"           # how long it may take (default "10m")
 exec = ["wc", "-w"]      # a program and its arguments, or a text for the guest's shell
-stdin = "a b c"          # what it reads from its standard input (default: nothing)
+stdin = "a b c"          # its standard input (default: nothing)
 env = { LC_ALL = "C" }   # added to the sandbox's environment
 cwd = "/tmp"             # working directory (default: the sandbox's)
 
 [steps.expect]
-exitCode = 0             # default 0; "any": whatever it is. A process ended by signal N counts as 128 + N.
-[steps.expect.stdout]    # of stdout and stderr alike; all that are given must hold
+exitCode = 0             # default 0; "any" accepts all. A process ended by signal N counts as 128 + N.
+[steps.expect.stdout]    # for stdout and stderr alike; all of these must hold
 equals = "3\\n"           # the whole text, to the byte
-contains = ["3"]         # a text that occurs, or a list of texts that all do
+contains = ["3"]         # a text that must occur, or a list of texts
 matches = '^\\d+$'        # a JavaScript regular expression; ^ and $ match at every line
 [steps.expect.stderr]
 equals = ""

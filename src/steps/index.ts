@@ -42,9 +42,9 @@ function stepSchema() {
   return Type.Object(
     {
       name: optional(
-        Type.String({ description: "What reports call it.", minLength: 1, expected: "a name in quotes" }),
+        Type.String({ description: "Name in reports.", minLength: 1, expected: "a name in quotes" }),
       ),
-      sandbox: optional(text("Where it runs; needed only where the file has several sandboxes.")),
+      sandbox: optional(text("Sandbox to run in. Needed only if the file has several.")),
       timeout: optional(duration('How long it may take (default "10m").')),
       ...properties,
     },

@@ -34,14 +34,18 @@ export const TextMatchSchema = Type.Object(
           }),
         ],
         {
-          description: "A text that occurs, or a list of texts that all do.",
+          description: "A text that must occur, or a list of texts that must all occur.",
           expected: 'a text or a list of texts, such as ["a", "b"]',
         },
       ),
     ),
     matches: optional(text("A JavaScript regular expression; ^ and $ match at every line.")),
   },
-  { ...closed, description: "What a text must be.", expected: 'a table such as { contains = "ok" }' },
+  {
+    ...closed,
+    description: "Conditions for the text. All of them must hold.",
+    expected: 'a table such as { contains = "ok" }',
+  },
 );
 
 export function resolveMatch(

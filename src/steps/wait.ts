@@ -52,19 +52,19 @@ const schema = Type.Object({
       file: optional(guestPath("Or: until the file exists.")),
       line: optional(
         text(
-          "Or: until the main process has printed a line that this JavaScript regular expression matches. Of what it " +
-            "prints the last 8 MiB at least are kept.",
+          "Or: until the main process prints a line that this JavaScript regular expression matches. capsa keeps at " +
+            "least the last 8 MiB of its output.",
         ),
       ),
       exec: optional(command("Or: until the command ends with exit code 0.")),
     },
     {
       ...closed,
-      description: "Wait until something is so; the step's `timeout` says how long.",
+      description: "Wait for a condition. The step's `timeout` limits the time.",
       expected: "a table such as { port = 8000 }",
     },
   ),
-  every: optional(duration('wait: the pause between two tries (default "250ms").')),
+  every: optional(duration('wait: pause between two tries (default "250ms").')),
 });
 
 const example = `
@@ -73,14 +73,14 @@ exec = "httpd -p 8000 -h /generated"        # a server, which goes into the back
 
 [[steps]]
 wait = { port = 8000 }                      # until a program in the guest listens at this TCP port
-timeout = "30s"                             # how long that may take (default "10m")
-every = "100ms"                             # the pause between two tries (default "250ms")
+timeout = "30s"                             # most time to wait (default "10m")
+every = "100ms"                             # pause between two tries (default "250ms")
 
 [[steps]]
 wait = { file = "/generated/data.csv" }     # or until a file exists
 
 [[steps]]
-wait = { line = '\\d\\d:\\d\\d' }               # or until the main process has printed a line that matches
+wait = { line = '\\d\\d:\\d\\d' }               # or until the main process prints a matching line
 
 [[steps]]
 wait = { exec = "wget -qO- http://127.0.0.1:8000/data.csv >/dev/null" } # or until a command succeeds

@@ -21,9 +21,9 @@ export type WriteStep = StepOf<"write", Write>;
 const schema = Type.Object({
   write: Type.Object(
     {
-      file: guestPath("The file; missing directories are made."),
-      text: optional(text("What is written.")),
-      from: optional(hostPath("Or: a file of the host, whose contents are written.")),
+      file: guestPath("The file. capsa creates missing directories."),
+      text: optional(text("The contents.")),
+      from: optional(hostPath("Or: a file of the host with the contents.")),
       mode: optional(fileMode('Permissions (default "0644").')),
     },
     {
@@ -36,7 +36,7 @@ const schema = Type.Object({
 
 const example = `
 [[steps]]
-# mode: permissions in octal (default "0644"). Missing directories are made.
+# mode: permissions in octal (default "0644"). capsa creates missing directories.
 write = { file = "/tmp/tool/count.sh", text = "exec wc -l", mode = "0755" }
 
 [[steps]]

@@ -19,7 +19,7 @@ interface Made {
 export function madeOfSteps(): Made[] {
   return [
     { file: "docs/steps.md", from: "<!-- made by `make docs` -->\n", to: "<!-- end -->\n", text: page() },
-    { file: "capsa.toml.example", from: "# ---- Steps,", to: "# ---- What `capsa mcp", text: example() },
+    { file: "capsa.toml.example", from: "# ---- Steps,", to: "# ---- Limits of a model", text: example() },
   ];
 }
 
@@ -49,7 +49,7 @@ function page(): string {
 function example(): string {
   const all = Object.values(kinds).map(({ example: text }) => text);
   const named = all.join("").replaceAll("[[steps]]\n", '[[steps]]\nsandbox = "service"\n');
-  return ` in order. Each does exactly one of ${Object.keys(kinds).join(", ")}: docs/steps.md. ----\n\n# sandbox: where it runs; needed only where the file has several sandboxes${named}\n`;
+  return ` in order. Each does exactly one of ${Object.keys(kinds).join(", ")}: docs/steps.md. ----\n\n# sandbox: where the step runs; needed only if the file has several sandboxes${named}\n`;
 }
 
 /** "expect.stdout.equals" and so on. */
