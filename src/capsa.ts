@@ -60,8 +60,8 @@ export const Capsa = {
   },
 
   /**
-   * The running sandbox of that name or id, whoever started it: `exited` and what is asked of it as if it were one's own.
-   * Disposing of it closes the connection only. Rejects with `SandboxNotFoundError`, or `VmmError` when it has just ended.
+   * The running sandbox of that name or id, whoever started it. It has all calls of your own sandboxes. Disposing of it
+   * only closes the connection. Rejects with `SandboxNotFoundError`, or with `VmmError` if it has just ended.
    * @example await using vm = await Capsa.attach("web");
    */
   attach(nameOrId: string): Promise<RunningSandbox> {
@@ -69,9 +69,9 @@ export const Capsa = {
   },
 
   /**
-   * Keep `size` sandboxes of that description ready, for whoever reserves one. Each has a name of its own, which begins
-   * with the description's. They start in the background; what fails is told to `onFailure` and tried again, after 0.2 to
-   * 30 s. Throws `SpecError` for a description that cannot be.
+   * Keep `size` sandboxes of that description ready. Each has its own name, which begins with the description's. They start
+   * in the background. A failure goes to `onFailure`, and the pool tries again after 0.2 to 30 s. Throws `SpecError` for an
+   * invalid description.
    * @example
    * ```ts no_run
    * await using pool = Capsa.pool(Capsa.sandbox(), 2, { onFailure: console.error });
@@ -83,8 +83,8 @@ export const Capsa = {
   },
 
   /**
-   * A private network, for sandboxes to join: it is there while any of them is. Plain data: another
-   * process that has it may join as well.
+   * A private network for sandboxes to join. It exists while any of them runs. It is plain data, so another process that
+   * has it may join too.
    * @example
    * const backend = Capsa.network();
    * await using files = await Capsa.sandbox().name("files").join(backend).run("/bin/httpd", ["-f"]).build();

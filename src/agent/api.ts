@@ -6,18 +6,18 @@ import type { AgentFiles, CallOptions } from "./files_api.ts";
 export type { Input, OutputStream } from "../wire/streams.ts";
 export type * from "./files_api.ts";
 
-/** Environment variables by name, in capitals; others go in `{ env: { … } }`, as what is no option would be a misspelt one. */
+/** Environment variables by name, in capitals. Put others in `{ env: { … } }`: here they could be misspelt options. */
 export type Environment = Readonly<Record<Uppercase<string>, string>> & {
   readonly [K in keyof ExecOptions]?: never;
 };
 
 /** Limits of one program, below those of its sandbox. */
 export interface Limits {
-  /** Memory, MiB. A program that wants more is killed with all it started, and its end has `oomKilled`. */
+  /** Memory, MiB. A program that wants more is killed with all its children, and its result has `oomKilled`. */
   readonly memoryMb?: number;
-  /** Processors' time: 0.5 is half of one, 0.01 the least. */
+  /** Processor time: 0.5 is half a processor; at least 0.01. */
   readonly cpus?: number;
-  /** Processes and threads; one more cannot be started (EAGAIN). */
+  /** Most processes and threads; starting another one fails (EAGAIN). */
   readonly pids?: number;
 }
 
@@ -28,24 +28,24 @@ export interface TerminalSize {
 }
 
 interface ProcessOptions {
-  /** Where stderr goes, if not into a stream of its own: among stdout, as it comes, or nowhere. */
+  /** Sends stderr into stdout, or nowhere, instead of into its own stream. */
   readonly stderr?: "stdout" | "discard";
   /** Added to the sandbox's environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Take nothing of the sandbox's environment. */
+  /** Do not use the sandbox's environment. */
   readonly clearEnv?: boolean;
   /** Working directory, absolute; the sandbox's root without. */
   readonly cwd?: string;
   /**
-   * Who it runs as; root without. A name, `"name:group"` or `"1000:1000"` is looked up in the sandbox's /etc/passwd and
-   * /etc/group, which also give its other groups, HOME and USER; a number is taken as it is, without other groups.
+   * User that it runs as (root). A name, `"name:group"` or `"1000:1000"` is looked up in the sandbox's /etc/passwd and
+   * /etc/group, which also give its other groups, HOME and USER. A number is used as it is, without other groups.
    */
   readonly user?: number | string;
-  /** Numeric group id, in place of all groups that `user` gives. */
+  /** Numeric group id, instead of all groups that `user` gives. */
   readonly group?: number;
-  /** What it and all it starts may use together; what it leaves behind then ends with it. */
+  /** Limits of the program and all its children together. With limits, its leftover children end with it. */
   readonly limits?: Limits;
-  /** Kill the process group after so many milliseconds; the result then has `timedOut`. No limit without. */
+  /** Kill the process group after this many milliseconds; the result then has `timedOut` (no limit). */
   readonly timeoutMs?: number;
   /** Aborting kills the process group and ends the call with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -55,49 +55,49 @@ export interface ExecOptions extends ProcessOptions {
   /** Standard input; empty without. */
   readonly stdin?: Input;
   /**
-   * Called with each piece of output as it comes; a promise that it gives is awaited, and holds the program back meanwhile.
-   * With it that output is not collected. If it throws, the program is killed and the call rejects with that.
+   * Called with each piece of output as it comes. If it returns a promise, the program waits for it. That output is not
+   * collected. If it throws, the program is killed and the call rejects with that error.
    */
   readonly onStdout?: (chunk: Uint8Array) => void;
   readonly onStderr?: (chunk: Uint8Array) => void;
   /**
-   * Most bytes that the program may print, stdout and stderr together, whether they are collected or passed on. Without it
-   * 67,108,864 are collected, and what is passed on has no limit.
+   * Most bytes of stdout plus stderr, collected or passed on. The default for collected output is 67,108,864; passed-on
+   * output has no limit.
    */
   readonly maxOutput?: number;
   /**
-   * What happens beyond `maxOutput`. `"truncate"`: the program goes on, and what it still prints is dropped. `"kill"`: it is
-   * killed. Both results have `truncated`, and what came before. Without it the program is killed, and the call rejects
-   * with OUTPUT_TOO_LARGE.
+   * What happens beyond `maxOutput`. `"truncate"`: the program goes on, and further output is dropped. `"kill"`: the
+   * program is killed. Both results have `truncated` and the output so far. Without it the program is killed, and the call
+   * rejects with OUTPUT_TOO_LARGE.
    */
   readonly onLimit?: "truncate" | "kill";
 }
 
 export interface SpawnOptions extends ProcessOptions {
-  /** `"pipe"` gives `stdin` to write to, anything else is fed by itself. A terminal is `"pipe"` without. */
+  /** `"pipe"` gives you `stdin` to write to; other input is written for you. The default with a terminal is `"pipe"`. */
   readonly stdin?: Input | "pipe";
   /**
-   * Give it a terminal, of 80 by 24 or another size: its stdin, stdout and stderr in one. All output then comes out of
-   * `stdout`, with `\r\n` ends; TERM is `"xterm"` unless `env` says otherwise.
+   * Give it a terminal of 80 by 24 or another size as stdin, stdout and stderr. All output then comes from `stdout`, with
+   * `\r\n` line ends. TERM is `"xterm"` unless `env` sets it.
    */
   readonly pty?: boolean | TerminalSize;
-  /** Bytes the guest may send ahead of the reader, stdout and stderr together (1,048,576; at most 4,194,304). */
+  /** Bytes that the guest may send ahead of the reader, for stdout and stderr together (1,048,576; at most 4,194,304). */
   readonly window?: number;
 }
 
-/** Of a process that goes on without this connection, see {@link Agent.spawn}. */
+/** Options of a process that outlives this connection, see {@link Agent.spawn}. */
 export interface DetachOptions extends Omit<SpawnOptions, "stdin" | "window"> {
   readonly detach: true;
-  /** `"pipe"` for those who attach to write to; end of file without. */
+  /** `"pipe"` lets those who attach write to it; otherwise it reads end of file. */
   readonly stdin?: "pipe";
 }
 
 export interface AttachOptions {
-  /** So many of the last bytes it printed before come first; all that is kept (64 KiB) without. */
+  /** First replay this many bytes of its earlier output (all that is kept: 64 KiB). */
   readonly replay?: number;
   /** As of {@link SpawnOptions}. */
   readonly window?: number;
-  /** Aborting lets go of the process, which goes on. */
+  /** Aborting detaches from the process, which goes on. */
   readonly signal?: AbortSignal;
 }
 
@@ -108,7 +108,7 @@ export interface ExitStatus {
   readonly signal: string | null;
   /** Killed because `timeoutMs` ran out. */
   readonly timedOut: boolean;
-  /** It, or something it started, was killed for want of the memory that `limits` gave. */
+  /** It or one of its children was killed because it exceeded the memory of `limits`. */
   readonly oomKilled: boolean;
   /** Exit code 0, in time. */
   readonly ok: boolean;
@@ -118,12 +118,12 @@ export interface ExecResult extends ExitStatus {
   /** Output as UTF-8 text; a byte that is not UTF-8 shows as U+FFFD. */
   readonly stdout: string;
   readonly stderr: string;
-  /** It printed more than `maxOutput`: this is how it began. */
+  /** It printed more than `maxOutput`; this is the beginning. */
   readonly truncated: boolean;
-  /** Output to the byte. */
+  /** Output as exact bytes. */
   readonly stdoutBytes: Uint8Array;
   readonly stderrBytes: Uint8Array;
-  /** From request to end, milliseconds on the host's clock. */
+  /** Milliseconds from request to end, by the host's clock. */
   readonly durationMs: number;
 }
 
@@ -138,29 +138,29 @@ export interface AgentProcess extends AsyncDisposable {
   /** Process id in the guest. */
   readonly pid: number;
   /**
-   * Output as it comes; the program waits for who reads it slowly. While one is read and the other never was, the last
-   * 256 KiB of the other are kept, and `dropped` counts the rest.
+   * Output as it comes. The program waits for a slow reader. If you read only one of the two streams, capsa keeps the last
+   * 256 KiB of the other and counts the rest in `dropped`.
    */
   readonly stdout: OutputStream;
-  /** Nothing where there is a terminal. */
+  /** Empty if the program has a terminal. */
   readonly stderr: OutputStream;
   /** Bytes that nobody read in time, see `stdout`. */
   readonly dropped: { readonly stdout: number; readonly stderr: number };
   /**
-   * Wait for a line of stdout or stderr that matches, and go on taking what the program prints, so that it is never held
-   * up: what it prints is not to be read by the streams then. A later call waits for a later line. Rejects with
-   * `AgentError`, whose message has the last lines: `ETIMEDOUT`, `PROCESS_ENDED` when it ended before.
+   * Wait for a line of stdout or stderr that matches. From then on capsa reads all output, so the program never blocks; do
+   * not read the streams as well. A later call waits for a later line. Rejects with `AgentError`, whose message has the
+   * last lines: `ETIMEDOUT`, or `PROCESS_ENDED` if the program ended first.
    * @example
    * await using server = await agent.spawn(["sh", "-c", "echo listening on 8000; sleep 60"]);
    * const [, port] = await server.waitFor(/listening on (\d+)/, { timeoutMs: 10_000 });
    */
   waitFor(pattern: RegExp | string, options?: WaitForOptions): Promise<RegExpExecArray>;
-  /** Standard input with `stdin: "pipe"` or a terminal, else null. Closing it is end of file. */
+  /** Standard input with `stdin: "pipe"` or a terminal, otherwise null. Closing it sends end of file. */
   readonly stdin: WritableStream<Uint8Array> | null;
   /** Settles when the program has ended and its output was delivered. */
   readonly exited: Promise<ExitStatus>;
   /**
-   * The same, for those who ask when they want to know.
+   * The same as a call.
    * @example const { exitCode, signal } = await child.wait();
    */
   wait(): Promise<ExitStatus>;
@@ -170,13 +170,13 @@ export interface AgentProcess extends AsyncDisposable {
    */
   kill(signal?: string | number): void;
   /**
-   * Change the size of its terminal, of which it is told by SIGWINCH; nothing for one that has none.
+   * Change the size of its terminal; the program gets SIGWINCH. Without a terminal nothing happens.
    * @example child.resize(120, 40);
    */
   resize(columns: number, rows: number): void;
 }
 
-/** A process in the background as `spawn` with `detach` leaves it. */
+/** A background process, as `spawn` with `detach` returns it. */
 export interface BackgroundProcess {
   /** Its number for `attachProcess`. */
   readonly id: number;
@@ -185,14 +185,14 @@ export interface BackgroundProcess {
 }
 
 /**
- * A process in the background, attached to. While it is, its output waits to be read as that of any other; `detach`,
- * disposing of it or closing the connection let it go on by itself.
+ * A background process that you are attached to. Meanwhile it waits for you to read its output. `detach`, disposing of it
+ * and closing the connection all let it run on.
  */
 export interface AttachedProcess extends AgentProcess, BackgroundProcess {
   /** Its stdin, stdout and stderr are a terminal. */
   readonly terminal: boolean;
   /**
-   * Let go of it: the streams end, `exited` rejects with ECANCELED, the process goes on.
+   * Detach: the streams end, `exited` rejects with ECANCELED, and the process goes on.
    * @example
    * const server = await agent.attachProcess(id);
    * server.detach();
@@ -200,7 +200,7 @@ export interface AttachedProcess extends AgentProcess, BackgroundProcess {
   detach(): void;
 }
 
-/** A process in the background as it is listed. */
+/** A background process in a list. */
 export interface ProcessEntry extends BackgroundProcess {
   /** The first 512 bytes of its arguments; a byte that is not UTF-8 shows as U+FFFD. */
   readonly argv: readonly string[];
@@ -224,16 +224,16 @@ export interface GuestInfo {
 }
 
 /**
- * The agent of one sandbox. Calls may overlap freely. Every call rejects with {@link AgentError} where the guest says
- * no, with {@link GuestLostError} when the sandbox or the connection ends, and with the signal's reason when aborted.
+ * The agent of one sandbox. Calls may overlap. A call rejects with {@link AgentError} if the guest refuses, with {@link
+ * GuestLostError} if the sandbox or the connection ends, and with the signal's reason if it is aborted.
  */
 export interface Agent extends AgentFiles, AsyncDisposable {
   /** Name and version of the agent. */
   readonly version: string;
 
   /**
-   * Run a program to its end. A string is run by `/bin/sh -c`, an array as it is. A program that fails is a result, not
-   * an error. The second argument is an environment or, when it has the name of an option, options.
+   * Run a program to its end. `/bin/sh -c` runs a string; an array runs without a shell. A failed program is a result, not
+   * an error. The second argument is an environment, or options if it has the name of an option.
    * @example const { stdout, exitCode } = await agent.exec("echo $GREETING", { GREETING: "hello" });
    * @example await agent.exec(["python3", "/project/script.py"], { cwd: "/project", timeoutMs: 60_000 });
    */
@@ -259,8 +259,8 @@ export interface Agent extends AgentFiles, AsyncDisposable {
   spawn(command: string | readonly string[], options?: SpawnOptions): Promise<AgentProcess>;
 
   /**
-   * Attach to a process in the background, running or ended: what is kept of its output comes first, then what it
-   * prints from now on. `ESRCH` for one that is not known; who was attached before is let go (`ECANCELED`).
+   * Attach to a background process, running or ended. First you get the output that was kept, then new output. Rejects with
+   * `ESRCH` if it is unknown. Whoever was attached before is detached (`ECANCELED`).
    * @example
    * await using server = await agent.attachProcess(id);
    * for await (const line of server.stdout.lines()) if (line.includes("listening")) break;
@@ -268,26 +268,26 @@ export interface Agent extends AgentFiles, AsyncDisposable {
   attachProcess(id: number, options?: AttachOptions): Promise<AttachedProcess>;
 
   /**
-   * The processes in the background that run, and the last that ended; the oldest first.
+   * The running background processes and the last that ended, the oldest first.
    * @example for (const { id, argv, status } of await agent.processes()) console.log(id, argv, status?.exitCode);
    */
   processes(options?: CallOptions): Promise<ProcessEntry[]>;
 
   /**
-   * What the guest says of itself.
+   * What the guest reports about itself.
    * @example const { kernel, cpus } = await agent.info();
    */
   info(options?: CallOptions): Promise<GuestInfo>;
 
   /**
-   * Round trip to the agent, milliseconds.
+   * Round-trip time to the agent, milliseconds.
    * @example console.log(await agent.ping());
    */
   ping(options?: CallOptions): Promise<number>;
 
   /**
-   * Ask the sandbox to end: TERM to the main process, KILL after `graceMs` (5000), sync, power off. Resolves once the
-   * agent has agreed; `vm.exited` tells the end.
+   * Ask the sandbox to end: TERM to the main process, KILL after `graceMs` (5000), sync, power off. Resolves when the agent
+   * has agreed; wait for the end with `vm.exited`.
    * @example
    * ```ts no_run
    * await agent.shutdown({ graceMs: 1000 });
@@ -296,7 +296,7 @@ export interface Agent extends AgentFiles, AsyncDisposable {
   shutdown(options?: CallOptions & { readonly graceMs?: number }): Promise<void>;
 
   /**
-   * Close the connection: what runs by it is killed, what is in the background is not. The sandbox goes on.
+   * Close the connection. Its programs are killed, background processes are not. The sandbox goes on.
    * @example await agent.close();
    */
   close(): Promise<void>;

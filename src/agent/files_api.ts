@@ -13,7 +13,7 @@ export interface CallOptions {
 export type FileType = "file" | "dir" | "symlink" | "fifo" | "socket" | "char" | "block";
 
 export interface DirEntry {
-  /** Name in its directory; where it is not UTF-8 the bad bytes show as U+FFFD and `nameBytes` has them. */
+  /** Name in its directory. Bytes that are not UTF-8 show as U+FFFD; `nameBytes` then has the exact bytes. */
   readonly name: string;
   readonly nameBytes?: Uint8Array;
   readonly type: FileType;
@@ -28,9 +28,9 @@ export interface FileStat extends Pick<DirEntry, "type" | "size" | "mode" | "mti
   /** Ids of its owner. */
   readonly user: number;
   readonly group: number;
-  /** Names that it has. */
+  /** Number of its names (hard links). */
   readonly links: number;
-  /** Last access, and last change of anything about it. */
+  /** Last access, and last change of contents or attributes. */
   readonly atime: Date;
   readonly ctime: Date;
 }
@@ -38,82 +38,82 @@ export interface FileStat extends Pick<DirEntry, "type" | "size" | "mode" | "mti
 export interface ReadOptions extends CallOptions {
   /** First byte (0). */
   readonly offset?: number;
-  /** At most so many bytes; to the end without. */
+  /** Most bytes to read (to the end). */
   readonly length?: number;
 }
 
 export interface WriteOptions extends CallOptions {
-  /** Permission bits: 0o644 for a new file, an existing one keeps its own. */
+  /** Permission bits (0o644 for a new file; an existing file keeps its own). */
   readonly mode?: number;
-  /** Make missing directories (0755). */
+  /** Create missing directories (0755). */
   readonly parents?: boolean;
-  /** Write into the file where it stands, from this byte on; what it holds before and after that stays. */
+  /** Write into the existing file from this byte on. The bytes before and after stay. */
   readonly offset?: number;
-  /** Write at the end of the file, into it. */
+  /** Append to the existing file. */
   readonly append?: boolean;
 }
 
 export interface StatOptions extends CallOptions {
-  /** Of a link: tell what it leads to (true), or of itself. */
+  /** For a link: describe its target (true), or the link itself. */
   readonly followSymlinks?: boolean;
 }
 
 export interface DiskUsageOptions extends CallOptions {
-  /** Also count what is at the path and all below it. */
+  /** Also count the path and everything below it. */
   readonly tree?: boolean;
 }
 
 /** A file system of the guest. */
 export interface DiskUsage {
-  /** Bytes; `free` is what programs without privileges can still have, and may be less than the rest. */
+  /** Bytes. `free` is what programs without privileges can still use; it may be less than `total - used`. */
   readonly total: number;
   readonly used: number;
   readonly free: number;
-  /** How many files, directories and the like there can be; all 0 where nobody counts. */
+  /** Number of files and directories that fit; all 0 if the file system does not count them. */
   readonly inodes: { readonly total: number; readonly used: number; readonly free: number };
-  /** With `tree`: the bytes that it takes, and the names in it, the path itself included. */
+  /** With `tree`: bytes and number of names, including the path itself. */
   readonly tree?: { readonly bytes: number; readonly entries: number };
 }
 
 export interface MkdirOptions extends CallOptions {
-  /** Make missing directories above it too (0755), and be content with one that is there. */
+  /** Also create missing parents (0755), and accept a directory that exists. */
   readonly recursive?: boolean;
-  /** Permission bits of a new one (0o755). */
+  /** Permission bits of a new directory (0o755). */
   readonly mode?: number;
 }
 
 export interface RemoveOptions extends CallOptions {
-  /** A directory with all that is in it. */
+  /** Remove a directory with its contents. */
   readonly recursive?: boolean;
-  /** Be content when nothing is there. */
+  /** Accept that nothing is there. */
   readonly force?: boolean;
 }
 
 export interface CopyOptions extends CallOptions {
-  /** A directory with all that is in it; `EISDIR` for one without. */
+  /** Copy a directory with its contents; without it a directory fails with `EISDIR`. */
   readonly recursive?: boolean;
 }
 
-/** What is left out of a tree that goes from one machine to the other: it would mean something else there. */
+/** Types that `upload` and `download` leave out, because they would mean something else on the other machine. */
 export type SpecialType = Exclude<FileType, "file" | "dir" | "symlink">;
 
 interface TransferOptions extends CallOptions {
-  /** Make missing directories above the destination. */
+  /** Create missing directories above the destination. */
   readonly parents?: boolean;
-  /** Told of each fifo, socket and device that is left out, by its path on this machine. */
+  /** Called for each fifo, socket and device that is left out, with its path on this machine. */
   readonly onSkip?: (path: string, type: SpecialType) => void;
 }
 
 export interface UploadOptions extends TransferOptions {
-  /** Ids that all of it is to belong to; root's without. */
+  /** Owner ids of everything in the guest (root). */
   readonly user?: number;
   readonly group?: number;
 }
 
 export interface DownloadOptions extends TransferOptions {
   /**
-   * Most bytes to take from the guest, names and all; more ends the call with `OUTPUT_TOO_LARGE`. A guest that is not
-   * trusted could fill the disk else.
+   * Most bytes to take from the guest, with names; more fails with `OUTPUT_TOO_LARGE`. Without it a hostile guest could
+   * fill your disk.
    */
   readonly maxBytes?: number;
 }
@@ -122,60 +122,59 @@ export interface DownloadOptions extends TransferOptions {
 export interface Transferred {
   /** Files, directories and links. */
   readonly entries: number;
-  /** Of files' data; holes are none. */
+  /** Bytes of file data, without holes. */
   readonly bytes: number;
-  /** What was left out, see `onSkip`. */
+  /** Number of entries left out, see `onSkip`. */
   readonly skipped: number;
 }
 
 export interface ListOptions extends CallOptions {
   /**
-   * Fail with `OUTPUT_TOO_LARGE` where the list is longer, as the guest tells it (16 MiB: some 200,000 entries). Here it
-   * takes several times as much memory.
+   * Longest list that the guest may send (16 MiB, some 200,000 entries); more fails with `OUTPUT_TOO_LARGE`. The list takes
+   * several times that memory here.
    */
   readonly maxBytes?: number;
 }
 
 export interface GlobOptions extends ListOptions {
-  /** Directory that the pattern is about, absolute ("/"). */
+  /** Absolute directory in which the pattern starts ("/"). */
   readonly cwd?: string;
   /** Let wildcards match names that begin with a dot (false). */
   readonly dot?: boolean;
 }
 
 export interface ChownOptions extends CallOptions {
-  /** Of a link: change what it leads to (true), or itself. */
+  /** For a link: change its target (true), or the link itself. */
   readonly followSymlinks?: boolean;
 }
 
 export interface WatchOptions {
-  /** All directories below too, as they come and go (false); links are not followed. */
+  /** Also watch all directories below, as they come and go (false); links are not followed. */
   readonly recursive?: boolean;
-  /** Tell of changes of permissions, owners and times too (false). */
+  /** Also report changes of permissions, owners and times (false). */
   readonly attributes?: boolean;
-  /** Aborting ends the iteration, without an error. */
+  /** Aborting ends the iteration without an error. */
   readonly signal?: AbortSignal;
 }
 
-/** What happened to a path of the guest, absolute. A byte of it that is not UTF-8 shows as U+FFFD. */
+/** What happened to an absolute path of the guest. Bytes that are not UTF-8 show as U+FFFD. */
 export type FileChange =
   | {
       readonly type: "create" | "modify" | "delete" | "attributes";
       readonly path: string;
       readonly directory: boolean;
     }
-  /** Both are watched: what comes from elsewhere is `create`, what goes there `delete`. */
+  /** Both places are watched. A move from elsewhere is `create`, a move to elsewhere `delete`. */
   | { readonly type: "rename"; readonly from: string; readonly to: string; readonly directory: boolean }
-  /** There were more changes than anybody took, and some were lost: look again at what is there. */
+  /** The reader was too slow, and some changes are lost: look at the directory again. */
   | { readonly type: "overflow" };
 
-/** Changes in the order in which they happened; it is read once. Ends by `break`, its signal, or with the directory. */
+/** Changes in their order, to be read once. `break`, the signal or the end of the directory ends it. */
 export interface Watcher extends AsyncIterable<FileChange>, AsyncDisposable {
-  /** Resolves once all that is there is watched; rejects with what ended it before. */
+  /** Resolves when everything is watched; rejects with whatever ended it before. */
   readonly ready: Promise<void>;
   /**
-   * The next change, once there is one. Rejects with `AgentError`, or `GuestLostError` when the sandbox or the connection
-   * ends.
+   * The next change. Rejects with `AgentError`, or with `GuestLostError` if the sandbox or the connection ends.
    * @example
    * await using changes = agent.watch("/output");
    * await changes.ready;
@@ -195,7 +194,7 @@ export interface Watcher extends AsyncIterable<FileChange>, AsyncDisposable {
 /** The calls on files of `Agent`. */
 export interface AgentFiles {
   /**
-   * Read a file whole into memory. `OUTPUT_TOO_LARGE` past 2 GiB: use `readFileStream`.
+   * Read a whole file into memory. Above 2 GiB it fails with `OUTPUT_TOO_LARGE`: use `readFileStream`.
    * @example const png = await agent.readFile("/output/plot.png");
    */
   readFile(path: string, options?: ReadOptions): Promise<Uint8Array>;
@@ -207,14 +206,14 @@ export interface AgentFiles {
   readTextFile(path: string, options?: ReadOptions): Promise<string>;
 
   /**
-   * Read a file of any size; errors come out of the stream. Cancelling it ends the call.
+   * Read a file of any size; the stream reports errors. Cancelling the stream ends the call.
    * @example for await (const chunk of agent.readFileStream("/output/video.mp4")) sink.write(chunk);
    */
   readFileStream(path: string, options?: ReadOptions): ReadableStream<Uint8Array>;
 
   /**
-   * Write a file of any size: to a temporary file beside it, renamed over it at the end. With `offset` or `append` it is
-   * written where it stands, and what was written stays when the call fails. Gives the count of bytes.
+   * Write a file of any size: to a temporary file beside it, which then replaces it. With `offset` or `append` it writes
+   * into the file, and a failed call leaves what it wrote. Resolves with the number of bytes.
    * @example await agent.writeFile("/tmp/run.sh", "echo hello\n", { mode: 0o755 });
    * @example await agent.writeFile("/data/big.bin", Bun.file("./big.bin").stream(), { parents: true });
    * @example await agent.writeFile("/var/log/mine", "one more line\n", { append: true });
@@ -222,28 +221,28 @@ export interface AgentFiles {
   writeFile(path: string, contents: Input, options?: WriteOptions): Promise<number>;
 
   /**
-   * Whether something is at a path; a dangling link is.
+   * Whether something is at a path; a dangling link counts.
    * @example if (await agent.exists("/output/done")) console.log("done");
    */
   exists(path: string, options?: CallOptions): Promise<boolean>;
 
   /**
-   * List a directory, `.` and `..` left out, in no particular order. `OUTPUT_TOO_LARGE` past `maxBytes`.
+   * List a directory in no particular order, without `.` and `..`. Fails with `OUTPUT_TOO_LARGE` above `maxBytes`.
    * @example for (const { name, type, size } of await agent.listDir("/output")) console.log(name, type, size);
    */
   listDir(path: string, options?: ListOptions): Promise<DirEntry[]>;
 
   /**
-   * What a path leads to: type, size, permissions, owner, times. `ENOENT` where nothing is.
+   * Type, size, permissions, owner and times of what a path leads to. `ENOENT` if nothing is there.
    * @example const { size, mtime } = await agent.stat("/output/report.pdf");
    * @example const isLink = (await agent.stat("/app", { followSymlinks: false })).type === "symlink";
    */
   stat(path: string, options?: StatOptions): Promise<FileStat>;
 
   /**
-   * How full the file system is that holds what a path leads to. With `tree` also what the path and all below it take, as
-   * `du -x` counts: links are not followed, other file systems are left out, a file with several names counts once. A tree
-   * of any size is counted; `ENAMETOOLONG` for one nested deeper than 256 directories.
+   * How full the file system of a path is. With `tree` also the size of the path and everything below it, as `du -x`
+   * counts: it does not follow links or enter other file systems, and counts a file with several names once. A tree may
+   * have any size; `ENAMETOOLONG` for one deeper than 256 directories.
    * @example
    * const { free, tree } = await agent.diskUsage("/project", { tree: true });
    * if (tree!.bytes > free) console.error("there is no room for a second one");
@@ -251,33 +250,33 @@ export interface AgentFiles {
   diskUsage(path: string, options?: DiskUsageOptions): Promise<DiskUsage>;
 
   /**
-   * Make a directory. `EEXIST` where something is, `ENOENT` where the one above is missing.
+   * Make a directory. `EEXIST` if something is there, `ENOENT` if its parent is missing.
    * @example await agent.mkdir("/data/in/2026", { recursive: true });
    */
   mkdir(path: string, options?: MkdirOptions): Promise<void>;
 
   /**
-   * Remove a file, a link (not what it leads to) or an empty directory; with `recursive` a directory with all below it,
-   * of any size and depth. Mount points, shares among them, are left alone with all that is in them (`EBUSY`). Aborting
-   * leaves what is not removed yet.
+   * Remove a file, a link (not its target) or an empty directory; with `recursive` a directory with everything below it, of
+   * any size and depth. Mount points, such as shares, stay with their contents (`EBUSY`). Aborting leaves what is not
+   * removed yet.
    * @example await agent.remove("/tmp/build", { recursive: true, force: true });
    */
   remove(path: string, options?: RemoveOptions): Promise<void>;
 
   /**
-   * The paths that match a pattern, in the order of their characters: relative to `cwd`, or absolute where the pattern is.
-   * `*`, `?`, `[…]`, `{a,b}` and `**` (any number of directories) are as in a shell; links are not followed on the way.
-   * Only what the pattern can reach is looked through. Names that are not UTF-8 are left out.
+   * The paths that match a pattern, sorted by character: relative to `cwd`, or absolute if the pattern is absolute. `*`,
+   * `?`, `[…]`, `{a,b}` and `**` (any number of directories) work as in a shell. The search follows no links and looks only
+   * where the pattern can match. Names that are not UTF-8 are left out.
    * @example const sources = await agent.glob("src/{lib,test}/*.[ch]", { cwd: "/project" });
    */
   glob(pattern: string, options?: GlobOptions): Promise<string[]>;
 
   /**
-   * Be told of changes in a directory, or of one file by its name, from now on. Who takes them slowly loses some of very
-   * many, and is told so (`overflow`); memory is bounded. In a share changes that this machine makes are told as well.
-   * A directory that comes with things in it, or is moved in, is followed by a `create` of each of them. After `delete` of
-   * the directory itself the iteration ends. `ENOENT` where nothing is, `ENOSPC` for more directories than the guest's
-   * kernel watches (`fs.inotify.max_user_watches`), which errors of the iteration are.
+   * Watch a directory, or one file by its name, from now on. A slow reader loses changes and gets `overflow`; memory is
+   * bounded. In a share, changes of this machine are reported too. A new directory that already has contents gives a
+   * `create` for each of them. After `delete` of the directory itself the iteration ends. It rejects with `ENOENT` if
+   * nothing is there, and with `ENOSPC` if the guest's kernel cannot watch more directories
+   * (`fs.inotify.max_user_watches`).
    * @example
    * await using changes = agent.watch("/project", { recursive: true, signal: AbortSignal.timeout(30_000) });
    * await changes.ready; // what happens from here on is told
@@ -289,8 +288,8 @@ export interface AgentFiles {
   watch(path: string, options?: WatchOptions): Watcher;
 
   /**
-   * Give something another name, in one step; a file, or an empty directory, that has it already is replaced. `EXDEV`
-   * from one file system to another, as into a share: copy, then remove.
+   * Rename something in one step. It replaces a file or an empty directory at the new name. `EXDEV` between file systems,
+   * such as into a share: copy, then remove.
    * @example await agent.rename("/output/report.tmp", "/output/report.pdf");
    */
   rename(from: string, to: string, options?: CallOptions): Promise<void>;

@@ -28,22 +28,22 @@ export type {
 export interface StartOptions {
   /** Aborting ends the start, and the sandbox with it. */
   readonly signal?: AbortSignal;
-  /** Told what the user should know: the engine that was taken and what it costs, … */
+  /** Called with what the user should know, such as the engine that was chosen and its cost. */
   readonly onNotice?: (notice: Notice) => void;
-  /** Told when the sandbox's network refuses something: each thing once in ten seconds. */
+  /** Called when the sandbox's network refuses something, at most once in ten seconds for each thing. */
   readonly onRefusal?: (refusal: NetworkRefusal) => void;
-  /** Told when a rule of `log` lets something through: each thing once in ten seconds. */
+  /** Called when a rule of `log` lets something through, at most once in ten seconds for each thing. */
   readonly onAccess?: (access: NetworkAccess) => void;
-  /** Outlive this process; its logs are kept after its end (the last 20 sandboxes). */
+  /** The sandbox outlives this process. capsa keeps the logs of the last 20 that ended. */
   readonly detached?: boolean;
   /**
-   * Changes in transactional shares outlive the sandbox, until somebody applies or discards them (`pendingChanges()`,
-   * `capsa diff`). Those of a detached one do anyway; else they end with it.
+   * Keep changes in transactional shares after the sandbox ends, until you apply or discard them (`pendingChanges()`,
+   * `capsa diff`). Those of a detached sandbox are always kept.
    */
   readonly keepChanges?: boolean;
 }
 
-/** Where the time from start to agent ready went, milliseconds. */
+/** How long each part of the way from start to agent took, milliseconds. */
 export interface BootTimings {
   /** Plan, initramfs and VMM: until the vCPUs run. */
   readonly spawnMs: number;
@@ -62,11 +62,12 @@ export interface BootTimings {
 /** Why a sandbox ended. */
 export interface SandboxExit {
   /**
-   * `main`: its main process ended; `shutdown`: it was asked to, or powered itself off; `stopped`: the power was cut;
-   * `ttl`: its time was over; `idle`: nothing had used it for as long as its `idleTimeout`; `failed`: it broke; `detached`: it goes on, and only this connection to it has ended.
+   * `main`: its main process ended; `shutdown`: the guest was asked to end, or powered itself off; `stopped`: its power was
+   * cut; `ttl`: its time ended; `idle`: nothing used it for its `idleTimeout`; `failed`: it broke; `detached`: it still
+   * runs, and only this connection ended.
    */
   readonly reason: "main" | "shutdown" | "stopped" | "ttl" | "idle" | "failed" | "detached";
-  /** Of the main process, where it ended: by exit code or by signal. */
+  /** Exit code of the main process, if it ended with one. */
   readonly exitCode: number | null;
   /** Name of the signal: `"SIGTERM"`. */
   readonly signal: string | null;
@@ -75,16 +76,16 @@ export interface SandboxExit {
 }
 
 /**
- * Something that happened to a sandbox, and when this process heard of it.
+ * Something that happened to a sandbox, and when this process learned of it.
  *
- * - `started`: its vCPUs run; `ready`: its agent listens; `exited`: the last one
- * - `paused`, `resumed`: by whomever
- * - `refusal`, `access`: as `onRefusal` and `onAccess` are told
- * - `oom`: the guest's kernel has killed a process for want of memory, of what `limits` gave it (`limited`) or of the guest's
- * - `expired`: it ends because of that
- * - `dropped`: so many events are missing here, as this reader was too far behind
+ * - `started`: its vCPUs run; `ready`: its agent listens; `exited`: the last event
+ * - `paused`, `resumed`: whoever did it
+ * - `refusal`, `access`: what `onRefusal` and `onAccess` get
+ * - `oom`: the guest's kernel killed a process for lack of memory: that of its `limits` (`limited`) or of the guest
+ * - `expired`: the sandbox ends for this reason
+ * - `dropped`: this reader was too slow, and this many events are missing here
  *
- * `main-started`, `main-exit`, `oom` and `expired` are the guest's word.
+ * The guest reports `main-started`, `main-exit`, `oom` and `expired`; a hostile guest can lie.
  */
 export type SandboxEvent = { readonly at: Date } & (
   | { readonly type: "started"; readonly ports: readonly PublishedPort[] }
@@ -105,49 +106,49 @@ export interface SandboxMetrics {
   readonly state: "starting" | "running" | "paused" | "ending";
   /** Since the start of its VMM, milliseconds. */
   readonly uptimeMs: number;
-  /** Processor time of this machine, of the guest's processors and of all that serves them, milliseconds. */
+  /** Processor time of this machine for the guest and the processes that serve it, milliseconds. */
   readonly cpuMs: number;
   readonly memory: {
     /** What the guest was given. */
     readonly sizeBytes: number;
-    /** What the guest is left with of that, see `setMemory`: as it says; absent while it is paused. */
+    /** Memory that the guest has left after `setMemory`, as it reports; absent while it is paused. */
     readonly currentBytes?: number;
-    /** What of this machine's memory it holds: of the guest's what it has touched, and the processes that serve it. */
+    /** Memory of this machine that the sandbox holds: guest memory in use, and the processes that serve it. */
     readonly residentBytes: number;
-    /** As the guest's kernel says, which has some for itself; absent while no agent answers. */
+    /** Total memory that the guest's kernel reports. It keeps some for itself. Absent while no agent answers. */
     readonly guestTotalBytes?: number;
-    /** What the guest's programs could still have; absent while no agent answers. */
+    /** Memory that the guest's programs can still get; absent while no agent answers. */
     readonly guestAvailableBytes?: number;
   };
-  /** Of files in shares and in the root file system's directories; what the guest has cached is not read again. */
+  /** Bytes of files in shares and in the root file system. Reads from the guest's cache do not count. */
   readonly shares: {
     readonly readBytes: number;
     readonly writtenBytes: number;
-    /** Of the guest's kernel, of whatever kind. */
+    /** Requests of the guest's kernel, of any kind. */
     readonly requests: number;
   };
   /** Ethernet frames, as the guest sees them; absent without a network. */
   readonly network?: { readonly receivedBytes: number; readonly sentBytes: number };
 }
 
-/** What a guest has done with a share, as the host's side saw it: what it has tried counts, whatever came of it. */
+/** How a guest has used a share, as the host saw it. Failed attempts count too. */
 export interface ShareUse {
   /** The share, by its place in the guest. */
   readonly guest: string;
-  /** Anything at all: looked at, read or written. That it was mounted is no use. */
+  /** The guest looked at, read or wrote something. Mounting does not count. */
   readonly used: boolean;
-  /** Something was made, changed or removed, or a file was opened for that. In a read-only share that was refused. */
+  /** The guest created, changed or removed something, or opened a file to write. In a read-only share that was refused. */
   readonly written: boolean;
   /**
-   * The share's own entries in and below which that was, sorted: the first of them, 1 KiB of names. What is not UTF-8, or
-   * what a terminal would obey, shows as `\xNN`, a backslash as `\x5c`.
+   * Top entries of the share that were used, sorted, up to 1 KiB of names. Bytes that are not UTF-8 and control characters
+   * show as `\xNN`, a backslash as `\x5c`.
    */
   readonly entries: readonly string[];
-  /** There were others. */
+  /** There were more. */
   readonly more: boolean;
 }
 
-/** A guest's vsock port as a Unix socket on the host; wherever a path is wanted, `${socket}` gives it. */
+/** A guest's vsock port as a Unix socket on the host. `${socket}` gives its path. */
 export interface VsockPort {
   readonly port: number;
   /** Path of the Unix socket; each connection to it is a stream to the port. */
@@ -185,12 +186,12 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   readonly runtimeDir: string;
   /** Started by another process and attached to. */
   readonly attached: boolean;
-  /** What is published, in the order of `publish`, with the ports that were free; empty until the vCPUs run. */
+  /** Published ports, in the order of `publish`, with the free ports that were chosen. Empty until the vCPUs run. */
   readonly ports: readonly PublishedPort[];
   /** Its network's rules, which can change while it runs. */
   readonly network: SandboxNetwork;
 
-  /** Resolves when the agent listens; rejects with {@link BootError} when that cannot be any more, or not in time. */
+  /** Resolves when the agent listens. Rejects with {@link BootError} if the boot fails or takes too long. */
   readonly ready: Promise<BootTimings>;
   /** Known once ready. */
   readonly timings: BootTimings | undefined;
@@ -198,12 +199,12 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   readonly exited: Promise<SandboxExit>;
 
   /**
-   * Output of the main process from its start (attached: from now on). Until somebody reads the last 1 MiB is kept; a
-   * reader may lag 64 MiB. What is dropped is counted in `dropped`.
+   * Output of the main process from its start (attached: from now on). capsa keeps the last 1 MiB until somebody reads. A
+   * reader may lag 64 MiB. `dropped` counts what was lost.
    */
   readonly stdout: ReadableStream<Uint8Array>;
   readonly stderr: ReadableStream<Uint8Array>;
-  /** Console of the guest: kernel and init. Kept and dropped as `stdout` is. */
+  /** Console of the guest: kernel and init. It is kept and dropped like `stdout`. */
   readonly console: ReadableStream<Uint8Array>;
   /** Bytes lost because nobody read in time. */
   readonly dropped: { readonly stdout: number; readonly stderr: number; readonly console: number };
@@ -214,17 +215,17 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   consoleTail(): string;
 
   /**
-   * The Unix socket of a guest port. The agent's port is open from the start, others are opened by the call.
+   * The Unix socket of a guest port. The agent's port is open from the start. This call opens others.
    * @example const socket = vm.vsockSocket(sandbox.agentPort());
    */
   vsockSocket(port: number): VsockSocket;
 
   /**
-   * Have a place of this machine lead to a server in the guest, which needs no network for it: to a port of the guest's
-   * 127.0.0.1, or else its ::1, or to the path of a Unix socket there. Waits until the sandbox is ready. Rejects with
-   * `HostError` (`PORT_IN_USE`, an errno name) when the place cannot be listened on, with `SpecError` for what is none,
-   * with {@link BootError} when the sandbox is never ready, and with the signal's reason. A connection that nobody in the
-   * guest takes is reset, and told to `onFailure`.
+   * Make a server in the guest reachable at a port or socket of this machine. The guest needs no network. `guestPort` is a
+   * port of the guest's 127.0.0.1 (or ::1), or the path of a Unix socket. The call waits until the sandbox is ready. It
+   * rejects with `HostError` (`PORT_IN_USE`, an errno name) if capsa cannot listen there, `SpecError` for a bad place,
+   * {@link BootError} if the sandbox never gets ready, or the signal's reason. A connection that no guest program accepts
+   * is reset and reported to `onFailure`.
    * @example
    * await using web = await vm.forward(8000);
    * const page = await fetch(web.url);
@@ -232,9 +233,9 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   forward(guestPort: number | string, options?: ForwardOptions): Promise<Forward>;
 
   /**
-   * Have a port of the guest's own loopback lead to one service of this machine, and to nothing else of it: to a port of
-   * 127.0.0.1, or to the path of a Unix socket. Waits until the sandbox is ready. Rejects with `AgentError` (`EADDRINUSE`)
-   * when the guest has that port in use, and otherwise as {@link forward} does.
+   * Make one service of this machine reachable at a port of the guest's loopback, and nothing else. `hostPort` is a port of
+   * 127.0.0.1, or the path of a Unix socket. The call waits until the sandbox is ready. It rejects with `AgentError`
+   * (`EADDRINUSE`) if the guest uses that port, and otherwise like {@link forward}.
    * @example
    * ```ts no_run
    * await using database = await vm.expose(5432);
@@ -244,27 +245,26 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   expose(hostPort: number | string, options?: ExposeOptions): Promise<Exposure>;
 
   /**
-   * What the guest has changed in its shares with `MountMode.Transaction`, in the order of the paths, and nobody has
-   * applied or discarded. Programs that write by mapped memory have to have it written (`msync`, closing) to be seen.
-   * Rejects with `CapsaError` `NO_CHANGES_KEPT` when the sandbox has ended and they with it, and with `HostFileError` when
-   * a file of this machine cannot be read.
+   * Changes of the guest in its shares with `MountMode.Transaction` that nobody has applied or discarded, sorted by path.
+   * Writes through mapped memory count after `msync` or closing. Rejects with `CapsaError` `NO_CHANGES_KEPT` if the sandbox
+   * has ended and its changes were not kept, and with `HostFileError` if capsa cannot read a file of this machine.
    * @example for (const { kind, path } of await vm.changes()) console.log(kind, path);
    */
   changes(): Promise<Change[]>;
 
   /**
-   * The same for people: a line a change and, for text, what differs, as `diff -u` has it. `paths`: those of the guest, or
-   * of directories above; without a list all changes, of an empty one none. Rejects as {@link changes} does, and with `NO_SUCH_CHANGE` for a path at which
-   * nothing has changed.
+   * The changes as text: one line each and, for text files, a diff as `diff -u` writes it. `paths` are files or directories
+   * of the guest. Leave `paths` out for all changes; an empty array gives an empty diff. Rejects like {@link changes}, and
+   * with `NO_SUCH_CHANGE` if nothing has changed at a path.
    * @example console.log(await vm.diff(["/project/src"]));
    * @example await Bun.write("agent.patch", await vm.diff(["/project"], { format: "git" })); // for `git apply`
    */
   diff(paths?: readonly string[], options?: DiffOptions): Promise<string>;
 
   /**
-   * Make changes in the shared directories, all or those at `paths`: each in one step, and all of them in the end, even if
-   * this process dies meanwhile. What this machine has changed since the start of the sandbox is refused, unless
-   * `force` is set. The guest goes on with its own files. Rejects as {@link diff} does.
+   * Write changes into the shared directories: all, or those at `paths`. Each change is one atomic step. If this process
+   * dies meanwhile, the next apply completes the rest. A path that this machine has changed since the start is refused,
+   * unless `force` is set. The guest keeps its own files. Rejects like {@link diff}.
    * @example
    * const { refused } = await vm.apply(["/project/src"]);
    * for (const { path, conflict } of refused) console.error(path, conflict);
@@ -272,16 +272,16 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   apply(paths?: readonly string[], options?: ApplyOptions): Promise<ApplyResult>;
 
   /**
-   * Have changes be none, all or those at `paths`: they are listed no more, and not applied, until the guest changes the
-   * same files again; a guest that runs goes on seeing them. Rejects as {@link diff} does.
+   * Drop all changes, or those at `paths`. They are not listed or applied any more, until the guest changes the same files
+   * again. A running guest still sees its files. Rejects like {@link diff}.
    * @example await vm.discard(["/project/node_modules"]);
    */
   discard(paths?: readonly string[]): Promise<Change[]>;
 
   /**
-   * What happens to it, from its start (attached: from then on, with `ready` and `paused` where it is) to its end; the loop
-   * ends with `exited`. The last 1024 events are kept for who comes or reads late; what is lost beyond that is told as
-   * `dropped`. Aborting ends the loop with the signal's reason.
+   * Events from the start of the sandbox (attached: from now on, with `ready` and `paused` if they hold) to `exited`, which
+   * ends the loop. capsa keeps the last 1024 events for late readers and reports lost ones as `dropped`. Aborting ends the
+   * loop with the signal's reason.
    * @example
    * ```ts no_run
    * for await (const event of vm.events()) {
@@ -292,8 +292,8 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   events(options?: { readonly signal?: AbortSignal }): AsyncGenerator<SandboxEvent, void, void>;
 
   /**
-   * How its processes on this machine are confined: a list of layers for `"capsa-vmm"` and, under engine qemu, `"qemu"`.
-   * Rejects with `VmmError` `VMM_GONE` once it has ended.
+   * How its processes on this machine are confined: layers for `"capsa-vmm"` and, with engine qemu, `"qemu"`. Rejects with
+   * `VmmError` `VMM_GONE` after its end.
    * @example
    * const layers = Object.values(await vm.confinement()).flat();
    * if (!layers.every(({ applied }) => applied)) console.error("this machine lacks layers of confinement");
@@ -301,28 +301,28 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   confinement(): Promise<Confinement>;
 
   /**
-   * What it uses. Rejects with `VmmError` `VMM_GONE` once it has ended.
+   * What it uses. Rejects with `VmmError` `VMM_GONE` after its end.
    * @example
    * const { cpuMs, memory } = await vm.metrics();
    */
   metrics(): Promise<SandboxMetrics>;
 
   /**
-   * Which of its shares were used so far or, once it has ended, until then; in the order of the specification, without those
-   * in mode `transaction`, whose changes `changes()` tells. Rejects with `VmmError` `VMM_GONE` where its VMM was killed.
+   * Which of its shares the guest has used, until now or until its end, in the order of the specification. For shares in
+   * mode `transaction` see `changes()`. Rejects with `VmmError` `VMM_GONE` if its VMM was killed.
    * @example
    * const unused = (await vm.shareUse()).filter(({ used }) => !used);
    */
   shareUse(): Promise<ShareUse[]>;
 
   /**
-   * Have the guest make do with so much memory, bytes or `"512M"`, at most what it was started with: what it gives up is this
-   * machine's again, until it is set to more. Resolves once the guest has come so far, with what it has. A guest can refuse,
-   * or take it back: this is no limit to a hostile one, whose memory never exceeds what it was started with.
+   * Ask the guest to use only this much memory, in bytes or as `"512M"`. It can be at most the memory that the sandbox
+   * started with. This machine gets the rest back until you raise the number. Resolves with the size that the guest has
+   * reached. A hostile guest can refuse or take memory back, but never has more than at the start.
    *
-   * Rejects with `SpecError` for what is no size, and with `VmmError`: `EINVAL` above what it was started with, `ETIMEDOUT`
-   * when the guest has not come so far in time (it goes on trying), `EBUSY` while it is paused, `ENODEV` where engine `qemu`
-   * had no place for the device (with a network, shares and three private networks and more).
+   * Rejects with `SpecError` for a bad size, and with `VmmError`: `EINVAL` above the size at the start, `ETIMEDOUT` if the
+   * guest does not get there in time (the request stays in force), `EBUSY` while it is paused, `ENODEV` if engine `qemu`
+   * had no room for the device (with a network, shares and three or more private networks).
    * @example
    * await vm.setMemory("448M");
    * await vm.setMemory("512M");
@@ -330,7 +330,7 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   setMemory(size: number | string, options?: SetMemoryOptions): Promise<number>;
 
   /**
-   * Exit code of the main process: 128 + n when signal n ended it. `VmmError` when the sandbox ended without.
+   * Exit code of the main process: 128 + n if signal n ended it. `VmmError` if the sandbox ended without one.
    * @example
    * ```ts no_run
    * process.exitCode = await vm.wait();
@@ -339,7 +339,7 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   wait(): Promise<number>;
 
   /**
-   * Ask the sandbox to end, and end it when it has not after `graceMs` (5000) and two seconds more.
+   * Ask the sandbox to end. If it still runs `graceMs` (5000) plus two seconds later, end it.
    * @example
    * ```ts no_run
    * await vm.stop({ graceMs: 1000 });
@@ -357,19 +357,19 @@ export interface RunningSandbox extends AgentCalls, AsyncDisposable {
   kill(): Promise<SandboxExit>;
 
   /**
-   * Hold the vCPUs: the guest stands still until {@link resume}.
+   * Stop the vCPUs until {@link resume}.
    * @example await vm.pause(); await vm.resume();
    */
   pause(): Promise<void>;
 
   /**
-   * Let them go on.
+   * Let the vCPUs run again.
    * @example await vm.pause(); await vm.resume();
    */
   resume(): Promise<void>;
 
   /**
-   * Let it outlive this process, and close the connection to it: `exited` and the streams end here.
+   * Let it outlive this process. Here the connection, `exited` and the streams end.
    * @example
    * ```ts no_run
    * await vm.detach();

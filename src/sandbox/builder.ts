@@ -22,8 +22,8 @@ import { startReady } from "./open.ts";
 import { startSandbox } from "./start.ts";
 
 /**
- * What the guest may do with a share: read it; write it; or write beside it, where `vm.changes()` and `vm.diff()` show
- * what it did, and the directory stays as it is until `vm.apply()`.
+ * What the guest may do with a share: read it; write it; or write beside it. In the last mode `vm.changes()` and
+ * `vm.diff()` show its changes, and the directory stays the same until `vm.apply()`.
  */
 export const MountMode = { ReadOnly: "ro", ReadWrite: "rw", Transaction: "transaction" } as const;
 export type MountMode = (typeof MountMode)[keyof typeof MountMode];
@@ -55,24 +55,24 @@ export type UserNatOptions = Partial<Omit<UserNetwork, "mode" | "bytesPerSecond"
 export interface ShareOptions {
   /** Read-only without. */
   readonly mode?: MountMode;
-  /** Who the guest sees as owner: `root` for all files, unless this says otherwise. */
+  /** Owner of all files in the eyes of the guest (`root`). */
   readonly ownership?: Ownership | "root" | "caller" | "passthrough";
-  /** How long the guest may trust its cache: `auto` one second, `always` for good, `never`. */
+  /** How long the guest may use its cache: `auto` one second, `always` forever, `never`. */
   readonly cache?: ShareSpec["cache"];
   /**
-   * Whose the locks are that the guest takes on files (flock, fcntl): `host`, then they and those of this machine's
-   * programs exclude one another, or `guest`. `host` with `MountMode.ReadWrite`, otherwise `guest`;
-   * `MountMode.Transaction` has no `host`.
+   * Where the guest's file locks (flock, fcntl) count. `host`: programs of the guest and of this machine exclude each
+   * other. `guest`: only inside the guest. The default is `host` with `MountMode.ReadWrite`, otherwise `guest`;
+   * `MountMode.Transaction` cannot have `host`.
    */
   readonly locks?: ShareSpec["locks"];
   /**
-   * With `MountMode.ReadWrite`: paths below the directory that the guest can neither change nor make, with all that is below
-   * them, such as what this machine runs: `[".git/hooks", ".git/config"]`.
+   * With `MountMode.ReadWrite`: paths in the directory that the guest can neither change nor create, with everything below
+   * them. Protect what this machine runs: `[".git/hooks", ".git/config"]`.
    */
   readonly protect?: ShareSpec["protect"];
   /**
-   * How much the guest may add, with `MountMode.ReadWrite` or `MountMode.Transaction`, in bytes or as "512M" or "2G": more is
-   * refused as by a full disk (`ENOSPC`), and `df` in the guest says how much is left. Any amount without it.
+   * Most data that the guest may add, with `MountMode.ReadWrite` or `MountMode.Transaction`: bytes, "512M" or "2G". Beyond
+   * it writes fail as on a full disk (`ENOSPC`). `df` in the guest shows what is left. No limit without it.
    */
   readonly size?: number | string;
 }
@@ -116,9 +116,9 @@ interface Settings<Self> {
    */
   memoryMb(mb: number | string): Self;
   /**
-   * Show a directory of the host, or one regular file and nothing else of its directory, in the guest, mounted before
-   * the main process starts. A relative host path is taken from the working directory. A file is the one that was there
-   * at the start: one that is renamed over it later is not seen.
+   * Show a directory of the host, or one regular file, in the guest. It is mounted before the main process starts. A
+   * relative host path starts at the working directory. A shared file stays the one from the start: the guest does not see
+   * a file that is renamed over it later.
    * @example Capsa.sandbox().share("./src", "/src", MountMode.ReadOnly)
    * @example Capsa.sandbox().share("./app.conf", "/etc/app.conf", MountMode.ReadOnly)
    * @example Capsa.sandbox().share("./out", "/out", { mode: MountMode.ReadWrite, ownership: "caller" })
@@ -133,18 +133,18 @@ interface Settings<Self> {
    */
   rootfs(rootfs: "base" | "host" | (string & {}) | { readonly directory: string }): Self;
   /**
-   * Environment of the main process and of every exec; several calls add up.
+   * Environment of the main process and of every exec. Several calls add up.
    * @example Capsa.sandbox().env({ LANG: "C.UTF-8" })
    */
   env(variables: Readonly<Record<string, string>>): Self;
   /**
-   * Labels, at most 64, by which it is told and chosen: `capsa ps --label team=x`; several calls add up.
+   * At most 64 labels to select sandboxes: `capsa ps --label team=x`. Several calls add up.
    * @example Capsa.sandbox().labels({ team: "x" })
    */
   labels(labels: Readonly<Record<string, string>>): Self;
   /**
-   * A secret that never enters the guest: the variable `name` holds a placeholder there, which becomes the value in
-   * headers of requests to the secret's hosts, and stays a placeholder in all others. It needs a network.
+   * A secret that never enters the guest. There the variable `name` holds a placeholder. A proxy replaces it with the value
+   * in headers of requests to the secret's hosts, and nowhere else. It needs a network.
    * @example Capsa.sandbox().secret("TOKEN", { from: "env:TOKEN", hosts: ["api.example.org:443"] })
    * @example Capsa.sandbox().secret("KEY", { from: "file:./key", hosts: ["api.example.org"], header: "X-Api-Key" })
    */
@@ -160,47 +160,46 @@ interface Settings<Self> {
    */
   initrd(path: string): Self;
   /**
-   * No network, as it is anyway.
+   * No network. This is the default.
    * @example Capsa.sandbox().noNetwork()
    */
   noNetwork(): Self;
   /**
-   * Network of the sandbox; none, unless this says otherwise.
+   * Network of the sandbox (none).
    * @example Capsa.sandbox().network(NetworkMode.UserNat({ allow: ["deb.debian.org:80"] }))
    */
   network(mode: NetworkMode): Self;
   /**
-   * Join a private network as well, which `Capsa.network` has made: sandboxes on it find each other by their names, or `as`. At
-   * most four.
+   * Join a private network that `Capsa.network` has made; at most four. Its sandboxes find each other by their names, or by
+   * `as`.
    * @example const backend = Capsa.network(); Capsa.sandbox().name("db").join(backend)
    */
   join(network: PrivateNetwork, as?: string): Self;
   /**
-   * What runs the vCPUs: `"auto"` takes KVM where it is of use.
+   * What runs the vCPUs. `"auto"` takes KVM if it is fast, otherwise QEMU.
    * @example Capsa.sandbox().engine("qemu")
    */
   engine(engine: SandboxSpec["engine"]): Self;
   /**
-   * Confinement of the VMM's process, and of QEMU's, on the host: `"require"` fails where a layer cannot be had.
+   * Confinement of the processes of VMM and QEMU on the host. With `"require"` the start fails if a layer is missing.
    * @example Capsa.sandbox().confine("require")
    */
   confine(confine: SandboxSpec["confine"]): Self;
   /**
-   * Limit from start to a listening agent, milliseconds or a text with its unit (30,000).
+   * Longest time from start to a listening agent, milliseconds or a text with its unit (30,000).
    * @example Capsa.sandbox().bootTimeout(5_000)
    * @example Capsa.sandbox().bootTimeout("5s")
    */
   bootTimeout(ms: number | string): Self;
   /**
-   * End it so long after its start, milliseconds or a text with its unit, whoever started it and whatever became of them. The main process has
-   * five seconds then.
+   * End the sandbox this long after its start, milliseconds or a text with its unit, even if the program that started it is
+   * gone. The main process then gets five seconds.
    * @example Capsa.sandbox().ttl("1h")
    */
   ttl(ms: number | string): Self;
   /**
-   * End it in the same way when no call of the agent and no forwarded stream was open for so long, milliseconds or a text with
-   * its unit.
-   * Programs in the background, and the main process, do not count.
+   * End it in the same way after this time without a call of the agent or a forwarded stream, milliseconds or a text with
+   * its unit. The main process and background programs do not count.
    * @example Capsa.sandbox().idleTimeout("10m")
    */
   idleTimeout(ms: number | string): Self;

@@ -17,12 +17,12 @@ const LAST_RETRY_MS = 30_000;
 const NAME_LENGTH = 23;
 
 export interface PoolOptions extends Pick<StartOptions, "onNotice" | "onRefusal"> {
-  /** Told when one could not be started, or ended before anybody had it, and when the next is tried, milliseconds. */
+  /** Called when a sandbox fails to start or ends unreserved. `retryMs`: time until the next try. */
   readonly onFailure?: (error: Error, retryMs: number) => void;
 }
 
 /**
- * Keeps sandboxes ready, each for one use. Disposing of it ends those that nobody has reserved.
+ * Keeps sandboxes ready, each for one use. Disposing of the pool ends those that nobody has reserved.
  * @example
  * ```ts no_run
  * await using pool = Capsa.pool(Capsa.sandbox().rootfs("host"), 4);
@@ -35,13 +35,13 @@ export interface SandboxPool extends AsyncDisposable {
   readonly size: number;
   /** How many are ready now. */
   readonly ready: number;
-  /** Why the last one failed; undefined once one has started again. */
+  /** Why the last start failed; undefined after one has succeeded again. */
   readonly failure: Error | undefined;
 
   /**
-   * One that is ready, as soon as there is one; who waits longest is served first. It is the caller's from then on, who
-   * ends it; another one takes its place. A start that fails is tried again, so give a signal where waiting has an end.
-   * Rejects with the signal's reason, with `CapsaError` `POOL_CLOSED`.
+   * Take a ready sandbox, or wait for one; whoever waits longest is served first. The caller owns it and ends it. The pool
+   * starts another one. A failed start is tried again, so pass a signal to limit the wait. Rejects with the signal's
+   * reason, or with `CapsaError` `POOL_CLOSED`.
    * @example
    * ```ts no_run
    * await using vm = await pool.reserve({ signal: AbortSignal.timeout(10_000) });
@@ -50,7 +50,7 @@ export interface SandboxPool extends AsyncDisposable {
   reserve(options?: { readonly signal?: AbortSignal }): Promise<RunningSandbox>;
 
   /**
-   * One that is ready now, or undefined. Throws `CapsaError` `POOL_CLOSED`.
+   * Take a ready sandbox, or undefined if there is none. Throws `CapsaError` `POOL_CLOSED`.
    * @example
    * ```ts no_run
    * await using vm = pool.tryReserve() ?? (await Capsa.sandbox().run("/bin/sleep", ["60"]).build());
@@ -59,7 +59,7 @@ export interface SandboxPool extends AsyncDisposable {
   tryReserve(): RunningSandbox | undefined;
 
   /**
-   * End those that are ready, and those that start; resolves when they have ended.
+   * End the ready sandboxes and those that start. Resolves when all have ended.
    * @example
    * ```ts no_run
    * await pool.close();
