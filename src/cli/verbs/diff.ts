@@ -47,10 +47,7 @@ export function diff(program: Command, cli: Cli): void {
 async function run(words: readonly string[], options: Options, { terminal }: Cli): Promise<void> {
   const { format, json } = options;
   if (format === "git" && (options.summary || json))
-    throw new UsageError(
-      "--format git cannot be combined with --summary or --json",
-      "give one of them",
-    );
+    throw new UsageError("--format git cannot be combined with --summary or --json", "give one of them");
   const { changes, paths } = await chooseChanges(words);
   const reader = isTerminal(1) ? "person" : "program";
   if (format === "git") {
