@@ -7,6 +7,7 @@ import { type RunnableSandbox, type SandboxBuilder, sandboxBuilder } from "./san
 import { open } from "./sandbox/open.ts";
 import { type PoolOptions, type SandboxPool, sandboxPool } from "./sandbox/pool.ts";
 import { attach } from "./sandbox/registry.ts";
+import { START_OPTIONS } from "./sandbox/start.ts";
 import type { SandboxOptions } from "./spec/options.ts";
 import type { PrivateNetwork } from "./spec/spec.ts";
 import type { RawVm, VmOptions } from "./vm/api.ts";
@@ -29,7 +30,7 @@ export const Capsa = {
    *   network: { allow: ["registry.npmjs.org:443"] },
    * });
    */
-  open(options: SandboxOptions = {}, start: StartOptions = {}): Promise<RunningSandbox> {
+  async open(options: SandboxOptions = {}, start: StartOptions = {}): Promise<RunningSandbox> {
     return open(options, start);
   },
 
@@ -109,4 +110,4 @@ export const Capsa = {
   },
 } as const;
 
-guardMethods(Capsa);
+guardMethods(Capsa, { open: START_OPTIONS });

@@ -19,7 +19,7 @@ import type {
 import type { RunningSandbox, StartOptions } from "./api.ts";
 import { madeUpName } from "./name.ts";
 import { startReady } from "./open.ts";
-import { startSandbox } from "./start.ts";
+import { START_OPTIONS, startSandbox } from "./start.ts";
 
 /**
  * What the guest may do with a share: read it; write it; or write beside it. In the last mode `vm.changes()` and
@@ -375,7 +375,8 @@ class Builder implements SandboxBuilder, RunnableSandbox {
   }
 }
 
-guardMethods(Builder.prototype);
+const FIRST = { ...START_OPTIONS, at: 0 };
+guardMethods(Builder.prototype, { build: FIRST, start: FIRST });
 
 /** To be described further: `spec`, or a sandbox of one virtual processor and 512 MiB with busybox and no network. */
 export function sandboxBuilder(spec: Partial<SandboxSpec> = {}): SandboxBuilder {

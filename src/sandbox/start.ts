@@ -24,10 +24,11 @@ import { type GuestAddition, guestPlan, layOut, vmmConfig, withImage } from "./p
 import { noticesOfProtection, protections } from "./protect.ts";
 import { SandboxHandle } from "./running.ts";
 
-const START_OPTIONS = named<StartOptions>(1, {
+/** Behind the specification. */
+export const START_OPTIONS = named<StartOptions>(1, {
   ...({ signal: true, onNotice: true, onRefusal: true, onAccess: true } as const),
   ...({ detached: true, keepChanges: true } as const),
-}).names;
+});
 
 /**
  * Boot what `spec` says; resolves once the vCPUs run (`vm.ready` tells when the agent listens). Throws `SpecError` for
@@ -38,7 +39,7 @@ const START_OPTIONS = named<StartOptions>(1, {
  */
 export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}): Promise<RunningSandbox> {
   return guard("startSandbox", [options], async () => {
-    checkOptions("startSandbox", options, START_OPTIONS);
+    checkOptions("startSandbox", options, START_OPTIONS.names);
     options.signal?.throwIfAborted();
     const asked = toSpec(spec);
     validateSpec(asked);

@@ -131,3 +131,17 @@ test("paths are not expanded, and what a shell would expand is refused", () => {
     box.share("./~", "/src", MountMode.ReadOnly).share("/a~b/$x", "/b", MountMode.ReadOnly),
   ).not.toThrow();
 });
+
+test("options of a start that there are not are refused by the name of the call that was made", async () => {
+  const wrong = { singal: AbortSignal.timeout(1) } as object;
+  const refused = (call: string) =>
+    expect.objectContaining({ message: `${call} has no option "singal"`, hint: 'it has "signal"' });
+  await expect(Capsa.open({}, wrong)).rejects.toEqual(refused("open"));
+  await expect(Capsa.sandbox().start(wrong)).rejects.toEqual(refused("start"));
+  await expect(Capsa.sandbox().build(wrong)).rejects.toEqual(refused("build"));
+  await expect(Capsa.open({ memroy: "1G" } as object)).rejects.toMatchObject({
+    name: "SpecError",
+    field: "memroy",
+    hint: 'did you mean "memory"?',
+  });
+});
