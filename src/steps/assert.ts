@@ -17,13 +17,13 @@ import {
   tooLong,
 } from "./match.ts";
 
-interface FileAssertion {
+export interface FileAssertion {
   readonly file: string;
   readonly exists: boolean;
   readonly match?: TextMatch;
 }
 
-interface ChangesAssertion {
+export interface ChangesAssertion {
   /** All there are, in any order: "created /project/a.txt". */
   readonly changes: readonly string[];
 }

@@ -9,7 +9,7 @@ import type { Mismatch, ProjectStep } from "./api.ts";
 import type { StepKind, StepOf } from "./kind.ts";
 import { Capture, mismatches, resolveMatch, type TextMatch, TextMatchSchema, tooLong } from "./match.ts";
 
-interface Exec {
+export interface Exec {
   readonly argv: readonly [string, ...string[]];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd?: string;

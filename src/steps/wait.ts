@@ -11,7 +11,7 @@ import { commandTitle } from "./exec.ts";
 import type { StepContext, StepKind, StepOf, StepPlace } from "./kind.ts";
 import { Capture, quote, resolvePattern } from "./match.ts";
 
-interface Wait {
+export interface Wait {
   /** What is waited for, in words. */
   readonly what: string;
   readonly until: Condition;

@@ -9,7 +9,7 @@ import { unexpanded } from "../host/written.ts";
 import { closed, fileMode, guestPath, hostPath, optional, text } from "../spec/forms.ts";
 import type { StepKind, StepOf } from "./kind.ts";
 
-interface Write {
+export interface Write {
   readonly file: string;
   /** What is written: a text, or the contents of a file of the host (absolute path), read when the step runs. */
   readonly contents: { readonly text: string } | { readonly from: string };
