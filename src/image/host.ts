@@ -138,15 +138,12 @@ async function filesIn(directory: string): Promise<string[]> {
  * `host` are links into its /usr, as they are on current distributions.
  */
 export async function makeHostSkeleton(root: string, host = "/"): Promise<void> {
-  for (const [path, mode] of EMPTY) {
-    await fs.mkdir(join(root, path));
-    await fs.chmod(join(root, path), mode);
-  }
+  for (const [path, mode] of EMPTY) await makeDirectory(join(root, path), mode);
   const etc = join(host, "etc");
   const into = (path: string) => join(root, "etc", path);
   await Promise.all([
     linkTopLevel(root, host),
-    ...Object.entries(MADE).map(([path, text]) => fs.writeFile(join(root, path), `${text}\n`)),
+    ...Object.entries(MADE).map(([path, text]) => makeFile(join(root, path), `${text}\n`)),
     ...LOADER.map((name) => copyPlain(join(etc, name), into(name))),
     copyLinks(join(etc, "alternatives"), into("alternatives")),
     ...CERTIFICATES.map((path) => copyCertificates(join(etc, path), into(path), host)),
@@ -175,12 +172,24 @@ async function linkTopLevel(root: string, host: string): Promise<void> {
 /** A file, or a directory of files: no link is followed, nothing unreadable is an error. */
 async function copyPlain(from: string, to: string): Promise<void> {
   const status = await look(from);
-  if (status?.isFile()) await fs.writeFile(to, await fs.readFile(from));
+  if (status?.isFile()) await makeFile(to, await fs.readFile(from));
   if (!status?.isDirectory()) return;
-  await fs.mkdir(to);
+  await makeDirectory(to);
   for (const name of await fs.readdir(from))
     if ((await look(join(from, name)))?.isFile())
-      await fs.writeFile(join(to, name), await fs.readFile(join(from, name)));
+      await makeFile(join(to, name), await fs.readFile(join(from, name)));
+}
+
+/** For everybody in the guest, whatever the umask is of the start that makes it. */
+async function makeDirectory(path: string, mode = 0o755): Promise<void> {
+  const first = await fs.mkdir(path, { recursive: true });
+  for (let at = path; first !== undefined && at.length >= first.length; at = dirname(at))
+    await fs.chmod(at, mode);
+}
+
+async function makeFile(path: string, contents: string | Uint8Array): Promise<void> {
+  await fs.writeFile(path, contents);
+  await fs.chmod(path, 0o644);
 }
 
 /** A link into /usr or /proc, as it is. */
@@ -192,7 +201,7 @@ async function copyLink(from: string, to: string): Promise<void> {
 
 async function copyLinks(from: string, to: string): Promise<void> {
   if (!(await look(from))?.isDirectory()) return;
-  await fs.mkdir(to);
+  await makeDirectory(to);
   await Promise.all((await fs.readdir(from)).map((name) => copyLink(join(from, name), join(to, name))));
 }
 
@@ -202,7 +211,7 @@ async function copyLinks(from: string, to: string): Promise<void> {
  */
 async function copyCertificates(from: string, to: string, host: string): Promise<void> {
   if (!(await look(from))?.isDirectory()) return;
-  await fs.mkdir(to, { recursive: true });
+  await makeDirectory(to);
   const copy = async (name: string): Promise<void> => {
     const path = join(from, name);
     if ((await look(path))?.isSymbolicLink()) {
@@ -212,7 +221,7 @@ async function copyCertificates(from: string, to: string, host: string): Promise
         return fs.symlink(given, join(to, name));
     }
     const contents = await certificates(path);
-    if (contents !== undefined) await fs.writeFile(join(to, name), contents);
+    if (contents !== undefined) await makeFile(join(to, name), contents);
   };
   await Promise.all((await fs.readdir(from)).map(copy));
 }

@@ -47,6 +47,30 @@ async function skeletonOf(from: string): Promise<string> {
   return root;
 }
 
+test("everybody in the guest may read it, whatever the umask of who made it", async () => {
+  const from = host(
+    "closed",
+    {
+      "etc/ld.so.cache": "cache",
+      "etc/ld.so.conf.d/libc.conf": "/usr/local/lib",
+      "etc/pki/tls/certs/own.pem": CERTIFICATE,
+    },
+    { bin: "usr/bin", sbin: "usr/sbin", lib: "usr/lib", "etc/alternatives/awk": "/usr/bin/mawk" },
+  );
+  const umask = process.umask(0o077);
+  try {
+    const root = await skeletonOf(from);
+    const closed = (readdirSync(root, { recursive: true }) as string[]).filter((path) => {
+      const status = lstatSync(join(root, path));
+      const needed = status.isDirectory() ? 0o005 : 0o004;
+      return path !== "root" && (status.mode & needed) !== needed;
+    });
+    expect(closed).toEqual([]);
+  } finally {
+    process.umask(umask);
+  }
+});
+
 test("links into /usr, the loader's tables and public certificates are taken, and nothing else", async () => {
   const from = host(
     "merged",
