@@ -200,7 +200,8 @@ static void look_for_removed(struct fs_session *s, struct fs_share *share)
 		return;
 	for (uint32_t i = 0; i < s->inodes.count; i++) {
 		struct fs_inode *inode = s->inodes.slots[i].object;
-		if (!inode || !inode->charge || inode->share != share || inode->handles || !is_missing(s, inode))
+		if (!inode || !inode->charge || inode->share != share || inode->handles || !is_missing(s, inode) ||
+		    is_open(s, inode))
 			continue;
 		fd__close(s, inode);
 		give_back(s, inode);

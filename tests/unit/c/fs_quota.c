@@ -25,15 +25,20 @@ static void start(void)
 	start_with(false, NULL);
 }
 
-static uint64_t left(void)
+static uint64_t left_in(uint64_t share)
 {
-	CHECK_EQ(guest__op(FUSE_STATFS, ROOT, NULL, 0, NULL, NULL), 0);
+	CHECK_EQ(guest__op(FUSE_STATFS, share, NULL, 0, NULL, NULL), 0);
 	const struct fuse_kstatfs *st = &((struct fuse_statfs_out *)guest__reply())->st;
 	CHECK_EQ(st->blocks * st->frsize, SIZE);
 	CHECK_EQ(st->files, SIZE / BLOCK);
 	CHECK_EQ(st->bfree, st->bavail);
 	CHECK(st->ffree <= st->files);
 	return st->bfree * st->frsize;
+}
+
+static uint64_t left(void)
+{
+	return left_in(ROOT);
 }
 
 static uint64_t blocks; /* of what is counted */
@@ -337,6 +342,28 @@ static void an_open_file_counts_until_it_is_closed(void)
 	guest__stop();
 }
 
+static void so_does_one_that_is_open_by_another_share(void)
+{
+	struct fs_root both[2] = {{.name = "rw", .size = SIZE}, {.name = "ro", .read_only = true}};
+	struct file file;
+	guest__start(both, 2, false);
+	uint64_t rw = guest__lookup(ROOT, "rw"), ro = guest__lookup(ROOT, "ro");
+	for (unsigned host_removes = 2; host_removes--;) {
+		CHECK_EQ(guest__create(rw, "f", O_RDWR, 0644, &file.node, &file.fh), 0);
+		CHECK_EQ(put(file, 0, SIZE / 2), SIZE / 2);
+		close_file(file);
+		CHECK_EQ(link(host("rw/f"), host("ro/f")), 0); /* one file in both */
+		file.node = guest__lookup(ro, "f");
+		CHECK_EQ(guest__open(file.node, O_RDONLY, &file.fh), 0);
+		CHECK_EQ(unlink(host("ro/f")), 0);
+		CHECK_EQ(host_removes ? unlink(host("rw/f")) : guest__op(FUSE_UNLINK, rw, NULL, 0, "f", NULL), 0);
+		CHECK_EQ(left_in(rw), SIZE / 2);
+		close_file(file);
+		CHECK_EQ(left_in(rw), SIZE);
+	}
+	guest__stop();
+}
+
 static void renames_keep_what_counts(void)
 {
 	start();
@@ -505,6 +532,7 @@ int main(void)
 	CASE(small_files_and_names_count);
 	CASE(attributes_count);
 	CASE(an_open_file_counts_until_it_is_closed);
+	CASE(so_does_one_that_is_open_by_another_share);
 	CASE(renames_keep_what_counts);
 	CASE(what_the_host_changes_neither_helps_nor_harms);
 	CASE(a_guest_that_begins_anew_has_no_more_room);
