@@ -129,6 +129,8 @@ static int hold(struct fs_request *req, struct fs_inode *dir, const char *name, 
 	struct fs_session *s = req->session;
 	*inode = NULL;
 	int err = union__find(s, dir, name, found);
+	if (err) /* the host may make it before it is removed */
+		found->stx = (struct statx){0};
 	if (req->share->layer && !err)
 		err = union__intern(s, dir, name, found, inode);
 	else if (!err)
