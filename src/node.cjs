@@ -1,5 +1,5 @@
 /** What Node.js is given in place of capsa, by the names that there are to import: one sentence. */
-exports.Capsa = exports.MountMode = exports.NetworkMode = exports.sandbox = undefined;
+exports.Capsa = exports.ConfigError = exports.MountMode = exports.NetworkMode = exports.sandbox = undefined;
 exports.attach = exports.ended = exports.list = exports.pendingChanges = undefined;
 exports.explainNetwork = exports.readLog = exports.readNetworkLog = exports.startSandbox = undefined;
 exports.CapsaError = exports.AgentError = exports.ArgumentError = exports.BootError = undefined;
