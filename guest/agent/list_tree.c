@@ -17,6 +17,7 @@ struct list_tree {
 	uint64_t depth;       /* names of directories above what is told of, at most */
 	struct buffer batch;  /* entries, as items of CBOR */
 	uint64_t batch_count; /* of them */
+	bool status;          /* tell of sizes, permissions and times, too */
 	bool over;
 };
 
@@ -31,7 +32,8 @@ static void start(struct call *call, const CborValue *request)
 	tree->depth = TREE_DEPTH;
 	char path[PATH_MAX + 1];
 	if (call__take_path(call, request, "path", path) || call__take_window(call, request) ||
-	    call__take_uint(call, request, "depth", UINT32_MAX, &tree->depth) < 0)
+	    call__take_uint(call, request, "depth", UINT32_MAX, &tree->depth) < 0 ||
+	    call__take_bool(call, request, "status", &tree->status))
 		return;
 	memcpy(path + strlen(path), "/", 2); /* a link to a directory is one */
 	int err = walk__begin(&tree->walk, path);
@@ -50,7 +52,10 @@ static int put(struct list_tree *tree, const struct stat *status)
 	struct writer out = writer__begin(&tree->batch);
 	writer__open(&out, NULL);
 	writer__name(&out, "path", below, length);
-	writer__text(&out, "type", entry__type(status->st_mode));
+	if (tree->status)
+		entry__put(&out, status);
+	else
+		writer__text(&out, "type", entry__type(status->st_mode));
 	writer__close(&out);
 	tree->batch_count++;
 	return writer__end(&out);

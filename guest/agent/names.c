@@ -15,30 +15,49 @@ static bool is_directory(const char *path)
 	return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+/* What a new directory is to be. */
+struct wanted {
+	mode_t mode;
+	uid_t user; /* -1, as the group: whose it is by itself */
+	gid_t group;
+};
+
 /* A directory that is there is as good as one that is made, with `recursive`. Returns 0 or an errno. */
-static int make(const char *path, mode_t mode, bool recursive)
+static int make(const char *path, const struct wanted *wanted, bool recursive)
 {
 	int err = recursive ? -directories__make_above(path) : 0;
 	if (err)
 		return err;
-	if (mkdir(path, mode)) {
+	if (mkdir(path, 0700)) {
 		err = errno;
 		return recursive && is_directory(path) ? 0 : err;
 	}
-	return chmod(path, mode) ? errno : 0; /* what the umask took away */
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	bool given = wanted->user != (uid_t)-1 || wanted->group != (gid_t)-1;
+	if ((given && fchown(fd, wanted->user, wanted->group)) || fchmod(fd, wanted->mode))
+		err = errno;
+	close(fd);
+	return err;
 }
 
 static void make_directory(struct call *call, const CborValue *request)
 {
 	char path[PATH_MAX];
 	bool recursive = false;
-	mode_t mode = 0755;
-	if (call__take_path(call, request, "path", path) || call__take_mode(call, request, &mode) < 0 ||
-	    call__take_bool(call, request, "recursive", &recursive))
+	struct wanted wanted = {.mode = 0755};
+	uint64_t user = UINT32_MAX, group = UINT32_MAX;
+	if (call__take_path(call, request, "path", path) || call__take_mode(call, request, &wanted.mode) < 0 ||
+	    call__take_bool(call, request, "recursive", &recursive) ||
+	    call__take_uint(call, request, "user", UINT32_MAX - 1, &user) < 0 ||
+	    call__take_uint(call, request, "group", UINT32_MAX - 1, &group) < 0)
 		return;
+	wanted.user = (uid_t)user;
+	wanted.group = (gid_t)group;
 	for (size_t end = strlen(path); end > 1 && path[end - 1] == '/'; end--)
 		path[end - 1] = '\0';
-	int err = make(path, mode, recursive);
+	int err = make(path, &wanted, recursive);
 	if (err)
 		call__fail_at(call, err, path);
 	else

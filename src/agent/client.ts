@@ -162,7 +162,7 @@ export class AgentClient implements api.Agent {
     );
   }
 
-  async listDir(path: string, options: api.ListOptions = {}): Promise<api.DirEntry[]> {
+  async listDir(path: string, options: api.ListDirOptions = {}): Promise<api.DirEntry[]> {
     return listDir(this.#connection, path, options);
   }
 
@@ -228,6 +228,11 @@ export class AgentClient implements api.Agent {
     return transfer.download(this.#connection, guestPath, hostPath, options);
   }
 
+  async collect(path: string, options: api.CollectOptions = {}): Promise<Map<string, Uint8Array>> {
+    const transfer = await import("./files/transfer.ts");
+    return transfer.collect(this.#connection, path, options);
+  }
+
   async glob(pattern: string, options: api.GlobOptions = {}): Promise<string[]> {
     const { glob } = await import("./files/list.ts");
     return glob(this.#connection, pattern, options);
@@ -287,10 +292,11 @@ guardMethods(AgentClient.prototype, {
   readFileStream: named<api.ReadOptions>(1, { ...call, offset: true, length: true }),
   writeFile: named<api.WriteOptions>(2, { ...call, mode: true, parents: true, offset: true, append: true }),
   exists: named<api.CallOptions>(1, call),
-  listDir: named<api.ListOptions>(1, { ...call, maxBytes: true }),
+  listDir: named<api.ListDirOptions>(1, { ...call, maxBytes: true, recursive: true }),
+  collect: named<api.CollectOptions>(1, { ...call, maxFiles: true, maxBytes: true }),
   diskUsage: named<api.DiskUsageOptions>(1, { ...call, tree: true }),
   stat: named<api.StatOptions>(1, { ...call, followSymlinks: true }),
-  mkdir: named<api.MkdirOptions>(1, { ...call, recursive: true, mode: true }),
+  mkdir: named<api.MkdirOptions>(1, { ...call, recursive: true, mode: true, owner: true }),
   remove: named<api.RemoveOptions>(1, { ...call, recursive: true, force: true }),
   rename: named<api.CallOptions>(2, call),
   copy: named<api.CopyOptions>(2, { ...call, recursive: true }),

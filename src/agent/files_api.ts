@@ -80,6 +80,8 @@ export interface MkdirOptions extends CallOptions {
   readonly recursive?: boolean;
   /** Permission bits of a new directory (0o755). */
   readonly mode?: number;
+  /** Ids of who is to have a new one (root). Directories that are made above it stay root's. */
+  readonly owner?: { readonly user?: number; readonly group?: number };
 }
 
 export interface RemoveOptions extends CallOptions {
@@ -136,10 +138,22 @@ export interface ListOptions extends CallOptions {
   readonly maxBytes?: number;
 }
 
+export interface ListDirOptions extends ListOptions {
+  /** All below it, too: `name` is the path below the directory then; links are not followed. */
+  readonly recursive?: boolean;
+}
+
+export interface CollectOptions extends CallOptions {
+  /** Fail with `OUTPUT_TOO_LARGE` for more files (10,000). */
+  readonly maxFiles?: number;
+  /** Fail with `OUTPUT_TOO_LARGE` for more bytes, names and holes included (64 MiB). */
+  readonly maxBytes?: number;
+}
+
 export interface GlobOptions extends ListOptions {
   /** Absolute directory in which the pattern starts ("/"). */
   readonly cwd?: string;
-  /** Let wildcards match names that begin with a dot (false). */
+  /** Let wildcards match names that begin with a dot (false): without it `**` leaves out `.git`, and `.env` too. */
   readonly dot?: boolean;
 }
 
@@ -229,8 +243,20 @@ export interface AgentFiles {
   /**
    * List a directory in no particular order, without `.` and `..`. Fails with `OUTPUT_TOO_LARGE` above `maxBytes`.
    * @example for (const { name, type, size } of await agent.listDir("/output")) console.log(name, type, size);
+   * @example const all = await agent.listDir("/output", { recursive: true }); // names such as "sub/plot.png", and ".hidden"
    */
-  listDir(path: string, options?: ListOptions): Promise<DirEntry[]>;
+  listDir(path: string, options?: ListDirOptions): Promise<DirEntry[]>;
+
+  /**
+   * All regular files below a directory, by their paths below it, as `"sub/plot.png"`: names that begin with a dot too, and
+   * each name of a file that has several. Links are left out and not followed. A guest that is not trusted leads no
+   * path elsewhere. `OUTPUT_TOO_LARGE` past `maxFiles` or `maxBytes`, `EILSEQ` for a name that is not UTF-8, `ENOTDIR` for a
+   * file.
+   * @example
+   * const made = await agent.collect("/output", { maxFiles: 100, maxBytes: 10 << 20 });
+   * for (const [path, bytes] of made) console.log(path, bytes.length);
+   */
+  collect(path: string, options?: CollectOptions): Promise<Map<string, Uint8Array>>;
 
   /**
    * Type, size, permissions, owner and times of what a path leads to. `ENOENT` if nothing is there.
@@ -266,7 +292,8 @@ export interface AgentFiles {
   /**
    * The paths that match a pattern, sorted by character: relative to `cwd`, or absolute if the pattern is absolute. `*`,
    * `?`, `[…]`, `{a,b}` and `**` (any number of directories) work as in a shell. The search follows no links and looks only
-   * where the pattern can match. Names that are not UTF-8 are left out.
+   * where the pattern can match. Names that are not UTF-8 are left out. So are names that begin
+   * with a dot, unless `dot` is set or the pattern has one. `listDir` with `recursive` leaves out none.
    * @example const sources = await agent.glob("src/{lib,test}/*.[ch]", { cwd: "/project" });
    */
   glob(pattern: string, options?: GlobOptions): Promise<string[]>;

@@ -135,6 +135,26 @@ test("glob finds what there is", async () => {
   expect(await agent.glob("*", { cwd: "/no/such" })).toEqual([]);
 });
 
+test("a tree is listed and collected, of a directory that is another user's", async () => {
+  await agent.mkdir("/tmp/made/by", { recursive: true, owner: { user: 65534, group: 65534 } });
+  await agent.exec("mkdir sub; echo 1 >sub/.a; echo 22 >b; ln -s /etc out", {
+    cwd: "/tmp/made/by",
+    user: 65534,
+  });
+  const listed = await agent.listDir("/tmp/made/by", { recursive: true });
+  expect(listed.map(({ name, type }) => `${type} ${name}`).sort()).toEqual([
+    ...["dir sub", "file b", "file sub/.a", "symlink out"],
+  ]);
+  const files = await agent.collect("/tmp/made/by", { maxFiles: 2, maxBytes: 4096 });
+  expect([...files].map(([path, bytes]) => [path, Buffer.from(bytes).toString()]).sort()).toEqual([
+    ["b", "22\n"],
+    ["sub/.a", "1\n"],
+  ]);
+  await expect(agent.collect("/tmp/made/by", { maxFiles: 1 })).rejects.toMatchObject({
+    code: "OUTPUT_TOO_LARGE",
+  });
+});
+
 describe("trees", () => {
   test("are copied with all that is kept, and removed; links lead nowhere", async () => {
     await agent.exec(

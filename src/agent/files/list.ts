@@ -6,7 +6,7 @@ import { FILE_MS } from "../../wire/call.ts";
 import { finite, list, map, oneOf, uint } from "../../wire/fields.ts";
 import { type Message, ProtocolError } from "../../wire/framing.ts";
 import { own } from "../../wire/streams.ts";
-import type { DirEntry, FileStat, GlobOptions, ListOptions } from "../api.ts";
+import type { DirEntry, FileStat, GlobOptions, ListDirOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
 
 /** Bytes that the guest tells. */
@@ -15,17 +15,18 @@ const MAX_LIST = 16 << 20;
 export async function listDir(
   connection: Connection,
   path: string,
-  options: ListOptions,
+  options: ListDirOptions,
 ): Promise<DirEntry[]> {
-  const { maxBytes = MAX_LIST, signal, timeoutMs = FILE_MS } = options;
+  const { recursive = false, maxBytes = MAX_LIST, signal, timeoutMs = FILE_MS } = options;
   checkPath(path);
   checkWhole("maxBytes", maxBytes);
+  const read = recursive ? readFound : readEntry;
   const entries: DirEntry[] = [];
   let total = 0;
   const call = connection.call({
     op: "listDir",
     path,
-    request: { op: "list_dir", path },
+    request: recursive ? { op: "list_tree", path, status: true } : { op: "list_dir", path },
     cancel: { ev: "abort" },
     signal,
     timeoutMs,
@@ -34,7 +35,7 @@ export async function listDir(
       total += length;
       call.taken(length);
       if (total > maxBytes) call.abandon(tooLong("listDir", path, maxBytes));
-      else for (const entry of list(event, "entries")) entries.push(readEntry(map(entry, "an entry")));
+      else for (const entry of list(event, "entries")) entries.push(read(map(entry, "an entry")));
     },
   });
   await call.response;
@@ -66,6 +67,15 @@ function readEntry(entry: Message): DirEntry {
   return {
     name,
     ...(typeof raw === "string" ? {} : { nameBytes: own(raw) }),
+    ...common(entry),
+  };
+}
+
+function readFound(entry: Message): DirEntry {
+  const raw = entry.path;
+  return {
+    name: relativePath(raw),
+    ...(raw instanceof Uint8Array ? { nameBytes: own(raw) } : {}),
     ...common(entry),
   };
 }

@@ -1,6 +1,6 @@
 /** What names there are in the guest and what they lead to: calls on paths that move no data to or from here. */
 
-import { checkMode, checkOwner, checkPath, checkText } from "../../errors/check.ts";
+import { checkMode, checkOptions, checkOwner, checkPath, checkText } from "../../errors/check.ts";
 import { ArgumentError } from "../../errors/errors.ts";
 import { type CallSetup, FILE_MS, SHORT_MS } from "../../wire/call.ts";
 import { oneOf } from "../../wire/fields.ts";
@@ -26,7 +26,10 @@ export async function stat(connection: Connection, path: string, options: StatOp
 export async function mkdir(connection: Connection, path: string, options: MkdirOptions): Promise<void> {
   checkPath(path);
   checkMode(options.mode);
-  const request = { op: "mkdir", path, recursive: options.recursive, mode: options.mode };
+  checkOptions("owner", options.owner, ["user", "group"]);
+  const { user, group } = options.owner ?? {};
+  checkOwner(user, group);
+  const request = { op: "mkdir", path, recursive: options.recursive, mode: options.mode, user, group };
   await connection.ask(short("mkdir", request, path, options), () => {});
 }
 

@@ -8,10 +8,15 @@ import { FILE_MS, MAX_WINDOW } from "../../wire/call.ts";
 import { bytes, oneOf, uint } from "../../wire/fields.ts";
 import { ProtocolError } from "../../wire/framing.ts";
 import { Outlet, pieces } from "../../wire/streams.ts";
-import type { DownloadOptions, Transferred, UploadOptions } from "../api.ts";
+import type { CollectOptions, DownloadOptions, Transferred, UploadOptions } from "../api.ts";
 import type { Connection } from "../connect/connection.ts";
+import { Gatherer } from "../tree/gather.ts";
 import { pack, type Tally } from "../tree/pack.ts";
 import { Unpacker } from "../tree/unpack.ts";
+
+/** What is collected where nobody says how much. */
+const MAX_FILES = 10_000;
+const MAX_BYTES = 64 << 20;
 
 export async function upload(
   connection: Connection,
@@ -65,12 +70,55 @@ export async function download(
   if (parents) makeDirectories(dirname(resolve(hostPath)));
   const tally: Tally = { entries: 0, bytes: 0, skipped: 0 };
   using unpacker = new Unpacker(hostPath, tally, { onSkip });
+  await readTree(
+    connection,
+    { op: "download", path: guestPath, root: guestPath, signal, timeoutMs },
+    unpacker,
+    (received) => {
+      if (received > maxBytes) throw tooLarge(guestPath, maxBytes);
+    },
+  );
+  return tally;
+}
+
+/** The regular files below a directory of the guest, in memory. */
+export async function collect(
+  connection: Connection,
+  path: string,
+  options: CollectOptions,
+): Promise<Map<string, Uint8Array>> {
+  const { maxFiles = MAX_FILES, maxBytes = MAX_BYTES, signal, timeoutMs = FILE_MS } = options;
+  checkPath(path);
+  checkWhole("maxFiles", maxFiles);
+  checkWhole("maxBytes", maxBytes);
+  const gatherer = new Gatherer(path, { maxFiles, maxBytes });
+  const root = path.endsWith("/") ? path : `${path}/`; // a link to one is as good, a file is none
+  await readTree(connection, { op: "collect", path, root, signal, timeoutMs }, gatherer);
+  return gatherer.files;
+}
+
+interface TreeRead {
+  readonly op: string;
+  /** As the caller named it, and as the guest is asked for it. */
+  readonly path: string;
+  readonly root: string;
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+}
+
+/** `check`: told of the bytes so far, before they are taken. */
+async function readTree(
+  connection: Connection,
+  { op, path, root, signal, timeoutMs }: TreeRead,
+  taker: { push(chunk: Uint8Array): void; finish(): void },
+  check: (received: number) => void = () => {},
+): Promise<void> {
   let received = 0;
   const outlet = new Outlet((count) => call.taken(count));
   const call = connection.call({
-    op: "download",
-    path: guestPath,
-    request: { op: "read_tree", path: guestPath },
+    op,
+    path,
+    request: { op: "read_tree", path: root },
     window: MAX_WINDOW,
     cancel: { ev: "abort" },
     signal,
@@ -88,21 +136,20 @@ export async function download(
   );
   try {
     for await (const chunk of outlet.stream) {
-      if (received > maxBytes) throw tooLarge(guestPath, maxBytes);
-      connection.trust(() => unpacker.push(chunk));
+      check(received);
+      connection.trust(() => taker.push(chunk));
       await othersTurn();
     }
     const response = await call.response;
     connection.trust(() => {
       if (uint(response, "size") !== received)
         throw new ProtocolError("a tree's size is not what was sent of it");
-      unpacker.finish();
+      taker.finish();
     });
   } catch (error) {
     call.abandon(error);
     throw error;
   }
-  return tally;
 }
 
 /** Files are read and written in one go; whatever else this program does comes in between, as far as a window reaches. */

@@ -301,6 +301,7 @@ describe("a list that does not end is given up", () => {
   // a frame of these is more than a quarter of the window, and so is credited at once
   const entry = { name: "x".repeat(200), type: "file", size: 1, mode: 0o644, mtimeMs: 0 };
   const entries = Array.from({ length: 400 }, () => entry);
+  const found = entries.map(({ name, ...status }) => ({ path: name, ...status }));
   const paths = Array.from({ length: 10_000 }, (_, index) => ({ path: `${index}`, type: "file" }));
   const cases: [
     what: string,
@@ -308,6 +309,7 @@ describe("a list that does not end is given up", () => {
     call: (agent: Agent, options: { maxBytes?: number }) => Promise<unknown>,
   ][] = [
     ["listDir /d", entries, (agent, options) => agent.listDir("/d", options)],
+    ["listDir /d", found, (agent, options) => agent.listDir("/d", { recursive: true, ...options })],
     ["glob /d/", paths, (agent, options) => agent.glob("*", { cwd: "/d", ...options })],
   ];
   for (const [what, told, call] of cases) {

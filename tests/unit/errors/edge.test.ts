@@ -35,6 +35,7 @@ const AGENT = {
   writeFile: ["/x", "text", {}],
   exists: ["/x", {}],
   listDir: ["/x", {}],
+  collect: ["/x", {}],
   stat: ["/x", {}],
   mkdir: ["/x", {}],
   remove: ["/x", {}],

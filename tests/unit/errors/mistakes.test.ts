@@ -92,6 +92,12 @@ const mistakes: readonly (readonly [says: string, call: () => unknown])[] = [
     () => agent.download("/x", "./x", { maxbytes: 1 }),
   ],
   // @ts-expect-error
+  ['listDir has no option "recurse"; it has "recursive"', () => agent.listDir("/x", { recurse: true })],
+  // @ts-expect-error
+  ['collect has no option "maxFile"; it has "maxFiles"', () => agent.collect("/x", { maxFile: 1 })],
+  // @ts-expect-error
+  ['owner has no option "uid"; it has "user"', () => agent.mkdir("/x", { owner: { uid: 1 } })],
+  // @ts-expect-error
   ['glob has no option "dots"; it has "dot"', () => agent.glob("*", { dots: true })],
   // @ts-expect-error
   ['watch has no option "recursion"; it has "recursive"', () => agent.watch("/x", { recursion: true })],

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type * as api from "../../../src/agent/api.ts";
 import { ArgumentError } from "../../../src/errors/errors.ts";
 import type { Frame } from "./agent.ts";
-import { client as agent, host, place, serve, serveClients, servePlaces, sh } from "./served.ts";
+import { client as agent, at, host, place, serve, serveClients, servePlaces, sh } from "./served.ts";
 
 serve();
 servePlaces();
@@ -46,6 +46,25 @@ describe("list_tree", () => {
     host.send({ id, ev: "abort" });
     expect(await host.drain(id)).toMatchObject({ error: { code: "ECANCELED" } });
     expect((await list(place)).paths).toHaveLength(4020);
+  });
+
+  test("listDir tells all of it of each, names that begin with a dot and that are no text too", async () => {
+    sh(
+      "mkdir -p a/.b; printf 12345 >a/.b/c; chmod 640 a/.b/c; touch -d @1500000000 a/.b/c; ln -s .. a/up; touch a/$'\\xff'",
+    );
+    const found = await agent.listDir(place, { recursive: true });
+    const byName = (one: { name: string }, other: { name: string }) => (one.name < other.name ? -1 : 1);
+    expect(found.sort(byName)).toMatchObject([
+      { name: "a", type: "dir", mode: 0o755 },
+      { name: "a/.b", type: "dir" },
+      { name: "a/.b/c", type: "file", size: 5, mode: 0o640, mtime: new Date(1_500_000_000_000) },
+      { name: "a/up", type: "symlink" },
+      { name: "a/\ufffd", nameBytes: new Uint8Array([0x61, 0x2f, 0xff]), type: "file", size: 0 },
+    ]);
+    await expect(agent.listDir(place, { recursive: true, maxBytes: 100 })).rejects.toMatchObject({
+      code: "OUTPUT_TOO_LARGE",
+    });
+    await expect(agent.listDir(at("none"), { recursive: true })).rejects.toMatchObject({ code: "ENOENT" });
   });
 
   test("what is no directory, or not there, is told", async () => {

@@ -79,6 +79,21 @@ describe("mkdir", () => {
     expect(statSync(at("a")).mode & 0o7777).toBe(0o1777);
     expect(await ask("mkdir", { path: at("a") })).toMatchObject(refused("EEXIST"));
     expect(await ask("mkdir", { path: at("x/y") })).toMatchObject(refused("ENOENT"));
+    expect(await ask("mkdir", { path: at("closed"), mode: 0 })).toMatchObject({ ok: true });
+    expect(statSync(at("closed")).mode & 0o7777).toBe(0);
+  });
+
+  test("is whose it is to be, and those above it are not; one that is there stays whose it is", async () => {
+    const owner = { user: 12, group: 34, mode: 0o2750, recursive: true };
+    expect(await ask("mkdir", { path: at("a/b"), ...owner })).toMatchObject({ ok: true });
+    expect(statSync(at("a/b"))).toMatchObject({ uid: 12, gid: 34, mode: 0o42750 });
+    expect(statSync(at("a"))).toMatchObject({ uid: 0, gid: 0 });
+    expect(await ask("mkdir", { path: at("a"), ...owner })).toMatchObject({ ok: true });
+    expect(statSync(at("a"))).toMatchObject({ uid: 0, gid: 0, mode: 0o40755 });
+    expect(await ask("mkdir", { path: at("c"), group: 34 })).toMatchObject({ ok: true });
+    expect(statSync(at("c"))).toMatchObject({ uid: 0, gid: 34 });
+    expect(await ask("mkdir", { path: at("d"), user: -1 })).toMatchObject(refused("EPROTO"));
+    expect(existsSync(at("d"))).toBe(false);
   });
 
   test("recursive: those above too; one that is there stays as it is", async () => {

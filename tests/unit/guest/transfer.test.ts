@@ -34,6 +34,25 @@ const TREE = `mkdir -p t/sub/deep t/ro t/empty; echo x >t/sub/x; ln t/sub/x t/ag
   truncate -s 3G t/holes; printf middle | dd of=t/holes bs=1 seek=1500000000 conv=notrunc status=none
   head -c 3000000 /dev/urandom >t/big; touch -h -d '@1500000000.123456789' t/link t/ro/y; touch -d '1965-01-02 03:04:05.75Z' t/sub; chmod 555 t/ro`;
 
+test("collect gives the regular files, and no others, within bounds", async () => {
+  sh(
+    "mkdir -p t/sub; echo x >t/sub/x; ln t/sub/x t/again; touch t/.empty; ln -s sub t/link; ln -s /etc t/out; mkfifo t/p; ln -s t l",
+  );
+  sh("truncate -s 100000 t/holes; printf end >>t/holes");
+  for (const name of ["t", "t/", "l"]) {
+    const files = await agent.collect(at(name));
+    expect([...files.keys()].sort()).toEqual([".empty", "again", "holes", "sub/x"]);
+    expect(Buffer.from(files.get("again")!).toString()).toBe("x\n");
+    expect(Buffer.from(files.get("holes")!)).toEqual(readFileSync(at("t/holes")));
+  }
+  const large = { code: "OUTPUT_TOO_LARGE", op: "collect", path: at("t") };
+  await expect(agent.collect(at("t"), { maxFiles: 3 })).rejects.toMatchObject(large);
+  await expect(agent.collect(at("t"), { maxBytes: 100_000 })).rejects.toMatchObject(large);
+  await expect(agent.collect(at("t/again"))).rejects.toMatchObject({ code: "ENOTDIR", path: at("t/again") });
+  await expect(agent.collect(at("none"))).rejects.toMatchObject({ code: "ENOENT" });
+  expect(await agent.exists(at("t"))).toBe(true); // the connection goes on
+});
+
 describe("there and back", () => {
   test("all that is said to be kept is", async () => {
     sh(TREE);
