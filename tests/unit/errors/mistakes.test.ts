@@ -113,7 +113,7 @@ const mistakes: readonly (readonly [says: string, call: () => unknown])[] = [
     () => startSandbox(box.spec(), { detach: true }),
   ],
   // @ts-expect-error
-  ['startSandbox has no option "onnotice"; it has "onNotice"', () => box.build({ onnotice: () => {} })],
+  ['build has no option "onnotice"; it has "onNotice"', () => box.build({ onnotice: () => {} })],
   // @ts-expect-error
   ['Capsa.pool has no option "onError"', () => Capsa.pool(box, 1, { onError: () => {} })],
   [
