@@ -41,9 +41,10 @@ static int serve(const char *path)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, AGENT_BEGIN);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	int code = agent__run(listener, -1, &environment, 0);
+	int code = agent__run(listener, -1, &environment, (struct idleness){.ms = 0});
 	strings__free(&environment);
 	unlink(path);
 	return code;

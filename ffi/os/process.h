@@ -2,6 +2,7 @@
 #ifndef CAPSA_OS_PROCESS_H
 #define CAPSA_OS_PROCESS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -21,10 +22,14 @@ void process__end_with_parent(void);
 /* It becomes the parent of those that its children leave behind. */
 void process__adopt(void);
 
-/* A descriptor of what tells this process to end, SIGTERM, SIGINT and SIGHUP, which the caller has blocked; or -errno.
- */
-__attribute__((warn_unused_result)) int end_signals__open(void);
-/* Whether one came; never waits. */
-bool end_signals__take(int signals);
+/* A descriptor of what this process is told by signals, which the caller has blocked: SIGTERM, SIGINT and SIGHUP to
+ * end, PROCESS_BEGIN; or -errno. */
+__attribute__((warn_unused_result)) int told_signals__open(void);
+#define PROCESS_BEGIN SIGUSR1
+struct told {
+	bool end, begin;
+};
+/* What came; never waits. */
+struct told told_signals__take(int signals);
 
 #endif

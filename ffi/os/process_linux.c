@@ -55,19 +55,27 @@ void process__adopt(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-int end_signals__open(void)
+int told_signals__open(void)
 {
 	sigset_t signals;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, PROCESS_BEGIN);
 	int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
 
-bool end_signals__take(int signals)
+struct told told_signals__take(int signals)
 {
 	struct signalfd_siginfo info;
-	return read(signals, &info, sizeof(info)) == (ssize_t)sizeof(info);
+	struct told told = {.end = false};
+	while (read(signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == PROCESS_BEGIN)
+			told.begin = true;
+		else
+			told.end = true;
+	}
+	return told;
 }

@@ -88,11 +88,38 @@ static void on_closed(void *owner, const struct control_channel *channel)
 	share_hold__closed(owner, channel);
 }
 
+static void expire(void *arg)
+{
+	vmm__end(arg, "expired");
+}
+
+/* Here, in the process that lives as long as the machine: who started it may have gone, and its guest may not obey. */
+static int limit_life(struct vmm *vmm)
+{
+	uint64_t timer;
+	return vmm->config->ttl ? loop__timer(vmm->loop, vmm->config->ttl, expire, vmm, &timer) : 0;
+}
+
+/* Somebody has it now. Its guest ends in order; one that does not hear of it is ended. */
+static void begin(struct vmm *vmm)
+{
+	if (!vmm->waits)
+		return;
+	vmm->waits = false;
+	if (limit_life(vmm) < 0)
+		vmm__end(vmm, "expired");
+	if (vmm->guest)
+		guest_stream__say(vmm->guest, "b", 1);
+}
+
 static void on_signal(void *arg, int fd, unsigned ready)
 {
 	struct vmm *vmm = arg;
 	(void)ready;
-	if (end_signals__take(fd)) {
+	const struct told told = told_signals__take(fd);
+	if (told.begin)
+		begin(vmm);
+	if (told.end) {
 		vmm__end(vmm, "stopped");
 		loop__stop(vmm->loop);
 	}
@@ -115,24 +142,11 @@ static void on_keeper_gone(void *arg, int fd, unsigned ready)
 
 static int watch_signals(struct vmm *vmm, struct failure *why)
 {
-	vmm->signals = end_signals__open();
+	vmm->signals = told_signals__open();
 	if (vmm->signals < 0 || loop__add(vmm->loop, vmm->signals, LOOP_READ, on_signal, vmm) < 0 ||
 	    loop__add(vmm->loop, vmm->keeper->link, LOOP_READ, on_keeper_gone, vmm) < 0)
 		return failure__set(why, EIO, NULL, "signals cannot be watched");
 	return 0;
-}
-
-static void expire(void *arg)
-{
-	vmm__end(arg, "expired");
-}
-
-/* Here, in the process that lives as long as the machine: who started it may have gone, and its guest may not obey. */
-static int limit_life(struct vmm *vmm, struct failure *why)
-{
-	uint64_t timer;
-	int err = vmm->config->ttl ? loop__timer(vmm->loop, vmm->config->ttl, expire, vmm, &timer) : 0;
-	return err ? failure__set(why, -err, NULL, "no timer for the machine's end") : 0;
 }
 
 static bool has_console(const struct vmm_config *config)
@@ -186,9 +200,10 @@ static int make_machine(struct vmm *vmm, struct failure *why)
 
 static int start_machine(struct vmm *vmm, struct failure *why)
 {
-	int err = limit_life(vmm, why);
-	if (!err)
-		err = device_set__start(&vmm->built.devices, vmm->built.machine.narrow, why);
+	int err = vmm->waits ? 0 : limit_life(vmm);
+	if (err)
+		return failure__set(why, -err, NULL, "no timer for the machine's end");
+	err = device_set__start(&vmm->built.devices, vmm->built.machine.narrow, why);
 	if (!err)
 		err = vmm->built.engine->start(&vmm->built.machine, why);
 	if (err)
@@ -262,6 +277,7 @@ int vmm__run(const struct vmm_config *config, const struct keeper *keeper, uint6
 		.began = began,
 		.signals = -1,
 		.detached = config->detached,
+		.waits = config->waits,
 		.doors = {.fd = keeper->doors, .lock = PTHREAD_MUTEX_INITIALIZER},
 	};
 	struct control_options options = {.starter = keeper->control,

@@ -55,6 +55,8 @@ static void signals_ready(void *arg, int fd, unsigned ready)
 	while (read(fd, &info, sizeof(info)) == sizeof(info))
 		if (info.ssi_signo == SIGTERM)
 			agent->ending = true;
+		else if (info.ssi_signo == AGENT_BEGIN)
+			agent->idleness.waits = false;
 	reap(agent);
 }
 
@@ -77,14 +79,14 @@ static void idle_for_long(void *arg)
 static void watch_use(struct agent *agent)
 {
 	bool in_use = agent->relay_count || agent->call_count > agent->passive_count;
-	if (!agent->idle_ms)
+	if (!agent->idleness.ms || agent->idleness.waits)
 		return;
 	if (in_use || agent->used || agent->ending) {
 		loop__timer_cancel(agent->loop, agent->idle);
 		agent->idle = 0;
 	}
 	if (!in_use && !agent->ending && !agent->idle &&
-	    loop__timer(agent->loop, agent->idle_ms, idle_for_long, agent, &agent->idle))
+	    loop__timer(agent->loop, agent->idleness.ms, idle_for_long, agent, &agent->idle))
 		agent->idle = 0; /* no memory: the next round asks again */
 	agent->used = false;
 }
@@ -116,11 +118,11 @@ static bool settle(struct agent *agent)
 	return more;
 }
 
-int agent__run(int listener, int control, const struct strings *environment, uint64_t idle_ms)
+int agent__run(int listener, int control, const struct strings *environment, struct idleness idleness)
 {
 	struct agent agent = {
 		.listener = listener,
-		.idle_ms = idle_ms,
+		.idleness = idleness,
 		.environment = environment,
 		.control = control,
 		/* without an init this is no machine of ours, but a test's */
@@ -137,6 +139,7 @@ int agent__run(int listener, int control, const struct strings *environment, uin
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, AGENT_BEGIN);
 	agent.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (agent.signals < 0) {
 		perror("capsa-agent: signalfd");

@@ -2,6 +2,7 @@
 #ifndef CAPSA_AGENT_AGENT_H
 #define CAPSA_AGENT_AGENT_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 
@@ -15,6 +16,14 @@ struct job;
 struct listening;
 struct relay;
 
+/* How long the sandbox may be without use. */
+struct idleness {
+	uint64_t ms; /* 0: for ever */
+	bool waits;  /* not counted before AGENT_BEGIN */
+};
+
+#define AGENT_BEGIN SIGUSR1
+
 struct agent {
 	struct loop *loop;
 	int listener, signals;
@@ -23,7 +32,7 @@ struct agent {
 	size_t passive_count; /* of the calls, those whose operation is passive */
 	bool used;            /* a call that is not has begun since the loop last looked */
 	uint64_t idle;        /* timer, set while nothing uses the sandbox, where there is a limit to that */
-	uint64_t idle_ms;     /* 0: there is none */
+	struct idleness idleness;
 	struct relay *relays;
 	size_t relay_count;
 	struct listening *listenings;
@@ -45,10 +54,10 @@ struct shutdown_request {
 	bool idle; /* because nothing has used it for so long */
 };
 
-/* Serve connections accepted on `listener` until SIGTERM and the end of all calls. SIGCHLD and SIGTERM must be blocked
- * and SIGPIPE ignored. Once no call was open and no stream for `idle_ms` (0: for ever) the sandbox is ended. Returns
- * the exit code of the process. */
-int agent__run(int listener, int control, const struct strings *environment, uint64_t idle_ms);
+/* Serve connections accepted on `listener` until SIGTERM and the end of all calls. SIGCHLD, SIGTERM and AGENT_BEGIN
+ * must be blocked and SIGPIPE ignored. Once no call was open and no stream for as long as `idleness` says the sandbox
+ * is ended. Returns the exit code of the process. */
+int agent__run(int listener, int control, const struct strings *environment, struct idleness idleness);
 
 #define AGENT_NAME "capsa-agent/0.1.0"
 #define AGENT_PROTOCOL 1

@@ -39,21 +39,23 @@ static void ready(void *arg, int fd, unsigned what)
 		}
 		events->connected = true;
 	} else if (what & LOOP_READ) {
-		/* the host says nothing here: only its end can be read */
 		ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 			lose(events);
 			return;
 		}
+		if (n > 0)
+			events->heard(events->arg, byte);
 	}
 	events__flush(events);
 }
 
-void events__connect(struct events *events, struct loop *loop, uint32_t port)
+void events__connect(struct events *events, struct loop *loop, uint32_t port, void (*heard)(void *arg, char byte),
+		     void *arg)
 {
 	struct sockaddr_vm host = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_HOST, .svm_port = port};
 	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	*events = (struct events){.loop = loop, .fd = fd};
+	*events = (struct events){.loop = loop, .fd = fd, .heard = heard, .arg = arg};
 	if (fd < 0 || loop__add(loop, fd, LOOP_WRITE, ready, events)) {
 		lose(events);
 		return;

@@ -15,6 +15,8 @@ struct events {
 	int fd; /* -1: there is none */
 	struct buffer out;
 	bool connected, lost;
+	void (*heard)(void *arg, char byte); /* what the host says */
+	void *arg;
 };
 
 /* When what happened, ns of CLOCK_BOOTTIME. */
@@ -22,8 +24,10 @@ struct boot_times {
 	uint64_t kernel, init, mounts, agent;
 };
 
-/* Begin to connect to the host's port; whether it worked shows later, in `lost`. */
-void events__connect(struct events *events, struct loop *loop, uint32_t port);
+/* Begin to connect to the host's port; whether it worked shows later, in `lost`. `heard` is told each byte from there.
+ */
+void events__connect(struct events *events, struct loop *loop, uint32_t port, void (*heard)(void *arg, char byte),
+		     void *arg);
 
 void events__ready(struct events *events, const struct boot_times *times);
 void events__main_started(struct events *events, pid_t pid);

@@ -32,6 +32,8 @@ enum {
 	AGENT_RESTART_MS = 100,
 };
 
+#define BEGIN 'b' /* what the host says on the event stream */
+
 /* Forward only. */
 enum phase {
 	RUNNING,
@@ -97,7 +99,8 @@ static void start_agent(struct init *init)
 			if (own[i] >= 0)
 				close(own[i]);
 		loop__free(init->loop);
-		_exit(agent__run(init->listener, init->agent_end, &init->plan.environment, init->plan.idle_ms));
+		const struct idleness idleness = {.ms = init->plan.idle_ms, .waits = init->plan.waits};
+		_exit(agent__run(init->listener, init->agent_end, &init->plan.environment, idleness));
 	}
 	if (init->agent < 0) {
 		perror("capsa-init: agent");
@@ -127,6 +130,7 @@ static void reap(struct init *init)
 		if (pid == init->main.pid && !init->main.ended) {
 			main_process__ended(&init->main, status);
 		} else if (pid == init->agent && init->phase == RUNNING) {
+			init->agent = 0;
 			fprintf(stderr, "capsa-init: the agent ended (status %#x); a new one is started\n", status);
 			await_restart(init);
 		}
@@ -179,6 +183,26 @@ static void ttl_over(void *arg)
 	if (init->phase == RUNNING)
 		events__expired(&init->events, "ttl");
 	end_sandbox(init, GRACE_MS);
+}
+
+static void limit_life(struct init *init)
+{
+	uint64_t timer;
+	int err = init->plan.ttl_ms ? loop__timer(init->loop, init->plan.ttl_ms, ttl_over, init, &timer) : 0;
+	if (err) /* the host ends it, a little later */
+		fprintf(stderr, "capsa-init: ttl: %s\n", strerror(-err));
+}
+
+/* Somebody has it now. */
+static void host_said(void *arg, char what)
+{
+	struct init *init = arg;
+	if (what != BEGIN || !init->plan.waits)
+		return;
+	init->plan.waits = false;
+	limit_life(init);
+	if (init->agent > 0)
+		kill(init->agent, AGENT_BEGIN);
 }
 
 /* What init hears: SIGTERM and its like (kill 1, poweroff, halt, reboot), its children, the agent. Returns 0 or -errno.
@@ -235,7 +259,7 @@ static void boot(struct init *init, uint64_t first_line)
 		init->events.lost = true; /* the plan would have told where to */
 		give_up(init, err, "%s: %s: %s", PLAN, why, strerror(-err));
 	}
-	events__connect(&init->events, init->loop, init->plan.events_port);
+	events__connect(&init->events, init->loop, init->plan.events_port, host_said, init);
 	bool timely = clock__start(&init->clock, init->loop, init->plan.clock_port);
 	times.init = system__boottime();
 	struct mount_failure failure;
@@ -266,10 +290,8 @@ static void boot(struct init *init, uint64_t first_line)
 	start_agent(init);
 	times.agent = system__boottime();
 	events__ready(&init->events, &times);
-	uint64_t ttl;
-	err = init->plan.ttl_ms ? loop__timer(init->loop, init->plan.ttl_ms, ttl_over, init, &ttl) : 0;
-	if (err)
-		give_up(init, err, "ttl: %s", strerror(-err));
+	if (!init->plan.waits)
+		limit_life(init);
 }
 
 static void start_main(struct init *init)

@@ -171,9 +171,10 @@ int plan__parse(struct plan *plan, const uint8_t *bytes, size_t length, const ch
 	if (reader__uint(&message.map, "clockPort", &clock) < 0 || clock >= UINT32_MAX)
 		return -EPROTO;
 	plan->clock_port = (uint32_t)clock;
-	*why = "ttlMs or idleMs";
+	*why = "ttlMs, idleMs or waits";
 	if (reader__uint(&message.map, "ttlMs", &plan->ttl_ms) < 0 ||
-	    reader__uint(&message.map, "idleMs", &plan->idle_ms) < 0)
+	    reader__uint(&message.map, "idleMs", &plan->idle_ms) < 0 ||
+	    reader__bool(&message.map, "waits", &plan->waits) < 0)
 		return -EPROTO;
 	*why = "fsTag";
 	err = copy(&message.map, "fsTag", false, &plan->fs_tag);

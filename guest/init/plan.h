@@ -22,6 +22,7 @@ struct plan {
 	uint32_t agent_port, events_port;
 	uint32_t clock_port;      /* 0: there is none */
 	uint64_t ttl_ms, idle_ms; /* 0: no limit */
+	bool waits;               /* these begin when the host says so */
 	char *fs_tag;             /* NULL: no shares */
 	struct strings lower;     /* of the root overlay, uppermost first; empty: the base itself */
 	struct plan_mount *mounts;

@@ -239,6 +239,11 @@ export class Machine {
     await this.#control.request("resume");
   }
 
+  /** Told to its keeper: a VMM that was taken over would keep it to itself. */
+  begin(): void {
+    signalProcess(this.identity, "SIGUSR1");
+  }
+
   /** Whether the program goes on for as long as this runs; it does from the start. */
   hold(program: boolean): void {
     this.#control.hold(program);

@@ -17,8 +17,15 @@ export async function open(options: SandboxOptions, start: StartOptions): Promis
 
 /** Nothing stays behind when it is aborted, or never gets ready. */
 export async function startReady(spec: SandboxSpec, options: StartOptions): Promise<RunningSandbox> {
-  const { signal } = options;
-  const vm = await startSandbox(spec, options);
+  return untilReady(await startSandbox(spec, options), spec, options.signal);
+}
+
+/** The same of one that was started just now. */
+export async function untilReady<Started extends RunningSandbox>(
+  vm: Started,
+  spec: SandboxSpec,
+  signal: AbortSignal | undefined,
+): Promise<Started> {
   const abort = () => void vm.kill();
   signal?.addEventListener("abort", abort, { once: true });
   try {

@@ -42,6 +42,8 @@ interface Placement {
   readonly program?: string;
   readonly runtimeDir: string;
   readonly detached: boolean;
+  /** Its time begins later. */
+  readonly waits?: true;
   readonly archive?: string;
   /** What paths lead to, and the monitor has to find. */
   readonly identities?: ReadonlyMap<string, Identity>;
@@ -118,6 +120,7 @@ export function vmmConfig(spec: SandboxSpec, layout: Layout, placement: Placemen
     clockPort: CLOCK_PORT,
     archive: placement.archive,
     ttl: spec.ttlMs === undefined ? undefined : spec.ttlMs + TTL_GRACE_MS,
+    waits: placement.waits,
     qemu: placement.program === undefined ? undefined : { path: placement.program },
     confine: spec.confine,
   };
@@ -130,6 +133,7 @@ export function guestPlan(
   lans: readonly Lan[] = [],
   addition?: GuestAddition,
   names?: HostNames,
+  waits?: boolean,
 ): object {
   return {
     version: 1,
@@ -142,6 +146,7 @@ export function guestPlan(
     mounts,
     ttlMs: spec.ttlMs,
     idleMs: spec.idleTimeoutMs,
+    waits,
     network: spec.network === "none" ? undefined : guestNetwork(lans.length === 0 ? names : undefined),
     lans:
       lans.length === 0

@@ -8,8 +8,9 @@ import type { SandboxSpec } from "../spec/spec.ts";
 import type { RunningSandbox, SandboxExit, StartOptions } from "./api.ts";
 import type { RunnableSandbox } from "./builder.ts";
 import { madeUpName } from "./name.ts";
-import { startReady } from "./open.ts";
+import { untilReady } from "./open.ts";
 import { endOf } from "./ready.ts";
+import { startChecked } from "./start.ts";
 
 const FIRST_RETRY_MS = 200;
 const LAST_RETRY_MS = 30_000;
@@ -40,8 +41,8 @@ export interface SandboxPool extends AsyncDisposable {
 
   /**
    * Take a ready sandbox, or wait for one; whoever waits longest is served first. The caller owns it and ends it. The pool
-   * starts another one. A failed start is tried again, so pass a signal to limit the wait. Rejects with the signal's
-   * reason, or with `CapsaError` `POOL_CLOSED`.
+   * starts another one. The sandbox's `ttl` and `idleTimeout` begin at that moment. A failed start is tried again,
+   * so pass a signal to limit the wait. Rejects with the signal's reason, or with `CapsaError` `POOL_CLOSED`.
    * @example
    * ```ts no_run
    * await using vm = await pool.reserve({ signal: AbortSignal.timeout(10_000) });
@@ -96,14 +97,23 @@ export function sandboxPool(sandbox: RunnableSandbox, size: number, options: Poo
   const spec = sandbox.spec();
   validateSpec(spec);
   const kind = spec.name.slice(0, NAME_LENGTH).replace(/-+$/, "");
-  const begin = (signal: AbortSignal) => startReady(renamed(spec, madeUpName(kind)), { ...start, signal });
-  return new Pool(size, begin, onFailure);
+  const startOne = async (signal: AbortSignal) => {
+    const its = renamed(spec, madeUpName(kind));
+    validateSpec(its); // this machine may be another by now
+    return untilReady(await startChecked(its, { ...start, signal, waits: true }), its, signal);
+  };
+  return new Pool(size, startOne, onFailure);
 }
 
 /** On private networks, too. */
 function renamed(spec: SandboxSpec, name: string): SandboxSpec {
   if (spec.networks === undefined) return { ...spec, name };
   return { ...spec, name, networks: spec.networks.map((network) => ({ ...network, as: name })) };
+}
+
+/** One whose time has not begun. */
+interface Waiting extends RunningSandbox {
+  begin(): void;
 }
 
 interface Waiter {
@@ -114,10 +124,10 @@ interface Waiter {
 export class Pool implements SandboxPool {
   readonly size: number;
   failure: Error | undefined;
-  readonly #start: (signal: AbortSignal) => Promise<RunningSandbox>;
+  readonly #start: (signal: AbortSignal) => Promise<Waiting>;
   readonly #onFailure: PoolOptions["onFailure"];
   readonly #closing = new AbortController();
-  readonly #ready = new Set<RunningSandbox>(); // the oldest first
+  readonly #ready = new Set<Waiting>(); // the oldest first
   readonly #waiters = new Set<Waiter>();
   readonly #starting = new Set<Promise<void>>();
   #retryMs = FIRST_RETRY_MS;
@@ -127,7 +137,7 @@ export class Pool implements SandboxPool {
   /** `start` makes one whose agent listens; aborting its signal ends that. Throws `ArgumentError` for what is no size. */
   constructor(
     size: number,
-    start: (signal: AbortSignal) => Promise<RunningSandbox>,
+    start: (signal: AbortSignal) => Promise<Waiting>,
     onFailure?: PoolOptions["onFailure"],
   ) {
     if (!Number.isInteger(size) || size < 1)
@@ -148,6 +158,7 @@ export class Pool implements SandboxPool {
     if (vm === undefined) return undefined;
     this.#ready.delete(vm);
     vm.ref();
+    vm.begin();
     this.#retryMs = FIRST_RETRY_MS;
     this.#refill();
     return vm;
@@ -231,11 +242,12 @@ export class Pool implements SandboxPool {
     }
   }
 
-  #offer(vm: RunningSandbox): void {
+  #offer(vm: Waiting): void {
     const [waiter] = this.#waiters;
     if (waiter !== undefined) {
       this.#waiters.delete(waiter);
       this.#retryMs = FIRST_RETRY_MS;
+      vm.begin();
       waiter.take(vm);
       return;
     }
@@ -243,9 +255,7 @@ export class Pool implements SandboxPool {
     this.#keepProgram();
     void vm.exited.then((exit) => {
       if (!this.#ready.delete(vm) || this.#closing.signal.aborted) return;
-      // one whose time was over has been as good as any; others would end as soon as they are made, again and again
-      if (exit.reason === "ttl" || exit.reason === "idle") this.#refill();
-      else this.#fail(exit.failure === undefined ? unreserved(vm, exit) : endOf(vm, exit));
+      this.#fail(exit.failure === undefined ? unreserved(vm, exit) : endOf(vm, exit));
     });
   }
 

@@ -455,6 +455,11 @@ export class SandboxHandle extends WithAgent implements RunningSandbox {
     return this.#machine.resume();
   }
 
+  /** Somebody has it now: the time of one that was started to wait begins. */
+  begin(): void {
+    this.#machine.begin();
+  }
+
   ref(): void {
     this.#machine.hold(true);
   }

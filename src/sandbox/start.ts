@@ -47,8 +47,11 @@ export async function startSandbox(spec: SandboxSpec, options: StartOptions = {}
   });
 }
 
-/** The same of a specification that was checked just now. */
-export async function startChecked(asked: SandboxSpec, options: StartOptions): Promise<SandboxHandle> {
+/** The same of a specification that was checked just now. `waits`: its time begins with {@link SandboxHandle.begin}. */
+export async function startChecked(
+  asked: SandboxSpec,
+  options: StartOptions & { readonly waits?: boolean },
+): Promise<SandboxHandle> {
   const began = performance.now();
   options.signal?.throwIfAborted();
   const root = await prepare(asked);
@@ -84,10 +87,15 @@ export async function startChecked(asked: SandboxSpec, options: StartOptions): P
         kernel: await kernel,
         initrd: await waitingIn(
           dirname(place.runtimeDir),
-          writeInitrd(place.runtimeDir, base, guestPlan(spec, layout, place.lans, addition, names)),
+          writeInitrd(
+            place.runtimeDir,
+            base,
+            guestPlan(spec, layout, place.lans, addition, names, options.waits),
+          ),
         ),
         runtimeDir: place.runtimeDir,
         detached: options.detached ?? false,
+        ...(options.waits ? { waits: true } : {}),
         identities,
         ...(names === undefined ? {} : { nameServers: names.servers }),
         ...(proxy === undefined ? {} : { services: proxy.services }),

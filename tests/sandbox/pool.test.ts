@@ -31,3 +31,22 @@ test("what can never be is refused at once; closing while the first start is und
   await Capsa.pool(Capsa.sandbox().memoryMb(128).run("/bin/sleep", ["infinity"]), 1).close();
   expect(await sandboxesIn(home)).toEqual([]);
 });
+
+test("ttl and idleTimeout begin with whoever reserves it, and hold when the program that started it lets go of it", async () => {
+  const sleeping = Capsa.sandbox().memoryMb(128).run("/bin/sleep", ["infinity"]);
+  await using lived = Capsa.pool(sleeping.name("lived").ttl("3s"), 1);
+  await using idle = Capsa.pool(sleeping.name("idle").idleTimeout("1s"), 1);
+  while (lived.ready === 0 || idle.ready === 0) await Bun.sleep(20);
+  const waiting = (await list()).map(({ name }) => name);
+  await Bun.sleep(4000); // longer than they live
+  expect([lived.ready, idle.ready]).toEqual([1, 1]);
+  const began = performance.now();
+  const [one, other] = await Promise.all([lived.reserve(), idle.reserve()]);
+  expect(waiting).toContain(one.name);
+  expect(waiting).toContain(other.name);
+  expect((await other.exited).reason).toBe("idle");
+  const again = await Capsa.attach(one.name);
+  await one.detach();
+  expect((await again.exited).reason).toBe("ttl");
+  expect(performance.now() - began).toBeGreaterThan(2900);
+});

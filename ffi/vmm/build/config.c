@@ -101,6 +101,7 @@ static const struct cbor_field machine_fields[] = {
 	{.key = "archive", .kind = CBOR_PATH, .offset = MEMBER(archive)},
 	{.key = "logLimit", .kind = CBOR_U64, .offset = MEMBER(log_limit), .min = 4096, .max = 1ULL << 40},
 	{.key = "ttl", .kind = CBOR_U64, .offset = MEMBER(ttl), .min = 1, .max = 1ULL << 40},
+	{.key = "waits", .kind = CBOR_BOOL, .offset = MEMBER(waits)},
 	{.key = "qemu", .kind = CBOR_MAP, .offset = MEMBER(qemu), .table = &qemu_table},
 	{.key = "confine", .kind = CBOR_CHOICE, .required = true, .offset = MEMBER(confine), .words = confine_words},
 };

@@ -38,6 +38,7 @@ struct vmm_config {
 	const char *archive;
 	uint64_t log_limit; /* bytes */
 	uint64_t ttl;       /* ms; 0: none */
+	bool waits;         /* it begins with PROCESS_BEGIN */
 	const char *qemu;   /* path */
 	enum confine_mode confine;
 	_Alignas(16) uint8_t devices[2048]; /* what each kind is told: see vmm_config__device */

@@ -26,9 +26,10 @@ struct vmm {
 	enum vmm_state state;
 	const char *reason; /* of "exited", once ending */
 	bool detached;
+	bool waits; /* its time has not begun */
 
 	struct loop *loop;
-	int signals; /* what ends the VMM, by end_signals__open */
+	int signals; /* what the VMM is told by others, by told_signals__open */
 	struct control *control;
 	struct log *events_log, *console_log, *network_log;
 	atomic_uint notices; /* on their way from the net device to the main loop */

@@ -39,6 +39,7 @@ static void block_signals(void)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGPIPE);
+	sigaddset(&signals, PROCESS_BEGIN);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 }
 
@@ -115,6 +116,7 @@ struct watch {
 	int pidfd; /* of the VMM; -1 before Linux 5.3 */
 	bool detached;
 	bool cleaned;
+	bool waits;  /* its time has not begun */
 	bool over;   /* the link is closed: the VMM is dead or as good as that */
 	int trapped; /* the system call for which it ended; -1: none */
 	bool made;
@@ -171,6 +173,20 @@ static void on_link(struct watch *watch)
 	}
 }
 
+/* It ends itself then; one that was taken over may not. */
+static void limit_life(struct watch *watch)
+{
+	if (watch->keeper->config->ttl)
+		set_deadline(watch, (int64_t)watch->keeper->config->ttl + LINK_DELIVER_MS);
+}
+
+static void begin(struct watch *watch)
+{
+	watch->waits = false;
+	limit_life(watch);
+	kill(watch->keeper->vmm, PROCESS_BEGIN);
+}
+
 static void wait_for_end(struct watch *watch)
 {
 	struct keeper *keeper = watch->keeper;
@@ -181,8 +197,8 @@ static void wait_for_end(struct watch *watch)
 		{.fd = watch->pidfd, .events = POLLIN}, /* the link may be open still: somewhere else, on its way */
 		{.fd = -1},
 	};
-	if (keeper->config->ttl) /* it ends itself then; one that was taken over may not */
-		set_deadline(watch, (int64_t)keeper->config->ttl + LINK_DELIVER_MS);
+	if (!watch->waits)
+		limit_life(watch);
 	while (!watch->over) {
 		fds[4] = hold__poll(&watch->hold);
 		int64_t left = watch->kill_at ? watch->kill_at - monotonic_ms() : -1;
@@ -195,7 +211,10 @@ static void wait_for_end(struct watch *watch)
 		else if (fds[3].revents)
 			return;
 		if (fds[1].revents) {
-			if (end_signals__take(watch->signals)) {
+			const struct told told = told_signals__take(watch->signals);
+			if (told.begin && watch->waits)
+				begin(watch);
+			if (told.end) {
 				kill(keeper->vmm, SIGTERM);
 				set_deadline(watch, GRACE_MS);
 			}
@@ -294,9 +313,10 @@ int keeper__watch(struct keeper *keeper)
 {
 	struct watch watch = {
 		.keeper = keeper,
-		.signals = end_signals__open(),
+		.signals = told_signals__open(),
 		.pidfd = process__open(keeper->vmm),
 		.detached = keeper->config->detached,
+		.waits = keeper->config->waits,
 		.trapped = -1,
 	};
 	process__name("capsa-keeper");

@@ -207,6 +207,7 @@ test("a pool", async () => {
     kill: async () => {},
     ref() {},
     unref() {},
+    begin() {},
   } as never;
   const pool = new Pool(1, async () => vm);
   await fuzz(pool, { reserve: [{}] }, { seed: SEED, but: ["close"] });

@@ -311,5 +311,9 @@ test("a transaction is a share with a place beside it for what is changed", () =
 test("a limited life is the guest's to keep, and the VMM's some seconds later", () => {
   const spec = { ...SPEC, ttlMs: 60_000, idleTimeoutMs: 5000 };
   expect(vmmConfig(spec, { lowers: [], overlays: [] }, PLACEMENT).ttl).toBe(67_000);
-  expect(guestPlan(spec, { lowers: [], overlays: [] })).toMatchObject({ ttlMs: 60_000, idleMs: 5000 });
+  const none = { lowers: [], overlays: [] };
+  const lasting = { ttlMs: 60_000, idleMs: 5000 };
+  expect(guestPlan(spec, none)).toMatchObject({ ...lasting, waits: undefined });
+  expect(guestPlan(spec, none, [], undefined, undefined, true)).toMatchObject({ ...lasting, waits: true });
+  expect(vmmConfig(spec, none, { ...PLACEMENT, waits: true }).waits).toBe(true);
 });

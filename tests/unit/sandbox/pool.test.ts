@@ -4,18 +4,21 @@ import { ArgumentError } from "../../../src/errors/errors.ts";
 import type { RunningSandbox, SandboxExit } from "../../../src/sandbox/api.ts";
 import { Pool } from "../../../src/sandbox/pool.ts";
 
+/** As a pool has them. */
+type Waiting = RunningSandbox & { begin(): void };
+
 /** Starts when the test says so. */
 class Nursery {
   readonly starting: { finish: () => Fake; fail: (error: Error) => void }[] = [];
   count = 0;
 
-  readonly start = (signal: AbortSignal): Promise<RunningSandbox> => {
-    const { promise, resolve, reject } = Promise.withResolvers<RunningSandbox>();
+  readonly start = (signal: AbortSignal): Promise<Waiting> => {
+    const { promise, resolve, reject } = Promise.withResolvers<Waiting>();
     const name = `vm-${++this.count}`;
     const entry = {
       finish: () => {
         const vm = new Fake(name);
-        resolve(vm as unknown as RunningSandbox);
+        resolve(vm as unknown as Waiting);
         return vm;
       },
       fail: reject,
@@ -40,6 +43,7 @@ class Fake {
   readonly exited: Promise<SandboxExit>;
   killed = false;
   holds = true;
+  begun = 0;
   end!: (reason: SandboxExit["reason"]) => void;
 
   constructor(name: string) {
@@ -52,6 +56,10 @@ class Fake {
   async kill(): Promise<void> {
     this.killed = true;
     this.end("stopped");
+  }
+
+  begin(): void {
+    this.begun++;
   }
 
   ref(): void {
@@ -140,20 +148,16 @@ test("a start that fails is told once, and tried again ever later until somebody
   expect(pool.failure).toBeUndefined();
 });
 
-test("one that ends before it is taken is replaced; where that is a failure, it is told", async () => {
+test("one that ends before it is taken is told, and replaced", async () => {
   const nursery = new Nursery();
   const told: string[] = [];
   await using pool = new Pool(1, nursery.start, ({ message }) => told.push(message));
   const first = nursery.starting.shift()!.finish();
   await turn();
-  first.end("idle");
+  first.end("main");
   await turn();
-  expect({ ready: pool.ready, starting: nursery.starting.length }).toEqual({ ready: 0, starting: 1 });
-  const second = nursery.starting.shift()!.finish();
-  await turn();
-  second.end("main");
-  await turn();
-  expect(told).toEqual(["vm-2 ended (main) before it was reserved"]);
+  expect(pool.ready).toBe(0);
+  expect(told).toEqual(["vm-1 ended (main) before it was reserved"]);
   while (nursery.starting.length === 0) await Bun.sleep(5);
   nursery.starting.shift()!.finish();
   await turn();
@@ -197,4 +201,15 @@ test("one that lets the program end has none that is ready hold it; who reserves
   expect(next.map(({ holds }) => holds)).toEqual([false]);
   pool.ref();
   expect([...made, ...next].every(({ holds }) => holds)).toBe(true);
+});
+
+test("the time of one begins with whoever has it, waited for or not", async () => {
+  const nursery = new Nursery();
+  await using pool = new Pool(1, nursery.start);
+  const waiting = pool.reserve();
+  const made = nursery.starting.splice(0).map(({ finish }) => finish());
+  const taken = (await waiting) as unknown as Fake;
+  expect(made.map(({ begun }) => begun)).toEqual(made.map((one) => (one === taken ? 1 : 0)));
+  await nursery.settle();
+  expect(((await pool.reserve()) as unknown as Fake).begun).toBe(1);
 });
