@@ -7,10 +7,18 @@ import { exec } from "./exec.ts";
 import { net } from "./net.ts";
 import { type Row, table } from "./report.ts";
 import { share } from "./share.ts";
+import { start } from "./start.ts";
 import { transfer } from "./transfer.ts";
 
 /** Each: a title and what measures it. */
-const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = { boot, exec, share, net, transfer };
+const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = {
+  boot,
+  start,
+  exec,
+  share,
+  net,
+  transfer,
+};
 
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !(name in benchmarks));
