@@ -67,8 +67,8 @@ struct board;
 
 /* An interrupt that is a message to a CPU. */
 struct board_route {
-	unsigned irq;
 	uint64_t address;
+	unsigned irq;
 	uint32_t data;
 };
 

@@ -349,7 +349,7 @@ static int check_protected(struct fs_request *req, const struct op *op)
 /* A directory grows by its entries. */
 static int perform(struct fs_request *req, const struct op *op)
 {
-	bool counted = op->components && op->flags & MODIFY && req->share->quota.size;
+	bool counted = op->components && op->flags & MODIFY && req->share && req->share->quota.size;
 	uint64_t before = counted ? quota__weigh(req->share, inode__fd(req->session, req->inode)) : 0;
 	int err = op->fn(req);
 	uint64_t after = before ? quota__weigh(req->share, inode__fd(req->session, req->inode)) : 0;

@@ -20,6 +20,7 @@
 /* Optional texts are NULL when absent. */
 struct vmm_config {
 	uint32_t version;
+	uint32_t cpus;
 	const char *name;
 	const char *engine;
 	const char *kernel;
@@ -27,20 +28,17 @@ struct vmm_config {
 	const char *initrd;
 	struct file_identity initrd_identity;
 	const char *cmdline;
-	bool acpi;
-	uint32_t cpus;
 	uint64_t memory; /* bytes */
 	const char *runtime_dir;
-	bool detached;
-	bool serial;
+	const char *archive;
+	uint64_t log_limit;   /* bytes */
+	uint64_t ttl;         /* ms; 0: none */
+	const char *qemu;     /* path */
 	uint32_t events_port; /* 0: none */
 	uint32_t clock_port;  /* 0: none */
-	const char *archive;
-	uint64_t log_limit; /* bytes */
-	uint64_t ttl;       /* ms; 0: none */
-	bool waits;         /* it begins with PROCESS_BEGIN */
-	const char *qemu;   /* path */
 	enum confine_mode confine;
+	bool acpi, detached, serial;
+	bool waits;                         /* it begins with PROCESS_BEGIN */
 	_Alignas(16) uint8_t devices[2048]; /* what each kind is told: see vmm_config__device */
 
 	struct cbor_arena arena; /* what the texts and lists above are in */
