@@ -185,8 +185,10 @@ void call__become(struct call *call, int fd)
 		return;
 	}
 	call__succeed(call);
-	while (connection->calls)
-		call__drop(connection->calls);
+	for (struct call *open = connection->calls, *next; open; open = next) {
+		next = open->next;
+		call__drop(open);
+	}
 	connection->stream = fd;
 }
 

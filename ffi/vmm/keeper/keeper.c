@@ -45,7 +45,7 @@ static void block_signals(void)
 
 int keeper__split(struct keeper *keeper, const struct vmm_config *config, int control)
 {
-	int link[2], tie[2];
+	int link[2] = {-1, -1}, tie[2] = {-1, -1};
 	const unsigned lans = vmm_config__lans(config);
 	int vmms[2 + NET_LANS] = {control}; /* that the janitor must not hold open */
 	block_signals();

@@ -159,7 +159,7 @@ static size_t introduce(char *text, size_t size)
 static int reach(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	uid_t peer;
+	uid_t peer = (uid_t)-1;
 	if ((size_t)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	int fd = socket__new(AF_UNIX, SOCK_STREAM, 0, false);
