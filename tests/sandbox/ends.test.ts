@@ -4,6 +4,8 @@ import { Capsa, type RunningSandbox, sandbox } from "../../src/index.ts";
 import { ownRuntimeDirectory } from "../unit/cli/capsa.ts";
 
 ownRuntimeDirectory();
+/** The lab, which shrinks what is about quantity, takes its time to boot. */
+const TTL_MS = process.env.CAPSA_TEST_SHRINK === undefined ? 10_000 : 60_000;
 const small = () => Capsa.sandbox().memoryMb(128).engine("qemu");
 const agentOf = (vm: RunningSandbox) => sandbox.waitReady(vm.vsockSocket(sandbox.agentPort()));
 
@@ -18,7 +20,7 @@ const ways: Record<string, (vm: RunningSandbox) => Promise<unknown>> = {
 describe.each(Object.entries(ways))("ended by %s", (reason, end) => {
   test("open calls are told, later ones are told at once", async () => {
     const main = small().run("/bin/sh", ["-c", "until [ -e /tmp/over ]; do sleep 0.1; done"]);
-    await using vm = await (reason === "ttl" ? main.ttl(10_000) : main).build();
+    await using vm = await (reason === "ttl" ? main.ttl(TTL_MS) : main).build();
     const agent = await agentOf(vm);
     const open = [agent.exec("sleep 1000"), agent.exec(["sleep", "1000"])];
     const settled = Promise.allSettled(open);
