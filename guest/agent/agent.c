@@ -39,25 +39,27 @@ static void accept_ready(void *arg, int listener, unsigned ready)
 		(void)!loop__mod(agent->loop, listener, 0);
 }
 
-static void reap(struct agent *agent)
+static void take_signals(struct agent *agent, int fd)
 {
-	int status;
-	pid_t pid;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		job__ended(agent, pid, status);
-}
-
-static void signals_ready(void *arg, int fd, unsigned ready)
-{
-	struct agent *agent = arg;
-	(void)ready;
 	struct signalfd_siginfo info;
 	while (read(fd, &info, sizeof(info)) == sizeof(info))
 		if (info.ssi_signo == SIGTERM)
 			agent->ending = true;
 		else if (info.ssi_signo == AGENT_BEGIN)
 			agent->idleness.waits = false;
-	reap(agent);
+}
+
+static void signals_ready(void *arg, int fd, unsigned ready)
+{
+	struct agent *agent = arg;
+	(void)ready;
+	int status;
+	pid_t pid;
+	take_signals(agent, fd);
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		take_signals(agent, fd); /* what has ended it may have been told to all since they were looked at */
+		job__ended(agent, pid, status);
+	}
 }
 
 static void ask_for_end(struct agent *agent, struct shutdown_request request)

@@ -105,7 +105,7 @@ async function random(
       mkdirSync(join(top, name, ".."), { recursive: true });
       rmSync(join(top, name), { recursive: true, force: true });
       if (kinds.links && next(4) === 0)
-        symlinkSync(["nowhere", "../b\nc", "/etc/passwd"][next(3)]!, join(top, name));
+        symlinkSync(["nowhere", "../b\nc", "/nonexistent/passwd"][next(3)]!, join(top, name));
       else
         writeFileSync(join(top, name), contentsOf(next, kinds.binary), {
           mode: next(3) === 0 ? 0o755 : 0o644,
@@ -123,7 +123,8 @@ async function random(
       const what = next(6);
       if (what < 2) rmSync(join(one.upper, name), { recursive: true, force: true });
       else if (what === 2) renameSync(join(one.upper, name), join(one.upper, path()));
-      else if (what === 3) chmodSync(join(one.upper, name), 0o755);
+      else if (what === 3 && !lstatSync(join(one.upper, name)).isSymbolicLink())
+        chmodSync(join(one.upper, name), 0o755);
       else make(one.upper, name);
     } catch {
       // nothing is there
