@@ -259,12 +259,7 @@ describe("what a model may not have is refused with what it may", () => {
       () => ({ memoryMb: 4096 }),
       "from 40 to 256 MiB, which is what this server's operator allows, not 4096",
     ],
-    [
-      "memory of a kind",
-      "create",
-      () => ({ memoryMb: 256 }),
-      'of kind "small" this server\'s operator allows 128 MiB',
-    ],
+    ["memory of a kind", "create", () => ({ memoryMb: 256 }), 'of kind "small" may have at most 128 MiB'],
     ["another kind", "create", () => ({ kind: "huge" }), '"small" or "large", not "huge"'],
     ["a network", "create", () => ({ network: "user" }), "create.network: unknown key"],
     [

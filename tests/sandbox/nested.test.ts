@@ -6,12 +6,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Agent, Capsa, MountMode, type RunningSandbox, sandbox } from "../../src/index.ts";
 import { MEMORY } from "../../src/spec/machine.ts";
+import { capableDirectory } from "../unit/changes/staged.ts";
 
 let top: string;
+let state: string;
 let vm: RunningSandbox;
 let agent: Agent;
 
 beforeAll(async () => {
+  state = capableDirectory();
+  process.env.XDG_STATE_HOME = state;
   top = mkdtempSync(join(tmpdir(), "capsa-nested-"));
   for (const name of ["project/there", "project/half", "one", "two", "three", "four", "whole"])
     mkdirSync(join(top, name), { recursive: true });
@@ -34,7 +38,8 @@ beforeAll(async () => {
 afterAll(async () => {
   await agent?.close();
   await vm?.kill();
-  rmSync(top, { recursive: true, force: true });
+  delete process.env.XDG_STATE_HOME;
+  for (const path of [top, state]) rmSync(path, { recursive: true, force: true });
 });
 
 const sh = async (script: string) => {

@@ -272,7 +272,7 @@ describe("starts that fail", () => {
     expect(error).toBeInstanceOf(BootError);
     expect(error).toMatchObject({
       code: "BOOT_TIMEOUT",
-      hint: expect.stringContaining("longer boot timeout"),
+      hint: expect.stringContaining("raise the boot timeout"),
     });
     await start.then((vm) => vm.exited).catch(() => {});
     expect(left()).toEqual([]);

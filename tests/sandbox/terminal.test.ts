@@ -129,7 +129,7 @@ describe("a terminal", () => {
     await unchanged(tmux, async () => {
       run(tmux, "shell");
       // two run: it has to be told which
-      expect(await tmux.until("code: 2")).toContain("which one?");
+      expect(await tmux.until("code: 2")).toContain("several sandboxes are running");
       run(tmux, `shell ${name}-2`);
       await tmux.until(/#$/m);
       await capsa(["down", "--grace", "0ms", `${name}-2`]);
