@@ -120,9 +120,10 @@ static const struct settled *find(const struct fs_layer *layer, struct fs_inode 
 				  const struct statx *own)
 {
 	const struct settled key = {.ino = own->stx_ino, .changed = ns_of(&own->stx_ctime)};
-	const struct settled *end = layer->settled + layer->settled_count, *one = NULL;
-	if (layer->settled_count)
-		one = bsearch(&key, layer->settled, layer->settled_count, sizeof(key), by_entry);
+	if (!layer->settled_count)
+		return NULL;
+	const struct settled *end = layer->settled + layer->settled_count;
+	const struct settled *one = bsearch(&key, layer->settled, layer->settled_count, sizeof(key), by_entry);
 	while (one && one > layer->settled && !by_entry(&key, one - 1))
 		one--;
 	for (; one && one < end && !by_entry(&key, one); one++)
