@@ -49,7 +49,9 @@ async function sandboxes(options: Options, { terminal }: Cli): Promise<void> {
     const size = [String(cpus), `${memoryMb} MiB`];
     return [name, id, engine, ...size, String(pid), age(created), printableLine(labels.join(","))];
   });
-  await terminal.write(formatTable(["NAME", "ID", "ENGINE", "CPUS", "MEMORY", "PID", "UP", "LABELS"], rows));
+  const labelled = rows.some((row) => row.at(-1) !== "");
+  const head = ["NAME", "ID", "ENGINE", "CPUS", "MEMORY", "PID", "UP", ...(labelled ? ["LABELS"] : [])];
+  await terminal.write(formatTable(head, labelled ? rows : rows.map((row) => row.slice(0, -1))));
   await tellPending(terminal);
 }
 
