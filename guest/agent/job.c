@@ -336,10 +336,8 @@ void job__write_status(const struct job *job, struct writer *writer)
 		writer__uint(writer, "exitCode", (uint64_t)WEXITSTATUS(job->status));
 	}
 	writer__bool(writer, "timedOut", job->timed_out);
-	if (job->out_of_memory) {
+	if (job->out_of_memory)
 		writer__bool(writer, "oomKilled", true);
-	}
-	if (job->cut_short) {
+	if (job->cut_short)
 		writer__bool(writer, "ending", true);
-	}
 }

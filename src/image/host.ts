@@ -55,6 +55,7 @@ const TOP_LEVEL = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /** One that nobody has asked for within this time is in no start that is under way. */
 const UNUSED_MS = 60_000;
+const WEEK_MS = 7 * 24 * 3600_000;
 
 /**
  * The skeleton of this host, below `kept`: a directory of this user alone, and of no guest. Throws as
@@ -95,7 +96,7 @@ async function dropUnused(kept: string, all: string): Promise<void> {
   }
 }
 
-/** The same for as long as {@link makeHostSkeleton} would make the same. */
+/** The same for as long as {@link makeHostSkeleton} would make the same, a week at most: a cleaner of /tmp takes old files. */
 async function fingerprint(host: string): Promise<string> {
   const etc = join(host, "etc");
   const certificates = CERTIFICATES.map((path) => join(etc, path));
@@ -112,7 +113,7 @@ async function fingerprint(host: string): Promise<string> {
       return status && [path, status.ino, status.mode, status.size, status.mtimeMs, status.ctimeMs];
     }),
   );
-  const made = [EMPTY, MADE, LOADER, CERTIFICATES, LINKS];
+  const made = [EMPTY, MADE, LOADER, CERTIFICATES, LINKS, Math.floor(Date.now() / WEEK_MS)];
   return Bun.hash(JSON.stringify([made, found]))
     .toString(16)
     .padStart(16, "0");

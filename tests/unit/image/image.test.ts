@@ -1,6 +1,6 @@
 /** The host's root for a guest: what is public is there, what is not is not; and the archive the kernel unpacks. */
 
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect, setSystemTime, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -183,6 +183,19 @@ test("a skeleton is kept for as long as the host is as it was", async () => {
   writeFileSync(join(from, "etc/ld.so.cache"), "fourth!");
   await hostSkeleton(kept, from);
   expect(readdirSync(all)).toHaveLength(2);
+});
+
+test("a skeleton is made anew after a week, before a cleaner of /tmp thins it out", async () => {
+  const from = host("weeks", { "etc/ld.so.cache": "one" }, { bin: "usr/bin" });
+  const kept = join(top, "runtime-weeks");
+  mkdirSync(kept, { mode: 0o700 });
+  const first = await hostSkeleton(kept, from);
+  setSystemTime(Date.now() + 8 * 24 * 3600_000);
+  try {
+    expect(await hostSkeleton(kept, from)).not.toBe(first);
+  } finally {
+    setSystemTime();
+  }
 });
 
 test("starts at once make one skeleton", async () => {
